@@ -1,0 +1,68 @@
+"""The port to a brain: one streaming interface, whatever thinks behind it.
+
+A brain takes a Messages-API request and streams Messages-API events (``message_start``,
+``content_block_start`` ... ``message_stop``) as plain dicts. It is stateless: any replica can serve
+any turn (law 7 of the design).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from agents.errors import HecatonError
+
+FailureKind = Literal["overloaded", "rate_limited", "request_failed", "billing", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class BrainRequest:
+    """What a brain is asked: the context of one model request.
+
+    ``messages`` and ``tools`` have the shapes of the Messages API; ``attempt`` counts from 1 within
+    one model request; ``session_id`` is a routing hint (prefix affinity), never needed.
+    """
+
+    session_id: str
+    model: str
+    messages: list[dict[str, Any]]
+    system: str | None = None
+    tools: list[dict[str, Any]] = field(default_factory=lambda: [])
+    max_tokens: int = 32_000
+    effort: str | None = None
+    speed: str | None = None
+    attempt: int = 1
+
+
+class BrainFailure(HecatonError):
+    """A model request failed. ``kind`` selects the session error (spec E.4); ``retriable`` is per instance."""
+
+    code = "api_error"
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, transient: bool, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.kind: FailureKind = kind
+        self.transient = transient
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_failure, (self.kind, self.message, self.transient, self.retry_after))
+
+
+def _rebuild_failure(
+    kind: FailureKind, message: str, transient: bool, retry_after: float | None
+) -> BrainFailure:
+    return BrainFailure(kind, message, transient=transient, retry_after=retry_after)
+
+
+class Brain(Protocol):
+    """Something that thinks."""
+
+    def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
+        """Stream the answer as Messages-API events; ends after ``message_stop``.
+
+        Raises BrainFailure. Closing the iterator early cancels the generation.
+        """
+        ...

@@ -1,0 +1,119 @@
+"""What a session's log is made of.
+
+An :class:`Event` is immutable. Its ``body`` holds the wire fields beyond ``id``, ``type`` and
+``processed_at``; its ``hidden`` part is kept for the model only (signed thinking blocks) and is
+never shown to a client. A queued client event has ``processed_at is None`` and no place in the log
+(``seq is None``) until a turn takes it up (law 2 of the design).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from agents.clock import rfc3339
+from agents.ids import EventId
+
+
+class EventType(StrEnum):
+    """Every event type of this release (spec B.1 and B.2)."""
+
+    USER_MESSAGE = "user.message"
+    USER_INTERRUPT = "user.interrupt"
+    USER_TOOL_CONFIRMATION = "user.tool_confirmation"
+    USER_CUSTOM_TOOL_RESULT = "user.custom_tool_result"
+    AGENT_MESSAGE = "agent.message"
+    AGENT_THINKING = "agent.thinking"
+    AGENT_TOOL_USE = "agent.tool_use"
+    AGENT_TOOL_RESULT = "agent.tool_result"
+    AGENT_CUSTOM_TOOL_USE = "agent.custom_tool_use"
+    SESSION_RUNNING = "session.status_running"
+    SESSION_IDLE = "session.status_idle"
+    SESSION_RESCHEDULED = "session.status_rescheduled"
+    SESSION_TERMINATED = "session.status_terminated"
+    SESSION_DELETED = "session.deleted"
+    SESSION_UPDATED = "session.updated"
+    SESSION_ERROR = "session.error"
+    SESSION_USAGE = "session.usage"
+    THREAD_RUNNING = "session.thread_status_running"
+    THREAD_IDLE = "session.thread_status_idle"
+    THREAD_RESCHEDULED = "session.thread_status_rescheduled"
+    THREAD_TERMINATED = "session.thread_status_terminated"
+    MODEL_REQUEST_START = "span.model_request_start"
+    MODEL_REQUEST_END = "span.model_request_end"
+
+
+class SessionStatus(StrEnum):
+    IDLE = "idle"
+    RUNNING = "running"
+    RESCHEDULING = "rescheduling"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a session's log, or one queued client event."""
+
+    id: EventId
+    type: EventType
+    body: dict[str, Any]
+    processed_at: datetime | None
+    seq: int | None = None
+    hidden: dict[str, Any] | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """Return the event as the API shows it."""
+        processed = rfc3339(self.processed_at) if self.processed_at else None
+        return {"id": self.id, "type": self.type.value, **self.body, "processed_at": processed}
+
+    def at(self, seq: int) -> Event:
+        return replace(self, seq=seq)
+
+    def processed(self, moment: datetime) -> Event:
+        return replace(self, processed_at=moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Cumulative consumption of a session; money in micro-USD so that no float ever rounds it."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_5m_input_tokens: int = 0
+    cache_creation_1h_input_tokens: int = 0
+    token_cost_micro_usd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """The row of a session: what a client reads, plus what its owner needs to go on.
+
+    ``seq`` is the log position of the last event. ``active_seconds`` counts closed running spans;
+    ``running_since`` opens the current one. ``stop_reason`` is the last idle event's reason.
+    """
+
+    id: str
+    partition: int
+    created_at: datetime
+    updated_at: datetime
+    agent: dict[str, Any]
+    agent_id: str
+    agent_version: int
+    environment_id: str
+    environment: dict[str, Any]
+    thread_id: str
+    title: str | None = None
+    metadata: dict[str, str] = field(default_factory=lambda: {})
+    vault_ids: tuple[str, ...] = ()
+    budget: dict[str, Any] | None = None
+    status: SessionStatus = SessionStatus.IDLE
+    stop_reason: dict[str, Any] | None = None
+    seq: int = 0
+    queued: int = 0
+    usage: Usage = Usage()
+    active_seconds: float = 0.0
+    running_since: datetime | None = None
+    archived_at: datetime | None = None

@@ -40,9 +40,7 @@ class BrainFailure(HecatonError):
 
     code = "api_error"
 
-    def __init__(
-        self, kind: FailureKind, message: str, *, transient: bool, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, kind: FailureKind, message: str, *, transient: bool, retry_after: float | None = None) -> None:
         super().__init__(message, retry_after=retry_after)
         self.kind: FailureKind = kind
         self.transient = transient
@@ -51,9 +49,7 @@ class BrainFailure(HecatonError):
         return (_rebuild_failure, (self.kind, self.message, self.transient, self.retry_after))
 
 
-def _rebuild_failure(
-    kind: FailureKind, message: str, transient: bool, retry_after: float | None
-) -> BrainFailure:
+def _rebuild_failure(kind: FailureKind, message: str, transient: bool, retry_after: float | None) -> BrainFailure:
     return BrainFailure(kind, message, transient=transient, retry_after=retry_after)
 
 

@@ -1,0 +1,80 @@
+"""The port between the HTTP edge and the owners of sessions.
+
+The gateway is stateless: it reads from the store and sends every change of a session through this
+port. In one process it is :class:`agents.sessions.harness.Harness` itself; on Ray it is a client
+that finds the owning harness actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agents.ids import SessionId
+from agents.sessions.events import SessionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One thing to show on event streams.
+
+    ``data`` is the JSON text of the event. ``seq`` and ``event_id`` are set for an event that has
+    its place in the log. ``preview`` names the previewed type (``agent.message``, ``agent.thinking``)
+    of an ``event_start``/``event_delta``; such frames go only to streams that asked for that type.
+    ``ends`` closes the stream after it (``session.deleted``).
+    """
+
+    type: str
+    data: bytes
+    seq: int | None = None
+    event_id: str | None = None
+    preview: str | None = None
+    ends: bool = False
+
+
+class SessionHost(Protocol):
+    """What the gateway may ask of a session's owner."""
+
+    async def create(self, record: SessionRecord, initial_events: Sequence[dict[str, Any]]) -> SessionRecord:
+        """Store a new session; with initial events (already validated wire params) its first turn starts.
+
+        Returns the stored row. Raises Overloaded or Unavailable.
+        """
+        ...
+
+    async def send(
+        self, session_id: SessionId, events: Sequence[dict[str, Any]], *, repeat_key: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Accept client events, all or none; returns their wire echoes in order.
+
+        *repeat_key* marks a request that the SDK says is a retry: the digest of its body and key.
+        Raises NotFound, InvalidRequest, Conflict (archived), RateLimited, Overloaded, Unavailable.
+        """
+        ...
+
+    async def update(self, session_id: SessionId, changes: dict[str, Any]) -> SessionRecord:
+        """Apply validated changes (``title``, ``metadata`` whole bag, ``agent`` whole snapshot).
+
+        Emits ``session.updated`` when something changed. Raises NotFound, InvalidRequest (not idle).
+        """
+        ...
+
+    async def archive(self, session_id: SessionId) -> SessionRecord:
+        """Terminate and archive. Raises NotFound, InvalidRequest (running)."""
+        ...
+
+    async def delete(self, session_id: SessionId) -> None:
+        """Remove the session and its sandbox. Raises NotFound, InvalidRequest (running)."""
+        ...
+
+    def watch(
+        self, session_id: SessionId, *, previews: frozenset[str]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Frame]]:
+        """Open a live subscription: on entry it is established (no later event is missed).
+
+        The iterator ends when the session is deleted, or when the reader lags behind its bounded
+        queue (it should then be told to reconnect). Raises NotFound on entry.
+        """
+        ...

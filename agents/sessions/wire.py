@@ -1,0 +1,118 @@
+"""How a session's row looks on the wire (spec A.4, A.6): every key always present, nulls explicit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from agents.clock import rfc3339
+from agents.sessions.events import SessionRecord, SessionStatus
+
+_MICRO_PER_CENT = 10_000
+_SECONDS_PER_HOUR = 3600
+
+
+class RuntimePrice(Protocol):
+    """The part of a price book that a session's list cost needs beside its token cost."""
+
+    @property
+    def running_hour_micro_usd(self) -> int:
+        """List price of one hour in status running ($0.08 in spec B.3)."""
+        ...
+
+
+def active_seconds(record: SessionRecord, now: datetime) -> float:
+    """Return the seconds in status running so far, the open span included."""
+    open_span = (now - record.running_since).total_seconds() if record.running_since else 0.0
+    return round(record.active_seconds + max(open_span, 0.0), 3)
+
+
+def list_cost_micro_usd(record: SessionRecord, now: datetime, prices: RuntimePrice) -> int:
+    """Return tokens at list price plus running time, in micro-USD (spec B.3 "Budget pause")."""
+    active_milliseconds = round(active_seconds(record, now) * 1000)
+    runtime = active_milliseconds * prices.running_hour_micro_usd // (_SECONDS_PER_HOUR * 1000)
+    return record.usage.token_cost_micro_usd + runtime
+
+
+def usd_wire(micro_usd: int) -> dict[str, str]:
+    """Return an amount in whole US cents, rounded to the nearest cent."""
+    return {"amount": str((micro_usd + _MICRO_PER_CENT // 2) // _MICRO_PER_CENT), "currency": "USD"}
+
+
+def usage_wire(record: SessionRecord, now: datetime, prices: RuntimePrice) -> dict[str, Any]:
+    """Return a session's cumulative ``usage``, as in the session and in ``session.usage`` events."""
+    return _usage(record, now, list_cost_micro_usd(record, now, prices))
+
+
+def _usage(record: SessionRecord, now: datetime, cost_micro_usd: int) -> dict[str, Any]:
+    usage = record.usage
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_creation_5m_input_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_creation_1h_input_tokens,
+        },
+        "list_cost": usd_wire(cost_micro_usd),
+        "active_seconds": active_seconds(record, now),
+        "server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 0},
+    }
+
+
+def _duration_seconds(record: SessionRecord, now: datetime) -> float:
+    # A terminated session's clock stands still at its last change.
+    end = record.updated_at if record.status is SessionStatus.TERMINATED else now
+    return round(max((end - record.created_at).total_seconds(), 0.0), 3)
+
+
+def session_wire(record: SessionRecord, now: datetime, prices: RuntimePrice) -> dict[str, Any]:
+    """Return the ``session`` resource."""
+    return {
+        "id": record.id,
+        "type": "session",
+        "status": record.status.value,
+        "title": record.title,
+        "agent": record.agent,
+        "environment_id": record.environment_id,
+        "vault_ids": list(record.vault_ids),
+        "resources": [],
+        "metadata": record.metadata,
+        "budget": record.budget,
+        "deployment_id": None,
+        "outcome_evaluations": [],
+        "stats": {"active_seconds": active_seconds(record, now), "duration_seconds": _duration_seconds(record, now)},
+        "usage": usage_wire(record, now, prices),
+        "created_at": rfc3339(record.created_at),
+        "updated_at": rfc3339(record.updated_at),
+        "archived_at": rfc3339(record.archived_at) if record.archived_at else None,
+    }
+
+
+def thread_wire(record: SessionRecord, now: datetime) -> dict[str, Any]:
+    """Return the primary ``session_thread`` of a session.
+
+    ``stats`` is null before the first run and ``usage`` before the first idle; its cost has no
+    running time, which is the session's (field texts of the SDK's thread usage).
+    """
+    started = record.running_since is not None or record.stop_reason is not None
+    stats = {
+        "active_seconds": active_seconds(record, now),
+        "duration_seconds": _duration_seconds(record, now),
+        # The primary thread starts with the session: nothing is provisioned before it thinks.
+        "startup_seconds": 0.0,
+    }
+    return {
+        "id": record.thread_id,
+        "type": "session_thread",
+        "session_id": record.id,
+        "parent_thread_id": None,
+        "agent": {key: value for key, value in record.agent.items() if key != "multiagent"},
+        "status": record.status.value,
+        "stats": stats if started else None,
+        "usage": _usage(record, now, record.usage.token_cost_micro_usd) if record.stop_reason else None,
+        "workflow_run_id": None,
+        "created_at": rfc3339(record.created_at),
+        "updated_at": rfc3339(record.updated_at),
+        "archived_at": rfc3339(record.archived_at) if record.archived_at else None,
+    }

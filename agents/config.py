@@ -2,33 +2,67 @@
 
 Precedence, highest first: command-line flags (passed as overrides), environment variables
 (``HECATON_SANDBOX__MAX_LIVE=8``), the YAML file, defaults. An unknown key stops start-up and is named.
+``Settings(...)`` itself reads nothing but its arguments, so that a child process that gets the settings
+as JSON sees exactly what its parent saw; :func:`load_settings` is the only reader of file and environment.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agents.errors import HecatonError
+
+ENV_PREFIX = "HECATON_"
+INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE"})
+"""Variables with our prefix that are not settings: the path of the file, the mark of a running platform."""
+_BORROWED_VARIABLES = {"anthropic_api_key": "ANTHROPIC_API_KEY", "brain.base_url": "ANTHROPIC_BASE_URL"}
+
+
+class InvalidSettings(HecatonError):
+    """The configuration cannot be used; the message has one line per fault and says where each value came from."""
+
+    code = "invalid_request_error"
+    http_status = 400
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+# Children (Ray workers, sandboxes) have other working directories, so no relative path may travel.
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
 
 class GatewaySettings(_Section):
     """The HTTP edge."""
 
     replicas: int = Field(default=1, ge=1, le=64)
+    """Serve replicas of the HTTP edge."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Larger bodies are refused with 413 (spec A.12)."""
     stream_keepalive_seconds: float = Field(default=15.0, gt=0, le=60)
+    """Longest silence on an event stream before a ping."""
     stream_queue_frames: int = Field(default=4096, ge=16)
     """Frames one slow stream may lag before it is closed so that its client reconnects."""
     max_streams: int = Field(default=2000, ge=1)
     """Open event streams per replica; above it 429 with retry-after."""
     max_ongoing_requests: int = Field(default=512, ge=1)
+    """Requests one replica of the edge serves at a time."""
     retry_dedupe_seconds: float = Field(default=60.0, ge=0)
     """Within this span a byte-identical event POST marked as an SDK retry is answered from memory; 0 is off."""
 
@@ -37,8 +71,11 @@ class HarnessSettings(_Section):
     """The owners of sessions."""
 
     actors: int = Field(default=1, ge=1, le=256)
+    """Harness actors that share the partitions."""
     partitions: int = Field(default=64, ge=1, le=4096)
+    """Virtual partitions that sessions are spread over; fixed for the life of a data directory."""
     lease_ttl_seconds: float = Field(default=10.0, gt=0)
+    """Without renewal for this long a partition may be taken over by another actor."""
     max_active_sessions: int = Field(default=2000, ge=1)
     """Sessions with a turn under way per actor; above it sending answers 529 with retry-after."""
     max_cached_sessions: int = Field(default=512, ge=1)
@@ -48,6 +85,7 @@ class HarnessSettings(_Section):
     max_tool_rounds: int = Field(default=200, ge=1)
     """Model requests in one turn before it ends with tool_use_limit_reached_error."""
     drain_seconds: float = Field(default=20.0, ge=0)
+    """How long turns under way may take to end after SIGTERM."""
 
 
 class BrainSettings(_Section):
@@ -57,18 +95,27 @@ class BrainSettings(_Section):
     """``auto`` is ``claude`` when a key or a base URL is configured, else ``replay``."""
     base_url: str | None = None
     """Messages-API server for the claude engine; ``ANTHROPIC_BASE_URL`` when unset."""
-    replay_plan: Path | None = None
+    replay_plan: AbsolutePath | None = None
     """YAML plan of the replay engine; the built-in demonstration when unset."""
     max_tokens: int = Field(default=32_000, ge=1)
+    """Most tokens of one answer."""
     max_attempts: int = Field(default=6, ge=1, le=50)
+    """Tries of one model request before the turn ends with retries_exhausted."""
     backoff_base_seconds: float = Field(default=1.0, gt=0)
+    """First wait between two tries; it doubles, with jitter."""
     backoff_ceiling_seconds: float = Field(default=60.0, gt=0)
+    """Longest wait between two tries."""
     first_event_timeout_seconds: float = Field(default=120.0, gt=0)
+    """A model that says nothing for this long after a request has failed."""
     event_gap_timeout_seconds: float = Field(default=120.0, gt=0)
+    """A stream that stops for this long has failed."""
     request_timeout_seconds: float = Field(default=1800.0, gt=0)
+    """Outer limit of one model request."""
     replicas: int = Field(default=1, ge=1)
+    """Serve replicas of the brain."""
     max_ongoing_requests: int = Field(default=256, ge=1)
-    price_book: Path | None = None
+    """Model requests one replica of the brain streams at a time."""
+    price_book: AbsolutePath | None = None
     """YAML price book; the built-in one when unset."""
 
 
@@ -77,22 +124,26 @@ class SandboxSettings(_Section):
 
     driver: Literal["bubblewrap", "process", "none"] = "bubblewrap"
     """``process`` runs tools as plain processes WITHOUT isolation: an explicit opt-in. ``none`` refuses tools."""
-    root: Path | None = None
+    root: AbsolutePath | None = None
     """Where sandboxes keep their files; ``<data-dir>/sandboxes`` when unset."""
     hosts: int = Field(default=1, ge=1)
+    """Host actors at start-up, each with many sandboxes."""
     warm: int = Field(default=2, ge=0)
     """Sandboxes kept ready per host."""
     max_live: int = Field(default=64, ge=1)
     """Live sandboxes per host; above it the least recently used idle one is put away (its files stay)."""
     idle_seconds: float = Field(default=300.0, gt=0)
+    """A sandbox unused for this long is put away (its files stay)."""
     tool_timeout_seconds: float = Field(default=150.0, gt=0)
     """Outer limit of any one call."""
     bash_timeout_seconds: float = Field(default=120.0, gt=0)
+    """Limit of one shell command that names none itself."""
     cpu_seconds: int = Field(default=600, ge=1)
     """CPU time of any one process."""
     memory_bytes: int = Field(default=4 * 1024**3, ge=64 * 1024**2)
     """Private memory of any one process."""
     processes: int = Field(default=256, ge=8)
+    """Processes of one sandbox."""
     file_bytes: int = Field(default=1024**3, ge=1024)
     """Size of any one file."""
     disk_bytes: int = Field(default=4 * 1024**3, ge=1024**2)
@@ -100,16 +151,32 @@ class SandboxSettings(_Section):
     output_chars: int = Field(default=100_000, ge=1000)
     """Longer output goes to a file in the sandbox and the model sees a preview (spec C.1)."""
     max_parallel_calls: int = Field(default=16, ge=1)
+    """Tool calls of one sandbox that run at a time."""
+    seed_dir: AbsolutePath | None = None
+    """A folder copied into every new workspace of this server, less ``.git``, virtual environments and caches."""
+    seed_bytes: int = Field(default=256 * 1024**2, ge=0)
+    """At most this much of ``seed_dir`` is copied; what does not fit is left out."""
 
 
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
-    model_config = SettingsConfigDict(env_prefix="HECATON_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
 
     host: str = "127.0.0.1"
+    """Address the server listens on; anything but a loopback address makes it reachable from other machines."""
     port: int = Field(default=8123, ge=1, le=65535)
-    data_dir: Path = Path(".hecaton")
+    """TCP port of the REST API."""
+    data_dir: AbsolutePath = Path(".hecaton")
+    """Everything that must survive: database, sandboxes' files, logs."""
     api_key: SecretStr | None = None
     """When set, every request must carry it; when unset the server accepts any key (and says so at start-up)."""
     anthropic_api_key: SecretStr | None = None
@@ -133,4 +200,148 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings)
+        return (init_settings,)
+
+    def to_json(self) -> str:
+        """Return all settings, secrets included, for a child process; never log or show the text."""
+        return json.dumps(self.model_dump(), default=_plain)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Rebuild settings from ``to_json``. Raises pydantic's ValidationError."""
+        return cls(**json.loads(text))
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read flags, environment, file and defaults, in this order of precedence, into one ``Settings``.
+
+    *file* defaults to ``HECATON_CONFIG``. *overrides* may be nested or have dotted keys
+    (``{"sandbox.warm": 0}``); a None among them means "not given". Raises InvalidSettings.
+    """
+    chosen = file or (Path(os.environ["HECATON_CONFIG"]) if os.environ.get("HECATON_CONFIG") else None)
+    values: dict[str, _Sourced] = {}
+    faults: list[str] = []
+    known = dict(setting_keys())
+    for key, sourced in _layers(chosen, overrides or {}, known):
+        if key in known:
+            values[key] = sourced
+        else:
+            faults.append(f"{sourced.source}: unknown setting {key!r}{_hint(key, known)}")
+    faults += _unknown_variables(known)
+    if not faults:
+        try:
+            return Settings(**_nest(values))
+        except ValidationError as error:
+            faults = _faults(error, values, known)
+    raise InvalidSettings("\n".join(faults))
+
+
+def setting_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every setting as its dotted key and its field."""
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from setting_keys(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
+
+
+def variable_of(key: str) -> str:
+    """Name the environment variable of a dotted key."""
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sourced:
+    value: Any
+    source: str
+
+
+def _layers(
+    file: Path | None, overrides: Mapping[str, Any], known: Mapping[str, FieldInfo]
+) -> Iterator[tuple[str, _Sourced]]:
+    """Yield every given value, lowest precedence first; unknown variables are left to ``_unknown_variables``."""
+    for key, variable in _BORROWED_VARIABLES.items():
+        if os.environ.get(variable):
+            yield key, _Sourced(os.environ[variable], f"environment variable {variable}")
+    if file is not None:
+        for key, value in _flatten(_read_file(file)):
+            yield key, _Sourced(value, f"file {file}")
+    for key, value in _flatten(EnvSettingsSource(Settings)()):
+        if key in known:
+            yield key, _Sourced(value, f"environment variable {variable_of(key)}")
+    for key, value in _flatten(overrides):
+        if value is not None:
+            yield key, _Sourced(value, "command line")
+
+
+def _read_file(file: Path) -> Mapping[str, Any]:
+    try:
+        content: object = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"file {file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"file {file}: is not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidSettings(f"file {file}: must hold settings as 'key: value' lines")
+    return cast("dict[str, Any]", content)
+
+
+def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flatten(cast("Mapping[Any, Any]", value), f"{key}.")
+        elif value is not None or key not in _SECTIONS:
+            yield key, value
+
+
+def _nest(values: Mapping[str, _Sourced]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, sourced in values.items():
+        section, _, name = key.rpartition(".")
+        target = nested.setdefault(section, {}) if section else nested
+        target[name] = sourced.value
+    return nested
+
+
+def _unknown_variables(known: Mapping[str, FieldInfo]) -> list[str]:
+    names = {variable_of(key) for key in known}
+    found: list[str] = []
+    for variable in sorted(os.environ):
+        upper = variable.upper()
+        if not upper.startswith(ENV_PREFIX) or upper in names | INTERNAL_VARIABLES:
+            continue
+        close = difflib.get_close_matches(upper, names, n=1)
+        found.append(f"environment variable {variable}: unknown setting" + (f"; nearest: {close[0]}" if close else ""))
+    return found
+
+
+def _hint(key: str, known: Mapping[str, FieldInfo]) -> str:
+    if key in _SECTIONS:
+        return f" (a section: set its keys, such as {next(name for name in known if name.startswith(key))!r})"
+    by_name = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(key, known, n=1) or [
+        by_name[name] for name in difflib.get_close_matches(key.rpartition(".")[2], by_name, n=1)
+    ]
+    return f"; nearest: {close[0]!r}" if close else ""
+
+
+def _faults(error: ValidationError, values: Mapping[str, _Sourced], known: Mapping[str, FieldInfo]) -> list[str]:
+    faults: list[str] = []
+    for detail in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in detail["loc"])
+        source = values[key].source if key in values else "settings"
+        secret = key in known and "SecretStr" in str(known[key].annotation)
+        shown = "" if secret else f" (got {detail['input']!r})"
+        faults.append(f"{source}: {key}: {detail['msg']}{shown}")
+    return faults
+
+
+_SECTIONS = frozenset(name for name in Settings.model_fields if name not in dict(setting_keys()))

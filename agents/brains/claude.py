@@ -1,0 +1,157 @@
+"""The brain that is Claude, or any other server of the Messages API.
+
+It uses the vendor's client for transport, keys and typed errors, but reads the server-sent events
+itself: a token is then one JSON parse instead of a chain of models. The client never retries:
+every failure is told to the harness, which owns back-off and the session's error events.
+Invariant: closing the iterator closes the HTTP response, so an unread answer is not generated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, cast
+
+import anthropic
+import httpx2
+import orjson
+from anthropic import AsyncAnthropic, AsyncStream
+
+from agents.brains.failures import from_connection, from_status, from_stream_error
+from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.wire import request_body, request_headers
+from agents.config import BrainSettings
+from agents.vault import Vault
+
+API_KEY = "anthropic_api_key"
+CONNECT_SECONDS = 10.0
+MAX_CONNECTIONS = 1024
+"""Above every bound that this platform puts on the concurrent requests of one process (a brain replica takes 256)."""
+DRAIN_SECONDS = 0.5
+"""The end of the body follows the last event at once; waiting for it lets the connection be used again."""
+PLACEHOLDER_KEY = "no-key"
+"""The vendor's client insists on a key; servers of one's own usually do not."""
+
+
+class ClaudeBrain:
+    """Asks a Messages-API server; one instance per process shares its connections."""
+
+    def __init__(self, settings: BrainSettings, vault: Vault) -> None:
+        self._settings = settings
+        self._vault = vault
+        self._client: AsyncAnthropic | None = None
+        self._opening = asyncio.Lock()
+
+    def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
+        """Stream the answer; raises BrainFailure, also when it stalls or breaks off."""
+        return self._think(request)
+
+    async def aclose(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        client = await self._connect()
+        limits = self._settings
+        clock = asyncio.get_running_loop().time
+        end = clock() + limits.request_timeout_seconds
+        deadline = min(end, clock() + limits.first_event_timeout_seconds)
+        stream = await self._open(client, request, deadline)
+        try:
+            events = AsyncStream.raw_events(stream.response)
+            while True:
+                event = await _next_event(events, deadline)
+                if event["type"] == "message_stop":
+                    await _drain(events)
+                    yield event
+                    return
+                if event["type"] != "ping":
+                    yield event
+                deadline = min(end, clock() + limits.event_gap_timeout_seconds)
+        finally:
+            await stream.close()
+
+    async def _connect(self) -> AsyncAnthropic:
+        async with self._opening:
+            if self._client is None:
+                self._client = await self._new_client()
+            return self._client
+
+    async def _new_client(self) -> AsyncAnthropic:
+        base_url = self._settings.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
+        key = await self._vault.secret(API_KEY)
+        if key is None and base_url is None:
+            raise BrainFailure(
+                "request_failed", "No model is configured: set ANTHROPIC_API_KEY or a base URL.", transient=False
+            )
+        patience = self._settings
+        timeout = httpx2.Timeout(
+            max(patience.first_event_timeout_seconds, patience.event_gap_timeout_seconds), connect=CONNECT_SECONDS
+        )
+        limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+        return AsyncAnthropic(
+            api_key=key.get_secret_value() if key else PLACEHOLDER_KEY,
+            base_url=base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+        )
+
+    async def _open(self, client: AsyncAnthropic, request: BrainRequest, deadline: float) -> AsyncStream[object]:
+        try:
+            content = orjson.dumps(request_body(request))
+        except TypeError as error:
+            raise BrainFailure("request_failed", f"The request is not JSON: {error}", transient=False) from error
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await client.post(
+                    "/v1/messages",
+                    cast_to=object,
+                    content=content,
+                    options={"headers": request_headers(request), "max_retries": 0},
+                    stream=True,
+                    stream_cls=AsyncStream[object],
+                )
+        except anthropic.APIStatusError as error:
+            headers = cast("dict[str, str]", error.response.headers)
+            raise from_status(
+                error.status_code, error.body, headers, origin=_origin(client.base_url), secret=client.api_key
+            ) from error
+        except (anthropic.APIError, httpx2.HTTPError, TimeoutError) as error:
+            raise from_connection(error, _origin(client.base_url)) from error
+
+
+async def _next_event(events: AsyncIterator[Any], deadline: float) -> dict[str, Any]:
+    """Read one event; raises BrainFailure for an error event, a stall, a broken or an ended stream."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            data: str = (await anext(events)).data
+        event: Any = orjson.loads(data) if data else {"type": "ping"}
+        kind: str = event["type"]
+    except StopAsyncIteration:
+        raise BrainFailure("request_failed", "The model's answer broke off.", transient=True) from None
+    except TimeoutError as error:
+        raise BrainFailure("request_failed", "The model stopped answering.", transient=True) from error
+    except httpx2.HTTPError as error:
+        raise BrainFailure("request_failed", f"The model's answer broke off ({error!r}).", transient=True) from error
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise BrainFailure("request_failed", "The model's stream is not readable.", transient=True) from error
+    if kind == "error":
+        raise from_stream_error(event)
+    return event
+
+
+def _origin(url: httpx2.URL) -> str:
+    """Where a request went, without the user and password that a URL may carry."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+async def _drain(events: AsyncIterator[Any]) -> None:
+    with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in events:
+                pass

@@ -1,0 +1,1 @@
+"""Domain rules of agents and environments: plain functions from parsed requests to resolved resources."""

@@ -1,0 +1,72 @@
+"""The agent that a session runs: a snapshot, with the session's own overrides (spec A.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.catalog import limits
+from agents.catalog.agent_config import agent_snapshot, checked_system
+from agents.catalog.model_config import resolve_model
+from agents.catalog.tools import check_servers_match, resolve_mcp_servers, resolve_tools
+from agents.errors import InvalidRequest
+from agents.store.ports import AgentRecord
+
+
+def reference(agent: str | Mapping[str, Any]) -> tuple[str, int | None]:
+    """Return the id and the pinned version that a session's ``agent`` names. Raises InvalidRequest."""
+    if isinstance(agent, str):
+        return agent, None
+    version = agent.get("version")
+    if version is not None and version < 1:
+        raise InvalidRequest(f"agent.version: must be at least 1, not {version}")
+    return agent["id"], version
+
+
+def refuse_bare_null_model(body: object) -> None:
+    """Raise InvalidRequest (``agent_model_required``) for an override that clears the model."""
+    agent = body.get("agent") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(agent, dict) and "model" in agent and agent["model"] is None:
+        raise InvalidRequest(
+            "agent.model: cannot be cleared; omit it to keep the agent's", error_code="agent_model_required"
+        )
+
+
+def session_agent(stored: AgentRecord, given: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the snapshot for a new session: omitted overrides inherit, null or [] clears.
+
+    The base agent's id and version stay. Raises InvalidRequest.
+    """
+    snapshot = agent_snapshot(stored)
+    if isinstance(given, str) or given["type"] == "agent":
+        return snapshot
+    if given.get("skills"):
+        raise limits.not_available("agent.skills", "skills are")
+    if "model" in given:
+        snapshot["model"] = _model(given["model"])
+    if "system" in given:
+        snapshot["system"] = checked_system(given["system"], "agent.") or None
+    return _with_tools(snapshot, given)
+
+
+def updated_session_agent(snapshot: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a session's snapshot with its ``tools`` and ``mcp_servers`` replaced. Raises InvalidRequest."""
+    return _with_tools(dict(snapshot), change)
+
+
+def _with_tools(snapshot: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    tools: Sequence[Mapping[str, Any]] | None = given.get("tools")
+    servers: Sequence[Mapping[str, Any]] | None = given.get("mcp_servers")
+    if "tools" in given:
+        snapshot["tools"] = resolve_tools(tools or [], "agent.")
+    if "mcp_servers" in given:
+        snapshot["mcp_servers"] = resolve_mcp_servers(servers or [], "agent.")
+    check_servers_match(snapshot["tools"], snapshot["mcp_servers"], "agent.")
+    return snapshot
+
+
+def _model(given: str | Mapping[str, Any]) -> dict[str, Any]:
+    # An effort in a per-session model is ignored, and the agent's is not carried over (spec A.4).
+    if isinstance(given, str):
+        return resolve_model(given)
+    return resolve_model({key: value for key, value in given.items() if key != "effort"})

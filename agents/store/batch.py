@@ -1,0 +1,110 @@
+"""What one group commit may do: the decision, apart from any database.
+
+Every change is judged against the stored leases and session heads that were read in the same
+transaction: a refused change fails alone, the others of its batch go through. A batch holds at most
+one change of a session, so that no change depends on another of its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from agents.errors import Fenced, HecatonError, LogConflict, NotFound
+from agents.ids import SessionId
+from agents.sessions.log import Commit, Lease
+from agents.store.codec import Row, event_row, session_row, snapshot_row
+
+
+class Kind(Enum):
+    CREATE = auto()
+    APPEND = auto()
+    DELETE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the store knows of a session before the batch."""
+
+    seq: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a partition."""
+
+    owner: str | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one session, already in the form of rows, so that the transaction only writes."""
+
+    kind: Kind
+    lease: Lease
+    session_id: str
+    partition: int
+    expected_seq: int = 0
+    session: Row = field(default_factory=lambda: {})
+    snapshot: Row = field(default_factory=lambda: {})
+    events: tuple[Row, ...] = ()
+    queue: tuple[Row, ...] = ()
+    consume: tuple[str, ...] = ()
+
+
+def change_of(kind: Kind, commit: Commit) -> Change:
+    """Encode a commit. Raises InvalidRequest for content that cannot be stored, ValueError for a wrong ``seq``."""
+    record = commit.record
+    if record.seq != commit.expected_seq + len(commit.events):
+        raise ValueError("a commit's record must stand at the position of its last event")
+    snapshot = snapshot_row(record)
+    digest: str = snapshot.pop("digest")
+    first = commit.expected_seq + 1
+    return Change(
+        kind=kind,
+        lease=commit.lease,
+        session_id=record.id,
+        partition=record.partition,
+        expected_seq=commit.expected_seq,
+        session=session_row(record, digest),
+        snapshot=snapshot,
+        events=tuple(event_row(record.id, event, seq) for seq, event in enumerate(commit.events, first)),
+        queue=tuple(event_row(record.id, event) for event in commit.queue),
+        consume=commit.consume,
+    )
+
+
+def deletion_of(lease: Lease, session_id: SessionId) -> Change:
+    return Change(Kind.DELETE, lease, session_id, lease.partition)
+
+
+def decide(
+    changes: Sequence[Change], holders: Mapping[int, Holder], heads: Mapping[str, Head]
+) -> list[HecatonError | None]:
+    """Return for each change why it is refused, or None when it may be written."""
+    return [_refusal(change, holders.get(change.lease.partition), heads.get(change.session_id)) for change in changes]
+
+
+def _refusal(change: Change, holder: Holder | None, head: Head | None) -> HecatonError | None:
+    # An expired lease that nobody took is still good: only a new owner, and with it a new epoch, fences.
+    lease = change.lease
+    if (
+        change.partition != lease.partition
+        or holder is None
+        or (holder.owner, holder.epoch)
+        != (
+            lease.owner,
+            lease.epoch,
+        )
+    ):
+        return Fenced(f"partition {change.partition} is no longer held by {lease.owner} at epoch {lease.epoch}")
+    if change.kind is Kind.CREATE:
+        return LogConflict(f"session {change.session_id} is already stored") if head else None
+    if head is None:
+        return NotFound(f"session {change.session_id} not found")
+    if change.kind is Kind.APPEND and head.seq != change.expected_seq:
+        return LogConflict(f"session {change.session_id} stands at {head.seq}, not at {change.expected_seq}")
+    return None

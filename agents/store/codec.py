@@ -1,0 +1,230 @@
+"""How records become rows and rows become records.
+
+Both databases and the in-memory twin store exactly these rows, so that what is read back is the same
+everywhere. Structured values are JSON text (key order kept: what a model wrote must be shown to it
+unchanged), times are integer microseconds since the epoch, so that they order exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import orjson
+
+from agents.errors import InvalidRequest
+from agents.ids import EventId
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
+from agents.store.ports import AgentRecord, EnvironmentRecord
+
+Row = dict[str, Any]
+
+
+class RowView(Protocol):
+    """A row as a database or the in-memory twin hands it out."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MAX_INTEGER = 2**63 - 1
+
+
+def encode(value: object) -> str:
+    """Return *value* as JSON text; raises InvalidRequest when it holds what JSON cannot (an unpaired surrogate)."""
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise InvalidRequest(f"value cannot be stored as JSON: {error}") from error
+
+
+def decode(text: str) -> Any:
+    return orjson.loads(text)
+
+
+def micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_at(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _micros_or_none(moment: datetime | None) -> int | None:
+    return None if moment is None else micros(moment)
+
+
+def _moment_or_none(value: int | None) -> datetime | None:
+    return None if value is None else moment_at(value)
+
+
+def findable(key: str | int) -> bool:
+    """Whether a database could hold *key* at all: PostgreSQL refuses NUL, UTF-8 unpaired surrogates, 64 bits more."""
+    if isinstance(key, int):
+        return -_MAX_INTEGER <= key <= _MAX_INTEGER
+    try:
+        return b"\0" not in key.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
+    """Return an event's row; with *seq* its place in the log, without one its row in the queue."""
+    row: Row = {
+        "session_id": session_id,
+        "id": event.id,
+        "type": event.type.value,
+        "body": encode(event.body),
+        "hidden": None if event.hidden is None else encode(event.hidden),
+    }
+    if seq is not None:
+        row["seq"] = seq
+        row["processed_at"] = _micros_or_none(event.processed_at)
+    return row
+
+
+def event_of(row: RowView) -> Event:
+    """Return the event of a row of the log."""
+    return replace(queued_event_of(row), processed_at=_moment_or_none(row["processed_at"]), seq=row["seq"])
+
+
+def queued_event_of(row: RowView) -> Event:
+    """Return the event of a row of the queue, which has neither position nor time."""
+    hidden = row["hidden"]
+    return Event(
+        id=EventId(row["id"]),
+        type=EventType(row["type"]),
+        body=decode(row["body"]),
+        processed_at=None,
+        hidden=None if hidden is None else decode(hidden),
+    )
+
+
+def snapshot_row(record: SessionRecord) -> Row:
+    """Return what a session keeps of its agent and environment: large, and seldom changed."""
+    agent, environment = encode(record.agent), encode(record.environment)
+    digest = blake2b(f"{len(agent)}:{agent}{environment}".encode(), digest_size=16).hexdigest()
+    return {"session_id": record.id, "agent": agent, "environment": environment, "digest": digest}
+
+
+def session_row(record: SessionRecord, digest: str) -> Row:
+    """Return the part of a session that every commit rewrites: small; *digest* names its snapshot row."""
+    usage = record.usage
+    state = {
+        "thread_id": record.thread_id,
+        "title": record.title,
+        "metadata": record.metadata,
+        "vault_ids": record.vault_ids,
+        "budget": record.budget,
+        "stop_reason": record.stop_reason,
+        "active_seconds": record.active_seconds,
+        "running_since": _micros_or_none(record.running_since),
+        "usage": [
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_input_tokens,
+            usage.cache_creation_5m_input_tokens,
+            usage.cache_creation_1h_input_tokens,
+            usage.token_cost_micro_usd,
+        ],
+    }
+    return {
+        "id": record.id,
+        "partition": record.partition,
+        "status": record.status.value,
+        "seq": record.seq,
+        "queued": record.queued,
+        "created_at": micros(record.created_at),
+        "updated_at": micros(record.updated_at),
+        "archived_at": _micros_or_none(record.archived_at),
+        "agent_id": record.agent_id,
+        "agent_version": record.agent_version,
+        "environment_id": record.environment_id,
+        "digest": digest,
+        "state": encode(state),
+    }
+
+
+def session_of(row: RowView) -> SessionRecord:
+    """Return the session of a row joined with its snapshot."""
+    state = decode(row["state"])
+    return SessionRecord(
+        id=row["id"],
+        partition=row["partition"],
+        created_at=moment_at(row["created_at"]),
+        updated_at=moment_at(row["updated_at"]),
+        agent=decode(row["agent"]),
+        agent_id=row["agent_id"],
+        agent_version=row["agent_version"],
+        environment_id=row["environment_id"],
+        environment=decode(row["environment"]),
+        thread_id=state["thread_id"],
+        title=state["title"],
+        metadata=state["metadata"],
+        vault_ids=tuple(state["vault_ids"]),
+        budget=state["budget"],
+        status=SessionStatus(row["status"]),
+        stop_reason=state["stop_reason"],
+        seq=row["seq"],
+        queued=row["queued"],
+        usage=Usage(*state["usage"]),
+        active_seconds=state["active_seconds"],
+        running_since=_moment_or_none(state["running_since"]),
+        archived_at=_moment_or_none(row["archived_at"]),
+    )
+
+
+def agent_rows(agent: AgentRecord) -> tuple[Row, Row]:
+    """Return the row of the agent and the row of this version of it."""
+    head: Row = {
+        "id": agent.id,
+        "version": agent.version,
+        "created_at": micros(agent.created_at),
+        "archived_at": _micros_or_none(agent.archived_at),
+    }
+    version: Row = {
+        "agent_id": agent.id,
+        "version": agent.version,
+        "body": encode(agent.body),
+        "updated_at": micros(agent.updated_at),
+    }
+    return head, version
+
+
+def agent_of(row: RowView) -> AgentRecord:
+    return AgentRecord(
+        id=row["id"],
+        version=row["version"],
+        body=decode(row["body"]),
+        created_at=moment_at(row["created_at"]),
+        updated_at=moment_at(row["updated_at"]),
+        archived_at=_moment_or_none(row["archived_at"]),
+    )
+
+
+def environment_row(environment: EnvironmentRecord) -> Row:
+    """Raises InvalidRequest for a name that no database can compare."""
+    if not findable(environment.name):
+        raise InvalidRequest("name: must not hold NUL or unpaired surrogates")
+    return {
+        "id": environment.id,
+        "name": environment.name,
+        "body": encode(environment.body),
+        "created_at": micros(environment.created_at),
+        "updated_at": micros(environment.updated_at),
+        "archived_at": _micros_or_none(environment.archived_at),
+    }
+
+
+def environment_of(row: RowView) -> EnvironmentRecord:
+    return EnvironmentRecord(
+        id=row["id"],
+        name=row["name"],
+        body=decode(row["body"]),
+        created_at=moment_at(row["created_at"]),
+        updated_at=moment_at(row["updated_at"]),
+        archived_at=_moment_or_none(row["archived_at"]),
+    )

@@ -1,0 +1,81 @@
+"""Opening a store: one function for both databases.
+
+A :class:`SqlStore` is every port over one connection pool; it is ready (migrated, reachable) once
+:func:`open_store` returns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from agents.clock import Clock, SystemClock
+from agents.errors import InvalidRequest
+from agents.store.catalog import SqlAgents, SqlEnvironments
+from agents.store.engine import Database, PostgresDatabase, SqliteDatabase
+from agents.store.event_log import SqlEventLog
+from agents.store.leases import SqlLeases
+from agents.store.meter import SqlMeter
+from agents.store.migrate import migrate
+from agents.store.sessions import SqlSessions
+
+
+class SqlStore:
+    """All repositories, the log, the leases and the meter of one database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self.agents = SqlAgents(database)
+        self.environments = SqlEnvironments(database)
+        self.sessions = SqlSessions(database)
+        self.log = SqlEventLog(database)
+        self.leases = SqlLeases(database, clock)
+        self.meter = SqlMeter(database, clock)
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the database does not answer."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(text("SELECT 1")).close()
+
+        await self._database.read(work)
+
+    async def close(self) -> None:
+        """Write what was accepted, then give every connection back. Raises Unavailable."""
+        try:
+            await self.log.close()
+            await self.meter.close()
+        finally:
+            await self._database.close()
+
+
+async def open_store(where: str | Path, *, clock: Clock | None = None) -> SqlStore:
+    """Open the store at a path (SQLite) or URL, bringing its schema up to date.
+
+    Raises InvalidRequest for a URL of another kind, Unavailable when the database does not answer.
+    """
+    database = _database(where)
+    try:
+        await migrate(database)
+    except BaseException:
+        await database.close()
+        raise
+    return SqlStore(database, clock or SystemClock())
+
+
+def _database(where: str | Path) -> Database:
+    if isinstance(where, Path) or "://" not in where:
+        return SqliteDatabase(Path(where))
+    try:
+        url = make_url(where)
+    except ArgumentError:
+        # Not chained: the message would show the password.
+        raise InvalidRequest("database_url: not a URL") from None
+    if url.drivername == "postgresql+asyncpg":
+        return PostgresDatabase(where)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return SqliteDatabase(Path(url.database))
+    raise InvalidRequest(f"database_url: {url.drivername} is not postgresql+asyncpg or sqlite")

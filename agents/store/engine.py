@@ -1,0 +1,157 @@
+"""Running work in a transaction, on SQLite or on PostgreSQL.
+
+Work is a plain function of an open connection; both databases run the same functions. SQLite runs
+them in threads of its own: one writes, a few read (a transaction there is a few hundred microseconds
+of C code, cheaper than an awaited driver call per statement). PostgreSQL runs them on asyncpg.
+
+No driver error crosses this border: a database that does not answer within the deadline is
+``Unavailable``, a violated constraint ``Conflict``. After ``Unavailable`` from a write whose commit
+was under way the outcome is unknown; the log's expected positions make asking again safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from agents.errors import Conflict, Unavailable
+
+Result = TypeVar("Result")
+Work = Callable[[Connection], Result]
+
+DEADLINE_SECONDS = 15.0
+"""Longest wait for one transaction, a lock held by another process included."""
+_LOCK_WAIT_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+_READER_THREADS = 4
+_POOL_SIZE = 8
+_CHECKPOINT_PAGES = 4000
+"""SQLite copies its log back after so many pages (16 MB): fewer pauses than its default of 1000."""
+
+
+class Database(Protocol):
+    """A database that runs work in transactions."""
+
+    async def read(self, work: Work[Result]) -> Result:
+        """Run *work* on one consistent state. Raises Unavailable and what *work* raises."""
+        ...
+
+    async def write(self, work: Work[Result], *, deadline: float = DEADLINE_SECONDS) -> Result:
+        """Run *work* and commit; when it raises, nothing is written. Raises Conflict, Unavailable and as *work*."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class SqliteDatabase:
+    """A file in WAL mode; every commit is on disk before it is acknowledged."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = _sqlite_engine(path, "BEGIN IMMEDIATE", pool_size=1)
+        self._reader = _sqlite_engine(path, "BEGIN", pool_size=_READER_THREADS)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._read_threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="store-read")
+
+    async def read(self, work: Work[Result]) -> Result:
+        return await self._run(self._read_threads, self._reader, work, DEADLINE_SECONDS)
+
+    async def write(self, work: Work[Result], *, deadline: float = DEADLINE_SECONDS) -> Result:
+        return await self._run(self._write_thread, self._writer, work, deadline)
+
+    async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Work[Result], deadline: float) -> Result:
+        async with _border(deadline):
+            return await asyncio.get_running_loop().run_in_executor(threads, _in_transaction, engine, work)
+
+    async def close(self) -> None:
+        for threads, engine in ((self._read_threads, self._reader), (self._write_thread, self._writer)):
+            async with _border(DEADLINE_SECONDS):
+                await asyncio.get_running_loop().run_in_executor(threads, engine.dispose)
+            threads.shutdown(wait=False)
+
+
+def _in_transaction(engine: Engine, work: Work[Result]) -> Result:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def _sqlite_engine(path: Path, begin: str, pool_size: int) -> Engine:
+    engine = create_engine(
+        f"sqlite+pysqlite:///{path}",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=DEADLINE_SECONDS,
+        connect_args={"timeout": _LOCK_WAIT_SECONDS, "check_same_thread": False},
+    )
+
+    def prepare(connection: Any, _record: Any) -> None:
+        # The driver's own transactions start too late (at the first write): ours start where they are asked to.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", start)
+    return engine
+
+
+class PostgresDatabase:
+    """A PostgreSQL server reached through asyncpg."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_async_engine(
+            url,
+            pool_size=_POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=_CONNECT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": _CONNECT_SECONDS,
+                "server_settings": {
+                    "application_name": "hecaton",
+                    "lock_timeout": f"{_LOCK_WAIT_SECONDS:.0f}s",
+                    # A frozen process must not keep the others from its rows.
+                    "idle_in_transaction_session_timeout": f"{2 * DEADLINE_SECONDS:.0f}s",
+                },
+            },
+        )
+        self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    async def read(self, work: Work[Result]) -> Result:
+        async with _border(DEADLINE_SECONDS), self._snapshot.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Work[Result], *, deadline: float = DEADLINE_SECONDS) -> Result:
+        async with _border(deadline), self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        async with _border(DEADLINE_SECONDS):
+            await self._engine.dispose()
+
+
+@asynccontextmanager
+async def _border(deadline: float) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(deadline):
+            yield
+    except IntegrityError as error:
+        raise Conflict("the change contradicts what is stored") from error
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise Unavailable(f"the database does not answer ({type(error).__name__})") from error

@@ -1,0 +1,168 @@
+"""The store in memory: for unit tests and for trying things out; it forgets with its process.
+
+It keeps the same rows as the databases, made by the same codec and judged by the same decision, so
+that a unit test on it learns what the real store would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agents.clock import Clock, SystemClock
+from agents.economics.meter import MemoryMeter
+from agents.errors import LogConflict, NotFound
+from agents.ids import EventId, SessionId
+from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.sessions.log import Commit, Lease, SessionSnapshot
+from agents.store.batch import Change, Head, Holder, Kind, change_of, decide, deletion_of
+from agents.store.codec import Row, event_of, micros, queued_event_of, session_of
+from agents.store.leases import claimable, expiry
+from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+
+
+@dataclass(slots=True)
+class StoredSession:
+    """One session's rows, the queue in order of arrival."""
+
+    session: Row
+    events: list[Row] = field(default_factory=lambda: [])
+    queue: dict[str, Row] = field(default_factory=lambda: {})
+
+    def record(self) -> SessionRecord:
+        return session_of(self.session)
+
+
+class MemoryLeases:
+    """The Leases of one process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.rows: dict[int, Row] = {}
+
+    async def claim(self, owner: str, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
+        now, taken = micros(self._clock.now()), list[Lease]()
+        for partition in sorted(set(partitions)):
+            row = self.rows.setdefault(partition, {"owner": None, "epoch": 0, "expires_at": 0})
+            if claimable(row, owner, now):
+                row.update(owner=owner, epoch=row["epoch"] + 1, expires_at=expiry(self._clock, ttl))
+                taken.append(Lease(partition, owner, row["epoch"]))
+        return taken
+
+    async def renew(self, owner: str, *, ttl: float) -> Sequence[Lease]:
+        mine = {partition: row for partition, row in sorted(self.rows.items()) if row["owner"] == owner}
+        for row in mine.values():
+            row["expires_at"] = expiry(self._clock, ttl)
+        return [Lease(partition, owner, row["epoch"]) for partition, row in mine.items()]
+
+    async def release(self, owner: str) -> None:
+        for row in self.rows.values():
+            if row["owner"] == owner:
+                row.update(owner=None, expires_at=0)
+
+    async def owners(self) -> dict[int, str]:
+        now = micros(self._clock.now())
+        return {
+            partition: row["owner"]
+            for partition, row in self.rows.items()
+            if row["owner"] is not None and row["expires_at"] > now
+        }
+
+    def holder(self, partition: int) -> Holder | None:
+        row = self.rows.get(partition)
+        return Holder(row["owner"], row["epoch"]) if row else None
+
+
+class MemoryEventLog:
+    """The EventLog of one process; a change is atomic because nothing in it awaits."""
+
+    def __init__(self, leases: MemoryLeases) -> None:
+        self._leases = leases
+        self.sessions: dict[str, StoredSession] = {}
+        self._event_ids: set[str] = set()
+
+    async def create(self, commit: Commit) -> None:
+        self._write(change_of(Kind.CREATE, commit))
+
+    async def append(self, commit: Commit) -> None:
+        self._write(change_of(Kind.APPEND, commit))
+
+    async def delete(self, lease: Lease, session_id: SessionId) -> None:
+        self._write(deletion_of(lease, session_id))
+
+    async def load(self, session_id: SessionId) -> SessionSnapshot:
+        stored = self.stored(session_id)
+        events = tuple(map(event_of, stored.events))
+        return SessionSnapshot(stored.record(), events, tuple(map(queued_event_of, stored.queue.values())))
+
+    async def read(self, session_id: SessionId, *, after: int, limit: int) -> Sequence[Event]:
+        stored = self.sessions.get(session_id)
+        start = max(after, 0)  # the event at position n is element n - 1
+        return [event_of(row) for row in stored.events[start : start + limit]] if stored else []
+
+    async def unfinished(self, partitions: Sequence[int]) -> Sequence[SessionId]:
+        wanted, working = set(partitions), (SessionStatus.RUNNING.value, SessionStatus.RESCHEDULING.value)
+        return sorted(
+            SessionId(name)
+            for name, stored in self.sessions.items()
+            if stored.session["partition"] in wanted and (stored.session["status"] in working or stored.queue)
+        )
+
+    def stored(self, session_id: str) -> StoredSession:
+        """Raises NotFound."""
+        stored = self.sessions.get(session_id)
+        if stored is None:
+            raise NotFound(f"session {session_id} not found")
+        return stored
+
+    def position(self, session_id: str, event_id: EventId | str) -> int | None:
+        stored = self.sessions.get(session_id)
+        return next((row["seq"] for row in stored.events if row["id"] == event_id), None) if stored else None
+
+    def _write(self, change: Change) -> None:
+        stored = self.sessions.get(change.session_id)
+        partition = change.lease.partition
+        holder = self._leases.holder(partition)
+        heads = {change.session_id: Head(stored.session["seq"], stored.session["digest"])} if stored else {}
+        refusal = decide([change], {partition: holder} if holder else {}, heads)[0]
+        if refusal is not None:
+            raise refusal
+        if change.kind is Kind.DELETE:
+            gone = self.sessions.pop(change.session_id)
+            self._event_ids.difference_update(row["id"] for row in gone.events)
+            return
+        self._refuse_known_ids(change, stored)
+        if stored is None:
+            stored = self.sessions[change.session_id] = StoredSession({})
+        stored.session = {**change.session, **change.snapshot}
+        stored.events.extend(change.events)
+        self._event_ids.update(row["id"] for row in change.events)
+        stored.queue.update((row["id"], row) for row in change.queue)
+        for event_id in change.consume:
+            stored.queue.pop(event_id, None)
+
+    def _refuse_known_ids(self, change: Change, stored: StoredSession | None) -> None:
+        logged = [row["id"] for row in change.events]
+        queued = [row["id"] for row in change.queue]
+        repeated = len(set(logged)) < len(logged) or len(set(queued)) < len(queued)
+        known = not self._event_ids.isdisjoint(logged) or (stored and not stored.queue.keys().isdisjoint(queued))
+        if repeated or known:
+            raise LogConflict(f"session {change.session_id}: an id is already stored")
+
+
+class MemoryStore:
+    """Every port of the store in one process's memory."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.leases = MemoryLeases(clock or SystemClock())
+        self.log = MemoryEventLog(self.leases)
+        self.agents = MemoryAgents()
+        self.sessions = MemorySessions(self.log)
+        self.environments = MemoryEnvironments(self.log)
+        self.meter = MemoryMeter()
+
+    async def ping(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return

@@ -1,0 +1,38 @@
+"""Bringing a database to this release's schema at start-up.
+
+Several processes may start at once: each waits for the database's own lock (SQLite: the write lock;
+PostgreSQL: an advisory lock) and then finds the work done. All of it is one transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from agents.store.engine import Database
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+_DEADLINE_SECONDS = 120.0
+_ADVISORY_KEY = 0x4865_6361_746F_6E00  # "Hecaton", so that no other application's lock is meant
+# Alembic keeps its running environment in module globals.
+_one_at_a_time = threading.Lock()
+
+
+async def migrate(database: Database, revision: str = "head") -> None:
+    """Upgrade the schema to *revision*. Raises Unavailable."""
+
+    def upgrade(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
+        config = Config()
+        config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        with _one_at_a_time:
+            command.upgrade(config, revision)
+
+    await database.write(upgrade, deadline=_DEADLINE_SECONDS)

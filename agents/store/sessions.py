@@ -1,0 +1,106 @@
+"""Reading sessions and their history from a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from agents.errors import NotFound
+from agents.ids import SessionId
+from agents.sessions.events import Event, SessionRecord
+from agents.store.codec import event_of, findable, queued_event_of, session_of
+from agents.store.engine import Database
+from agents.store.log_statements import WHOLE_SESSION, read_session
+from agents.store.paging import page, within
+from agents.store.ports import EventListing, SessionListing
+from agents.store.tables import events, queue, sessions
+
+
+class SqlSessions:
+    """The SessionRepository of SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, session_id: SessionId) -> SessionRecord:
+        """Raises NotFound, Unavailable."""
+        if not findable(session_id):
+            raise NotFound("session not found")
+        return await self._database.read(lambda connection: read_session(connection, session_id))
+
+    async def list(self, query: SessionListing) -> Sequence[SessionRecord]:
+        """List sessions, up to ``limit + 1``. Raises Unavailable."""
+        statement = page(WHOLE_SESSION, sessions.c.created_at, sessions.c.id, sessions.c.archived_at, query)
+        if query.agent_id is not None:
+            if not findable(query.agent_id):
+                return []
+            statement = statement.where(sessions.c.agent_id == query.agent_id)
+        if query.agent_version is not None:
+            if not findable(query.agent_version):
+                return []
+            statement = statement.where(sessions.c.agent_version == query.agent_version)
+        if query.statuses:
+            statement = statement.where(sessions.c.status.in_(query.statuses))
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [session_of(row) for row in rows]
+
+    async def events(self, session_id: SessionId, query: EventListing) -> Sequence[Event]:
+        """Read a page of the history, log and queue as of one moment. Raises NotFound, Unavailable."""
+        if not findable(session_id):
+            raise NotFound("session not found")
+        return await self._database.read(lambda connection: _history(connection, session_id, query))
+
+    async def position(self, session_id: SessionId, event_id: str) -> int | None:
+        """Find the log position of an event of this session. Raises Unavailable."""
+        if not (findable(session_id) and findable(event_id)):
+            return None
+        statement = select(events.c.seq).where(events.c.id == event_id, events.c.session_id == session_id)
+        return await self._database.read(lambda connection: connection.execute(statement).scalar())
+
+
+def _history(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
+    if connection.execute(select(sessions.c.id).where(sessions.c.id == session_id)).first() is None:
+        raise NotFound(f"session {session_id} not found")
+    logged = _logged(connection, session_id, query)
+    queued = _queued(connection, session_id, query) if may_show_queue(query) else []
+    return with_queued(logged, queued, query)
+
+
+def _logged(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
+    statement = within(select(events).where(events.c.session_id == session_id), events.c.processed_at, query)
+    if query.types:
+        statement = statement.where(events.c.type.in_(query.types))
+    ascending = query.order == "asc"
+    if query.after is not None:
+        statement = statement.where(events.c.seq > query.after if ascending else events.c.seq < query.after)
+    statement = statement.order_by(events.c.seq if ascending else events.c.seq.desc()).limit(query.limit + 1)
+    return [event_of(row) for row in connection.execute(statement).mappings()]
+
+
+def _queued(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
+    statement = select(queue).where(queue.c.session_id == session_id)
+    if query.types:
+        statement = statement.where(queue.c.type.in_(query.types))
+    ascending = query.order == "asc"
+    statement = statement.order_by(queue.c.arrival if ascending else queue.c.arrival.desc()).limit(query.limit + 1)
+    return [queued_event_of(row) for row in connection.execute(statement).mappings()]
+
+
+def may_show_queue(query: EventListing) -> bool:
+    """Whether a page can hold queued events: they have no time, and descending they come before any cursor."""
+    bounds = (query.created_gt, query.created_gte, query.created_lt, query.created_lte)
+    return bounds == (None, None, None, None) and (query.order == "asc" or query.after is None)
+
+
+def with_queued(logged: Sequence[Event], queued: Sequence[Event], query: EventListing) -> list[Event]:
+    """Join both parts of a page, each already in the direction of travel.
+
+    A cursor can only name a logged event. So a page of queued events alone never claims that more
+    follow, and descending the queue leaves room for one logged event: every reader gets to the end.
+    """
+    if not logged:
+        return list(queued[: query.limit])
+    if query.order == "asc":
+        return [*logged, *queued][: query.limit + 1]
+    return [*queued[: query.limit - 1], *logged][: query.limit + 1]

@@ -1,0 +1,158 @@
+"""The one schema, for SQLite and PostgreSQL alike.
+
+Structured values are JSON text and times integer microseconds (see ``codec``). Keys compare byte by
+byte on both databases, so that a listing has the same order everywhere. A session's agent and
+environment lie apart from its row: every commit rewrites the row, hardly any the snapshot.
+No foreign key points from the hot tables: the log checks under lock that the session is there.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only when the key is declared INTEGER.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Index(None, "created_at", "id"),
+)
+
+agent_versions = Table(
+    "agent_versions",
+    metadata,
+    Column("agent_id", Key, ForeignKey("agents.id"), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("agent_id", "version"),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Key, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Index(None, "created_at", "id"),
+)
+Index(
+    "uq_environments_live_name",
+    environments.c.name,
+    unique=True,
+    sqlite_where=environments.c.archived_at.is_(None),
+    postgresql_where=environments.c.archived_at.is_(None),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("queued", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Column("agent_id", Key, nullable=False),
+    Column("agent_version", BigInteger, nullable=False),
+    Column("environment_id", Key, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Index(None, "created_at", "id"),
+    Index(None, "agent_id", "created_at"),
+    Index(None, "environment_id"),
+    Index(None, "partition", "status"),
+)
+
+session_snapshots = Table(
+    "session_snapshots",
+    metadata,
+    Column("session_id", Key, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("session_id", Key, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("id", Key, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("processed_at", BigInteger),
+    Column("body", Text, nullable=False),
+    Column("hidden", Text),
+    PrimaryKeyConstraint("session_id", "seq"),
+    UniqueConstraint("id"),
+    Index(None, "session_id", "type", "seq"),
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("arrival", Serial, primary_key=True),
+    Column("session_id", Key, nullable=False),
+    Column("id", Key, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hidden", Text),
+    UniqueConstraint("session_id", "id"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+meter = Table(
+    "meter",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("session_id", Key, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cache_read_input_tokens", BigInteger, nullable=False),
+    Column("cache_creation_5m_input_tokens", BigInteger, nullable=False),
+    Column("cache_creation_1h_input_tokens", BigInteger, nullable=False),
+    Column("microseconds", BigInteger, nullable=False),
+    Column("micro_usd", BigInteger, nullable=False),
+    Index(None, "session_id", "kind", "name"),
+)

@@ -14,6 +14,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, cast, get_args, get_origin
 
+from anthropic.types.beta import BetaManagedAgentsAgentWithOverridesParams
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as cs
@@ -21,6 +22,11 @@ from typing_extensions import get_type_hints, is_typeddict
 
 HEADER_FIELDS = frozenset({"betas", "workspace_id"})
 """Parameters that the SDK sends as headers though its types list them with the body."""
+
+_NULL_CLEARS: dict[type, frozenset[str]] = {
+    BetaManagedAgentsAgentWithOverridesParams: frozenset({"tools", "mcp_servers", "skills", "model"})
+}
+"""Fields whose type has no null but for which spec A.4 gives null a meaning (clearing, or its own refusal)."""
 
 TAG = "\x00"
 """Marks a union member's name in an error's location, so that it is never taken for a field."""
@@ -76,7 +82,10 @@ def _typed_dict(params: type, drop: frozenset[str]) -> cs.CoreSchema:
             continue
         required = get_origin(hint) is Required
         inner = get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint
-        fields[name] = cs.typed_dict_field(_schema(inner), required=required)
+        schema = _schema(inner)
+        if name in _NULL_CLEARS.get(params, ()):
+            schema = cs.nullable_schema(schema)
+        fields[name] = cs.typed_dict_field(schema, required=required)
     is_open = getattr(params, "__extra_items__", None) is object
     return cs.typed_dict_schema(fields, extra_behavior="allow" if is_open else "forbid", strict=True)
 

@@ -54,9 +54,7 @@ def _check_no_references(where: str, schema: Mapping[str, Any]) -> None:
             waiting.extend(cast("list[Any]", node))
         elif isinstance(node, dict):
             members = cast("dict[str, Any]", node)
-            found = _REFERENCES & members.keys()
+            found = sorted(_REFERENCES.intersection(members))
             if found:
-                raise InvalidRequest(
-                    f"{where}: the reference keyword {found.pop()} is not allowed; write the schema out"
-                )
+                raise InvalidRequest(f"{where}: the keyword {found[0]} is not allowed; write the schema out")
             waiting.extend(value for key, value in members.items() if key not in _DATA_KEYWORDS)

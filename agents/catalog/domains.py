@@ -21,9 +21,7 @@ def check_domains(where: str, domains: Sequence[str], *, paths: bool) -> None:
     With *paths* an entry may end in a path (web_search only).
     """
     if not domains:
-        raise InvalidRequest(
-            f"{where}: must have 1 to {limits.DOMAINS} entries; omit the field instead of an empty list"
-        )
+        raise InvalidRequest(f"{where}: must not be empty; omit the field instead")
     limits.check_count(where, domains, limits.DOMAINS)
     seen: set[str] = set()
     for index, domain in enumerate(domains):
@@ -83,9 +81,7 @@ def check_hosts(where: str, hosts: Sequence[str]) -> None:
     for index, host in enumerate(hosts):
         limits.check_length(f"{where}[{index}]", host, limits.DOMAIN_CHARS, shortest=1)
         if not (is_address(host) or _is_host(host)):
-            raise InvalidRequest(
-                f"{where}[{index}]: {host[:80]!r} is not a host; use a hostname such as api.example.com or *.example.com"
-            )
+            raise InvalidRequest(f"{where}[{index}]: {host[:80]!r} is not a host; use api.example.com or *.example.com")
 
 
 def _is_host(text: str) -> bool:

@@ -34,7 +34,7 @@ def environment_body(params: EnvironmentCreateParams) -> dict[str, Any]:
 
 
 def updated_environment_body(stored: Mapping[str, Any], params: EnvironmentUpdateParams) -> dict[str, Any]:
-    """Return *stored* with a change applied; omitted and null parts of the configuration stay. Raises InvalidRequest."""
+    """Return *stored* with a change applied; omitted and null parts of the config stay. Raises InvalidRequest."""
     body = dict(stored)
     if "description" in params:
         body["description"] = params["description"]

@@ -23,15 +23,6 @@ def reference(agent: str | Mapping[str, Any]) -> tuple[str, int | None]:
     return agent["id"], version
 
 
-def refuse_bare_null_model(body: object) -> None:
-    """Raise InvalidRequest (``agent_model_required``) for an override that clears the model."""
-    agent = body.get("agent") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    if isinstance(agent, dict) and "model" in agent and agent["model"] is None:
-        raise InvalidRequest(
-            "agent.model: cannot be cleared; omit it to keep the agent's", error_code="agent_model_required"
-        )
-
-
 def session_agent(stored: AgentRecord, given: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return the snapshot for a new session: omitted overrides inherit, null or [] clears.
 
@@ -65,7 +56,11 @@ def _with_tools(snapshot: dict[str, Any], given: Mapping[str, Any]) -> dict[str,
     return snapshot
 
 
-def _model(given: str | Mapping[str, Any]) -> dict[str, Any]:
+def _model(given: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is None:
+        raise InvalidRequest(
+            "agent.model: cannot be cleared; omit it to keep the agent's model", error_code="agent_model_required"
+        )
     # An effort in a per-session model is ignored, and the agent's is not carried over (spec A.4).
     if isinstance(given, str):
         return resolve_model(given)

@@ -84,8 +84,6 @@ def check_servers_match(
     named = {server["name"] for server in servers}
     used = {tool["mcp_server_name"] for tool in tools if tool["type"] == "mcp_toolset"}
     for name in sorted(used - named):
-        raise InvalidRequest(
-            f"{prefix}tools: an mcp_toolset refers to the server {name!r}, which is not in mcp_servers"
-        )
+        raise InvalidRequest(f"{prefix}tools: an mcp_toolset names the server {name!r}, which is not in mcp_servers")
     for name in sorted(named - used):
         raise InvalidRequest(f"{prefix}mcp_servers: the server {name!r} is not used by any mcp_toolset in tools")

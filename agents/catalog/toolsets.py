@@ -14,7 +14,7 @@ BUILTIN_TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "
 
 
 def resolve_agent_toolset(where: str, toolset: Mapping[str, Any], custom_names: frozenset[str]) -> dict[str, Any]:
-    """Return the built-in toolset as responses show it; *custom_names* are the tools beside it. Raises InvalidRequest."""
+    """Return the built-in toolset as responses show it; *custom_names* stand beside it. Raises InvalidRequest."""
     default = _default_config(toolset, policy="always_allow")
     configs = [
         _builtin_config(f"{where}.configs[{index}]", config, default, custom_names)

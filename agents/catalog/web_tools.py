@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.catalog import limits
 from agents.catalog.domains import check_domains
 from agents.errors import InvalidRequest
 
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _URL_SOURCES = ("user_input", "server_tool_results", "client_tool_results")
 _SERVER_TOOLS = frozenset({"web_search", "web_fetch"})
 _MAX_FILTER_TOOLS = 128  # the SDK's field text
@@ -23,7 +24,7 @@ def resolve_web_search(where: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve_web_fetch(where: str, config: Mapping[str, Any], custom_names: frozenset[str]) -> dict[str, Any]:
-    """Return web_fetch's own settings, resolved; *custom_names* are the custom tools beside it. Raises InvalidRequest."""
+    """Return web_fetch's own settings, resolved; *custom_names* stand beside it. Raises InvalidRequest."""
     tokens = config.get("max_content_tokens")
     if tokens is not None and tokens < 1:
         raise InvalidRequest(f"{where}.max_content_tokens: must be at least 1, not {tokens}")
@@ -48,9 +49,7 @@ def _user_location(where: str, location: Mapping[str, Any] | None) -> dict[str, 
     if location is None:
         return None
     country = location.get("country")
-    if country is not None and not (
-        len(country) == 2 and country.isascii() and country.isalpha() and country.isupper()
-    ):
+    if country is not None and not _COUNTRY.fullmatch(country):
         raise InvalidRequest(f"{where}.country: must be two upper-case letters such as DE, not {country[:20]!r}")
     return {
         "type": location["type"],

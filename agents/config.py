@@ -202,6 +202,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
+    @property
+    def engine(self) -> Literal["claude", "replay"]:
+        """The engine that ``brain.engine`` means here: ``auto`` depends on what is configured."""
+        if self.brain.engine != "auto":
+            return self.brain.engine
+        return "claude" if self.anthropic_api_key or self.brain.base_url else "replay"
+
     def to_json(self) -> str:
         """Return all settings, secrets included, for a child process; never log or show the text."""
         return json.dumps(self.model_dump(), default=_plain)

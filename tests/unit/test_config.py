@@ -167,6 +167,19 @@ def test_relative_paths_become_absolute_where_they_are_read(tmp_path: Path, monk
     assert settings.sandbox.seed_dir == tmp_path / "seed"
 
 
+@pytest.mark.parametrize(
+    ("given", "engine"),
+    [
+        ({}, "replay"),
+        ({"anthropic_api_key": "k"}, "claude"),
+        ({"brain.base_url": "http://models.local"}, "claude"),
+        ({"anthropic_api_key": "k", "brain.engine": "replay"}, "replay"),
+    ],
+)
+def test_auto_means_claude_once_a_key_or_a_server_is_configured(given: dict[str, str], engine: str) -> None:
+    assert load_settings(overrides=given).engine == engine
+
+
 def test_every_setting_is_described() -> None:
     assert [key for key, field in setting_keys() if not field.description] == []
 

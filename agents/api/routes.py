@@ -1,0 +1,67 @@
+"""Operations: one table that both mounts the routes and describes them in ``/openapi.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from agents.api.answers import MethodNotAllowed
+
+Handler = Callable[[Request], Awaitable[Response]]
+Method = Literal["GET", "POST", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One query parameter or header, with its JSON schema."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str = ""
+    where: Literal["query", "header"] = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type."""
+
+    method: Method
+    path: str
+    handler: Handler
+    name: str
+    tag: str
+    answer: type | None = None
+    listing: bool = False
+    body: type | None = None
+    media_type: str = "application/json"
+    parameters: Sequence[Parameter] = field(default=())
+    statuses: Sequence[int] = field(default=())
+
+
+class _PathEndpoint:
+    """All methods of one path, as an ASGI application without any layer between."""
+
+    def __init__(self, table: dict[str, Handler]) -> None:
+        self._table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._table.get(scope["method"])
+        if handler is None:
+            allowed = ", ".join(sorted(self._table))
+            raise MethodNotAllowed(f"this path takes {allowed}, not {scope['method']}", details={"allowed": allowed})
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def routes(operations: Sequence[Operation]) -> list[Route]:
+    """Return one route per path, so that a wrong method on a known path is told from an unknown path."""
+    tables: dict[str, dict[str, Handler]] = {}
+    for operation in operations:
+        tables.setdefault(operation.path, {})[operation.method] = operation.handler
+    return [Route(path, _PathEndpoint(table)) for path, table in tables.items()]

@@ -7,7 +7,7 @@ and the idempotency key (law 5): a host that still lives answers a repeated id f
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -50,7 +50,7 @@ class ToolResult:
 class Hands(Protocol):
     """Something that runs tool calls."""
 
-    def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncIterator[ToolResult]:
+    def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncGenerator[ToolResult, None]:
         """Run *calls* in parallel where the tools allow it; yields exactly one result per call, as they finish.
 
         Closing the iterator early cancels what still runs.

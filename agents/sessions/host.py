@@ -22,7 +22,8 @@ class Frame:
 
     ``data`` is the JSON text of the event. ``seq`` and ``event_id`` are set for an event that has
     its place in the log. ``preview`` names the previewed type (``agent.message``, ``agent.thinking``)
-    of an ``event_start``/``event_delta``; such frames go only to streams that asked for that type.
+    of an ``event_start``/``event_delta`` (``event_id`` is then the previewed event); such frames go only to
+    streams that asked for that type.
     ``ends`` closes the stream after it (``session.deleted``).
     """
 

@@ -1,0 +1,46 @@
+"""The harness's Brain: a streaming Serve handle, with Ray's failures turned into brain failures (law 7)."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import orjson
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+
+from actors.names import BRAIN_APP
+from agents.brains.port import BrainFailure, BrainRequest
+
+_JSON_ARRAY = ord("[")
+
+
+class BrainClient:
+    """Thinks on whichever replica of the brain deployment is free."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """See Brain.think."""
+        if self._handle is None:
+            self._handle = serve.get_deployment_handle("brain", BRAIN_APP).options(stream=True)
+        answer = self._handle.think.remote(pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL))
+        finished = False
+        try:
+            async for item in answer:
+                if item[0] != _JSON_ARRAY:
+                    raise pickle.loads(item)  # noqa: S301 - written by our own brain deployment
+                for event in orjson.loads(item):
+                    yield event
+            finished = True
+        except BackPressureError as error:
+            raise BrainFailure("overloaded", "every brain replica is busy", transient=True) from error
+        except (RayError, RayServeException) as error:
+            what = f"the brain replica was lost ({type(error).__name__})"
+            raise BrainFailure("request_failed", what, transient=True) from error
+        finally:
+            if not finished:
+                answer.cancel()

@@ -1,0 +1,102 @@
+"""The gateway deployment: the HTTP edge as a Serve ingress. Stateless; any replica serves any request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.api.app import create_app
+from agents.economics.price_book import load_price_book
+from ray import serve
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from actors.bootstrap import ensure_actors
+from actors.database import open_platform_store
+from actors.fleet import get_fleet
+from actors.replies import result_of
+from actors.session_client import SessionClient
+from agents.api.platform import Platform
+from agents.clock import SystemClock
+from agents.config import Settings
+from agents.errors import Unavailable
+from agents.store.database import SqlStore
+from agents.telemetry.metrics import render_metrics
+
+_FIGURES_SECONDS = 5.0
+
+
+async def _fleet_figures() -> dict[str, Any]:
+    try:
+        fleet = get_fleet()
+    except ValueError as error:
+        raise Unavailable("the sandbox fleet does not exist yet") from error
+    return await result_of(fleet.stats.remote(), what="the fleet", timeout=_FIGURES_SECONDS)
+
+
+def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> Platform:
+    async def ready() -> dict[str, Any]:
+        await store.ping()
+        return {"ready": True, "harness": await sessions.ping(), "sandboxes": await _fleet_figures()}
+
+    async def metrics() -> bytes:
+        return render_metrics(await sessions.ping(), await _fleet_figures())
+
+    return Platform(
+        settings=settings,
+        store=store,
+        sessions=sessions,
+        clock=SystemClock(),
+        prices=load_price_book(settings.brain.price_book),
+        metrics=metrics,
+        ready=ready,
+    )
+
+
+class GatewayApp:
+    """The ASGI application of one replica: composed at its lifespan's start, on its own event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            assert self._app is not None, "a request came before the lifespan started"
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        ensure_actors(self._settings)
+        store = await open_platform_store(self._settings)
+        sessions = SessionClient(self._settings)
+        self._app = create_app(_platform(self._settings, store, sessions))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await sessions.close()
+        await store.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@serve.deployment(name="gateway")
+@serve.ingress()
+class Gateway:
+    """Serves the public API."""
+
+    def __init__(self, settings_json: str) -> None:
+        self._settings = Settings.from_json(settings_json)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return GatewayApp(self._settings)
+
+
+def gateway_app(settings: Settings) -> serve.Application:
+    """Bind the gateway deployment for *settings*."""
+    options: dict[str, Any] = {
+        "num_replicas": settings.gateway.replicas,
+        # Open event streams count as ongoing requests; the gateway refuses more of either by itself.
+        "max_ongoing_requests": settings.gateway.max_ongoing_requests + settings.gateway.max_streams,
+        "ray_actor_options": {"num_cpus": 0.1},
+        "graceful_shutdown_timeout_s": 5,
+    }
+    return Gateway.options(**options).bind(settings.to_json())

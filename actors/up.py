@@ -1,0 +1,179 @@
+"""``hecaton up``: starts (or joins) Ray, brings the platform up, and takes it down again.
+
+Without ``RAY_ADDRESS`` every process of the platform descends from this one and none outlives it: on a
+clean stop because they are shut down in order, on SIGKILL because a small reaper process notices and
+kills what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from actors.reaper import start_reaper
+from agents.config import Settings
+
+_READY_SECONDS = 90.0
+_STOP_SECONDS = 45.0
+
+
+def _prepare_environment(settings: Settings) -> None:
+    """Set what Ray reads once at import; the figures behind it are in docs/performance.md."""
+    os.environ["HECATON_INSTANCE"] = secrets.token_hex(8)
+    os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+    if settings.proxy == "haproxy":
+        os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    else:
+        # Loopback only: without this, replicas of the fast mode listen beside the proxy.
+        os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+
+class PlatformProcess:
+    """The life of one platform on one Ray cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._handles: list[Any] = []
+
+    def run(self) -> int:
+        """Bring everything up, say so, and wait for a signal; returns the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stop.set())
+        if "RAY_ADDRESS" not in os.environ:
+            start_reaper(os.environ["HECATON_INSTANCE"])
+        try:
+            self._start()
+            if not self._stop.is_set():
+                url = f"http://{self._settings.host}:{self._settings.port}"
+                self._write_state(url)
+                sys.stdout.write(f"ready {url}\n")
+                sys.stdout.flush()
+            self._stop.wait()
+        finally:
+            self._shut_down()
+        return 0
+
+    def _start(self) -> None:
+        import ray
+
+        joins = "RAY_ADDRESS" in os.environ
+        # The platform's own actors reserve little; tools and brains bring their own requests.
+        resources: dict[str, Any] = {} if joins else {"num_cpus": max(4, os.cpu_count() or 1)}
+        ray.init(
+            namespace="hecaton",
+            include_dashboard=False if os.environ.get("HECATON_NO_DASHBOARD") else None,
+            log_to_driver=False,
+            logging_level="warning",
+            configure_logging=True,
+            **resources,
+        )
+        self._deploy()
+
+    def _deploy(self) -> None:
+        import ray
+        from ray import serve
+        from ray.serve.api import RunTarget
+
+        from actors.bootstrap import ensure_actors
+        from actors.brain import brain_app
+        from actors.gateway import gateway_app
+        from actors.names import BRAIN_APP, GATEWAY_APP
+
+        settings = self._settings
+        self._handles = ensure_actors(settings)
+        serve.start(http_options={"host": settings.host, "port": settings.port})
+        serve.run_many(
+            [
+                RunTarget(brain_app(settings), name=BRAIN_APP, route_prefix=None),
+                RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/"),
+            ]
+        )
+        fleet, *harnesses = self._handles
+        ray.get([fleet.hosts.remote(), *(harness.ping.remote() for harness in harnesses)], timeout=_READY_SECONDS)
+        self._wait_until_served()
+
+    def _wait_until_served(self) -> None:
+        """Ask readiness over HTTP, as a user will: the proxy learns of replicas a moment after Serve does."""
+        import httpx
+
+        url = f"http://{self._settings.host}:{self._settings.port}/-/readyz"
+        for _ in range(int(_READY_SECONDS / 0.1)):
+            try:
+                if httpx.get(url, timeout=10.0).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            if self._stop.wait(0.1):
+                return
+        raise SystemExit(f"the platform did not become ready within {_READY_SECONDS:g} s: see the Ray logs")
+
+    def _state_file(self) -> Path:
+        return self._settings.data_dir / "run" / "platform.json"
+
+    def _write_state(self, url: str) -> None:
+        import ray
+
+        path = self._state_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        context = ray.get_runtime_context()
+        state = {
+            "pid": os.getpid(),
+            "url": url,
+            "instance": os.environ["HECATON_INSTANCE"],
+            "ray_address": context.gcs_address,
+            "dashboard": _dashboard_url(),
+        }
+        scratch = path.with_suffix(".new")
+        scratch.write_text(json.dumps(state))
+        scratch.replace(path)
+
+    def _shut_down(self) -> None:
+        """Drain: no new requests, turns stop at a step's end, sandboxes end, then Ray goes."""
+        import ray
+
+        if not ray.is_initialized():
+            return
+        from ray import serve
+
+        self._state_file().unlink(missing_ok=True)
+        fleet, *harnesses = self._handles or [None]
+        ends = [harness.stop.remote() for harness in harnesses]
+        ray.wait(ends, num_returns=len(ends), timeout=_STOP_SECONDS) if ends else None
+        if fleet is not None:
+            ray.wait([fleet.stop.remote()], timeout=_STOP_SECONDS)
+        serve.shutdown()
+        for handle in self._handles:
+            ray.kill(handle)
+        ray.shutdown()
+
+
+def _dashboard_url() -> str | None:
+    import ray
+
+    node = ray._private.worker._global_node
+    address = getattr(node, "webui_url", None) if node is not None else None
+    return f"http://{address}" if address else None
+
+
+def main() -> int:
+    """Run the platform with the settings of ``--settings FILE`` (JSON, written by ``hecaton up``)."""
+    parser = argparse.ArgumentParser(prog="python -m actors.up")
+    parser.add_argument("--settings", type=Path, required=True)
+    settings = Settings.from_json(parser.parse_args().settings.read_text())
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _prepare_environment(settings)
+    return PlatformProcess(settings).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

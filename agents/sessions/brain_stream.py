@@ -1,0 +1,38 @@
+"""Deadlines around a brain's stream: first event, gap between events, whole request.
+
+The stream is always closed, so that a generation nobody waits for stops (law 7, and its bill with it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from agents.brains.port import BrainFailure
+from agents.config import BrainSettings
+
+
+async def bounded_stream(
+    stream: AsyncIterator[dict[str, Any]], settings: BrainSettings
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield from *stream*; raises BrainFailure (transient) when a deadline passes."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + settings.request_timeout_seconds
+    patience = settings.first_event_timeout_seconds
+    try:
+        while True:
+            try:
+                async with asyncio.timeout_at(min(end, loop.time() + patience)):
+                    event = await anext(stream, None)
+            except TimeoutError as error:
+                waited = f"no event from the model within {patience:g} s"
+                raise BrainFailure("request_failed", waited, transient=True) from error
+            if event is None:
+                return
+            yield event
+            patience = settings.event_gap_timeout_seconds
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()

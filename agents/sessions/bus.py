@@ -1,0 +1,112 @@
+"""Fan-out of frames to event streams: never blocks the publisher, never grows without bound.
+
+A :class:`Bus` maps sessions to sinks. In the harness a sink is one gateway's channel; in a gateway
+(or in a single process) it is one client's :class:`Subscription`. A subscription that lags behind its
+bounded queue is cut off: the reader is told to reconnect and catches up from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from agents.sessions.host import Frame
+
+
+class Sink(Protocol):
+    """Where a session's frames go. ``deliver`` must not block."""
+
+    @property
+    def previews(self) -> frozenset[str]: ...
+
+    def deliver(self, session_id: str, frames: Sequence[Frame]) -> None: ...
+
+
+class Bus:
+    """Sinks by session."""
+
+    def __init__(self) -> None:
+        self._sinks: dict[str, list[Sink]] = {}
+
+    def attach(self, session_id: str, sink: Sink) -> None:
+        self._sinks.setdefault(session_id, []).append(sink)
+
+    def detach(self, session_id: str, sink: Sink) -> None:
+        sinks = self._sinks.get(session_id, [])
+        if sink in sinks:
+            sinks.remove(sink)
+        if not sinks:
+            self._sinks.pop(session_id, None)
+
+    def publish(self, session_id: str, frames: Sequence[Frame]) -> None:
+        for sink in tuple(self._sinks.get(session_id, ())):
+            sink.deliver(session_id, frames)
+
+    def watched(self, session_id: str) -> bool:
+        return session_id in self._sinks
+
+    def wants(self, session_id: str, preview: str) -> bool:
+        """Whether any sink of the session asked for previews of this event type."""
+        return any(preview in sink.previews for sink in self._sinks.get(session_id, ()))
+
+    @property
+    def sessions(self) -> int:
+        return len(self._sinks)
+
+
+class Subscription:
+    """One client's view of one session: a bounded queue of frames."""
+
+    def __init__(self, previews: frozenset[str], *, max_frames: int) -> None:
+        self._previews = previews
+        self._max_frames = max_frames
+        self._frames: deque[Frame] = deque()
+        self._ready = asyncio.Event()
+        self._closed = False
+        self._previewing: set[str] = set()
+        self.lagged = False
+
+    @property
+    def previews(self) -> frozenset[str]:
+        return self._previews
+
+    def deliver(self, session_id: str, frames: Sequence[Frame]) -> None:
+        del session_id
+        for frame in frames:
+            if self._closed or not self._admits(frame):
+                continue
+            if len(self._frames) >= self._max_frames:
+                self.lagged = True
+                self._closed = True
+                break
+            self._frames.append(frame)
+            self._closed = self._closed or frame.ends
+        self._ready.set()
+
+    def _admits(self, frame: Frame) -> bool:
+        if frame.preview is None:
+            if frame.type == "span.model_request_end":
+                self._previewing.clear()
+            return True
+        if frame.preview not in self._previews or frame.event_id is None:
+            return False
+        # A delta without its start would break the client's accumulator: this stream came too late for it.
+        if frame.type == "event_start":
+            self._previewing.add(frame.event_id)
+        return frame.event_id in self._previewing
+
+    def close(self) -> None:
+        """End the iteration after what is already queued."""
+        self._closed = True
+        self._ready.set()
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        while True:
+            while self._frames:
+                yield self._frames.popleft()
+            if self._closed:
+                return
+            self._ready.clear()
+            await self._ready.wait()

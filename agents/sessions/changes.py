@@ -1,0 +1,48 @@
+"""Changing a session that exists: title, metadata, the agent's tools and servers (spec A.4, B.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.errors import InvalidRequest
+from agents.sessions.draft import Draft
+from agents.sessions.events import EventType, SessionRecord, SessionStatus
+from agents.sessions.intake import check_open
+
+_MAX_PAIRS = 16
+
+
+def _merged(bag: dict[str, str], patch: dict[str, str | None]) -> dict[str, str]:
+    merged = {**bag, **patch}
+    result = {key: value for key, value in merged.items() if value is not None}
+    if len(result) > _MAX_PAIRS:
+        raise InvalidRequest(f"metadata: at most {_MAX_PAIRS} pairs; the change would make {len(result)}")
+    return result
+
+
+def apply_changes(draft: Draft, changes: dict[str, Any]) -> SessionRecord:
+    """Apply *changes*: ``title``, ``metadata`` (a patch: null deletes a key), ``agent`` (fields to replace).
+
+    Emits ``session.updated`` with what really changed. Raises Conflict (archived) or InvalidRequest
+    (tools or servers changed while not idle; too much metadata).
+    """
+    record = draft.state.record
+    check_open(draft.state)
+    changed: dict[str, Any] = {}
+    if "title" in changes and changes["title"] != record.title:
+        changed["title"] = changes["title"]
+    if "metadata" in changes:
+        bag = _merged(record.metadata, changes["metadata"] or {})
+        if bag != record.metadata:
+            changed["metadata"] = bag
+    if "agent" in changes:
+        if record.status is not SessionStatus.IDLE:
+            raise InvalidRequest(f"agent: session {record.id} is {record.status.value}; it must be idle to change it")
+        agent = {**record.agent, **changes["agent"]}
+        if agent != record.agent:
+            changed["agent"] = agent
+    if changed:
+        draft.state.set(**changed)
+        # An emptied bag is left out of the event, as the spec has it.
+        draft.emit(EventType.SESSION_UPDATED, {key: value for key, value in changed.items() if value != {}})
+    return draft.state.record

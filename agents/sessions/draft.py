@@ -1,0 +1,90 @@
+"""A unit of work on one session: events drafted, state folded, then committed and published as one.
+
+State is changed as events are drafted. When the commit fails the owner throws the state away and
+reads the log again, so a failed draft leaves no trace.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from agents.ids import EventId, new_event_id
+from agents.sessions.events import Event, EventType
+from agents.sessions.log import Commit, Lease
+from agents.sessions.state import SessionState
+
+_TICK = timedelta(microseconds=1)
+
+
+class Draft:
+    """Collects what one commit of a session will hold."""
+
+    def __init__(self, state: SessionState, now: datetime) -> None:
+        self.state = state
+        self.now = now
+        self.shown: list[Event] = []
+        """What streams will show, in order: logged events and queued copies."""
+        self.events: list[Event] = []
+        self.queued: list[Event] = []
+        self.consumed: list[EventId] = []
+        self._base_seq = state.record.seq
+
+    @property
+    def empty(self) -> bool:
+        return not (self.events or self.queued or self.consumed)
+
+    def _moment(self) -> datetime:
+        # Strictly increasing, so that ordering by processed_at is ordering by log position.
+        last = self.state.last_moment
+        return self.now if last is None or self.now > last else last + _TICK
+
+    def emit(
+        self,
+        type_: EventType,
+        body: dict[str, Any] | None = None,
+        *,
+        event_id: EventId | None = None,
+        hidden: dict[str, Any] | None = None,
+    ) -> Event:
+        """Append an event to the log."""
+        event = Event(
+            id=event_id or new_event_id(),
+            type=type_,
+            body=body or {},
+            processed_at=self._moment(),
+            seq=self.state.record.seq + 1,
+            hidden=hidden,
+        )
+        self.state.set(seq=self.state.record.seq + 1)
+        self.state.apply(event)
+        self.events.append(event)
+        self.shown.append(event)
+        return event
+
+    def enqueue(self, event: Event) -> None:
+        """Let a client event wait; streams show its queued copy."""
+        self.queued.append(event)
+        self.shown.append(event)
+        self.state.queue.append(event)
+
+    def take(self, event: Event) -> Event:
+        """Give a waiting event its place in the log."""
+        self.state.queue.remove(event)
+        if event in self.queued:
+            self.queued.remove(event)
+        else:
+            self.consumed.append(event.id)
+        return self.emit(event.type, event.body, event_id=event.id)
+
+    def commit(self, lease: Lease) -> Commit:
+        """Close the draft; the row carries the number of waiting events and the time of change."""
+        self.state.set(updated_at=self.now, queued=len(self.state.queue))
+        return Commit(
+            lease=lease,
+            expected_seq=self._base_seq,
+            record=self.state.record,
+            events=tuple(self.events),
+            queue=tuple(self.queued),
+            consume=tuple(self.consumed),
+        )

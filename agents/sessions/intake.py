@@ -1,0 +1,159 @@
+"""Taking client events in: which are legal now, and what each does to the session.
+
+All or none: every event of a request is checked against the state that its predecessors lead to
+before anything is drafted for good. Repeats of an accepted answer are harmless (spec H-6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agents.errors import Conflict, InvalidRequest, RateLimited
+from agents.ids import EventId, new_event_id
+from agents.sessions.draft import Draft
+from agents.sessions.events import Event, EventType, SessionStatus
+from agents.sessions.state import SessionState
+from agents.sessions.transitions import TurnRules, begin_turn, close_open_calls, follow_up, go_idle, settle
+
+_ANSWER_KEYS = {
+    EventType.USER_TOOL_CONFIRMATION: "tool_use_id",
+    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
+}
+
+
+def _body(params: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if key != "type"}
+
+
+def _normalised(type_: EventType, params: dict[str, Any]) -> dict[str, Any]:
+    body = _body(params)
+    if type_ is EventType.USER_CUSTOM_TOOL_RESULT:
+        body.setdefault("content", None)
+        body.setdefault("is_error", None)
+    elif type_ is EventType.USER_TOOL_CONFIRMATION:
+        body.setdefault("deny_message", None)
+    return body
+
+
+def check_open(state: SessionState) -> None:
+    """Raise Conflict when the session takes no more events."""
+    if state.status is SessionStatus.TERMINATED or state.record.archived_at is not None:
+        raise Conflict(f"session {state.record.id} is {_final_word(state)}: it takes no more events")
+
+
+def _final_word(state: SessionState) -> str:
+    return "archived" if state.record.archived_at is not None else "terminated"
+
+
+def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[str, Any]) -> Event | None:
+    """Check an answer to a tool call; returns the accepted event when this one repeats it."""
+    key = _ANSWER_KEYS[type_]
+    call_id = EventId(body[key])
+    earlier = state.answers.get(call_id)
+    if earlier is not None:
+        if earlier.type is type_ and earlier.body == body:
+            return earlier
+        raise InvalidRequest(f"{where}.{key}: {call_id} already has a different answer")
+    call = state.calls.get(call_id)
+    if call is None:
+        raise InvalidRequest(f"{where}.{key}: {call_id} is not an open tool use of this session")
+    if type_ is EventType.USER_CUSTOM_TOOL_RESULT and call.kind != "custom":
+        raise InvalidRequest(f"{where}.{key}: {call_id} is a built-in tool; it does not take a custom tool result")
+    if type_ is EventType.USER_TOOL_CONFIRMATION and not call.asked:
+        raise InvalidRequest(f"{where}.{key}: {call_id} does not ask for a confirmation")
+    return None
+
+
+def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> None:
+    seen: dict[str, dict[str, Any]] = {}
+    for index, params in enumerate(events):
+        type_, where = EventType(params["type"]), f"events[{index}]"
+        if type_ in _ANSWER_KEYS:
+            body = _normalised(type_, params)
+            call_id = body[_ANSWER_KEYS[type_]]
+            if call_id in seen and seen[call_id] != body:
+                raise InvalidRequest(f"{where}: {call_id} is answered twice in one request")
+            seen[call_id] = body
+            _check_answer(state, where, type_, body)
+        elif type_ is EventType.USER_INTERRUPT:
+            thread = params.get("session_thread_id")
+            if thread is not None and thread != state.record.thread_id:
+                raise InvalidRequest(f"{where}.session_thread_id: {thread} is not a thread of this session")
+
+
+def admit(draft: Draft, rules: TurnRules, events: Sequence[dict[str, Any]], *, max_queued: int) -> list[Event]:
+    """Draft what *events* do; returns the echo of each, in order.
+
+    Raises Conflict (archived), InvalidRequest (an answer to nothing) or RateLimited (queue full).
+    """
+    state = draft.state
+    check_open(state)
+    _check_all(state, events)
+    if len(state.queue) + len(events) > max_queued:
+        raise RateLimited(f"{len(state.queue)} events already wait in this session", retry_after=1.0)
+    echoes: list[Event] = []
+    answered = False
+    for index, params in enumerate(events):
+        type_ = EventType(params["type"])
+        if type_ in _ANSWER_KEYS:
+            echo, fresh = _admit_answer(draft, f"events[{index}]", type_, _normalised(type_, params))
+            answered = answered or fresh
+        elif type_ is EventType.USER_INTERRUPT:
+            if answered:
+                _after_answers(draft, rules)
+                answered = False
+            echo = _admit_interrupt(draft, rules, _body(params))
+        else:
+            echo = Event(new_event_id(), type_, _body(params), None)
+            draft.enqueue(echo)
+        echoes.append(echo)
+    if answered:
+        _after_answers(draft, rules)
+    if state.status is SessionStatus.IDLE and not state.calls:
+        begin_turn(draft)
+    return echoes
+
+
+def _admit_answer(draft: Draft, where: str, type_: EventType, body: dict[str, Any]) -> tuple[Event, bool]:
+    earlier = _check_answer(draft.state, where, type_, body)
+    if earlier is not None:
+        return earlier, False
+    if type_ is EventType.USER_CUSTOM_TOOL_RESULT:
+        return draft.emit(type_, body), True
+    echo = Event(new_event_id(), type_, body, None)
+    draft.enqueue(echo)
+    return echo, True
+
+
+def _after_answers(draft: Draft, rules: TurnRules) -> None:
+    """Log waiting confirmations, then go on, or say what is still missing."""
+    state = draft.state
+    confirmations = [event for event in state.queue if event.type is EventType.USER_TOOL_CONFIRMATION]
+    idle = state.status is SessionStatus.IDLE
+    answered = {event.body["tool_use_id"] for event in confirmations}
+    if idle and set(state.blocking_ids()) <= answered:
+        # All settled: the session runs first and takes the confirmation up then (spec J).
+        settle(draft, rules, confirmations)
+        return
+    for event in confirmations:
+        draft.take(event)
+    if idle:
+        settle(draft, rules, [])
+    else:
+        follow_up(draft, rules)
+
+
+def _admit_interrupt(draft: Draft, rules: TurnRules, body: dict[str, Any]) -> Event:
+    state = draft.state
+    body.setdefault("session_thread_id", None)
+    echo = Event(new_event_id(), EventType.USER_INTERRUPT, body, None)
+    if state.busy:
+        # The running turn stops at its next await and takes the interrupt up before any message.
+        draft.enqueue(echo)
+        return echo
+    echo = draft.emit(EventType.USER_INTERRUPT, body, event_id=echo.id)
+    if state.calls:
+        close_open_calls(draft, "The call was interrupted by the user.")
+        go_idle(draft, rules, {"type": "end_turn"})
+    return echo

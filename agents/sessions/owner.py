@@ -1,0 +1,30 @@
+"""What the halves of a turn (thinking, acting) may ask of the runner that owns the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from agents.sessions.draft import Draft
+from agents.sessions.ports import HarnessPorts
+from agents.sessions.state import SessionState
+from agents.sessions.transitions import TurnRules
+
+T = TypeVar("T")
+
+
+class SessionOwner(Protocol):
+    """One session's state and the only way to change it."""
+
+    @property
+    def state(self) -> SessionState: ...
+
+    @property
+    def ports(self) -> HarnessPorts: ...
+
+    @property
+    def rules(self) -> TurnRules: ...
+
+    async def apply(self, change: Callable[[Draft], T]) -> T:
+        """Draft, commit durably, show. Raises what *change* or the log raises."""
+        ...

@@ -1,0 +1,205 @@
+"""One session in its owner's hands: the agent loop.
+
+Every change goes through :meth:`SessionRunner.apply`: under the session's lock a draft is made,
+committed, and only then shown (law 1). The loop itself keeps nothing that the log does not know; it
+asks the state what is next and does it. A failed commit poisons the runner: its state is dropped and
+read again from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from agents.errors import HecatonError
+from agents.ids import SessionId, new_event_id
+from agents.sessions import transitions
+from agents.sessions.acting import Actor
+from agents.sessions.draft import Draft
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.host import Frame
+from agents.sessions.log import Lease
+from agents.sessions.ports import HarnessPorts
+from agents.sessions.state import SessionState
+from agents.sessions.thinking import Thinker
+from agents.sessions.transitions import TurnRules
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class StaleRunner(Exception):
+    """The runner's state was dropped; ask the harness for a fresh one."""
+
+
+def frame_of(event: Event) -> Frame:
+    """Encode an event once for every stream."""
+    return Frame(
+        event.type.value,
+        orjson.dumps(event.wire()),
+        seq=event.seq,
+        event_id=event.id,
+        ends=event.type is EventType.SESSION_DELETED,
+    )
+
+
+class SessionRunner:
+    """Owns one session: its state, its lock and its turn."""
+
+    def __init__(
+        self,
+        state: SessionState,
+        lease: Lease,
+        ports: HarnessPorts,
+        rules: TurnRules,
+        *,
+        on_end: Callable[[SessionRunner], None] = lambda _: None,
+    ) -> None:
+        self.state = state
+        self.lease = lease
+        self.ports = ports
+        self.rules = rules
+        self.poisoned = False
+        self._draining = False
+        self._on_end = on_end
+        self._lock = asyncio.Lock()
+        self._turn: asyncio.Task[None] | None = None
+        self._activity: asyncio.Task[None] | None = None
+        self._thinker = Thinker(self)
+        self._actor = Actor(self)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    async def apply(self, change: Callable[[Draft], T]) -> T:
+        """Draft, commit, show. Raises what *change* raises (nothing is then written) or what the log raises."""
+        # A cancelled caller must not leave a commit half observed: the work itself always finishes.
+        return await asyncio.shield(asyncio.ensure_future(self._apply(change)))
+
+    async def _apply(self, change: Callable[[Draft], T]) -> T:
+        async with self._lock:
+            if self.poisoned:
+                raise StaleRunner
+            draft = Draft(self.state, self.ports.clock.now())
+            try:
+                result = change(draft)
+                if not draft.empty:
+                    await self.ports.log.append(draft.commit(self.lease))
+            except BaseException:
+                # The state may have moved ahead of the log: drop it unless nothing was drafted.
+                self.poisoned = not draft.empty
+                raise
+            self.show(draft.shown)
+            self._keep_going()
+            return result
+
+    async def create(self, change: Callable[[Draft], None]) -> SessionRecord:
+        """Store the session for the first time, with what *change* drafts; returns the stored row."""
+        async with self._lock:
+            draft = Draft(self.state, self.ports.clock.now())
+            change(draft)
+            await self.ports.log.create(draft.commit(self.lease))
+            self.show(draft.shown)
+            stored = self.state.record
+            self._keep_going()
+            return stored
+
+    async def delete(self, check: Callable[[SessionState], None]) -> None:
+        """Remove the session from the store and end its streams. Raises what *check* raises."""
+        async with self._lock:
+            if self.poisoned:
+                raise StaleRunner
+            check(self.state)
+            self.poisoned = True
+            await self.ports.log.delete(self.lease, SessionId(self.state.record.id))
+            self.show([Event(new_event_id(), EventType.SESSION_DELETED, {}, self.ports.clock.now())])
+
+    def show(self, events: Sequence[Event]) -> None:
+        """Publish committed events, in order."""
+        session_id = self.state.record.id
+        if events and self.ports.bus.watched(session_id):
+            self.ports.bus.publish(session_id, [frame_of(event) for event in events])
+
+    # -- the turn --------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self._turn is not None and not self._turn.done()
+
+    def resume(self) -> None:
+        """Go on after a restart, exactly where the log ends."""
+        self._keep_going()
+
+    def _keep_going(self) -> None:
+        """See that a busy session has its turn under way, and that an interrupt stops what it does."""
+        if self.state.busy and not (self.running or self._draining):
+            self._turn = asyncio.create_task(self._run(), name=f"turn {self.state.record.id}")
+        self._actor.wake.set()
+        if self.state.interrupted and self._activity is not None:
+            self._activity.cancel()
+
+    async def stop(self) -> None:
+        """Abandon the turn without a trace; the log says where the next owner goes on."""
+        self.poisoned = True
+        turn = self._turn
+        if turn is not None and not turn.done():
+            turn.cancel()
+            await asyncio.gather(turn, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Finish the step under way and start no other one."""
+        self._draining = True
+        if self._turn is not None:
+            await asyncio.wait({self._turn})
+
+    async def _run(self) -> None:
+        try:
+            while self.state.busy and not (self.poisoned or self._draining):
+                await self._step()
+        except StaleRunner:
+            pass  # somebody else's commit failed and dropped the state; on_end sees it
+        except HecatonError as error:
+            logger.warning("turn of %s lost its state (%s): %s", self.state.record.id, type(error).__name__, error)
+            self.poisoned = True
+        except Exception:
+            # Actor-supervisor border: the turn died of a fault; the log decides how it goes on.
+            logger.exception("turn of %s failed; its state is dropped", self.state.record.id)
+            self.poisoned = True
+        finally:
+            self._turn = None
+            self._on_end(self)
+
+    async def _step(self) -> None:
+        """Do what the state asks for next."""
+        state = self.state
+        if state.interrupted:
+            spent = self._thinker.spent()
+            await self.apply(lambda draft: transitions.apply_interrupt(draft, self.rules, spent))
+        elif state.status is SessionStatus.RESCHEDULING:
+            await self._do(self._thinker.back_off())
+        elif state.open_request is not None:
+            await self._do(self._thinker.think(state.open_request))
+        elif state.runnable_calls():
+            await self._do(self._actor.use_tools())
+        else:
+            await self.apply(lambda draft: transitions.follow_up(draft, self.rules))
+
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work*; an interrupt cancels it, and only it."""
+        self._activity = asyncio.create_task(work)
+        try:
+            await self._activity
+        except asyncio.CancelledError:
+            if not self.state.interrupted or _being_cancelled():
+                raise
+        finally:
+            self._activity = None
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

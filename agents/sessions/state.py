@@ -1,0 +1,174 @@
+"""A session as its owner holds it: the row plus a fold of the log. Nothing here survives only in memory.
+
+``SessionState.apply`` is the single place where an event changes state, for live events and for the
+log that a new owner reads back alike, so that resuming is the same computation as never having stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from agents.ids import EventId
+from agents.sessions.conversation import Conversation
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.log import SessionSnapshot
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A tool call without a result. ``decision`` is the client's answer to an ask."""
+
+    id: EventId
+    name: str
+    input: dict[str, Any]
+    kind: Literal["builtin", "custom"]
+    asked: bool
+    decision: Literal["allow", "deny"] | None = None
+    deny_message: str | None = None
+
+    @property
+    def runnable(self) -> bool:
+        return self.kind == "builtin" and (not self.asked or self.decision == "allow")
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the client must act before the turn can go on."""
+        return self.kind == "custom" or (self.asked and self.decision is None)
+
+
+@dataclass(slots=True)
+class SessionState:
+    """Mutable state of one session; changed only by ``apply`` and by the fields of its row."""
+
+    record: SessionRecord
+    conversation: Conversation = field(default_factory=Conversation)
+    calls: dict[EventId, OpenCall] = field(default_factory=lambda: {})
+    queue: list[Event] = field(default_factory=lambda: [])
+    answers: dict[str, Event] = field(default_factory=lambda: {})
+    open_request: EventId | None = None
+    rounds: int = 0
+    failures: int = 0
+    last_moment: datetime | None = None
+
+    @classmethod
+    def restore(cls, snapshot: SessionSnapshot) -> SessionState:
+        """Rebuild the state from the log."""
+        state = cls(snapshot.record, queue=list(snapshot.queued))
+        for event in snapshot.events:
+            state.apply(event)
+        # The row was written with the last event of the log, so it is already what the fold leads to.
+        state.record = snapshot.record
+        return state
+
+    @property
+    def status(self) -> SessionStatus:
+        return self.record.status
+
+    @property
+    def busy(self) -> bool:
+        return self.status in (SessionStatus.RUNNING, SessionStatus.RESCHEDULING)
+
+    @property
+    def interrupted(self) -> bool:
+        return any(event.type is EventType.USER_INTERRUPT for event in self.queue)
+
+    @property
+    def waits_for_client(self) -> bool:
+        return self.status is SessionStatus.IDLE and any(call.blocking for call in self.calls.values())
+
+    def blocking_ids(self) -> list[EventId]:
+        return [call.id for call in self.calls.values() if call.blocking]
+
+    def runnable_calls(self) -> list[OpenCall]:
+        return [call for call in self.calls.values() if call.runnable]
+
+    def apply(self, event: Event) -> None:
+        """Take the next event of the log."""
+        if event.processed_at is not None:
+            self.last_moment = event.processed_at
+        self.conversation.apply(event)
+        handler = _HANDLERS.get(event.type)
+        if handler is not None:
+            handler(self, event)
+
+    def set(self, **columns: Any) -> None:
+        """Change columns of the row; durable only with the commit that carries the row."""
+        self.record = replace(self.record, **columns)
+
+
+def _opened(state: SessionState, event: Event) -> None:
+    state.open_request = event.id
+    state.rounds += 1
+
+
+def _closed(state: SessionState, event: Event) -> None:
+    state.open_request = None
+    state.failures = state.failures + 1 if event.body.get("is_error") else 0
+
+
+def _tool_use(state: SessionState, event: Event) -> None:
+    state.calls[event.id] = OpenCall(
+        id=event.id,
+        name=event.body["name"],
+        input=event.body["input"],
+        kind="custom" if event.type is EventType.AGENT_CUSTOM_TOOL_USE else "builtin",
+        asked=event.body.get("evaluated_permission") == "ask",
+    )
+
+
+def _tool_result(state: SessionState, event: Event) -> None:
+    state.calls.pop(event.body["tool_use_id"], None)
+
+
+def _custom_result(state: SessionState, event: Event) -> None:
+    call_id = event.body["custom_tool_use_id"]
+    state.calls.pop(call_id, None)
+    state.answers[call_id] = event
+
+
+def _confirmation(state: SessionState, event: Event) -> None:
+    call_id = event.body["tool_use_id"]
+    state.answers[call_id] = event
+    call = state.calls.get(call_id)
+    if call is not None:
+        call.decision = event.body["result"]
+        call.deny_message = event.body.get("deny_message")
+
+
+def _idle(state: SessionState, event: Event) -> None:
+    if event.body["stop_reason"]["type"] != "requires_action":
+        state.rounds = 0
+    state.failures = 0
+    state.set(status=SessionStatus.IDLE, stop_reason=event.body["stop_reason"])
+
+
+def _running(state: SessionState, event: Event) -> None:
+    del event
+    state.set(status=SessionStatus.RUNNING, stop_reason=None)
+
+
+def _rescheduled(state: SessionState, event: Event) -> None:
+    del event
+    state.set(status=SessionStatus.RESCHEDULING)
+
+
+def _terminated(state: SessionState, event: Event) -> None:
+    del event
+    state.set(status=SessionStatus.TERMINATED)
+
+
+_HANDLERS = {
+    EventType.MODEL_REQUEST_START: _opened,
+    EventType.MODEL_REQUEST_END: _closed,
+    EventType.AGENT_TOOL_USE: _tool_use,
+    EventType.AGENT_CUSTOM_TOOL_USE: _tool_use,
+    EventType.AGENT_TOOL_RESULT: _tool_result,
+    EventType.USER_CUSTOM_TOOL_RESULT: _custom_result,
+    EventType.USER_TOOL_CONFIRMATION: _confirmation,
+    EventType.SESSION_IDLE: _idle,
+    EventType.SESSION_RUNNING: _running,
+    EventType.SESSION_RESCHEDULED: _rescheduled,
+    EventType.SESSION_TERMINATED: _terminated,
+}

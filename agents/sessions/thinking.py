@@ -1,0 +1,125 @@
+"""The brain's half of a turn: ask, stream previews, record the answer or the failure, back off."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextlib import aclosing
+
+from agents.brains.assembly import AnswerAssembler
+from agents.brains.port import BrainFailure, BrainRequest
+from agents.ids import EventId
+from agents.sessions import transitions
+from agents.sessions.brain_stream import bounded_stream
+from agents.sessions.draft import Draft
+from agents.sessions.metering import model_request_row
+from agents.sessions.owner import SessionOwner
+from agents.sessions.permissions import Toolbox
+from agents.sessions.previews import PreviewWriter
+from agents.sessions.transitions import Spent
+
+logger = logging.getLogger(__name__)
+
+_SANDBOX_NOTE = (
+    "Your tools run in a Linux sandbox. The working directory is /workspace. "
+    "Files for the user go to /mnt/session/outputs."
+)
+
+
+class Thinker:
+    """Makes the model requests of one session."""
+
+    def __init__(self, owner: SessionOwner) -> None:
+        self._owner = owner
+        self._assembler = AnswerAssembler()
+        self._retry_after: float | None = None
+        self._toolbox_of: tuple[int, Toolbox] | None = None
+
+    def spent(self) -> Spent:
+        """What the current (or last) request consumed, at list price."""
+        model = self._owner.state.record.agent["model"]
+        usage = self._assembler.usage
+        return Spent(usage, self._owner.ports.prices.token_cost(model["id"], usage, speed=model["speed"]))
+
+    def _toolbox(self) -> Toolbox:
+        # By identity: the snapshot is replaced, never changed, when a session's tools are updated.
+        agent = self._owner.state.record.agent
+        if self._toolbox_of is None or self._toolbox_of[0] != id(agent):
+            definitions = {tool["name"]: tool for tool in self._owner.ports.tool_definitions()}
+            self._toolbox_of = (id(agent), Toolbox(agent["tools"], definitions))
+        return self._toolbox_of[1]
+
+    def _request(self) -> BrainRequest:
+        state = self._owner.state
+        agent, toolbox = state.record.agent, self._toolbox()
+        parts = [agent["system"], _SANDBOX_NOTE if toolbox.has_sandbox_tools else None]
+        return BrainRequest(
+            session_id=state.record.id,
+            model=agent["model"]["id"],
+            messages=state.conversation.snapshot(),
+            system="\n\n".join(part for part in parts if part) or None,
+            tools=toolbox.definitions,
+            max_tokens=self._owner.ports.settings.brain.max_tokens,
+            effort=agent["model"]["effort"]["type"],
+            speed=agent["model"]["speed"],
+            attempt=state.failures + 1,
+        )
+
+    async def think(self, request_id: EventId) -> None:
+        """Make the model request that the log has opened and record how it ended."""
+        ports = self._owner.ports
+        self._assembler = assembler = AnswerAssembler()
+        previews = PreviewWriter(ports.bus, self._owner.state.record.id)
+        started = ports.clock.monotonic()
+        request = self._request()
+        try:
+            async with aclosing(bounded_stream(ports.brain.think(request), ports.settings.brain)) as events:
+                async for event in events:
+                    if changes := assembler.feed(event):
+                        previews.show(changes)
+            answer = assembler.finish()
+        except BrainFailure as failure:
+            await self._failed(request_id, failure)
+            return
+        spent, toolbox = self.spent(), self._toolbox()
+
+        def record(draft: Draft) -> None:
+            if draft.state.open_request == request_id:
+                transitions.record_answer(draft, self._owner.rules, answer, spent, toolbox, previews.ids)
+
+        await self._owner.apply(record)
+        row = model_request_row(
+            request_id,
+            request.session_id,
+            request.model,
+            spent.usage,
+            seconds=ports.clock.monotonic() - started,
+            micro_usd=spent.micro_usd,
+            at=ports.clock.now(),
+        )
+        await ports.meter.record([row])
+
+    async def _failed(self, request_id: EventId, failure: BrainFailure) -> None:
+        logger.warning(
+            "model request of %s failed (%s): %s", self._owner.state.record.id, failure.kind, failure.message
+        )
+        self._retry_after = failure.retry_after
+        max_attempts = self._owner.ports.settings.brain.max_attempts
+        spent = self.spent()
+
+        def record(draft: Draft) -> None:
+            if draft.state.open_request == request_id:
+                transitions.record_failure(draft, self._owner.rules, failure, spent, max_attempts=max_attempts)
+
+        await self._owner.apply(record)
+
+    async def back_off(self) -> None:
+        """Wait before the next attempt (exponential, jittered, or as long as the server asked), then ask again."""
+        settings = self._owner.ports.settings.brain
+        wait = settings.backoff_base_seconds * 2.0 ** (self._owner.state.failures - 1)
+        wait = min(settings.backoff_ceiling_seconds, wait)
+        wait *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        if self._retry_after is not None:
+            wait = min(settings.backoff_ceiling_seconds, max(wait, self._retry_after))
+        await self._owner.ports.clock.sleep(wait)
+        await self._owner.apply(transitions.resume_request)

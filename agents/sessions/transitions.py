@@ -1,0 +1,321 @@
+"""What follows from what: the session's state machine as functions that draft events (spec B.3).
+
+Nothing here waits or calls anything: each function turns a state and an occurrence into events, so
+that the loop is a function of the log. ``follow_up`` closes every draft of a running session: it adds
+the next model request or the idle sequence, whichever the state asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agents.brains.assembly import Answer, Block, TokenUsage
+from agents.brains.port import BrainFailure
+from agents.hands.port import ToolResult
+from agents.ids import EventId
+from agents.sessions.draft import Draft
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
+from agents.sessions.permissions import Toolbox
+
+END_TURN: dict[str, Any] = {"type": "end_turn"}
+RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
+
+_ERROR_TYPES = {
+    "overloaded": "model_overloaded_error",
+    "rate_limited": "model_rate_limited_error",
+    "request_failed": "model_request_failed_error",
+    "billing": "billing_error",
+    "unknown": "unknown_error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRules:
+    """What the state machine must know beside the log."""
+
+    max_tool_rounds: int
+    usage_wire: Callable[[SessionRecord, datetime], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one model request consumed so far; also meaningful for one that failed or was interrupted."""
+
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    micro_usd: int = 0
+
+
+def _text(message: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": message}]
+
+
+def _thread_body(draft: Draft, **more: Any) -> dict[str, Any]:
+    record = draft.state.record
+    return {"session_thread_id": record.thread_id, "agent_name": record.agent["name"], **more}
+
+
+def go_running(draft: Draft) -> None:
+    """Enter ``running``: session first, then its primary thread (spec H-1)."""
+    if draft.state.record.running_since is None:
+        draft.state.set(running_since=draft.now)
+    draft.emit(EventType.SESSION_RUNNING)
+    draft.emit(EventType.THREAD_RUNNING, _thread_body(draft))
+
+
+def go_idle(
+    draft: Draft, rules: TurnRules, stop_reason: dict[str, Any], stop_details: dict[str, Any] | None = None
+) -> None:
+    """End the turn: thread idle, usage, session idle, with nothing between the last two."""
+    record = draft.state.record
+    if record.running_since is not None:
+        spent = max(0.0, (draft.now - record.running_since).total_seconds())
+        draft.state.set(active_seconds=record.active_seconds + spent, running_since=None)
+    stop = {"stop_reason": stop_reason, "stop_details": stop_details}
+    draft.emit(EventType.THREAD_IDLE, _thread_body(draft, **stop))
+    usage = rules.usage_wire(draft.state.record, draft.now)
+    draft.emit(EventType.SESSION_USAGE, {"usage": usage, "budget": draft.state.record.budget})
+    draft.emit(EventType.SESSION_IDLE, stop)
+
+
+def take_messages(draft: Draft) -> bool:
+    """Take every waiting message into the log; says whether there was one."""
+    waiting = [event for event in draft.state.queue if event.type is EventType.USER_MESSAGE]
+    for event in waiting:
+        draft.take(event)
+    return bool(waiting)
+
+
+def start_request(draft: Draft) -> Event:
+    return draft.emit(EventType.MODEL_REQUEST_START)
+
+
+def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
+    """End the open model request and count what it cost; it always ends, also on error and interrupt."""
+    start_id = draft.state.open_request
+    if start_id is None:
+        return
+    usage = spent.usage
+    _add_usage(draft, spent)
+    body = {
+        "model_request_start_id": start_id,
+        "is_error": is_error,
+        "model_usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_creation_input_tokens": usage.cache_creation_5m + usage.cache_creation_1h,
+            "cache_read_input_tokens": usage.cache_read_input_tokens,
+        },
+    }
+    draft.emit(EventType.MODEL_REQUEST_END, body)
+
+
+def _add_usage(draft: Draft, spent: Spent) -> None:
+    total, usage = draft.state.record.usage, spent.usage
+    draft.state.set(
+        usage=Usage(
+            input_tokens=total.input_tokens + usage.input_tokens,
+            output_tokens=total.output_tokens + usage.output_tokens,
+            cache_read_input_tokens=total.cache_read_input_tokens + usage.cache_read_input_tokens,
+            cache_creation_5m_input_tokens=total.cache_creation_5m_input_tokens + usage.cache_creation_5m,
+            cache_creation_1h_input_tokens=total.cache_creation_1h_input_tokens + usage.cache_creation_1h,
+            token_cost_micro_usd=total.token_cost_micro_usd + spent.micro_usd,
+        )
+    )
+
+
+def record_answer(
+    draft: Draft, rules: TurnRules, answer: Answer, spent: Spent, toolbox: Toolbox, preview_ids: dict[int, EventId]
+) -> None:
+    """Log a complete model answer and what follows from it."""
+    refused: list[tuple[EventId, str]] = []
+    for index, block in enumerate(answer.blocks):
+        event_id = preview_ids.get(index)
+        if block.kind == "thinking":
+            draft.emit(EventType.AGENT_THINKING, event_id=event_id, hidden={"block": block.raw})
+        elif block.kind == "tool_use":
+            refusal = _record_call(draft, toolbox, block)
+            if refusal is not None:
+                refused.append(refusal)
+        elif block.text:
+            draft.emit(EventType.AGENT_MESSAGE, {"content": _text(block.text)}, event_id=event_id)
+    close_request(draft, spent, is_error=False)
+    for call_id, reason in refused:
+        _close_call(draft, call_id, reason)
+    if answer.stop_reason == "refusal":
+        close_open_calls(draft, "The call was not run: the model declined to continue.")
+        go_idle(draft, rules, {"type": "refusal"}, _refusal_details(answer.stop_details))
+    else:
+        follow_up(draft, rules)
+
+
+def _refusal_details(details: dict[str, Any] | None) -> dict[str, Any]:
+    details = details or {}
+    return {
+        "type": "refusal",
+        "category": details.get("category"),
+        "explanation": details.get("explanation"),
+    }
+
+
+def _record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, str] | None:
+    """Log one tool use; returns its id and the reason when it is refused before any policy."""
+    name, tool_input = block.name or "", block.input
+    verdict = toolbox.judge(name)
+    if block.input_error is not None or tool_input is None or verdict.kind == "refused":
+        reason = (
+            f"The input of {name} was not a JSON object: {block.input_error}."
+            if verdict.kind != "refused"
+            else f"The tool {name!r} is not available in this session."
+        )
+        body = {"name": name, "input": tool_input or {}, "evaluated_permission": "deny"}
+        return draft.emit(EventType.AGENT_TOOL_USE, body).id, reason
+    if verdict.kind == "custom":
+        draft.emit(EventType.AGENT_CUSTOM_TOOL_USE, {"name": name, "input": tool_input})
+        return None
+    body = {
+        "name": name,
+        "input": tool_input,
+        "evaluated_permission": verdict.permission,
+        "evaluation": verdict.evaluation,
+    }
+    draft.emit(EventType.AGENT_TOOL_USE, body)
+    return None
+
+
+def _close_call(draft: Draft, call_id: EventId, reason: str) -> None:
+    call = draft.state.calls[call_id]
+    if call.kind == "custom":
+        # No server event answers a custom call; closing it in the client's own form keeps history
+        # well formed and tells a reconnecting tool runner that the call is settled (ADR 0003).
+        body = {"custom_tool_use_id": call_id, "content": _text(reason), "is_error": True}
+        draft.emit(EventType.USER_CUSTOM_TOOL_RESULT, body)
+    else:
+        body = {"tool_use_id": call_id, "content": _text(reason), "is_error": True}
+        draft.emit(EventType.AGENT_TOOL_RESULT, body)
+
+
+def close_open_calls(draft: Draft, reason: str) -> None:
+    """Give every open call an error result."""
+    for call_id in list(draft.state.calls):
+        _close_call(draft, call_id, reason)
+
+
+def close_denied_calls(draft: Draft) -> None:
+    """Give every call that the client denied its error result, with the client's words."""
+    for call in list(draft.state.calls.values()):
+        if call.decision == "deny":
+            words = f" The user said: {call.deny_message}" if call.deny_message else ""
+            _close_call(draft, call.id, f"The user denied this tool call; it was not run.{words}")
+
+
+def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) -> None:
+    """Log what hands returned, one result per call ever (law 5), and what follows."""
+    for result in results:
+        if EventId(result.call_id) in draft.state.calls:
+            body = {"tool_use_id": result.call_id, "content": result.content, "is_error": result.is_error}
+            draft.emit(EventType.AGENT_TOOL_RESULT, body)
+    follow_up(draft, rules)
+
+
+def follow_up(draft: Draft, rules: TurnRules) -> None:
+    """Add what a running session does next, unless tools must run (or are running) first."""
+    state = draft.state
+    if state.status is not SessionStatus.RUNNING or state.open_request is not None or state.interrupted:
+        return
+    if state.runnable_calls():
+        return
+    if not state.blocking_ids():
+        close_denied_calls(draft)
+    if state.calls:
+        go_idle(draft, rules, {"type": "requires_action", "event_ids": list(state.blocking_ids())})
+        return
+    took = take_messages(draft)
+    if not (took or state.conversation.awaits_model):
+        go_idle(draft, rules, END_TURN)
+    elif state.rounds >= rules.max_tool_rounds:
+        _give_up(
+            draft,
+            rules,
+            "tool_use_limit_reached_error",
+            f"The turn made {state.rounds} model requests, which is the limit.",
+        )
+    else:
+        start_request(draft)
+
+
+def settle(draft: Draft, rules: TurnRules, confirmations: list[Event]) -> None:
+    """Go on after client answers to blocking calls, or list what is still missing.
+
+    Called for an idle session that waits for its client. *confirmations* still wait in the queue and
+    settle the last blocking calls: they are taken up once the session runs.
+    """
+    missing = set(draft.state.blocking_ids()) - {event.body["tool_use_id"] for event in confirmations}
+    if missing:
+        ids = [call_id for call_id in draft.state.blocking_ids() if call_id in missing]
+        go_idle(draft, rules, {"type": "requires_action", "event_ids": ids})
+        return
+    go_running(draft)
+    for event in confirmations:
+        draft.take(event)
+    follow_up(draft, rules)
+
+
+def _error(draft: Draft, type_: str, message: str, retry_status: str) -> None:
+    error = {"type": type_, "message": message, "retry_status": {"type": retry_status}}
+    draft.emit(EventType.SESSION_ERROR, {"error": error})
+
+
+def _give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
+    """End the turn for good: the error, then waiting input is flushed into the log, then idle."""
+    _error(draft, type_, message, "exhausted")
+    take_messages(draft)
+    go_idle(draft, rules, RETRIES_EXHAUSTED)
+
+
+def record_failure(draft: Draft, rules: TurnRules, failure: BrainFailure, spent: Spent, *, max_attempts: int) -> None:
+    """Log a failed model request: reschedule it, or end the turn when it cannot be helped."""
+    close_request(draft, spent, is_error=True)
+    type_ = _ERROR_TYPES[failure.kind]
+    if failure.transient and draft.state.failures < max_attempts:
+        _error(draft, type_, failure.message, "retrying")
+        draft.emit(EventType.SESSION_RESCHEDULED)
+        draft.emit(EventType.THREAD_RESCHEDULED, _thread_body(draft))
+    else:
+        _give_up(draft, rules, type_, failure.message)
+
+
+def resume_request(draft: Draft) -> None:
+    """Leave ``rescheduling`` and make the model request again, with what was said meanwhile."""
+    go_running(draft)
+    take_messages(draft)
+    start_request(draft)
+
+
+def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
+    """Stop the turn: open request ended, interrupt processed, open calls closed, idle ``end_turn``.
+
+    Messages that wait start the next turn at once.
+    """
+    close_request(draft, spent, is_error=True)
+    for event in [event for event in draft.state.queue if event.type is EventType.USER_INTERRUPT]:
+        draft.take(event)
+    close_open_calls(draft, "The call was interrupted by the user.")
+    go_idle(draft, rules, END_TURN)
+    begin_turn(draft)
+
+
+def begin_turn(draft: Draft) -> None:
+    """Start a turn on waiting messages, if there are any."""
+    if any(event.type is EventType.USER_MESSAGE for event in draft.state.queue):
+        go_running(draft)
+        take_messages(draft)
+        start_request(draft)
+
+
+def terminate(draft: Draft) -> None:
+    """Make the session final."""
+    draft.emit(EventType.THREAD_TERMINATED, _thread_body(draft))
+    draft.emit(EventType.SESSION_TERMINATED)

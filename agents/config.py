@@ -97,6 +97,8 @@ class BrainSettings(_Section):
     """Messages-API server for the claude engine; ``ANTHROPIC_BASE_URL`` when unset."""
     replay_plan: AbsolutePath | None = None
     """YAML plan of the replay engine; the built-in demonstration when unset."""
+    replay_pace: float = Field(default=1.0, ge=0, le=100)
+    """Scales the pauses of a replayed plan; 0 plays at once."""
     max_tokens: int = Field(default=32_000, ge=1)
     """Most tokens of one answer."""
     max_attempts: int = Field(default=6, ge=1, le=50)

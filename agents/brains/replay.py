@@ -1,0 +1,114 @@
+"""The brain that plays a scripted plan: no model, no key, no network, yet real tool calls.
+
+Which step comes next is a pure function of the request (how many answers the conversation already
+holds), so any replica plays any turn and a retry says the same again. Invariant: nobody can take it
+for a model. The first text of a conversation begins with a notice that none was called, and so does
+the text that follows a finished plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import orjson
+
+from agents.brains import stream
+from agents.brains.assembly import TokenUsage
+from agents.brains.plan import Pace, PlanBook
+from agents.brains.plan_memory import Recollection, recall
+from agents.brains.plan_templates import TemplateError, render
+from agents.brains.port import BrainFailure, BrainRequest
+from agents.clock import Clock, SystemClock
+
+NOTICE = "[Replay: no model was called"
+DELTA_CHARACTERS = 24
+"""Small enough to look like typing at a set pace; an unpaced text goes out in larger pieces."""
+UNPACED_CHARACTERS = 400
+CHARACTERS_PER_TOKEN = 4
+
+Block = tuple[dict[str, Any], list[dict[str, Any]]]
+"""How a block starts, and its deltas."""
+
+
+class ReplayBrain:
+    """Plays the plan whose ``when`` fits the conversation; *pace* scales all pauses (0 plays at once)."""
+
+    def __init__(self, book: PlanBook, *, pace: float = 1.0, clock: Clock | None = None) -> None:
+        self._book = book
+        self._pace = pace
+        self._clock = clock or SystemClock()
+
+    def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
+        """Stream the next step; raises BrainFailure when a template cannot be rendered."""
+        return self._think(request)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    async def _think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        recalled = recall(request, self._book)
+        plan, step = recalled.plan, recalled.step
+        try:
+            blocks = _blocks(recalled)
+        except TemplateError as error:
+            where = f"step {recalled.answers} of the replay plan {plan.name if plan else ''!r}"
+            raise BrainFailure("request_failed", f"{where} failed: {error}", transient=False) from error
+        usage = _usage(request, blocks) if plan is None or plan.simulate_usage else TokenUsage()
+        pace = plan.pace if plan else Pace()
+        await self._wait(pace.step_seconds)
+        yield stream.message_start(f"msg_replay_{recalled.answers}", request.model, usage)
+        for index, (start, deltas) in enumerate(blocks):
+            yield stream.block_start(index, start)
+            for delta in _paced(deltas, pace):
+                if pace.characters_per_second and "text" in delta:
+                    await self._wait(len(delta["text"]) / pace.characters_per_second)
+                yield stream.block_delta(index, delta)
+            yield stream.block_stop(index)
+        yield stream.message_delta("tool_use" if step and step.tools else "end_turn", usage)
+        yield stream.message_stop()
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds * self._pace > 0:
+            await self._clock.sleep(seconds * self._pace)
+
+
+def _blocks(recalled: Recollection) -> list[Block]:
+    plan, step, answers = recalled.plan, recalled.step, recalled.answers
+    if plan is None or step is None:
+        told = f"; the plan {plan.name!r} is over" if plan else "; no plan fits this conversation"
+        return [_text_block(f"{NOTICE}{told}.]")]
+    text: str = render(step.text or "", recalled.memory)
+    if answers == 0:
+        text = f"{NOTICE}; the scripted plan {plan.name!r} is played.]\n\n{text}".rstrip("\n")
+    blocks = [_text_block(text)] if text else []
+    for place, tool in enumerate(step.tools):
+        start: dict[str, Any] = {"type": "tool_use", "id": f"toolu_replay_{answers}_{place}", "name": tool.name}
+        arguments = orjson.dumps(render(tool.input, recalled.memory)).decode()
+        blocks.append((start | {"input": {}}, [{"type": "input_json_delta", "partial_json": arguments}]))
+    return blocks
+
+
+def _text_block(text: str) -> Block:
+    return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text}]
+
+
+def _paced(deltas: list[dict[str, Any]], pace: Pace) -> list[dict[str, Any]]:
+    """Cut texts into the pieces in which they are streamed."""
+    width = DELTA_CHARACTERS if pace.characters_per_second else UNPACED_CHARACTERS
+    pieces: list[dict[str, Any]] = []
+    for delta in deltas:
+        if "text" not in delta:
+            pieces.append(delta)
+            continue
+        text: str = delta["text"]
+        pieces.extend({**delta, "text": text[start : start + width]} for start in range(0, len(text), width))
+    return pieces
+
+
+def _usage(request: BrainRequest, blocks: list[Block]) -> TokenUsage:
+    shown = len(orjson.dumps([request.system, request.tools, request.messages]))
+    said = sum(len(orjson.dumps(deltas)) for _, deltas in blocks)
+    return TokenUsage(
+        input_tokens=max(1, shown // CHARACTERS_PER_TOKEN), output_tokens=max(1, said // CHARACTERS_PER_TOKEN)
+    )

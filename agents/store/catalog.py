@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from agents.errors import Conflict, NotFound
-from agents.store.codec import agent_of, agent_rows, environment_of, environment_row, findable, micros
+from agents.store.codec import agent_of, agent_rows, clamped, environment_of, environment_row, findable, micros
 from agents.store.engine import Database
 from agents.store.paging import page
 from agents.store.ports import AgentRecord, EnvironmentRecord, Listing
@@ -48,16 +48,16 @@ class SqlAgents:
     async def update(self, agent: AgentRecord, *, expected_version: int) -> None:
         """Store the next version. Raises NotFound, Conflict, Unavailable."""
         head, version = agent_rows(agent)
-        advance = (
-            update(agents)
-            .where(agents.c.id == agent.id, agents.c.version == expected_version)
-            .values(version=head["version"])
-        )
+        # The condition decides between writers that race; the reading before it tells the faults apart.
+        advance = update(agents).where(agents.c.id == agent.id, agents.c.version == expected_version)
 
         def work(connection: Connection) -> None:
-            if not connection.execute(advance).rowcount:
-                stored = _get_agent(connection, agent.id, None)
-                raise Conflict(f"agent {agent.id} is at version {stored.version}, not {expected_version}")
+            stored = _get_agent(connection, agent.id, None)
+            if (
+                stored.version != expected_version
+                or not connection.execute(advance.values(version=head["version"])).rowcount
+            ):
+                raise Conflict(f"agent {agent.id} is no longer at version {expected_version}")
             connection.execute(insert(agent_versions), version)
 
         await self._database.write(work)
@@ -83,8 +83,8 @@ class SqlAgents:
     async def versions(self, agent_id: str, *, below: int | None, limit: int) -> Sequence[AgentRecord]:
         """List versions, newest first, up to ``limit + 1``. Raises NotFound, Unavailable."""
         statement = _VERSIONS.where(agents.c.id == agent_id)
-        if below is not None and findable(below):
-            statement = statement.where(agent_versions.c.version < below)
+        if below is not None:
+            statement = statement.where(agent_versions.c.version < clamped(below))
         statement = statement.order_by(agent_versions.c.version.desc()).limit(limit + 1)
 
         def work(connection: Connection) -> list[AgentRecord]:

@@ -71,6 +71,11 @@ def findable(key: str | int) -> bool:
         return False
 
 
+def clamped(number: int) -> int:
+    """Bring a number to compare with into the range of a column: no stored one lies beyond."""
+    return max(-_MAX_INTEGER, min(number, _MAX_INTEGER))
+
+
 def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
     """Return an event's row; with *seq* its place in the log, without one its row in the queue."""
     row: Row = {

@@ -18,7 +18,7 @@ from agents.ids import SessionId
 from agents.sessions.events import Event
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.batch import Change, Kind, change_of, deletion_of
-from agents.store.codec import findable
+from agents.store.codec import clamped, findable
 from agents.store.engine import Database
 from agents.store.log_statements import read_after, read_unfinished, read_whole, write_batch
 
@@ -64,9 +64,10 @@ class SqlEventLog:
 
     async def read(self, session_id: SessionId, *, after: int, limit: int) -> Sequence[Event]:
         """Read on from a position. Raises Unavailable."""
-        if not (findable(session_id) and findable(after)):
+        if not findable(session_id):
             return []
-        return await self._database.read(lambda connection: read_after(connection, session_id, after, limit))
+        position = clamped(after)
+        return await self._database.read(lambda connection: read_after(connection, session_id, position, limit))
 
     async def unfinished(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         """Name sessions with work left. Raises Unavailable."""

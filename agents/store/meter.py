@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -126,13 +127,13 @@ def _row(row: MeterRow) -> Row:
     }
 
 
-def _total_of(row: tuple[object, ...]) -> MeterTotal:
+def _total_of(row: tuple[Any, ...]) -> MeterTotal:
     kind, name, *sums = row
     # PostgreSQL adds big integers up as exact decimals.
-    count, inputs, outputs, read, short, long, duration, cost = (int(str(value)) for value in sums)
+    count, inputs, outputs, read, short, long, duration, cost = map(int, sums)
     return MeterTotal(
-        MeterKind(str(kind)),
-        str(name),
+        MeterKind(kind),
+        name,
         count=count,
         input_tokens=inputs,
         output_tokens=outputs,

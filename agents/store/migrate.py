@@ -11,8 +11,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from agents.errors import InvalidRequest
 from agents.store.engine import Database
 
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -23,7 +25,7 @@ _one_at_a_time = threading.Lock()
 
 
 async def migrate(database: Database, revision: str = "head") -> None:
-    """Upgrade the schema to *revision*. Raises Unavailable."""
+    """Upgrade the schema to *revision*. Raises Unavailable, or InvalidRequest for a newer release's database."""
 
     def upgrade(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
@@ -33,6 +35,9 @@ async def migrate(database: Database, revision: str = "head") -> None:
         config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
         config.attributes["connection"] = connection
         with _one_at_a_time:
-            command.upgrade(config, revision)
+            try:
+                command.upgrade(config, revision)
+            except CommandError as error:
+                raise InvalidRequest(f"the database was made by another release: {error}") from error
 
     await database.write(upgrade, deadline=_DEADLINE_SECONDS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, tuple_
 from sqlalchemy.sql import ColumnElement
 
-from agents.store.codec import micros
+from agents.store.codec import findable, micros
 from agents.store.ports import EventListing, Listing
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def page(statement: Statement, created_at: Column, key: Column, archived_at: Col
         statement = statement.where(archived_at.is_(None))
     ascending = query.order == "asc"
     if query.after is not None:
-        place, cursor = tuple_(created_at, key), (micros(query.after[0]), query.after[1])
+        moment, name = query.after
+        place, cursor = tuple_(created_at, key), (micros(moment), name if findable(name) else "")
         statement = statement.where(place > cursor if ascending else place < cursor)
     order = (created_at, key) if ascending else (created_at.desc(), key.desc())
     return statement.order_by(*order).limit(query.limit + 1)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord
-from agents.store.codec import event_of, findable, queued_event_of, session_of
+from agents.store.codec import clamped, event_of, findable, queued_event_of, session_of
 from agents.store.engine import Database
 from agents.store.log_statements import WHOLE_SESSION, read_session
 from agents.store.paging import page, within
@@ -41,7 +41,7 @@ class SqlSessions:
                 return []
             statement = statement.where(sessions.c.agent_version == query.agent_version)
         if query.statuses:
-            statement = statement.where(sessions.c.status.in_(query.statuses))
+            statement = statement.where(sessions.c.status.in_(filter(findable, query.statuses)))
         rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [session_of(row) for row in rows]
 
@@ -70,10 +70,11 @@ def _history(connection: Connection, session_id: SessionId, query: EventListing)
 def _logged(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
     statement = within(select(events).where(events.c.session_id == session_id), events.c.processed_at, query)
     if query.types:
-        statement = statement.where(events.c.type.in_(query.types))
+        statement = statement.where(events.c.type.in_(filter(findable, query.types)))
     ascending = query.order == "asc"
     if query.after is not None:
-        statement = statement.where(events.c.seq > query.after if ascending else events.c.seq < query.after)
+        after = clamped(query.after)
+        statement = statement.where(events.c.seq > after if ascending else events.c.seq < after)
     statement = statement.order_by(events.c.seq if ascending else events.c.seq.desc()).limit(query.limit + 1)
     return [event_of(row) for row in connection.execute(statement).mappings()]
 
@@ -81,7 +82,7 @@ def _logged(connection: Connection, session_id: SessionId, query: EventListing) 
 def _queued(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
     statement = select(queue).where(queue.c.session_id == session_id)
     if query.types:
-        statement = statement.where(queue.c.type.in_(query.types))
+        statement = statement.where(queue.c.type.in_(filter(findable, query.types)))
     ascending = query.order == "asc"
     statement = statement.order_by(queue.c.arrival if ascending else queue.c.arrival.desc()).limit(query.limit + 1)
     return [queued_event_of(row) for row in connection.execute(statement).mappings()]

@@ -72,8 +72,8 @@ def upgrade() -> None:
         "meter",
         sa.Column("key", KEY, nullable=False),
         sa.Column("session_id", KEY, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", KEY, nullable=False),
+        sa.Column("name", KEY, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
@@ -137,18 +137,3 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_agent_versions_agent_id")),
         sa.PrimaryKeyConstraint("agent_id", "version", name=op.f("pk_agent_versions")),
     )
-
-
-def downgrade() -> None:
-    for table in (
-        "agent_versions",
-        "agents",
-        "environments",
-        "session_snapshots",
-        "sessions",
-        "events",
-        "queue",
-        "leases",
-        "meter",
-    ):
-        op.drop_table(table)

@@ -1,0 +1,67 @@
+"""The stores under contract: in memory, SQLite in a file, PostgreSQL in a server of our own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from postgres_server import PostgresServer
+
+from agents.clock import ManualClock
+from agents.store.database import SqlStore, open_store
+from agents.store.memory import MemoryStore
+
+AnyStore = MemoryStore | SqlStore
+Reopen = Callable[[], Awaitable[SqlStore]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a fresh, empty database is."""
+    if request.param == "sqlite":
+        return str(tmp_path / "hecaton.db")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+async def reopen(location: str, clock: ManualClock) -> AsyncIterator[Reopen]:
+    """Open the same database as often as asked, as other processes would."""
+    opened: list[SqlStore] = []
+
+    async def another() -> SqlStore:
+        opened.append(await open_store(location, clock=clock))
+        return opened[-1]
+
+    yield another
+    for store in opened:
+        await store.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[AnyStore]:
+    """Each implementation in turn."""
+    opened: AnyStore
+    if request.param == "memory":
+        opened = MemoryStore(clock)
+    elif request.param == "sqlite":
+        opened = await open_store(tmp_path / "hecaton.db", clock=clock)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        opened = await open_store(server.new_database(), clock=clock)
+    yield opened
+    await opened.close()

@@ -20,6 +20,7 @@ _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 
 INCLUDE_ARCHIVED = Parameter("include_archived", {"type": "boolean", "default": False}, "List archived ones too.")
 VERSION = Parameter("version", {"type": "integer", "minimum": 1}, "A version; by default the newest.")
+AGENT_VERSION = Parameter("agent_version", {"type": "integer", "minimum": 1}, "With agent_id: only this version.")
 PAGE = Parameter("page", _TEXT, "Opaque cursor of an earlier answer.")
 
 
@@ -47,3 +48,10 @@ def order(default: str) -> Parameter:
 def choices(name: str, allowed: tuple[str, ...], most: int, description: str) -> Parameter:
     items = {"type": "string", "enum": list(allowed)}
     return Parameter(f"{name}[]", {"type": "array", "items": items, "maxItems": most}, description)
+
+
+STREAM = (
+    choices("event_deltas", DELTA_TYPES, MAX_DELTA_VALUES, "Also send previews of these event types."),
+    text("after", "Resume behind this event id; everything after it is replayed first."),
+    Parameter("Last-Event-ID", _TEXT, "As after; what browsers send when they reconnect. It wins.", "header"),
+)

@@ -36,7 +36,7 @@ class Operation:
     handler: Handler
     name: str
     tag: str
-    answer: type | None = None
+    answer: Any = None
     listing: bool = False
     body: type | None = None
     media_type: str = "application/json"

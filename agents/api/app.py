@@ -1,0 +1,75 @@
+"""``create_app``: the HTTP API over a :class:`Platform`, runnable in any process, with or without Ray."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from agents.api.agents import AgentRoutes
+from agents.api.edge import Edge
+from agents.api.environments import EnvironmentRoutes
+from agents.api.events import EventRoutes
+from agents.api.meta import MetaRoutes
+from agents.api.openapi import describe
+from agents.api.peers import guard_for
+from agents.api.platform import Platform
+from agents.api.routes import Operation, routes
+from agents.api.sessions import SessionRoutes
+from agents.api.threads import ThreadRoutes
+from agents.errors import NotFound
+
+_NOT_YET = re.compile(
+    r"/v1/(vaults|memory_stores|files|skills|models|deployments|deployment_runs|dreams)(/.*)?"
+    r"|/v1/environments/[^/]+/work(/.*)?|/v1/sessions/[^/]+/resources(/.*)?"
+)
+"""Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
+
+
+def create_app(platform: Platform) -> FastAPI:
+    """Return the application that serves the whole API."""
+    events = EventRoutes(platform)
+    operations: list[Operation] = [
+        *AgentRoutes(platform).operations(),
+        *EnvironmentRoutes(platform).operations(),
+        *SessionRoutes(platform).operations(),
+        *events.operations(),
+        *ThreadRoutes(platform, events).operations(),
+    ]
+
+    @cache
+    def description() -> dict[str, Any]:
+        return describe(operations, _version())
+
+    operations.extend(MetaRoutes(platform, description).operations())
+    # Routes are mounted bare: hot paths parse their own bodies, so FastAPI's per-request machinery has no part in them.
+    app = FastAPI(title="Hecaton", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.router.routes.extend(routes(operations))
+    app.router.default = _unknown_path
+    app.openapi = description
+    app.add_middleware(
+        Edge,
+        api_key=platform.settings.api_key,
+        max_body_bytes=platform.settings.gateway.max_body_bytes,
+        guard=guard_for(platform.settings, platform.clock),
+    )
+    return app
+
+
+async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    del receive, send
+    path: str = scope["path"]
+    if _NOT_YET.fullmatch(path):
+        raise NotFound(f"{path[:200]} is not available on this server yet")
+    raise NotFound(f"there is nothing at {path[:200]}")
+
+
+def _version() -> str:
+    try:
+        return version("hecaton")
+    except PackageNotFoundError:
+        return "0"

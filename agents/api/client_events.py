@@ -1,0 +1,125 @@
+"""Rules for the events that clients send, checked before anything is stored (spec B.1).
+
+Only what an event says by itself is judged here; whether it fits the session's state (an answer to an
+open call, a queue with room) is for the session's owner.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from anthropic.types.beta.sessions import EventSendParams
+
+from agents.catalog import limits
+from agents.errors import InvalidRequest
+
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
+_URL = re.compile(r"https?://[^\s/]\S*")
+_MAX_URL_CHARS = 2048
+
+_UNAVAILABLE: dict[str, str] = {
+    "user.define_outcome": "outcomes are not available on this server yet",
+    "system.message": "system messages in mid-conversation are not available on this server yet",
+    "user.tool_result": "is only for environments of type self_hosted, which this server does not have yet;"
+    " built-in tools run on the server",
+}
+_INITIAL_TYPES = ("user.message", "user.define_outcome")
+
+
+def checked_events(params: EventSendParams) -> list[dict[str, Any]]:
+    """Return the events of a send request. Raises InvalidRequest naming the first fault."""
+    events = cast("list[dict[str, Any]]", params["events"])
+    if not events:
+        raise InvalidRequest("events: must have at least one event")
+    limits.check_count("events", events, limits.EVENTS_PER_SEND)
+    for index, event in enumerate(events):
+        _check_event(f"events[{index}]", event)
+    return events
+
+
+def checked_initial_events(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events that a session starts with, all or none. Raises InvalidRequest."""
+    limits.check_count("initial_events", events, limits.INITIAL_EVENTS)
+    for index, event in enumerate(events):
+        if event["type"] not in _INITIAL_TYPES:
+            raise InvalidRequest(f"initial_events[{index}].type: must be one of {', '.join(_INITIAL_TYPES)}")
+        _check_event(f"initial_events[{index}]", event)
+    return [dict(event) for event in events]
+
+
+def _check_event(where: str, event: Mapping[str, Any]) -> None:
+    kind = event["type"]
+    if kind in _UNAVAILABLE:
+        raise InvalidRequest(f"{where}.type: {kind}: {_UNAVAILABLE[kind]}", error_code="not_available")
+    if kind == "user.message":
+        _check_message(where, event["content"])
+    elif kind == "user.tool_confirmation":
+        _check_confirmation(where, event)
+    elif kind == "user.custom_tool_result":
+        _check_blocks(f"{where}.content", event.get("content") or (), blank_text=True)
+
+
+def _check_message(where: str, content: Sequence[Mapping[str, Any]]) -> None:
+    if not content:
+        raise InvalidRequest(f"{where}.content: must have at least one block")
+    _check_blocks(f"{where}.content", content, blank_text=False)
+
+
+def _check_confirmation(where: str, event: Mapping[str, Any]) -> None:
+    if event["result"] == "allow" and event.get("deny_message") is not None:
+        raise InvalidRequest(f"{where}.deny_message: is only for result deny")
+
+
+def _check_blocks(where: str, content: Sequence[Mapping[str, Any]], *, blank_text: bool) -> None:
+    for index, block in enumerate(content):
+        at, kind = f"{where}[{index}]", block["type"]
+        if kind == "redacted":
+            raise InvalidRequest(f"{at}.type: redacted blocks are written by the server only")
+        if kind == "text" and not blank_text and not block["text"].strip():
+            raise InvalidRequest(f"{at}.text: must not be blank")
+        if kind in ("image", "document"):
+            source = block["source"]
+            _SOURCES[source["type"]](f"{at}.source", source, kind)
+
+
+def _check_base64(where: str, source: Mapping[str, Any], kind: str) -> None:
+    media_type: str = source["media_type"]
+    if kind == "image" and media_type not in _IMAGE_TYPES:
+        raise InvalidRequest(f"{where}.media_type: must be one of {', '.join(_IMAGE_TYPES)}, not {media_type[:60]!r}")
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidRequest(f"{where}.media_type: must be a media type such as application/pdf")
+    if not source["data"]:
+        raise InvalidRequest(f"{where}.data: must not be empty")
+    try:
+        base64.b64decode(source["data"], validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"{where}.data: is not valid base64") from None
+
+
+def _check_text(where: str, source: Mapping[str, Any], kind: str) -> None:
+    del kind
+    if not source["data"].strip():
+        raise InvalidRequest(f"{where}.data: must not be blank")
+
+
+def _check_url(where: str, source: Mapping[str, Any], kind: str) -> None:
+    del kind
+    if len(source["url"]) > _MAX_URL_CHARS or not _URL.fullmatch(source["url"]):
+        raise InvalidRequest(f"{where}.url: must be an http or https URL of at most {_MAX_URL_CHARS} characters")
+
+
+def _refuse_file(where: str, source: Mapping[str, Any], kind: str) -> None:
+    raise limits.not_available(f"{where}.file_id", f"{kind}s from uploaded files ({source['file_id'][:60]!r}) are")
+
+
+_SOURCES: dict[str, Callable[[str, Mapping[str, Any], str], None]] = {
+    "base64": _check_base64,
+    "text": _check_text,
+    "url": _check_url,
+    "file": _refuse_file,
+}

@@ -1,0 +1,140 @@
+"""``/v1/sessions/{id}/events``: sending, reading and streaming what happens (spec A.5, B)."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AsyncExitStack
+
+from anthropic.types.beta.sessions import (
+    BetaManagedAgentsSendSessionEvents,
+    BetaManagedAgentsSessionEvent,
+    EventSendParams,
+)
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agents.api import describe
+from agents.api.answers import json_answer
+from agents.api.auth import caller_digest
+from agents.api.client_events import checked_events
+from agents.api.history import HistoryReader
+from agents.api.platform import Platform
+from agents.api.query import Query
+from agents.api.routes import Operation
+from agents.api.stream import EventStream, StreamSlots, StreamSource
+from agents.api.wire import loads, parse
+from agents.errors import InvalidRequest, NotFound
+from agents.ids import SessionId
+from agents.sessions.events import SessionRecord, SessionStatus
+from agents.store.ports import EventListing
+
+MAX_EVENTS = 1000  # spec H-12
+
+
+class EventRoutes:
+    """Send, list and stream; the thread routes show the same log through :meth:`history` and :meth:`open_stream`."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._sessions = platform.store.sessions
+        self._slots = StreamSlots(platform.settings.gateway.max_streams)
+        self._history = HistoryReader(platform.store.sessions, platform.settings.harness.max_queued_events)
+
+    def operations(self) -> list[Operation]:
+        """Return this resource's operations."""
+        path, tag = "/v1/sessions/{session_id}/events", "events"
+        listing = (
+            describe.choices("types", describe.EVENT_TYPES, describe.MAX_FILTER_VALUES, "Only these types."),
+            *describe.created_at("gt", "gte", "lt", "lte"),
+            describe.order("asc"),
+            *describe.page(MAX_EVENTS, MAX_EVENTS),
+        )
+        answer, sent, body = BetaManagedAgentsSessionEvent, BetaManagedAgentsSendSessionEvents, EventSendParams
+        return [
+            Operation("POST", path, self.send, "sendEvents", tag, sent, body=body, statuses=[409]),
+            Operation("GET", path, self.list, "listEvents", tag, answer, listing=True, parameters=listing),
+            Operation(
+                "GET",
+                f"{path}/stream",
+                self.stream,
+                "streamEvents",
+                tag,
+                media_type="text/event-stream",
+                parameters=describe.STREAM,
+            ),
+        ]
+
+    async def send(self, request: Request) -> Response:
+        raw = await request.body()
+        session_id = SessionId(request.path_params["session_id"])
+        events = checked_events(parse(EventSendParams, loads(raw)))
+        echoes = await self._platform.sessions.send(
+            session_id, events, repeat_key=_repeat_key(request, session_id, raw)
+        )
+        return json_answer({"data": echoes})
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request.query_params)
+        listing = EventListing(
+            limit=query.limit(MAX_EVENTS, MAX_EVENTS),
+            order=query.order("asc"),
+            types=query.choices("types", describe.EVENT_TYPES, most=describe.MAX_FILTER_VALUES),
+            **query.created_at().fields(),
+        )
+        return await self.history(SessionId(request.path_params["session_id"]), "events", listing, query)
+
+    async def history(self, session_id: SessionId, kind: str, listing: EventListing, query: Query) -> Response:
+        """Answer with one page of a session's history."""
+        return json_answer(await self._history.page(session_id, kind, listing, query.text("page")))
+
+    async def stream(self, request: Request) -> Response:
+        return await self.open_stream(request, thread_id=None)
+
+    async def open_stream(self, request: Request, *, thread_id: str | None) -> Response:
+        """Answer with the session's stream; everything that can fail does so before the headers."""
+        session_id = SessionId(request.path_params["session_id"])
+        query = Query(request.query_params)
+        previews = query.choices("event_deltas", describe.DELTA_TYPES, most=describe.MAX_DELTA_VALUES)
+        last_seen = request.headers.get("last-event-id") or query.text("after")
+        async with AsyncExitStack() as held:
+            held.enter_context(self._slots)
+            frames = await held.enter_async_context(
+                self._platform.sessions.watch(session_id, previews=frozenset(previews))
+            )
+            # Read only now: whatever changes from here on arrives as a frame.
+            record = await self._sessions.get(session_id)
+            check_thread(record, thread_id)
+            replay_after = await self._position(session_id, last_seen)
+            live = record.status is not SessionStatus.TERMINATED
+            return EventStream(
+                StreamSource(session_id, frames, replay_after, live),
+                self._sessions,
+                self._platform.clock,
+                held.pop_all(),
+                keepalive_seconds=self._platform.settings.gateway.stream_keepalive_seconds,
+                request_id=request.state.request_id,
+            )
+        raise AssertionError("no exit callback swallows an error")
+
+    async def _position(self, session_id: SessionId, event_id: str | None) -> int | None:
+        if event_id is None:
+            return None
+        position = await self._sessions.position(session_id, event_id)
+        if position is None:
+            raise InvalidRequest(f"after: {event_id[:80]!r} is not an event in this session's log")
+        return position
+
+
+def check_thread(record: SessionRecord, thread_id: str | None) -> None:
+    """Raise NotFound unless *thread_id* is the session's primary thread (None asks for no check)."""
+    if thread_id is not None and thread_id != record.thread_id:
+        raise NotFound(f"session {record.id} has no thread {thread_id}")
+
+
+def _repeat_key(request: Request, session_id: SessionId, raw: bytes) -> str:
+    """Name this request for the owner, who answers a client's automatic retry from memory (spec H-7)."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    digest = hashlib.blake2b(caller_digest(request.scope), digest_size=16)
+    digest.update(session_id.encode())
+    digest.update(raw)
+    return f"{count if count.isdigit() and len(count) < 4 else '0'}:{digest.hexdigest()}"

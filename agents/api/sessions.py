@@ -1,0 +1,172 @@
+"""``/v1/sessions``: one run of an agent in an environment (spec A.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from anthropic.types.beta import (
+    BetaManagedAgentsDeletedSession,
+    BetaManagedAgentsSession,
+    SessionCreateParams,
+    SessionUpdateParams,
+)
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agents.api import describe
+from agents.api.answers import json_answer
+from agents.api.client_events import checked_initial_events
+from agents.api.paging import page_request
+from agents.api.platform import Platform
+from agents.api.query import Query
+from agents.api.routes import Operation
+from agents.api.wire import no_fields, parse, read_json
+from agents.catalog import environment_config, limits, metadata
+from agents.catalog.agent_config import check_not_archived
+from agents.catalog.session_agent import reference, session_agent, updated_session_agent
+from agents.errors import InvalidRequest
+from agents.ids import SessionId, new_session_id, new_thread_id
+from agents.sessions.events import SessionRecord
+from agents.sessions.partition import partition_of
+from agents.sessions.wire import session_wire
+from agents.store.ports import SessionListing
+
+
+class SessionRoutes:
+    """Create, retrieve, update, list, archive and delete."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._store = platform.store
+        self._host = platform.sessions
+
+    def operations(self) -> list[Operation]:
+        """Return this resource's operations."""
+        every, tag, answer = "/v1/sessions", "sessions", BetaManagedAgentsSession
+        one = f"{every}/{{session_id}}"
+        listing = (
+            describe.text("agent_id", "Only sessions of this agent."),
+            describe.AGENT_VERSION,
+            describe.text("deployment_id", "Only sessions of this deployment."),
+            describe.text("memory_store_id", "Only sessions with this memory store."),
+            *describe.created_at("gt", "gte", "lt", "lte"),
+            describe.choices("statuses", describe.STATUSES, describe.MAX_FILTER_VALUES, "Only these statuses."),
+            describe.INCLUDE_ARCHIVED,
+            describe.order("desc"),
+            *describe.page(100),
+        )
+        create, update = SessionCreateParams, SessionUpdateParams
+        return [
+            Operation("POST", every, self.create, "createSession", tag, answer, body=create),
+            Operation("GET", every, self.list, "listSessions", tag, answer, listing=True, parameters=listing),
+            Operation("GET", one, self.retrieve, "getSession", tag, answer),
+            Operation("POST", one, self.update, "updateSession", tag, answer, body=update, statuses=[409]),
+            Operation("DELETE", one, self.delete, "deleteSession", tag, BetaManagedAgentsDeletedSession),
+            Operation("POST", f"{one}/archive", self.archive, "archiveSession", tag, answer),
+        ]
+
+    def _answer(self, record: SessionRecord) -> Response:
+        return json_answer(session_wire(record, self._platform.clock.now(), self._platform.prices))
+
+    async def create(self, request: Request) -> Response:
+        params = parse(SessionCreateParams, await read_json(request))
+        _refuse_unavailable(params)
+        events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
+        record = await self._new_record(params)
+        return self._answer(await self._host.create(record, events))
+
+    async def _new_record(self, params: SessionCreateParams) -> SessionRecord:
+        bag = metadata.checked(params.get("metadata", {}))
+        given = cast("str | Mapping[str, Any]", params["agent"])
+        agent = await self._store.agents.get(*reference(given))
+        check_not_archived(agent)
+        snapshot = session_agent(agent, given)
+        environment = await self._store.environments.get(params["environment_id"])
+        environment_config.check_not_archived(environment)
+        session_id, now = new_session_id(), self._platform.clock.now()
+        return SessionRecord(
+            id=session_id,
+            partition=partition_of(session_id, self._platform.settings.harness.partitions),
+            created_at=now,
+            updated_at=now,
+            agent=snapshot,
+            agent_id=agent.id,
+            agent_version=agent.version,
+            environment_id=environment.id,
+            environment=environment.body["config"],
+            thread_id=new_thread_id(),
+            title=params.get("title"),
+            metadata=bag,
+        )
+
+    async def retrieve(self, request: Request) -> Response:
+        return self._answer(await self._store.sessions.get(_session_id(request)))
+
+    async def update(self, request: Request) -> Response:
+        params = parse(SessionUpdateParams, await read_json(request))
+        session_id = _session_id(request)
+        if "vault_ids" in params:
+            raise InvalidRequest("vault_ids: cannot be changed after a session was created")
+        stored = await self._store.sessions.get(session_id)
+        if params.get("budget") is not None:
+            raise InvalidRequest("budget: cannot be added to a session without one", error_code="budget_create_only")
+        return self._answer(await self._host.update(session_id, _changes(stored, params)))
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request.query_params)
+        wanted = page_request(query, "sessions", default=20, most=100, order=query.order("desc"))
+        listing = SessionListing(
+            include_archived=query.flag("include_archived"),
+            agent_id=query.text("agent_id"),
+            agent_version=query.integer("agent_version"),
+            statuses=query.choices("statuses", describe.STATUSES, most=describe.MAX_FILTER_VALUES),
+            **wanted.listing(),
+        )
+        if listing.agent_version is not None and listing.agent_id is None:
+            raise InvalidRequest("agent_version: needs agent_id beside it")
+        # No session of this server has a deployment or a memory store yet: nothing matches such a filter.
+        nothing = query.text("deployment_id") or query.text("memory_store_id")
+        page = wanted.page([] if nothing else await self._store.sessions.list(listing))
+        now, prices = self._platform.clock.now(), self._platform.prices
+        data = [session_wire(record, now, prices) for record in page.rows]
+        return json_answer({"data": data, "next_page": page.next_page, "prev_page": page.prev_page})
+
+    async def delete(self, request: Request) -> Response:
+        session_id = _session_id(request)
+        await self._host.delete(session_id)
+        return json_answer({"id": session_id, "type": "session_deleted"})
+
+    async def archive(self, request: Request) -> Response:
+        no_fields(await read_json(request))
+        return self._answer(await self._host.archive(_session_id(request)))
+
+
+def _session_id(request: Request) -> SessionId:
+    return SessionId(request.path_params["session_id"])
+
+
+def _refuse_unavailable(params: SessionCreateParams) -> None:
+    # A budget or a credential that is quietly ignored costs its owner money or access: refused by name.
+    if params.get("budget") is not None:
+        raise limits.not_available("budget", "enforced spend ceilings are")
+    if params.get("resources"):
+        raise limits.not_available("resources", "mounted resources are")
+    if params.get("vault_ids"):
+        raise limits.not_available("vault_ids", "vaults are")
+
+
+def _changes(stored: SessionRecord, params: SessionUpdateParams) -> dict[str, Any]:
+    """Return what the owner is to change: a metadata patch (null deletes), whole agent fields."""
+    changes: dict[str, Any] = {}
+    if "title" in params:
+        changes["title"] = params["title"]
+    if "metadata" in params:
+        patch = params["metadata"]
+        metadata.merged(stored.metadata, patch)
+        changes["metadata"] = dict.fromkeys(stored.metadata) if patch is None else patch
+    if "agent" in params:
+        change = cast("Mapping[str, Any]", params["agent"])
+        updated = updated_session_agent(stored.agent, change)
+        changes["agent"] = {name: updated[name] for name in ("tools", "mcp_servers") if name in change}
+    return changes

@@ -1,0 +1,183 @@
+"""Server-sent events: a session's frames on one connection (spec B.4, B.5).
+
+No event is lost between replay and live: the subscription stands before the log is read, replay runs
+up to what is committed, and live frames at or below that position are left out. The body ends after
+``session.deleted`` and ``session.status_terminated``, after which nothing can follow that a client
+could act on; a stream opened on a terminated session replays what was asked for and ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from agents.api.answers import envelope
+from agents.clock import Clock
+from agents.errors import HecatonError, Overloaded, RateLimited
+from agents.ids import SessionId
+from agents.sessions.events import Event, EventType
+from agents.sessions.host import Frame
+from agents.store.ports import EventListing, SessionRepository
+
+_log = logging.getLogger(__name__)
+
+_SEND_SECONDS = 60.0
+"""A client that takes nothing for so long is gone or stuck; its connection is given up."""
+_REPLAY_PAGE = 500
+_KEEP_ALIVE = b": keep-alive\n\n"
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_LAST_TYPES = frozenset({EventType.SESSION_DELETED.value, EventType.SESSION_TERMINATED.value})
+
+
+class StreamSlots:
+    """How many streams this replica may hold open."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.open = 0
+
+    def __enter__(self) -> None:
+        if self.open >= self._most:
+            raise RateLimited(f"{self.open} event streams are open here, which is the limit", retry_after=2.0)
+        self.open += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.open -= 1
+
+
+def encode_frame(kind: str, data: bytes, event_id: str | None = None) -> bytes:
+    """Return one SSE frame; an ``id`` line marks a place in the log that a client can resume from."""
+    name = kind.encode()
+    if event_id is None:
+        return b"event: " + name + b"\ndata: " + data + b"\n\n"
+    return b"event: " + name + b"\nid: " + event_id.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def _event_frame(event: Event) -> bytes:
+    return encode_frame(event.type.value, orjson.dumps(event.wire()), event.id)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSource:
+    """What one stream shows: *replay_after* is a log position, None without replay; *live* false ends after it."""
+
+    session_id: SessionId
+    frames: AsyncIterator[Frame]
+    replay_after: int | None
+    live: bool
+
+
+class EventStream(Response):
+    """The response that streams a session. It owns *held* (slot and subscription) and releases it at the end."""
+
+    def __init__(
+        self,
+        source: StreamSource,
+        sessions: SessionRepository,
+        clock: Clock,
+        held: AsyncExitStack,
+        *,
+        keepalive_seconds: float,
+        request_id: str,
+    ) -> None:
+        self._source = source
+        self._sessions = sessions
+        self._clock = clock
+        self._held = held
+        self._keepalive_seconds = keepalive_seconds
+        self._request_id = request_id
+        self._last_sent = clock.monotonic()
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            # The headers must reach the client before the first event exists: a body part carries them out.
+            await self._send(send, b": open\n\n")
+            writing = asyncio.create_task(self._write(send))
+            others = [asyncio.create_task(self._keep_alive(send)), asyncio.create_task(_disconnected(receive))]
+            try:
+                await asyncio.wait([writing, *others], return_when=asyncio.FIRST_COMPLETED)
+                finished = writing.done()
+            finally:
+                for task in (writing, *others):
+                    task.cancel()
+                await asyncio.gather(writing, *others, return_exceptions=True)
+            if finished and not writing.cancelled() and writing.exception() is None:
+                await self._send(send, b"", more=False)
+
+    async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(_SEND_SECONDS):
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self._last_sent = self._clock.monotonic()
+
+    async def _write(self, send: Send) -> None:
+        try:
+            shown = await self._replay(send)
+            if self._source.live:
+                await self._follow(send, shown)
+        except TimeoutError:
+            _log.info("a stream of %s was given up: its client reads nothing", self._source.session_id)
+            raise
+        except HecatonError as error:
+            await self._send_error(send, error)
+        except Exception:
+            _log.exception("a stream of %s failed (%s)", self._source.session_id, self._request_id)
+            await self._send_error(send, HecatonError("an internal error occurred; reconnect"))
+
+    async def _send_error(self, send: Send, error: HecatonError) -> None:
+        """Tell the client to reconnect (spec B.5): the status line is long gone."""
+        await self._send(send, encode_frame("error", orjson.dumps(envelope(error, self._request_id))))
+
+    async def _replay(self, send: Send) -> int:
+        """Send what the log has beyond the client's position; returns the position reached."""
+        position = self._source.replay_after
+        if position is None:
+            return 0
+        more = True
+        while more:
+            listing = EventListing(limit=_REPLAY_PAGE, after=position)
+            found = await self._sessions.events(self._source.session_id, listing)
+            logged = [event for event in found if event.seq is not None]
+            if logged:
+                await self._send(send, b"".join(_event_frame(event) for event in logged))
+            more, position = len(found) > _REPLAY_PAGE and bool(logged), _last_position(logged, position)
+        return position
+
+    async def _follow(self, send: Send, shown: int) -> None:
+        async for frame in self._source.frames:
+            if frame.seq is not None and frame.seq <= shown:
+                continue
+            resumable = frame.event_id if frame.seq is not None else None
+            await self._send(send, encode_frame(frame.type, frame.data, resumable))
+            if frame.ends or frame.type in _LAST_TYPES:
+                return
+        raise Overloaded("this stream fell behind or lost its source; reconnect to go on")
+
+    async def _keep_alive(self, send: Send) -> None:
+        while True:
+            idle = self._clock.monotonic() - self._last_sent
+            if idle >= self._keepalive_seconds:
+                await self._send(send, _KEEP_ALIVE)
+                idle = 0.0
+            await self._clock.sleep(self._keepalive_seconds - idle)
+
+
+def _last_position(logged: list[Event], position: int) -> int:
+    return logged[-1].seq or position if logged else position
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.api.app import create_app
-from agents.economics.price_book import load_price_book
+from agents.economics.price_book import PriceBook
 from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -45,7 +45,7 @@ def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> P
         store=store,
         sessions=sessions,
         clock=SystemClock(),
-        prices=load_price_book(settings.brain.price_book),
+        prices=PriceBook.load(settings.brain.price_book),
         metrics=metrics,
         ready=ready,
     )

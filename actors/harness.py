@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import ray
-from agents.economics.price_book import load_price_book
+from agents.economics.price_book import PriceBook
 from agents.hands.toolset import tool_definitions
 
 from actors.brain_client import BrainClient
@@ -64,7 +64,7 @@ class HarnessActor:
             clock=SystemClock(),
             meter=store.meter,
             bus=self._bus,
-            prices=load_price_book(settings.brain.price_book),
+            prices=PriceBook.load(settings.brain.price_book),
             tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
         )
         harness = Harness(ports, owner=harness_name(self._index))

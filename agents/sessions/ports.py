@@ -20,7 +20,7 @@ from agents.sessions.wire import RuntimePrice
 class Prices(RuntimePrice, Protocol):
     """The part of the price book that turns tokens into list cost."""
 
-    def token_cost(self, model: str, usage: TokenUsage, *, speed: str | None) -> int:
+    def cost(self, model: str, usage: TokenUsage, *, speed: str | None) -> int:
         """Return micro-USD at list price; 0 for a model without one."""
         ...
 

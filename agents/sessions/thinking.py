@@ -39,7 +39,7 @@ class Thinker:
         """What the current (or last) request consumed, at list price."""
         model = self._owner.state.record.agent["model"]
         usage = self._assembler.usage
-        return Spent(usage, self._owner.ports.prices.token_cost(model["id"], usage, speed=model["speed"]))
+        return Spent(usage, self._owner.ports.prices.cost(model["id"], usage, speed=model["speed"]))
 
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.

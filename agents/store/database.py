@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
 from agents.store.catalog import SqlAgents, SqlEnvironments
-from agents.store.engine import Database, PostgresDatabase, SqliteDatabase
+from agents.store.engine import DEADLINE_SECONDS, Database, PostgresDatabase, SqliteDatabase
 from agents.store.event_log import SqlEventLog
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
@@ -52,12 +52,13 @@ class SqlStore:
             await self._database.close()
 
 
-async def open_store(where: str | Path, *, clock: Clock | None = None) -> SqlStore:
+async def open_store(where: str | Path, *, clock: Clock | None = None, deadline: float = DEADLINE_SECONDS) -> SqlStore:
     """Open the store at a path (SQLite) or URL, bringing its schema up to date.
 
+    *deadline* bounds every later transaction, in seconds.
     Raises InvalidRequest for a URL of another kind, Unavailable when the database does not answer.
     """
-    database = _database(where)
+    database = _database(where, deadline)
     try:
         await migrate(database)
     except BaseException:
@@ -66,16 +67,16 @@ async def open_store(where: str | Path, *, clock: Clock | None = None) -> SqlSto
     return SqlStore(database, clock or SystemClock())
 
 
-def _database(where: str | Path) -> Database:
+def _database(where: str | Path, deadline: float) -> Database:
     if isinstance(where, Path) or "://" not in where:
-        return SqliteDatabase(Path(where))
+        return SqliteDatabase(Path(where), deadline=deadline)
     try:
         url = make_url(where)
     except ArgumentError:
         # Not chained: the message would show the password.
         raise InvalidRequest("database_url: not a URL") from None
     if url.drivername == "postgresql+asyncpg":
-        return PostgresDatabase(where)
+        return PostgresDatabase(where, deadline=deadline)
     if url.get_backend_name() == "sqlite" and url.database:
-        return SqliteDatabase(Path(url.database))
+        return SqliteDatabase(Path(url.database), deadline=deadline)
     raise InvalidRequest(f"database_url: {url.drivername} is not postgresql+asyncpg or sqlite")

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from agents.errors import Conflict, Unavailable
@@ -28,9 +29,10 @@ Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
 
 DEADLINE_SECONDS = 15.0
-"""Longest wait for one transaction, a lock held by another process included."""
-_LOCK_WAIT_SECONDS = 10.0
-_CONNECT_SECONDS = 5.0
+"""Longest wait for one transaction, waiting for a connection and for locks of other processes included."""
+_CONNECT_SHARE = 1 / 3
+_LOCK_SHARE = 2 / 3
+"""Shares of the deadline after which the database itself gives up, so that it says why."""
 _READER_THREADS = 4
 _POOL_SIZE = 8
 _CHECKPOINT_PAGES = 4000
@@ -44,7 +46,7 @@ class Database(Protocol):
         """Run *work* on one consistent state. Raises Unavailable and what *work* raises."""
         ...
 
-    async def write(self, work: Work[Result], *, deadline: float = DEADLINE_SECONDS) -> Result:
+    async def write(self, work: Work[Result], *, deadline: float | None = None) -> Result:
         """Run *work* and commit; when it raises, nothing is written. Raises Conflict, Unavailable and as *work*."""
         ...
 
@@ -54,18 +56,19 @@ class Database(Protocol):
 class SqliteDatabase:
     """A file in WAL mode; every commit is on disk before it is acknowledged."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, deadline: float = DEADLINE_SECONDS) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = _sqlite_engine(path, "BEGIN IMMEDIATE", pool_size=1)
-        self._reader = _sqlite_engine(path, "BEGIN", pool_size=_READER_THREADS)
+        self._deadline = deadline
+        self._writer = _sqlite_engine(path, "BEGIN IMMEDIATE", pool_size=1, lock_wait=deadline * _LOCK_SHARE)
+        self._reader = _sqlite_engine(path, "BEGIN", pool_size=_READER_THREADS, lock_wait=deadline * _LOCK_SHARE)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="store-read")
 
     async def read(self, work: Work[Result]) -> Result:
-        return await self._run(self._read_threads, self._reader, work, DEADLINE_SECONDS)
+        return await self._run(self._read_threads, self._reader, work, self._deadline)
 
-    async def write(self, work: Work[Result], *, deadline: float = DEADLINE_SECONDS) -> Result:
-        return await self._run(self._write_thread, self._writer, work, deadline)
+    async def write(self, work: Work[Result], *, deadline: float | None = None) -> Result:
+        return await self._run(self._write_thread, self._writer, work, deadline or self._deadline)
 
     async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Work[Result], deadline: float) -> Result:
         async with _border(deadline):
@@ -73,7 +76,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         for threads, engine in ((self._read_threads, self._reader), (self._write_thread, self._writer)):
-            async with _border(DEADLINE_SECONDS):
+            async with _border(self._deadline):
                 await asyncio.get_running_loop().run_in_executor(threads, engine.dispose)
             threads.shutdown(wait=False)
 
@@ -83,13 +86,13 @@ def _in_transaction(engine: Engine, work: Work[Result]) -> Result:
         return work(connection)
 
 
-def _sqlite_engine(path: Path, begin: str, pool_size: int) -> Engine:
+def _sqlite_engine(path: Path, begin: str, *, pool_size: int, lock_wait: float) -> Engine:
     engine = create_engine(
         f"sqlite+pysqlite:///{path}",
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=DEADLINE_SECONDS,
-        connect_args={"timeout": _LOCK_WAIT_SECONDS, "check_same_thread": False},
+        pool_timeout=lock_wait,
+        connect_args={"timeout": lock_wait, "check_same_thread": False},
     )
 
     def prepare(connection: Any, _record: Any) -> None:
@@ -114,36 +117,41 @@ def _sqlite_engine(path: Path, begin: str, pool_size: int) -> Engine:
 class PostgresDatabase:
     """A PostgreSQL server reached through asyncpg."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, deadline: float = DEADLINE_SECONDS) -> None:
+        self._deadline = deadline
         self._engine = create_async_engine(
             url,
             pool_size=_POOL_SIZE,
             max_overflow=0,
-            pool_timeout=_CONNECT_SECONDS,
+            pool_timeout=deadline * _CONNECT_SHARE,
             pool_pre_ping=True,
             connect_args={
-                "timeout": _CONNECT_SECONDS,
+                "timeout": deadline * _CONNECT_SHARE,
                 "server_settings": {
                     "application_name": "hecaton",
-                    "lock_timeout": f"{_LOCK_WAIT_SECONDS:.0f}s",
+                    "lock_timeout": _milliseconds(deadline * _LOCK_SHARE),
                     # A frozen process must not keep the others from its rows.
-                    "idle_in_transaction_session_timeout": f"{2 * DEADLINE_SECONDS:.0f}s",
+                    "idle_in_transaction_session_timeout": _milliseconds(deadline * 2),
                 },
             },
         )
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     async def read(self, work: Work[Result]) -> Result:
-        async with _border(DEADLINE_SECONDS), self._snapshot.begin() as connection:
+        async with _border(self._deadline), self._snapshot.begin() as connection:
             return await connection.run_sync(work)
 
-    async def write(self, work: Work[Result], *, deadline: float = DEADLINE_SECONDS) -> Result:
-        async with _border(deadline), self._engine.begin() as connection:
+    async def write(self, work: Work[Result], *, deadline: float | None = None) -> Result:
+        async with _border(deadline or self._deadline), self._engine.begin() as connection:
             return await connection.run_sync(work)
 
     async def close(self) -> None:
-        async with _border(DEADLINE_SECONDS):
+        async with _border(self._deadline):
             await self._engine.dispose()
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
 
 
 @asynccontextmanager
@@ -153,5 +161,5 @@ async def _border(deadline: float) -> AsyncGenerator[None]:
             yield
     except IntegrityError as error:
         raise Conflict("the change contradicts what is stored") from error
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
         raise Unavailable(f"the database does not answer ({type(error).__name__})") from error

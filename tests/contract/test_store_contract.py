@@ -1,0 +1,194 @@
+"""What the databases promise beyond the ports: durability, schema, and how they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from conftest import AnyStore, Reopen
+from postgres_server import PostgresServer
+from records import T0, agent, environment, logged, session, step
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+
+from agents.clock import ManualClock
+from agents.economics.meter import MeterKind, MeterRow
+from agents.errors import InvalidRequest, Unavailable
+from agents.ids import SessionId
+from agents.store.database import SqlStore, open_store
+from agents.store.ports import EventListing, Listing, SessionListing
+from agents.store.tables import metadata
+
+WRITER = Path(__file__).with_name("acknowledging_writer.py")
+
+
+async def test_a_reachable_store_answers_a_ping(store: AnyStore) -> None:
+    await store.ping()
+
+
+async def test_what_was_acknowledged_is_there_after_the_writer_is_killed(location: str, clock: ManualClock) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(WRITER), location, stdout=asyncio.subprocess.PIPE, cwd=WRITER.parent
+    )
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    async with asyncio.timeout(60):
+        while len(lines) < 400:
+            line = await process.stdout.readline()
+            assert line, "the writer ended by itself"
+            lines.append(line)
+        process.kill()
+        lines += (await process.stdout.read()).splitlines(keepends=True)
+        await process.wait()
+
+    store = await open_store(location, clock=clock)
+    acknowledged = [line.decode().split() for line in lines if line.endswith(b"\n")]
+    assert len(acknowledged) >= 400
+    for name, event_id, seq in acknowledged:
+        assert await store.sessions.position(SessionId(name), event_id) == int(seq)
+    for record in await store.sessions.list(SessionListing(limit=100)):
+        loaded = await store.log.load(SessionId(record.id))
+        # The row and its events went in together, also those that nobody heard of any more.
+        assert [event.seq for event in loaded.events] == list(range(1, loaded.record.seq + 1))
+    await store.close()
+
+
+async def test_several_processes_may_open_a_new_database_at_once(location: str) -> None:
+    program = "import asyncio, sys; from agents.store.database import open_store\n"
+    program += "async def main():\n    store = await open_store(sys.argv[1]); await store.ping(); await store.close()\n"
+    program += "asyncio.run(main())"
+    starts = [await asyncio.create_subprocess_exec(sys.executable, "-c", program, location) for _ in range(4)]
+    async with asyncio.timeout(60):
+        assert [await process.wait() for process in starts] == [0, 0, 0, 0]
+
+
+async def test_the_migrated_schema_is_the_one_the_statements_are_built_from(reopen: Reopen) -> None:
+    store = await reopen()
+
+    def differences(connection: Connection) -> list[object]:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert await store._database.read(differences) == []
+
+
+async def test_opening_again_keeps_what_is_there(reopen: Reopen) -> None:
+    await (await reopen()).agents.insert(agent())
+    assert await (await reopen()).agents.get(agent().id) == agent()
+
+
+async def test_a_database_of_a_newer_release_is_refused(reopen: Reopen, location: str) -> None:
+    store = await reopen()
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    await store._database.write(lambda connection: connection.execute(newer).close())
+    with pytest.raises(InvalidRequest, match="another release"):
+        await open_store(location)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://root:secret@host/db", "postgresql://u:secret@h/d", "sqlite://", "a b://secret"]
+)
+async def test_a_url_of_another_kind_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await open_store(url)
+    assert "secret" not in str(refused.value)
+
+
+@asynccontextmanager
+async def locked(location: str) -> AsyncIterator[None]:
+    """Another process holds the database's locks."""
+    if "://" not in location:
+        holder = sqlite3.connect(location, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+        holder.close()
+        return
+    url = make_url(location)
+    connection = await asyncpg.connect(host=str(url.query["host"]), user=url.username, database=url.database)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE leases, agents IN ACCESS EXCLUSIVE MODE")
+        yield
+    await connection.close()
+
+
+async def test_a_lock_that_is_held_too_long_is_unavailable_and_passes(location: str) -> None:
+    store = await open_store(location, deadline=0.6)
+    (lease,) = await store.leases.claim("one", [1], ttl=3600)
+    commits = [step(lease, session(), logged()) for _ in range(3)]
+    async with locked(location):
+        started = time.monotonic()
+        outcomes = await asyncio.gather(*(store.log.create(commit) for commit in commits), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+        with pytest.raises(Unavailable):
+            await store.agents.insert(agent())
+        assert time.monotonic() - started < 3
+    for commit in commits:
+        await store.log.create(commit)  # none of them had been written
+    await store.agents.insert(agent())
+    await store.close()
+
+
+async def every_failure(store: SqlStore) -> list[str]:
+    """What each kind of call says, by class name."""
+    (name, row) = (SessionId("sesn_1"), MeterRow("k", SessionId("s"), MeterKind.TOOL_CALL, "bash", T0))
+    calls = [
+        store.ping(),
+        store.agents.get("agent_1"),
+        store.agents.insert(agent()),
+        store.agents.list(Listing()),
+        store.environments.insert(environment()),
+        store.sessions.list(SessionListing()),
+        store.sessions.events(name, EventListing()),
+        store.log.load(name),
+        store.log.unfinished([1]),
+        store.leases.claim("one", [1], ttl=1),
+        store.leases.owners(),
+        store.meter.flush(),
+    ]
+    await store.meter.record([row])
+    return [type(outcome).__name__ for outcome in await asyncio.gather(*calls, return_exceptions=True)]
+
+
+async def test_a_server_that_is_gone_is_unavailable_and_its_return_is_noticed(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    store = await open_store(url, deadline=3)
+    (lease,) = await store.leases.claim("one", [1], ttl=3600)
+    commit = step(lease, session(), logged())
+    postgres.stop()
+    try:
+        assert set(await every_failure(store)) == {"Unavailable"}
+        with pytest.raises(Unavailable):
+            await store.log.create(commit)
+        with pytest.raises(Unavailable):
+            await open_store(url, deadline=3)
+    finally:
+        postgres.start()
+    await store.ping()
+    await store.log.create(commit)
+    (total,) = await store.meter.totals()
+    assert total.count == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("change", ["database=absent", "user=absent"])
+async def test_a_server_that_turns_us_away_is_unavailable(postgres: PostgresServer, change: str) -> None:
+    url = postgres.url("absent") if change == "database=absent" else f"{postgres.url('postgres')}&{change}"
+    with pytest.raises(Unavailable):
+        await open_store(url, deadline=3)
+
+
+async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "hecaton.db"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable):
+        await open_store(path)
+    with pytest.raises(Unavailable):
+        await open_store(tmp_path)

@@ -1,0 +1,213 @@
+"""The sandbox host: tool calls of many sessions, each in its session's own sandbox.
+
+This is the class that the sandbox-host actor delegates to. Invariants: one result per call, whatever the
+tool does; a call id that this host has seen is never run again; closing the iterator kills what still runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agents.clock import Clock, SystemClock
+from agents.config import SandboxSettings
+from agents.errors import Unavailable
+from agents.hands.bubblewrap import BubblewrapDriver
+from agents.hands.call_memory import CallMemory, RememberedCall
+from agents.hands.plain_process import PlainProcessDriver
+from agents.hands.port import ToolCall, ToolResult, Workspace
+from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
+from agents.hands.sandbox_dirs import SandboxRoot
+from agents.hands.sandbox_pool import SandboxPool
+from agents.hands.session_sandbox import SessionSandbox
+from agents.hands.tool_batch import PlannedCall, plan_batch, run_planned
+from agents.hands.tool_failure import ToolFailure
+from agents.hands.tool_output import text_block
+
+log = logging.getLogger(__name__)
+
+CANCELLED = "the call was cancelled while it ran; what it did until then stays done"
+_FILE_THREADS = 8
+_CANCEL_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostStats:
+    """Figures of one host since its start; ``live`` and ``warm`` are present values."""
+
+    live: int
+    warm: int
+    provisions: int
+    warm_hits: int
+    evictions: int
+    failures: int
+    provision_seconds: float
+
+
+def driver_for(settings: SandboxSettings) -> SandboxDriver:
+    """Return the configured driver."""
+    match settings.driver:
+        case "bubblewrap":
+            return BubblewrapDriver(settings)
+        case "process":
+            return PlainProcessDriver(settings)
+        case "none":
+            return NoDriver()
+
+
+def check(settings: SandboxSettings) -> list[str]:
+    """Return what keeps tools from working on this machine, in words for a person; empty when all is well."""
+    return driver_for(settings).check()
+
+
+class SandboxHost:
+    """Runs tools in sandboxes; implements the ``Hands`` port."""
+
+    def __init__(self, settings: SandboxSettings, root: Path, *, clock: Clock | None = None) -> None:
+        """*root* is the directory of the sandboxes; nothing is touched before ``start``."""
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._root = SandboxRoot(root)
+        self._driver = driver_for(settings)
+        self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="file-tool")
+        self._pool = SandboxPool(settings, self._root, self._driver, self._clock, self._threads)
+        self._memory = CallMemory()
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._started = False
+
+    @property
+    def root(self) -> Path:
+        """Where the sandboxes' files are (it may differ from what was asked for, see SandboxRoot)."""
+        return self._root.path
+
+    async def start(self) -> None:
+        """Open the root, fill the warm stock and reap leftovers in the background; raises OSError.
+
+        Must run on the loop of a thread that lives as long as the process: sandboxes die with that thread.
+        """
+        self._root.open()
+        problems = self._driver.check()
+        for problem in problems:
+            log.error("sandboxes: %s", problem)
+        if not problems:
+            self._pool.refill()
+        self._tasks = [asyncio.create_task(self._pool.sweep_forever()), asyncio.create_task(self._reap())]
+        self._started = True
+
+    async def stop(self) -> None:
+        """End every sandbox; the files of sessions stay."""
+        self._started = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.close()
+        await self._root.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def stats(self) -> HostStats:
+        """Return this host's figures."""
+        counts = self._pool.counts
+        return HostStats(
+            live=self._pool.live,
+            warm=self._pool.warm,
+            provisions=counts.provisions,
+            warm_hits=counts.warm_hits,
+            evictions=counts.evictions,
+            failures=counts.failures,
+            provision_seconds=counts.provision_seconds,
+        )
+
+    async def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncIterator[ToolResult]:
+        """Run *calls* in parallel and yield one result per call as they finish.
+
+        Raises Unavailable when the host is not started, ValueError for a session id that names no directory.
+        """
+        if not self._started:
+            raise Unavailable("the sandbox host is not running")
+        self._root.session_path(workspace.session_id)
+        joined = self._join(workspace, calls)
+        waiting = {call.run for call in joined}
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for call, remembered in zip(calls, joined, strict=True):
+                    if remembered.run in done:
+                        yield _result(call, remembered)
+        finally:
+            for remembered in joined:
+                self._memory.leave(remembered)
+            stopping = {call.run for call in joined if call.waiting == 0 and not call.run.done()}
+            if stopping:
+                await asyncio.wait(stopping, timeout=_CANCEL_SECONDS)
+
+    async def release(self, session_id: str, *, destroy: bool) -> None:
+        """End the session's sandbox if there is one; with *destroy* its files go too.
+
+        Raises TimeoutError when the sandbox does not end.
+        """
+        await self._pool.drop(session_id)
+        if destroy:
+            self._memory.forget(session_id)
+            await self._root.remove(self._root.session_path(session_id))
+
+    def _join(self, workspace: Workspace, calls: Sequence[ToolCall]) -> list[RememberedCall]:
+        """Find each call in memory or start it; new bash and grep calls of the batch run beside each other."""
+        session_id = workspace.session_id
+        new = [call for call in calls if (session_id, call.call_id) not in self._memory]
+        plans = plan_batch(new)
+        return [
+            self._memory.join((session_id, call.call_id), partial(self._start, workspace, plans.get(call.call_id)))
+            for call in calls
+        ]
+
+    def _start(self, workspace: Workspace, plan: PlannedCall | None) -> asyncio.Task[ToolResult]:
+        """Start a planned call; what it holds is given back when it ends, even if it never got to run."""
+        assert plan is not None, "only a new call is started"
+        session = self._pool.enter(workspace.session_id, network=self._driver.network(workspace.environment))
+        task = asyncio.create_task(self._run(session, plan))
+
+        def ended(_: asyncio.Task[ToolResult]) -> None:
+            if plan.beside is not None:
+                plan.beside.leave()
+            self._pool.leave(session)
+
+        task.add_done_callback(ended)
+        return task
+
+    async def _run(self, session: SessionSandbox, plan: PlannedCall) -> ToolResult:
+        call = plan.call
+        began = self._clock.monotonic()
+        limit = min(call.deadline, self._settings.tool_timeout_seconds)
+        failed = True
+        try:
+            async with asyncio.timeout(limit):
+                content = await run_planned(session, plan)
+                failed = False
+        except ToolFailure as failure:
+            content = text_block(str(failure))
+        except SandboxUnavailable as error:
+            content = text_block(error.message)
+        except TimeoutError:
+            content = text_block(f"{call.name}: stopped after {limit:g}s, the time limit of one call")
+        except Exception:
+            # The border of a tool call: a fault of ours is an error result too, never a dead session.
+            log.exception("tool call %s (%s) failed", call.call_id, call.name)
+            content = text_block(f"{call.name}: the tool failed inside the server")
+        return ToolResult(call.call_id, content, failed, self._clock.monotonic() - began)
+
+    async def _reap(self) -> None:
+        reaped = await self._root.reap()
+        if reaped:
+            log.info("removed %d directories that dead sandbox hosts left", reaped)
+
+
+def _result(call: ToolCall, remembered: RememberedCall) -> ToolResult:
+    if remembered.run.cancelled():
+        return ToolResult.error(call.call_id, CANCELLED)
+    return remembered.run.result()

@@ -1,0 +1,191 @@
+"""Where sandboxes live on disk: one private directory each, owned by that sandbox's own user.
+
+    <root>/<session_id>/{workspace,home,tmp,outputs,shm,calls}     a session's files
+    <root>/.warm/<host>/<n>/...                                    ready, not yet claimed
+    <root>/.trash/<n>                                              being removed
+    <root>/.etc/{passwd,group,hosts}                               shared, read-only inside
+
+Claiming a warm sandbox is one rename: bind mounts follow the inode, so a running sandbox does not notice.
+Invariants: the directories above the private ones belong to the server and may only be traversed (0711);
+``calls`` stays the server's, so that no tool can swap the output file of a call for a link or a FIFO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agents.hands.child_process import run_program
+
+log = logging.getLogger(__name__)
+
+PRIVATE = ("workspace", "home", "tmp", "outputs", "shm")
+CALLS = "calls"
+FIRST_UID = 200_000
+UID_COUNT = 60_000
+_REMOVE_SECONDS = 120.0
+_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ETC = {
+    "passwd": "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000:agent:/home/agent:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxDirs:
+    """The directories of one sandbox and the user that owns them (None: the server's own user)."""
+
+    base: Path
+    uid: int | None
+    etc: Path
+
+    def of(self, name: str) -> Path:
+        return self.base / name
+
+
+class SandboxRoot:
+    """All sandbox directories of one host. ``open`` must run before anything else."""
+
+    def __init__(self, wanted: Path) -> None:
+        self._wanted = wanted
+        self.path = wanted
+        self._host = f"h{os.getpid()}-{secrets.token_hex(4)}"
+        self._lock_fd = -1
+        self._next_uid = secrets.randbelow(UID_COUNT)
+        self._next_warm = 0
+
+    def open(self) -> None:
+        """Make the root usable by sandbox users and take this host's warm directory; raises OSError."""
+        self.path = _traversable_root(self._wanted.absolute())
+        for name in (".warm", ".trash", ".etc", f".warm/{self._host}"):
+            (self.path / name).mkdir(exist_ok=True)
+            (self.path / name).chmod(0o711)
+        for name, text in _ETC.items():
+            target = self.path / ".etc" / name
+            if not target.exists():
+                target.write_text(text)
+                target.chmod(0o644)
+        self._lock_fd = os.open(self._warm / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+
+    async def close(self) -> None:
+        """Remove this host's warm directory with whatever is left in it."""
+        if self._lock_fd >= 0:
+            await self.remove(self._warm)
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    @property
+    def _warm(self) -> Path:
+        return self.path / ".warm" / self._host
+
+    def session_path(self, session_id: str) -> Path:
+        """Return where a session's files are; raises ValueError for an id that is no plain name."""
+        if not _SESSION_ID.fullmatch(session_id):
+            raise ValueError(f"session_id: {session_id[:80]!r} cannot name a directory")
+        return self.path / session_id
+
+    def make_warm(self) -> SandboxDirs:
+        """Create the directories of a sandbox that nobody has claimed yet."""
+        self._next_warm += 1
+        return self._make(self._warm / str(self._next_warm))
+
+    def make(self, session_id: str) -> SandboxDirs:
+        """Return a session's directories, made when missing; files of an earlier sandbox are kept."""
+        return self._make(self.session_path(session_id))
+
+    def claim(self, dirs: SandboxDirs, session_id: str) -> SandboxDirs:
+        """Give warm *dirs* to a session that has no files yet; raises OSError when it has some."""
+        target = self.session_path(session_id)
+        dirs.base.rename(target)
+        return replace(dirs, base=target)
+
+    async def remove(self, base: Path) -> None:
+        """Delete a sandbox's directories, however deep or many; does nothing when they are gone."""
+        grave = self.path / ".trash" / secrets.token_hex(8)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(base, grave)
+            await _delete_tree(grave)
+
+    async def reap(self) -> int:
+        """Delete what dead hosts left behind and return how many trees that was."""
+        leftovers = list(self._dead_warm()) + list((self.path / ".trash").iterdir())
+        for leftover in leftovers:
+            await _delete_tree(leftover)
+        return len(leftovers)
+
+    def _dead_warm(self) -> Iterator[Path]:
+        for candidate in (self.path / ".warm").iterdir():
+            if candidate == self._warm:
+                continue
+            lock = os.open(candidate / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # its host lives
+            finally:
+                os.close(lock)
+            yield candidate
+
+    def _make(self, base: Path) -> SandboxDirs:
+        base.mkdir(mode=0o711, exist_ok=True)
+        uid = self._owner_of(base)
+        for name in PRIVATE:
+            path = base / name
+            if not path.is_dir():
+                path.mkdir(mode=0o700)
+                if uid is not None:
+                    os.chown(path, uid, uid)
+        (base / CALLS).mkdir(mode=0o711, exist_ok=True)
+        return SandboxDirs(base, uid, self.path / ".etc")
+
+    def _owner_of(self, base: Path) -> int | None:
+        if os.geteuid() != 0:
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return (base / PRIVATE[0]).stat().st_uid
+        self._next_uid = (self._next_uid + 1) % UID_COUNT
+        return FIRST_UID + self._next_uid
+
+
+async def _delete_tree(path: Path) -> None:
+    # ``rm`` walks trees deeper than Python's recursion limit and holds no lock of ours meanwhile.
+    status, _ = await run_program(["rm", "-rf", "--", str(path)], seconds=_REMOVE_SECONDS)
+    if status != 0:  # a directory that its owner closed against himself
+        await run_program(["chmod", "-R", "u+rwx", "--", str(path)], seconds=_REMOVE_SECONDS)
+        status, output = await run_program(["rm", "-rf", "--", str(path)], seconds=_REMOVE_SECONDS)
+        if status != 0:
+            log.warning("could not remove %s: %s", path, output.strip()[:500])
+
+
+def _traversable_root(wanted: Path) -> Path:
+    """Return *wanted*, or a place in /var/tmp when sandbox users could not reach it."""
+    wanted.mkdir(parents=True, exist_ok=True)
+    wanted.chmod(0o711)
+    closed = next((p for p in wanted.parents if not stat.S_IMODE(p.stat().st_mode) & 0o001), None)
+    if closed is None or os.geteuid() != 0:
+        return wanted
+    fallback = Path("/var/tmp") / f"hecaton-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"  # noqa: S108
+    fallback.mkdir(mode=0o711, exist_ok=True)
+    if fallback.is_symlink() or fallback.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{fallback} belongs to somebody else")
+    fallback.chmod(0o711)
+    log.warning("sandboxes live in %s: their users cannot pass through %s (mode 0700)", fallback, closed)
+    return fallback
+
+
+def missing_programs() -> list[str]:
+    """Name the helper programs that are not installed."""
+    return [name for name in ("rm", "du", "chmod") if shutil.which(name) is None]

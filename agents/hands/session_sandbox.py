@@ -1,0 +1,175 @@
+"""One session's hands: its directories, its sandbox while it has one, and the calls that run in it.
+
+The sandbox starts on the first call that needs it and again after it was put away or died; the files
+outlive it. Invariant: at most one sandbox runs on a session's directories, and it holds a slot of the
+pool for exactly as long as it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Any, Protocol
+
+from agents.clock import Clock
+from agents.config import SandboxSettings
+from agents.hands.disk_quota import DiskQuota
+from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
+from agents.hands.port import ToolCall
+from agents.hands.sandbox import Sandbox
+from agents.hands.shell_calls import RESTART_REQUIRED, Command, ForkedCalls, ShellCalls
+from agents.hands.shell_script import search_command
+from agents.hands.tool_failure import ToolFailure, file_failure
+from agents.hands.tool_output import CallFile, OutputLimit, text_block
+from agents.hands.toolset import BashInput, EditInput, GrepInput, WriteInput
+
+
+class SandboxSource(Protocol):
+    """Where a session gets its running sandbox from, and where it gives its slot back."""
+
+    async def provide(self, session: SessionSandbox) -> tuple[Sandbox, DiskQuota]:
+        """Start or claim a sandbox for *session*, waiting for a free slot. Raises SandboxUnavailable."""
+        ...
+
+    def ended(self, session: SessionSandbox) -> None:
+        """Take note that *session* has no running sandbox any more."""
+        ...
+
+
+class SessionSandbox:
+    """The sandbox of one session over time."""
+
+    def __init__(
+        self, session_id: str, source: SandboxSource, settings: SandboxSettings, clock: Clock, executor: Executor
+    ) -> None:
+        self.session_id = session_id
+        self.network = False
+        self.active = 0
+        self.last_used = clock.monotonic()
+        self._source = source
+        self._settings = settings
+        self._clock = clock
+        self._executor = executor
+        self._sandbox: Sandbox | None = None
+        self._networked = False
+        self._quota: DiskQuota | None = None
+        self._turnover = asyncio.Lock()
+        self._shell = ShellCalls(self)
+        self._slots = asyncio.Semaphore(settings.max_parallel_calls)
+
+    @property
+    def quota(self) -> DiskQuota:
+        assert self._quota is not None, "a sandbox has run"
+        return self._quota
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the last call ended; 0 while one runs."""
+        return 0.0 if self.active else self._clock.monotonic() - self.last_used
+
+    @property
+    def remembers(self) -> bool:
+        """Whether something outlives the sandbox: that the model has yet to restart its shell."""
+        return self._shell.ended
+
+    async def running(self) -> Sandbox:
+        """Return the session's sandbox, started when there is none. Raises SandboxUnavailable."""
+        if (sandbox := self._usable()) is not None:
+            return sandbox
+        async with self._turnover:
+            if (sandbox := self._usable()) is not None:
+                return sandbox
+            await self._end()
+            network = self.network
+            sandbox, self._quota = await self._source.provide(self)
+            self._sandbox, self._networked = sandbox, network
+            return sandbox
+
+    async def end(self, sandbox: Sandbox) -> None:
+        """End that sandbox; does nothing when it is no longer the session's."""
+        async with self._turnover:
+            if self._sandbox is sandbox:
+                await self._end()
+
+    async def put_away(self) -> None:
+        """End the session's sandbox if there is one; its files stay."""
+        async with self._turnover:
+            await self._end()
+
+    def show(self, sandbox: Sandbox, output: CallFile, call_id: str) -> str:
+        """Return a finished call's output as the model sees it."""
+        return self._limit(sandbox).of_file(output, call_id)
+
+    async def bash(
+        self, call: ToolCall, request: BashInput, beside: ForkedCalls | None, index: int
+    ) -> list[dict[str, Any]]:
+        """Run one bash call. Raises ToolFailure, SandboxUnavailable."""
+        if request.restart:
+            return text_block(await self._shell.restart())
+        seconds = request.timeout_ms / 1000 if request.timeout_ms else self._settings.bash_timeout_seconds
+        command = Command(request.command or "", seconds, call.call_id)
+        if beside is not None and self._shell.ended:
+            raise ToolFailure(RESTART_REQUIRED)
+        end = await (beside.run(self._shell, index, command, self._slots) if beside else self._shell.alone(command))
+        await self._check_disk()
+        if end.status != 0:
+            raise ToolFailure(end.text)
+        return text_block(end.text)
+
+    async def grep(self, call: ToolCall, request: GrepInput, beside: ForkedCalls, index: int) -> list[dict[str, Any]]:
+        """Run one grep call. Raises ToolFailure, SandboxUnavailable."""
+        sandbox = await self.running()
+        try:
+            path = sandbox.files.absolute(request.path or ".")
+        except OSError as error:
+            raise file_failure("grep", request.path or ".", error) from error
+        command = Command(search_command(request.pattern, path), self._settings.bash_timeout_seconds, call.call_id)
+        end = await beside.run(self._shell, index, command, self._slots)
+        if end.status == 1 and not end.text:
+            return text_block(NO_MATCHES)
+        if end.status != 0:
+            raise ToolFailure(f"grep: {end.text or f'rg ended with status {end.status}'}")
+        return text_block(end.text)
+
+    async def file_tool(self, call: ToolCall, request: FileInput) -> list[dict[str, Any]]:
+        """Run one of read, write, edit, glob in a worker thread. Raises ToolFailure, SandboxUnavailable."""
+        async with self._slots:
+            sandbox = await self.running()
+            writes = isinstance(request, WriteInput | EditInput)
+            if writes:
+                await self._check_disk()
+            sandbox.files.enter()
+            job = self._executor.submit(run_file_tool, sandbox.files, request)
+            job.add_done_callback(lambda _: sandbox.files.leave())
+            blocks = await asyncio.wrap_future(job)
+            if writes:
+                await self._check_disk()
+            return [self._bounded(sandbox, block, call.call_id) for block in blocks]
+
+    async def over_quota(self) -> bool:
+        """Whether the session's files exceed the disk limit; False without a running sandbox."""
+        return self._sandbox is not None and await self.quota.exceeded()
+
+    async def _check_disk(self) -> None:
+        if await self.quota.exceeded():
+            raise ToolFailure(self.quota.message)
+
+    def _bounded(self, sandbox: Sandbox, block: dict[str, Any], call_id: str) -> dict[str, Any]:
+        if block["type"] != "text":
+            return block
+        return {"type": "text", "text": self._limit(sandbox).of_text(block["text"], call_id)}
+
+    def _limit(self, sandbox: Sandbox) -> OutputLimit:
+        return OutputLimit(self._settings.output_chars, sandbox.dirs, sandbox.scratch)
+
+    def _usable(self) -> Sandbox | None:
+        """The running sandbox, unless it is dead or the environment's networking has changed since."""
+        alive = self._sandbox is not None and self._sandbox.alive
+        return self._sandbox if alive and self._networked == self.network else None
+
+    async def _end(self) -> None:
+        if self._sandbox is None:
+            return
+        await self._sandbox.end()
+        self._sandbox = None
+        self._source.ended(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -79,16 +80,25 @@ def _shown(text: str) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``retry-after`` (a number or an HTTP date)."""
-    seconds: float | None = None
-    with contextlib.suppress(KeyError, ValueError):
-        seconds = float(headers["retry-after-ms"]) / 1000
-    if seconds is None and (value := headers.get("retry-after")):
-        try:
-            seconds = float(value)
-        except ValueError:
-            with contextlib.suppress(ValueError):
-                seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    if seconds is None or seconds != seconds:  # NaN passes float() too
-        return None
+    """Seconds from ``retry-after-ms``, or from ``retry-after`` (a number or an HTTP date)."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _within(milliseconds / 1000)
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is None and value:
+        with contextlib.suppress(ValueError):
+            moment = parsedate_to_datetime(value)
+            seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return None if seconds is None else _within(seconds)
+
+
+def _number(value: str | None) -> float | None:
+    with contextlib.suppress(ValueError):
+        number = float(value or "")
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _within(seconds: float) -> float:
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

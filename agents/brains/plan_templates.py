@@ -104,6 +104,10 @@ def render(value: Any, memory: Memory) -> Any:
     return value
 
 
+def _fromjson(text: str) -> Any:
+    return orjson.loads(str(text))  # orjson takes no subclass of str
+
+
 def _find(text: str, pattern: str) -> str:
     found = re.search(pattern, text, re.MULTILINE)
     if found is None:
@@ -114,7 +118,7 @@ def _find(text: str, pattern: str) -> str:
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
 )
-_FILTERS: dict[str, Any] = {"fromjson": orjson.loads, "find": _find, "quote": shlex.quote}
+_FILTERS: dict[str, Any] = {"fromjson": _fromjson, "find": _find, "quote": shlex.quote}
 cast("dict[str, Any]", _ENVIRONMENT.filters).update(_FILTERS)  # pyright: ignore[reportUnknownMemberType]
 
 

@@ -40,16 +40,17 @@ RULE_CACHE = 4096
 class Shown:
     """One request as the stub saw it."""
 
-    __slots__ = ("at", "body", "closed_early", "headers")
+    __slots__ = ("at", "body", "closed_early", "headers", "peer")
 
-    def __init__(self, headers: dict[str, str], body: dict[str, Any]) -> None:
-        self.headers = headers
+    def __init__(self, scope: Scope, body: dict[str, Any]) -> None:
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.peer: str = "{}:{}".format(*scope["client"])
         self.body = body
         self.at = time.monotonic()
         self.closed_early = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"headers": self.headers, "body": self.body, "at": self.at, "closed_early": self.closed_early}
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class StubModel:
@@ -177,7 +178,7 @@ class StubModel:
     def _remember(self, scope: Scope, body: dict[str, Any]) -> Shown | None:
         if not self._keep:
             return None
-        shown = Shown({name.decode(): value.decode("latin-1") for name, value in scope["headers"]}, body)
+        shown = Shown(scope, body)
         self.requests.append(shown)
         self._tell()
         return shown

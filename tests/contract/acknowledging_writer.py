@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from records import logged, session, step
+from store_records import logged, session, step
 
 from agents.store.database import open_store
 

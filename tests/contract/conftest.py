@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from postgres_server import PostgresServer
+from store_records import AnyStore, Reopen
 
 from agents.clock import ManualClock
 from agents.store.database import SqlStore, open_store
 from agents.store.memory import MemoryStore
-
-AnyStore = MemoryStore | SqlStore
-Reopen = Callable[[], Awaitable[SqlStore]]
 
 
 @pytest.fixture(scope="session")

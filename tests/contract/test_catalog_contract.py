@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import pytest
-from conftest import AnyStore, Reopen
-from records import T0, agent, environment, logged, session, step, waiting
+from store_records import T0, AnyStore, Reopen, agent, environment, logged, session, step, waiting
 
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.ids import SessionId

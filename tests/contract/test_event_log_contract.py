@@ -9,8 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from conftest import AnyStore
-from records import T0, full_session, logged, session, step, waiting
+from store_records import T0, AnyStore, full_session, logged, session, step, waiting
 
 from agents.clock import ManualClock
 from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound

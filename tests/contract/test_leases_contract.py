@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import AnyStore, Reopen
+from store_records import AnyStore, Reopen
 
 from agents.clock import ManualClock
 from agents.sessions.log import Lease

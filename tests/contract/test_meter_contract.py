@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-from conftest import AnyStore, Reopen
-from records import T0
+from store_records import T0, AnyStore, Reopen
 
 from agents.economics.meter import MeterKind, MeterRow, MeterTotal
-from agents.errors import Overloaded
 from agents.ids import SessionId
-from agents.store.meter import SqlMeter
 
 ONE, TWO = SessionId("sesn_1"), SessionId("sesn_2")
 
@@ -72,15 +68,3 @@ async def test_closing_writes_what_waits(reopen: Reopen) -> None:
     await first.meter.close()
     (total,) = await (await reopen()).meter.totals()
     assert total.count == 1
-
-
-async def test_a_full_buffer_refuses_and_keeps_what_it_holds(store: AnyStore) -> None:
-    if not isinstance(store.meter, SqlMeter):
-        return  # the in-memory meter has no database to wait for
-    store.meter._limit = 3
-    await store.meter.record([request("a"), request("b")])
-    with pytest.raises(Overloaded):
-        await store.meter.record([request("c"), request("d")])
-    (total,) = await store.meter.totals()
-    assert total.count == 2
-    await store.meter.record([request("c"), request("d")])

@@ -14,11 +14,10 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from conftest import AnyStore, Reopen
 from postgres_server import PostgresServer
-from records import T0, agent, environment, logged, session, step
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from store_records import T0, AnyStore, Reopen, agent, environment, logged, session, step
 
 from agents.clock import ManualClock
 from agents.economics.meter import MeterKind, MeterRow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 from agents import ids
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
 from agents.sessions.log import Commit, Lease
+from agents.store.database import SqlStore
+from agents.store.memory import MemoryStore
 from agents.store.ports import AgentRecord, EnvironmentRecord
+
+AnyStore = MemoryStore | SqlStore
+Reopen = Callable[[], Awaitable[SqlStore]]
 
 T0 = datetime(2026, 11, 21, 8, 30, 0, 123457, tzinfo=UTC)
 

@@ -1,0 +1,51 @@
+"""Who may write what: the decision behind every group commit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agents.errors import Fenced, LogConflict, NotFound
+from agents.sessions.log import Lease
+from agents.store.batch import Change, Head, Holder, Kind, decide
+
+LEASE = Lease(1, "one", 4)
+HOLDERS = {1: Holder("one", 4)}
+HEADS = {"s": Head(7, "d")}
+APPEND = Change(Kind.APPEND, LEASE, "s", 1, expected_seq=7)
+CREATE = Change(Kind.CREATE, LEASE, "new", 1)
+DELETE = Change(Kind.DELETE, LEASE, "s", 1)
+
+
+def verdict(change: Change, holders: dict[int, Holder] = HOLDERS) -> type:
+    (refusal,) = decide([change], holders, HEADS)
+    return type(refusal)
+
+
+def test_the_holder_of_the_partition_writes_at_the_stored_position() -> None:
+    assert [verdict(change) for change in (APPEND, CREATE, DELETE)] == [type(None)] * 3
+
+
+def test_everybody_else_is_fenced_whatever_they_want() -> None:
+    others = [{}, {1: Holder(None, 4)}, {1: Holder("two", 4)}, {1: Holder("one", 5)}, {1: Holder("one", 3)}]
+    for holders in others:
+        assert [verdict(change, holders) for change in (APPEND, CREATE, DELETE)] == [Fenced] * 3
+
+
+def test_a_session_of_another_partition_than_the_lease_is_fenced() -> None:
+    assert verdict(replace(APPEND, partition=2)) is Fenced
+
+
+def test_a_position_that_is_not_the_stored_one_conflicts() -> None:
+    assert [verdict(replace(APPEND, expected_seq=seq)) for seq in (6, 8)] == [LogConflict] * 2
+
+
+def test_only_a_stored_session_is_appended_to_or_deleted_and_only_a_new_one_created() -> None:
+    assert verdict(replace(APPEND, session_id="x")) is NotFound
+    assert verdict(replace(DELETE, session_id="x")) is NotFound
+    assert verdict(replace(CREATE, session_id="s")) is LogConflict
+
+
+def test_one_refusal_leaves_the_others_of_its_batch_alone() -> None:
+    bad = replace(APPEND, session_id="x")
+    refusals = decide([CREATE, bad, APPEND], HOLDERS, HEADS)
+    assert [type(refusal) for refusal in refusals] == [type(None), NotFound, type(None)]

@@ -164,6 +164,8 @@ class Demo:
         table.add_column(overflow="fold")
         for label, value in usage_rows(client.beta.sessions.retrieve(session).to_dict(mode="json")):
             table.add_row(label, value)
+        if self._settings.engine == "replay":
+            table.add_row("", "(tokens and their cost are simulated: no model was called)")
         for file in files:
             table.add_row("result", str(file))
         record = server.record()

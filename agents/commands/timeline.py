@@ -194,7 +194,9 @@ def _idle(event: Event, calls: Mapping[str, Event]) -> Entry:
             return Entry("session", "idle: the turn is over", tone="quiet")
         case "requires_action":
             count = len(reason.get("event_ids") or ())
-            return Entry("session", f"idle: {count} call{'s' * (count != 1)} wait for you", tone="warn")
+            return Entry(
+                "session", f"idle: {count} {'call waits' if count == 1 else 'calls wait'} for you", tone="warn"
+            )
         case other:
             return Entry("session", f"idle: {other}", tone="bad")
 

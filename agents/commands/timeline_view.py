@@ -59,9 +59,14 @@ class TimelineView:
         self._console = console
         self._start: datetime | None = None
         self._calls: dict[str, Event] = {}
-        self._preview: dict[str, str] = {}
+        self._previews: dict[str, str] = {}
         self._activity = "waiting"
         self._live: Live | None = None
+
+    @property
+    def preview(self) -> str:
+        """What the brain is just writing."""
+        return "".join(self._previews.values())
 
     @contextmanager
     def live(self) -> Generator[None]:
@@ -99,16 +104,16 @@ class TimelineView:
 
     def _move_preview(self, event: Event) -> None:
         if event.get("type") == "event_start":
-            self._preview[str(part(event, "event").get("id"))] = ""
+            self._previews[str(part(event, "event").get("id"))] = ""
             return
         key = str(event.get("event_id"))
         text = str(part(part(event, "delta"), "content").get("text", ""))
-        self._preview[key] = self._preview.get(key, "") + text
+        self._previews[key] = self._previews.get(key, "") + text
 
     def _settle(self, event: Event, kind: str) -> None:
-        self._preview.pop(str(event.get("id")), None)
+        self._previews.pop(str(event.get("id")), None)
         if kind == "span.model_request_end":
-            self._preview.clear()  # a preview that got no event never will (spec B.2)
+            self._previews.clear()  # a preview that got no event never will (spec B.2)
         self._activity = _ACTIVITY.get(kind, self._activity)
         if kind in _CALL_TYPES:
             self._calls[str(event.get("id"))] = event
@@ -127,7 +132,7 @@ class TimelineView:
 
     def _status(self) -> RenderableType:
         spinner = Spinner("dots", Text(f"  {self._activity} …", style="dim"))
-        written = printable("".join(self._preview.values())).strip().split("\n")[-_PREVIEW_LINES:]
+        written = printable(self.preview).strip().split("\n")[-_PREVIEW_LINES:]
         if not any(written):
             return spinner
         return Group(Text("\n".join(written), style="italic dim"), spinner)

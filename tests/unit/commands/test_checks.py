@@ -1,0 +1,156 @@
+"""The doctor finds what is missing and says what to do; it never fails itself (ours)."""
+
+from __future__ import annotations
+
+import io
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from agents.commands import checks
+from agents.commands.checks import Check, all_checks
+from agents.commands.doctor import doctor, report
+from agents.config import load_settings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "HECATON_API_KEY", "HECATON_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings(**given: Any):  # type: ignore[no-untyped-def]
+    return load_settings(overrides=given)
+
+
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.commands.checks.shutil.which", lambda name: None)
+
+
+def test_a_writable_data_directory_is_fine_and_made(tmp_path: Path) -> None:
+    assert checks.check_data_dir(tmp_path / "new").state == "ok"
+    assert (tmp_path / "new").is_dir()
+
+
+def test_a_data_directory_below_a_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert checks.check_data_dir(tmp_path / "file" / "data").state == "problem"
+
+
+def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_DISK_BYTES", 1 << 62)
+    assert checks.check_disk(tmp_path / "not" / "there").state == "problem"
+
+
+def test_little_shared_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_SHM_BYTES", 1 << 62)
+    assert checks.check_shared_memory().state == "note"
+    monkeypatch.setattr(checks, "_SHM", "/nowhere")
+    assert checks.check_shared_memory().found == "missing"
+
+
+def test_little_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_MEMORY_BYTES", 1 << 62)
+    assert checks.check_memory().state == "note"
+
+
+def test_a_port_in_use_is_a_problem(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = checks.check_port(settings(port=port, data_dir=tmp_path))
+    assert found.state == "problem"
+    assert str(port) in found.found
+    assert checks.check_port(settings(port=port, data_dir=tmp_path)).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        ({"host": "0.0.0.0"}, "problem"),
+        ({"host": "0.0.0.0", "api_key": "k"}, "note"),
+        ({"host": "db.example", "proxy": "direct"}, "problem"),
+        ({"host": "0.0.0.0", "api_key": "k", "proxy": "direct"}, "ok"),
+        ({}, "note"),
+        ({"proxy": "direct", "host": "localhost"}, "ok"),
+        ({"proxy": "direct", "host": "::1"}, "ok"),
+    ],
+)
+def test_who_could_reach_the_server_is_told(given: dict[str, Any], state: str) -> None:
+    assert checks.check_exposure(settings(**given)).state == state
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "word"),
+    [
+        ({}, "note", "replay"),
+        ({"brain.engine": "replay", "anthropic_api_key": "k"}, "note", "replay"),
+        ({"brain.engine": "claude"}, "problem", "neither"),
+        ({"anthropic_api_key": "k"}, "ok", "claude"),
+        ({"brain.base_url": "http://m"}, "ok", "http://m"),
+    ],
+)
+def test_which_brain_will_think_is_told(given: dict[str, Any], state: str, word: str) -> None:
+    found = checks.check_brain(settings(**given))
+    assert found.state == state
+    assert word in found.found
+
+
+def test_missing_programs_are_problems_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_programs(monkeypatch)
+    for found in (checks.check_ripgrep(), checks.check_bubblewrap(settings())):
+        assert found.state == "problem"
+        assert "apt-get install" in found.remedy
+
+
+def test_a_bubblewrap_that_cannot_make_a_sandbox_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr("agents.commands.checks.shutil.which", lambda name: str(fake))
+    found = checks.check_bubblewrap(settings())
+    assert found.state == "problem"
+    assert "Permission denied" in found.found
+    assert "user namespaces" in found.remedy
+
+
+@pytest.mark.parametrize("driver", ["process", "none"])
+def test_a_driver_without_isolation_is_noted(driver: str) -> None:
+    assert checks.check_bubblewrap(settings(**{"sandbox.driver": driver})).state == "note"
+
+
+def test_haproxy_is_only_needed_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.check_haproxy(settings(proxy="direct")).state == "ok"
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_BINARY_PATH", "/nowhere/haproxy")
+    assert checks.check_haproxy(settings(proxy="haproxy")).state == "problem"
+
+
+def test_this_machine_has_what_the_tests_need() -> None:
+    assert checks.check_openat2().state == "ok"
+    assert checks.check_ripgrep().state == "ok"
+    assert checks.check_bubblewrap(settings()).state == "ok"
+    assert checks.check_python().state == "ok"
+
+
+def test_the_exit_code_tells_whether_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), width=80)
+    monkeypatch.setattr("agents.commands.doctor.all_checks", lambda given: [lambda: Check("a", "note", "hm", "do it")])
+    assert doctor(out, settings()) == 0
+    monkeypatch.setattr("agents.commands.doctor.all_checks", lambda given: [lambda: Check("a", "problem", "no")])
+    assert doctor(out, settings()) == 1
+
+
+def test_the_report_shows_what_to_do_below_what_was_found() -> None:
+    out = io.StringIO()
+    Console(file=out, width=80).print(report([Check("port", "problem", "taken", "choose another")]))
+    assert "PROBLEM" in out.getvalue()
+    assert "→ choose another" in out.getvalue()
+
+
+def test_every_check_is_part_of_the_examination() -> None:
+    written = [name for name in vars(checks) if name.startswith("check_")]
+    assert len(all_checks(settings())) == len(written)

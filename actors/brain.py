@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
-from agents.brains.factory import make_brain
 from ray import serve
 
 from actors.coalesce import coalesce
+from agents.brains.factory import make_brain
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.config import Settings
 from agents.vault import SettingsVault

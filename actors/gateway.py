@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.api.app import create_app
-from agents.economics.price_book import PriceBook
 from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,9 +12,11 @@ from actors.database import open_platform_store
 from actors.fleet import get_fleet
 from actors.replies import result_of
 from actors.session_client import SessionClient
+from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.clock import SystemClock
 from agents.config import Settings
+from agents.economics.price_book import PriceBook
 from agents.errors import Unavailable
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics

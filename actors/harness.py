@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import ray
-from agents.economics.price_book import PriceBook
-from agents.hands.toolset import tool_definitions
 
 from actors.brain_client import BrainClient
 from actors.channel import GatewayChannel
@@ -19,6 +17,8 @@ from actors.names import NAMESPACE, harness_name
 from actors.replies import Reply, reply_of
 from agents.clock import SystemClock
 from agents.config import Settings
+from agents.economics.price_book import PriceBook
+from agents.hands.toolset import tool_definitions
 from agents.ids import SessionId
 from agents.sessions.bus import Bus
 from agents.sessions.events import SessionRecord

@@ -1,64 +1,113 @@
-"""A process that outlives nothing: it waits for its parent to die and kills what the parent left.
+"""Seeing that no process of a platform outlives it.
 
-Every process of an instance carries ``HECATON_INSTANCE`` in its environment. The reaper is connected
-to the platform process by a pipe; when that closes, the platform is gone, cleanly or not.
+The platform process adopts orphans (it is a child subreaper, prctl(2)), so everything it started
+stays its descendant, and at the end it kills what is left. Against its own SIGKILL there is a reaper:
+a tiny process on the other end of a pipe that remembers the descendants and kills them once the pipe
+closes. Processes are named by pid and start time, so a reused pid is never hit. (A mark in the
+environment would not do: several of Ray's processes overwrite theirs with a title.)
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-_GRACE_SECONDS = 2.0
+_PR_SET_CHILD_SUBREAPER = 36
+_LOOK_SECONDS = 1.0
 _ROUNDS = 50
 _PAUSE_SECONDS = 0.1
 
+Processes = dict[int, str]
+"""Start times (field 22 of /proc/PID/stat) by pid."""
 
-def start_reaper(instance: str) -> subprocess.Popen[bytes]:
-    """Start the reaper of *instance*; it ends by itself after this process."""
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every descendant whose own parent dies."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def start_reaper() -> subprocess.Popen[bytes]:
+    """Start the reaper of this process; it ends by itself after it."""
     return subprocess.Popen(
-        [sys.executable, "-S", "-E", __file__, instance],
+        [sys.executable, "-S", "-E", __file__, str(os.getpid())],
         stdin=subprocess.PIPE,
         start_new_session=True,
         env={"PATH": os.environ.get("PATH", "")},
     )
 
 
-def members(instance: str) -> list[int]:
-    """Return the processes that carry the instance's mark."""
-    mark = f"HECATON_INSTANCE={instance}".encode()
-    found: list[int] = []
+def _table() -> dict[int, tuple[int, str, str]]:
+    """Return parent, state and start time of every process."""
+    table: dict[int, tuple[int, str, str]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            # A process may end while it is looked at, or belong to somebody else.
+        if entry.name.isdigit():
+            # A process may end while it is looked at.
             with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                table[int(entry.name)] = (int(fields[1]), fields[0], fields[19])
+    return table
+
+
+def descendants(roots: set[int]) -> Processes:
+    """Return the living processes below *roots* (not *roots* themselves), zombies excepted."""
+    table = _table()
+    found: Processes = {}
+    for pid, (parent, state, started) in table.items():
+        chain = parent
+        while chain in table and chain not in roots:
+            chain = table[chain][0]
+        if chain in roots and state != "Z":
+            found[pid] = started
     return found
 
 
-def reap(instance: str) -> None:
-    """Kill every member until none is left, within bounds."""
-    end = time.monotonic() + _GRACE_SECONDS
-    while members(instance) and time.monotonic() < end:
-        time.sleep(_PAUSE_SECONDS)
+def _living(known: Processes) -> set[int]:
+    table = _table()
+    return {
+        pid
+        for pid, started in known.items()
+        if pid in table and table[pid][1:] != ("Z", started) and table[pid][2] == started
+    }
+
+
+def end_all(known: Processes, *, spare: set[int]) -> None:
+    """Kill *known* and everything below them until nothing is left, within bounds; never *spare*."""
     for _ in range(_ROUNDS):
-        left = members(instance)
-        if not left:
+        living = _living(known)
+        known = known | descendants(living)
+        targets = _living(known) - spare
+        if not targets:
             return
-        for pid in left:
+        for pid in targets:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_PAUSE_SECONDS)
 
 
+def end_descendants(*, spare: set[int]) -> None:
+    """Kill what is left below this process and collect what it adopted."""
+    end_all(descendants({os.getpid()}), spare=spare)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _watch(parent: int) -> None:
+    known: Processes = {}
+    while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+        known = descendants({parent})
+    end_all(known, spare={os.getpid()})
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.stdin.buffer.read()
-    reap(sys.argv[1])
+    _watch(int(sys.argv[1]))

@@ -8,13 +8,16 @@ actor, a timeout) becomes ``Unavailable`` on the caller's side.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from agents.errors import HecatonError, Unavailable
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ async def result_of(ref: Any, *, what: str, timeout: float) -> Any:
             reply: Reply = await ref
     except TimeoutError:
         raise Unavailable(f"{what} did not answer within {timeout:g} s", retry_after=1.0) from None
+    except RayTaskError as error:
+        logger.error("%s failed: %s", what, error)
+        raise Unavailable(f"{what} failed ({type(error.cause).__name__})", retry_after=1.0) from error
     except RayError as error:
         raise Unavailable(f"{what} is restarting ({type(error).__name__})", retry_after=1.0) from error
     if reply.error is not None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from agents.hands.host import SandboxHost
 
 from actors.replies import Reply, reply_of
 from agents.config import Settings
+from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
 
 # One call per session's batch of tools; sandboxes are bounded by the host's own limits.

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from actors.reaper import start_reaper
+from actors.reaper import adopt_orphans, end_descendants, start_reaper
 from agents.config import Settings
 
 _READY_SECONDS = 90.0
@@ -49,8 +49,11 @@ class PlatformProcess:
         """Bring everything up, say so, and wait for a signal; returns the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop.set())
-        if "RAY_ADDRESS" not in os.environ:
-            start_reaper(os.environ["HECATON_INSTANCE"])
+        own_cluster = "RAY_ADDRESS" not in os.environ
+        reaper = None
+        if own_cluster:
+            adopt_orphans()
+            reaper = start_reaper()
         try:
             self._start()
             if not self._stop.is_set():
@@ -60,7 +63,11 @@ class PlatformProcess:
                 sys.stdout.flush()
             self._stop.wait()
         finally:
-            self._shut_down()
+            try:
+                self._shut_down()
+            finally:
+                if reaper is not None:
+                    end_descendants(spare={reaper.pid})
         return 0
 
     def _start(self) -> None:

@@ -143,8 +143,9 @@ class StubModel:
             await _respond(send, 400, error_body("invalid_request_error", str(error)))
             return
         shown = self._remember(scope, body)
-        if answer.delay:
-            await asyncio.sleep(answer.delay)
+        if answer.delay and await _left_within(answer.delay, receive):
+            self._closed(shown)
+            return
         if answer.status is not None:
             headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
             await _respond(send, answer.status, error_body(answer.error_type, answer.message), headers)
@@ -183,6 +184,11 @@ class StubModel:
         self._tell()
         return shown
 
+    def _closed(self, shown: Shown | None) -> None:
+        if shown is not None:
+            shown.closed_early = True
+            self._tell()
+
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
@@ -200,9 +206,7 @@ class StubModel:
             else:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            if shown is not None:
-                shown.closed_early = True
-                self._tell()
+            self._closed(shown)
         finally:
             left.cancel()
 
@@ -219,6 +223,15 @@ class StubModel:
         elif point.sse is not None:
             await send({"type": "http.response.body", "body": point.sse.encode(), "more_body": True})
         return point.drop or point.error is not None
+
+
+async def _left_within(seconds: float, receive: Receive) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await _gone(receive)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _gone(receive: Receive) -> None:

@@ -143,6 +143,7 @@ NONSENSE: dict[str, list[dict[str, Any]]] = {
     "two starts": [START, START],
     "a block that stays open": [START, TEXT_START, *end()],
     "a skipped index": [START, stream.block_start(1, {"type": "text", "text": ""}), stream.block_stop(1), *end()],
+    "a start under another index": [START, stream.block_start(1, {"type": "text"}), stream.block_stop(0), *end()],
     "a delta after the stop of its block": [START, TEXT_START, stream.block_stop(0), stream.text_delta(0, "x")],
     "a delta for no block": [START, stream.text_delta(0, "x")],
     "a delta of the wrong kind": [START, TEXT_START, stream.input_delta(0, "{}")],

@@ -178,6 +178,7 @@ async def test_a_server_that_never_begins_is_given_up(stub: RunningStub) -> None
     failure = await failure_of(brain_at(stub.url, first_event_timeout_seconds=0.2))
     assert time.monotonic() - began < 3
     assert (failure.kind, failure.transient) == ("request_failed", True)
+    assert await stub.model.seen(closed=1)
 
 
 async def test_a_first_event_that_never_comes_is_given_up(stub: RunningStub) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class SandboxHostActor:
 
     async def ping(self) -> Reply:
         """Answer with the host's figures once it can run tools."""
-        return Reply((await self._host()).stats())
+        return Reply(asdict((await self._host()).stats()))
 
     async def stop(self) -> Reply:
         if self._starting is not None and self._starting.done() and self._starting.exception() is None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from agents.clock import Clock
@@ -19,6 +20,7 @@ from agents.config import SandboxSettings
 from agents.hands.disk_quota import DiskQuota
 from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs, SandboxRoot
+from agents.hands.seed import seed_workspace
 from agents.hands.session_sandbox import SessionSandbox
 
 log = logging.getLogger(__name__)
@@ -88,6 +90,8 @@ class SandboxPool:
         session = self._sessions.get(session_id)
         if session is not None:
             await session.put_away()
+            session.forget_shell()
+            self._forget_unused(session)
 
     async def provide(self, session: SessionSandbox) -> tuple[Sandbox, DiskQuota]:
         """Give *session* a running sandbox: from the stock, or started now. Raises SandboxUnavailable."""
@@ -180,7 +184,15 @@ class SandboxPool:
     async def _start(self, session: SessionSandbox) -> tuple[Sandbox, bool]:
         fresh = not self._root.session_path(session.session_id).exists()
         dirs = self._root.make(session.session_id)
+        if fresh:
+            await self._seed(dirs)
         return await self._driver.start(dirs, network=session.network), fresh
+
+    async def _seed(self, dirs: SandboxDirs) -> None:
+        source = self._settings.seed_dir
+        if source is not None:
+            copy = partial(seed_workspace, uid=dirs.uid, max_bytes=self._settings.seed_bytes)
+            await asyncio.to_thread(copy, source, dirs.of("workspace"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -199,6 +211,7 @@ class SandboxPool:
             while len(self._stock[network]) < self._settings.warm:
                 dirs = self._root.make_warm()
                 try:
+                    await self._seed(dirs)
                     sandbox = await self._driver.start(dirs, network=network)
                 except (SandboxUnavailable, OSError) as error:
                     log.warning("no warm sandbox: %s", error)

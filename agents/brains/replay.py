@@ -86,6 +86,8 @@ def _blocks(recalled: Recollection) -> list[Block]:
         start: dict[str, Any] = {"type": "tool_use", "id": f"toolu_replay_{answers}_{place}", "name": tool.name}
         arguments = orjson.dumps(render(tool.input, recalled.memory)).decode()
         blocks.append((start | {"input": {}}, [{"type": "input_json_delta", "partial_json": arguments}]))
+    if not blocks:
+        raise TemplateError("nothing is left to say: an answer without content leaves no trace and would be repeated")
     return blocks
 
 

@@ -168,6 +168,13 @@ async def test_a_template_that_fails_is_a_failed_request_and_not_an_empty_word(t
     assert "'p'" in caught.value.message
 
 
+async def test_a_step_that_says_nothing_fails() -> None:
+    brain = brain_of({"text": "One."}, {"text": "{% if false %}x{% endif %}"})
+    first = await ask(brain, user("go"))
+    with pytest.raises(BrainFailure, match="nothing is left to say"):
+        await ask(brain, user("go"), said(first), user("on"))
+
+
 async def test_a_plan_for_each_turn_starts_anew_with_every_message() -> None:
     brain = brain_of({"text": "a", "tools": [BASH]}, {"text": "b {{ named.size }}"}, each_turn=True)
     history = [user("go")]

@@ -24,8 +24,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from agents.errors import HecatonError
 
 ENV_PREFIX = "HECATON_"
-INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE"})
-"""Variables with our prefix that are not settings: the path of the file, the mark of a running platform."""
+INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
+"""Variables with our prefix that are not settings: where the file is, the mark of a platform, no Ray dashboard."""
 _BORROWED_VARIABLES = {"anthropic_api_key": "ANTHROPIC_API_KEY", "brain.base_url": "ANTHROPIC_BASE_URL"}
 
 

@@ -87,8 +87,8 @@ def stop_platform(record: PlatformRecord, patience: float) -> bool:
 
 
 def patience_of(settings: Settings) -> float:
-    """Seconds a platform may take to end: its drain time and a while for Ray to leave."""
-    return settings.harness.drain_seconds + 20
+    """Seconds a platform may take to end: its drain time, and what sandboxes and Ray take to leave."""
+    return settings.harness.drain_seconds + 60
 
 
 def refuse_second(settings: Settings) -> None:

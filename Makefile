@@ -1,0 +1,62 @@
+# `make demo` is the way in; `make lint test` is what continuous integration runs (.ci/run).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DIR ?= .
+
+.PHONY: help setup programs demo test lint format docs bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+setup: programs $(STAMP) ## Install what is missing; does nothing when all is there
+
+programs:
+	@cluster/install-programs
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Hecaton needs Python 3.11 or newer: make setup PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked packages into $(VENV) (a few minutes the first time)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: setup ## Watch an agent work: make demo [DIR=folder]
+	@$(BIN)/hecaton demo "$(DIR)"
+
+test: setup ## Run the whole suite
+	@$(BIN)/python -m pytest -q tests
+
+lint: setup ## Format check, lint, layers, types
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: setup ## Write the generated parts of docs/
+	@$(BIN)/python -m agents.commands.settings_reference docs/configuration.md
+
+bench: setup ## Measure; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks
+
+# --no-emit-*: the lock must not depend on where its maker's packages come from.
+lock: ## Pin every package with its hashes
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'pip-tools>=7.5'
+	@$(BIN)/pip-compile --quiet --generate-hashes --extra dev --strip-extras --allow-unsafe --no-header \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	@! grep -nE 'https?://|^--' requirements.lock || { echo "requirements.lock names a host"; exit 1; }
+
+clean: ## Remove what was made here (not the data in .hecaton)
+	rm -rf $(VENV) build dist *.egg-info demo-output .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.hands.port import ToolResult
+from agents.hands.port import ToolCall, ToolResult
 
+CANCELLED = "the call was cancelled while it ran; what it did until then stays done"
+_CANCEL_SECONDS = 15.0
 _MAX_ENTRIES = 4096
 _MAX_CHARS = 64 * 1024 * 1024
 
@@ -56,6 +58,25 @@ class CallMemory:
         call.waiting -= 1
         if call.waiting == 0 and not call.run.done():
             call.run.cancel()
+
+    async def results(
+        self, calls: Sequence[ToolCall], joined: Sequence[RememberedCall]
+    ) -> AsyncGenerator[ToolResult, None]:
+        """Yield one result per call as they finish; leaves every call at the end, and waits for what that cancels."""
+        waiting = {remembered.run for remembered in joined}
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for call, remembered in zip(calls, joined, strict=True):
+                    if remembered.run in done:
+                        cancelled = remembered.run.cancelled()
+                        yield ToolResult.error(call.call_id, CANCELLED) if cancelled else remembered.run.result()
+        finally:
+            for remembered in joined:
+                self.leave(remembered)
+            stopping = {call.run for call in joined if call.waiting == 0 and not call.run.done()}
+            if stopping:
+                await asyncio.wait(stopping, timeout=_CANCEL_SECONDS)
 
     def forget(self, session_id: str) -> None:
         """Drop the finished calls of a session."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,7 @@ from agents.hands.tool_output import text_block
 
 log = logging.getLogger(__name__)
 
-CANCELLED = "the call was cancelled while it ran; what it did until then stays done"
 _FILE_THREADS = 8
-_CANCEL_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +130,9 @@ class SandboxHost:
         if not self._started:
             raise Unavailable("the sandbox host is not running")
         self._root.session_path(workspace.session_id)
-        joined = self._join(workspace, calls)
-        waiting = {call.run for call in joined}
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for call, remembered in zip(calls, joined, strict=True):
-                    if remembered.run in done:
-                        yield _result(call, remembered)
-        finally:
-            for remembered in joined:
-                self._memory.leave(remembered)
-            stopping = {call.run for call in joined if call.waiting == 0 and not call.run.done()}
-            if stopping:
-                await asyncio.wait(stopping, timeout=_CANCEL_SECONDS)
+        async with aclosing(self._memory.results(calls, self._join(workspace, calls))) as results:
+            async for result in results:
+                yield result
 
     async def release(self, session_id: str, *, destroy: bool) -> None:
         """End the session's sandbox if there is one; with *destroy* its files go too.
@@ -205,9 +193,3 @@ class SandboxHost:
         reaped = await self._root.reap()
         if reaped:
             log.info("removed %d directories that dead sandbox hosts left", reaped)
-
-
-def _result(call: ToolCall, remembered: RememberedCall) -> ToolResult:
-    if remembered.run.cancelled():
-        return ToolResult.error(call.call_id, CANCELLED)
-    return remembered.run.result()

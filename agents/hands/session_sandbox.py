@@ -72,6 +72,10 @@ class SessionSandbox:
         """Whether something outlives the sandbox: that the model has yet to restart its shell."""
         return self._shell.ended
 
+    def forget_shell(self) -> None:
+        """Let the next bash call have a fresh shell without a restart."""
+        self._shell.ended = False
+
     async def running(self) -> Sandbox:
         """Return the session's sandbox, started when there is none. Raises SandboxUnavailable."""
         if (sandbox := self._usable()) is not None:

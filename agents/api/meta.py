@@ -61,4 +61,5 @@ class MetaRoutes:
 
     async def describe(self, request: Request) -> Response:
         del request
-        return json_answer(self._description())
+        # Building the description takes half a second once: other requests go on meanwhile.
+        return json_answer(await asyncio.to_thread(self._description))

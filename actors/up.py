@@ -8,10 +8,13 @@ kills what is left.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +25,11 @@ from agents.config import Settings
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
+_HAPROXY_PORTS = (
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+)
 
 
 def _prepare_environment(settings: Settings) -> None:
@@ -30,11 +38,23 @@ def _prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     if settings.proxy == "haproxy":
         os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
+        # Fixed defaults would keep a second platform on the same machine from starting.
+        for name, port in zip(_HAPROXY_PORTS, _free_ports(len(_HAPROXY_PORTS)), strict=True):
+            os.environ.setdefault(name, str(port))
+        os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", str(min(4, os.cpu_count() or 1)))
     else:
         # Loopback only: without this, replicas of the fast mode listen beside the proxy.
         os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 class PlatformProcess:
@@ -80,7 +100,7 @@ class PlatformProcess:
             namespace="hecaton",
             include_dashboard=False if os.environ.get("HECATON_NO_DASHBOARD") else None,
             log_to_driver=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
             configure_logging=True,
             **resources,
         )

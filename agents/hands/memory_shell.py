@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from string import Template
@@ -77,8 +78,10 @@ class MemoryShell:
 
     async def run(self, script: str) -> tuple[str, int]:
         """Run *script*; returns its output and exit status. Raises ShellExit, ToolFailure for broken syntax."""
+        lexer = shlex.shlex(script, posix=True, punctuation_chars=";&>")
+        lexer.whitespace_split = True
         try:
-            words = list(shlex.shlex(script, posix=True, punctuation_chars=";&>"))
+            words = list(lexer)
         except ValueError as error:
             return f"bash: syntax error: {error}", 2
         output = ""
@@ -97,7 +100,7 @@ class MemoryShell:
         target = mode = None
         if len(words) > 2 and words[-2] in (">", ">>"):
             *words, mode, target = words
-        name, *arguments = [Template(word).safe_substitute(self.variables) for word in words]
+        name, *arguments = [Template(word).safe_substitute(defaultdict(str, self.variables)) for word in words]
         said, status = await self._builtin(name, arguments)
         if target is None:
             return said, status

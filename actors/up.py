@@ -95,14 +95,15 @@ class PlatformProcess:
 
         joins = "RAY_ADDRESS" in os.environ
         # The platform's own actors reserve little; tools and brains bring their own requests.
-        resources: dict[str, Any] = {} if joins else {"num_cpus": max(4, os.cpu_count() or 1)}
+        # "local" so that a cluster somebody else left on this machine is never joined by accident.
+        where: dict[str, Any] = {} if joins else {"address": "local", "num_cpus": max(4, os.cpu_count() or 1)}
         ray.init(
             namespace="hecaton",
             include_dashboard=False if os.environ.get("HECATON_NO_DASHBOARD") else None,
             log_to_driver=False,
             logging_level=logging.WARNING,
             configure_logging=True,
-            **resources,
+            **where,
         )
         self._deploy()
 

@@ -1,0 +1,78 @@
+"""Statistics of raw samples, and the file they are kept in beside the facts that explain them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.deployment import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+_RESAMPLES = 1000
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which *share* of the samples lie (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def ratio_of_medians(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
+    """The ratio of two medians with its 95 % bootstrap interval."""
+    dice = random.Random(1)
+    ratios = sorted(
+        statistics.median(dice.choices(over, k=len(over))) / statistics.median(dice.choices(under, k=len(under)))
+        for _ in range(_RESAMPLES)
+    )
+    ratio = statistics.median(over) / statistics.median(under)
+    return ratio, ratios[int(0.025 * _RESAMPLES)], ratios[int(0.975 * _RESAMPLES)]
+
+
+def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Least-squares slope of y over x, and the half width of its 95 % interval (normal approximation)."""
+    count = len(points)
+    mean_x = statistics.fmean(x for x, _ in points)
+    mean_y = statistics.fmean(y for _, y in points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    rise = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    left_over = sum((y - mean_y - rise * (x - mean_x)) ** 2 for x, y in points)
+    error = (left_over / (count - 2) / spread) ** 0.5
+    return rise, 1.96 * error
+
+
+def machine() -> dict[str, Any]:
+    """What a reader must know to judge the figures."""
+    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
+        "memory": memory["MemTotal"].strip(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg(),
+    }
+
+
+def revision() -> str:
+    """The commit that was measured, with a mark when the tree differs from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def write_results(name: str, results: dict[str, Any]) -> Path:
+    """Write *results* with the facts to a new file; returns it."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}.json"
+    file.write_text(json.dumps({"revision": revision(), "machine": machine(), **results}, indent=1))
+    return file

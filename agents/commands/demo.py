@@ -26,6 +26,7 @@ from agents.commands.platform import refuse_second
 from agents.commands.summary import usage_rows
 from agents.commands.talk import exit_code
 from agents.commands.timeline_view import TimelineView
+from agents.commands.waiting import waiting
 from agents.config import Settings
 
 REPORT = "report.md"
@@ -111,12 +112,14 @@ class Demo:
     def _start(self, server: EmbeddedServer) -> None:
         begun = time.monotonic()
         self._console.print(Text("starting gateway, harness, brain and sandbox host on Ray …", style="dim"))
-        with self._console.status("starting …"):
+        with waiting(self._console, "starting"):
             url = server.start()
-        self._console.print(Text(f"ready after {time.monotonic() - begun:.1f} s at {url}\n", style="dim"))
+        record = server.record()
+        dashboard = f", Ray dashboard at {record.dashboard}" if record and record.dashboard else ""
+        self._console.print(Text(f"ready after {time.monotonic() - begun:.1f} s at {url}{dashboard}\n", style="dim"))
 
     def _stop(self, server: EmbeddedServer) -> None:
-        with self._console.status("stopping the server …"):
+        with waiting(self._console, "stopping the server"):
             server.stop()
         self._console.print(Text("the server is down", style="dim"))
 

@@ -32,6 +32,11 @@ _LOOK_SECONDS = 0.05
 _TAIL_LINES = 15
 
 
+def local_only(settings: Settings) -> Settings:
+    """Return *settings* for a server of one command: nothing but loopback, unless the user chose the proxy."""
+    return settings if "proxy" in settings.model_fields_set else settings.model_copy(update={"proxy": "direct"})
+
+
 def free_port() -> int:
     """Return a TCP port that is free now."""
     with socket.socket() as probe:
@@ -43,7 +48,7 @@ class EmbeddedServer:
     """One platform process; use as a context manager, or ``start`` and ``stop``."""
 
     def __init__(self, settings: Settings, on_line: Callable[[str], None] = lambda line: None) -> None:
-        self._settings = settings
+        self._settings = local_only(settings)
         self._on_line = on_line
         self._log = run_dir(settings) / "server.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -19,6 +19,7 @@ from agents.commands.failures import CommandFailed
 from agents.commands.platform import refuse_second
 from agents.commands.summary import usage_table
 from agents.commands.timeline_view import TimelineView
+from agents.commands.waiting import waiting
 from agents.config import Settings
 
 _SYSTEM = "You work in a Linux sandbox. Use your tools to do what the user asks, then say briefly what you did."
@@ -124,9 +125,9 @@ def _server(console: Console, settings: Settings, url: str | None, embedded: boo
     refuse_second(settings)
     server = EmbeddedServer(settings)
     try:
-        with console.status("starting a server …"):
+        with waiting(console, "starting a server"):
             server.start()
         yield server.url
     finally:
-        with console.status("stopping the server …"):
+        with waiting(console, "stopping the server"):
             server.stop()

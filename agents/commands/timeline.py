@@ -72,7 +72,8 @@ def input_line(name: str, values: Mapping[str, Any]) -> str:
     """Return a tool call's input on one short line."""
     match name:
         case "bash":
-            text = "restart the shell" if values.get("restart") else "$ " + _first_line(str(values.get("command", "")))
+            command = str(values.get("command", "")).strip()
+            text = "restart the shell" if values.get("restart") else "$ " + command.partition("\n")[0]
         case "write":
             text = f"{values.get('file_path')}  ({len(str(values.get('content', '')).splitlines())} lines)"
         case "read":
@@ -88,10 +89,15 @@ def input_line(name: str, values: Mapping[str, Any]) -> str:
 
 
 def input_detail(name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what an edit changes, so that a reader can judge it."""
-    if name != "edit":
-        return ()
-    return _change("-", values.get("old_string")) + _change("+", values.get("new_string"))
+    """Return what one line leaves out: the rest of a script, what an edit changes."""
+    match name:
+        case "edit":
+            return _change("-", values.get("old_string")) + _change("+", values.get("new_string"))
+        case "bash":
+            script = [{"type": "text", "text": str(values.get("command", "")).strip()}]
+            return content_lines(script, RESULT_LINES + 1)[1:]
+        case _:
+            return ()
 
 
 def content_lines(content: Sequence[Mapping[str, Any]] | None, limit: int = RESULT_LINES) -> tuple[str, ...]:
@@ -111,11 +117,6 @@ def text_of(content: Sequence[Mapping[str, Any]] | None) -> str:
     """Join the text blocks of a message, made printable."""
     texts = (str(block.get("text", "")) for block in content or () if block.get("type") == "text")
     return printable("\n".join(texts)).strip()
-
-
-def _first_line(text: str) -> str:
-    lines = text.strip().split("\n")
-    return lines[0] + (f"  (+{len(lines) - 1} lines)" if len(lines) > 1 else "")
 
 
 def _change(sign: str, text: Any) -> tuple[str, ...]:

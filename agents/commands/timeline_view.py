@@ -42,7 +42,7 @@ def rich_row(entry: Entry, offset: float) -> RenderableType:
     """Return *entry* for a terminal; long text wraps inside its own column."""
     body: list[RenderableType] = [Text(entry.text, style=_TONE_STYLE[entry.tone])]
     for line in entry.detail:
-        style = {"-": "red", "+": "green"}.get(line[:1], "dim") if entry.text.startswith("edit") else "dim"
+        style = {"-": "red", "+": "green"}.get(line[:1], "dim") if entry.text.startswith("edit ") else "dim"
         body.append(Text(f"│ {line}", style=style, no_wrap=True, overflow="ellipsis"))
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", width=8, style="dim")
@@ -118,6 +118,9 @@ class TimelineView:
         if kind in _CALL_TYPES:
             self._calls[str(event.get("id"))] = event
             self._activity = f"running {printable(str(event.get('name')))}"
+        if kind == "user.tool_confirmation" and (call := self._calls.get(str(event.get("tool_use_id")))):
+            # The time that the person took to answer is not the tool's.
+            self._calls[str(call.get("id"))] = {**call, "processed_at": event.get("processed_at")}
         at = moment(event)
         if self._start is None:
             self._start = at

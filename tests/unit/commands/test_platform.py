@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.commands import embedded, platform
-from agents.commands.embedded import EmbeddedServer, free_port
+from agents.commands.embedded import EmbeddedServer, free_port, local_only
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import (
     PlatformRecord,
@@ -136,6 +136,12 @@ def test_an_embedded_server_that_never_gets_ready_is_ended(settings: Settings, m
     with pytest.raises(CommandFailed, match="not ready after"):
         server.start(within=0.2)
     assert server._process is None
+
+
+def test_an_embedded_server_listens_on_loopback_only_unless_the_user_chose_otherwise(settings: Settings) -> None:
+    assert local_only(settings).proxy == "direct"
+    chosen = Settings(data_dir=settings.data_dir, proxy="haproxy")
+    assert local_only(chosen).proxy == "haproxy"
 
 
 def test_a_free_port_can_be_taken() -> None:

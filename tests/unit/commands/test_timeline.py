@@ -47,7 +47,7 @@ def test_the_brain_speaks_in_its_own_words() -> None:
     ("name", "values", "line"),
     [
         ("bash", {"command": "ls -l"}, "$ ls -l"),
-        ("bash", {"command": "cd x\nls\nwc"}, "$ cd x  (+2 lines)"),
+        ("bash", {"command": "cd x\nls\nwc"}, "$ cd x"),
         ("bash", {"restart": True}, "restart the shell"),
         ("write", {"file_path": "a.py", "content": "1\n2\n"}, "a.py  (2 lines)"),
         ("read", {"file_path": "a.py", "view_range": [3, 9]}, "a.py  lines 3-9"),
@@ -71,6 +71,11 @@ def test_a_long_input_is_cut_and_marked() -> None:
 def test_an_edit_shows_what_it_changes() -> None:
     entry = told("agent.tool_use", name="edit", input={"file_path": "a", "old_string": "1\n2", "new_string": "3"})
     assert entry.detail == ("- 1", "- 2", "+ 3")
+
+
+def test_a_script_shows_its_further_lines() -> None:
+    entry = told("agent.tool_use", name="bash", input={"command": "cd x\nls\nwc\n"})
+    assert (entry.text, entry.detail) == ("bash  $ cd x", ("ls", "wc"))
 
 
 def test_a_call_that_asks_for_permission_says_so() -> None:
@@ -173,6 +178,13 @@ def test_without_a_terminal_lines_are_plain_and_offsets_count_from_the_first_eve
 
 def test_without_a_terminal_long_lines_are_not_wrapped() -> None:
     assert "x" * 300 in show(event("agent.message", content=text("x" * 300)))
+
+
+def test_the_time_a_person_took_to_allow_a_call_is_not_counted_as_the_tools() -> None:
+    call = event("agent.tool_use", name="edit", input={}, evaluated_permission="ask")
+    allowed = event("user.tool_confirmation", at=LATER, tool_use_id="sevt_1", result="allow") | {"id": "sevt_2"}
+    result = event("agent.tool_result", at=LATER, tool_use_id="sevt_1", content=text("ok")) | {"id": "sevt_3"}
+    assert "edit done in 0.00 s" in show(call, allowed, result)
 
 
 def test_markup_in_a_message_is_shown_not_obeyed() -> None:

@@ -1,8 +1,7 @@
 """How much disk one sandbox uses, without project quotas: counted with ``du``, and only when it matters.
 
-A count costs a walk, so it is skipped while the file system's free space proves that the sandbox cannot
-have grown past its limit. Other writers on the same disk only cause a needless count, and their deletions
-can hide growth for at most ``_TRUST_SECONDS``.
+A count costs a walk, so within a second of the last one it is skipped while the file system's free space
+shows no growth that could matter. (Deletions by others on the same disk can hide growth, hence the bound.)
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ from agents.clock import Clock
 from agents.hands.child_process import run_program
 from agents.hands.sandbox_dirs import SandboxDirs
 
-_TRUST_SECONDS = 15.0
-_FRESH_SECONDS = 0.2
+TRUST_SECONDS = 1.0
+"""How old a count may be for a session whose calls run."""
+IDLE_TRUST_SECONDS = 15.0
+"""How old it may be for a session that only background processes could fill."""
 _COUNT_SECONDS = 10.0
 
 
@@ -36,12 +37,13 @@ class DiskQuota:
     def message(self) -> str:
         return f"disk limit: the sandbox's files exceed {self.limit} bytes; delete some to go on"
 
-    async def exceeded(self) -> bool:
-        """Whether the sandbox's files together exceed the limit."""
-        if not self._may_exceed():
+    async def exceeded(self, *, trust: float = TRUST_SECONDS) -> bool:
+        """Whether the sandbox's files together exceed the limit; a count is believed for *trust* seconds."""
+        asked = self._clock.monotonic()
+        if asked - self._counted_at < trust and not self._may_exceed():
             return False
         async with self._counting:
-            if self._clock.monotonic() - self._counted_at > _FRESH_SECONDS:
+            if self._counted_at < asked:
                 await self._count()
         return self._used > self.limit
 
@@ -51,8 +53,6 @@ class DiskQuota:
         return self._used
 
     def _may_exceed(self) -> bool:
-        if self._clock.monotonic() - self._counted_at > _TRUST_SECONDS:
-            return True
         return self._used + max(0, self._free - self._free_now()) + self._slack > self.limit
 
     def _free_now(self) -> int:
@@ -61,10 +61,11 @@ class DiskQuota:
 
     async def _count(self) -> None:
         self._free = self._free_now()
+        began = self._clock.monotonic()
         try:
             _, output = await run_program(["du", "-sxB1", "--", str(self.dirs.base)], seconds=_COUNT_SECONDS)
             last = output.strip().rpartition("\n")[2].partition("\t")[0]
             self._used = int(last) if last.isdecimal() else self._used
         except TimeoutError:  # more files than can be counted are too many
             self._used = self.limit + 1
-        self._counted_at = self._clock.monotonic()
+        self._counted_at = began

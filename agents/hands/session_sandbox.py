@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from agents.clock import Clock
 from agents.config import SandboxSettings
-from agents.hands.disk_quota import DiskQuota
+from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
 from agents.hands.port import ToolCall
 from agents.hands.sandbox import Sandbox
@@ -151,8 +151,8 @@ class SessionSandbox:
             return [self._bounded(sandbox, block, call.call_id) for block in blocks]
 
     async def over_quota(self) -> bool:
-        """Whether the session's files exceed the disk limit; False without a running sandbox."""
-        return self._sandbox is not None and await self.quota.exceeded()
+        """Whether background processes have filled the disk of a session without calls."""
+        return self._sandbox is not None and await self.quota.exceeded(trust=IDLE_TRUST_SECONDS)
 
     async def _check_disk(self) -> None:
         if await self.quota.exceeded():

@@ -157,7 +157,8 @@ class Demo:
 
     def _outputs_of(self, session: str) -> Path:
         root = self._settings.sandbox.root or self._settings.data_dir / "sandboxes"
-        return root / session / "outputs"
+        # Several hosts have a part of the root each.
+        return next(root.glob(f"*/{session}/outputs"), root / session / "outputs")
 
     def _tell(
         self, client: Anthropic, session: str, server: EmbeddedServer, outcome: Outcome, files: list[Path]

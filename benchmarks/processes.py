@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
 _PARTS = (
     ("ray::ServeReplica:hecaton-gateway", "gateway"),
     ("ray::ServeReplica:hecaton-brain", "brain"),
@@ -28,6 +28,9 @@ _PARTS = (
     ("ray::Fleet", "fleet"),
     ("/gcs_server", "ray gcs"),
     ("/raylet", "raylet"),
+    ("ray-dashboard-", "ray dashboard"),
+    ("multiprocessing.", "ray dashboard"),
+    ("/actors/reaper.py", "reaper"),
     ("ray::DashboardAgent", "ray dashboard"),
     ("ray::RuntimeEnvAgent", "ray dashboard"),
     ("/dashboard/dashboard.py", "ray dashboard"),
@@ -64,7 +67,7 @@ def _read(pid: int) -> tuple[int, str, float, float]:
     head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
     fields = tail.split()
     own, collected = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
-    return int(fields[1]), head.partition("(")[2], own / _TICKS, collected / _TICKS
+    return int(fields[1]), head.partition("(")[2], own / TICKS, collected / TICKS
 
 
 def snapshot(root: int) -> Snapshot:
@@ -142,7 +145,7 @@ def machine_cpu() -> tuple[float, float]:
     """Return the busy and the total CPU seconds of the machine since its start."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     idle = fields[3] + fields[4]
-    return (sum(fields) - idle) / _TICKS, sum(fields) / _TICKS
+    return (sum(fields) - idle) / TICKS, sum(fields) / TICKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import Phase
 from benchmarks.samples import quantile, ratio_of_medians
 
 console = Console(width=None if os.isatty(1) else 140)
@@ -70,17 +72,27 @@ def load(measured: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def cpu(measured: list[dict[str, Any]]) -> None:
-    table = _table("CPU per one-tool session, ms", "part", *(f"at {row['concurrency']}" for row in measured))
+def cpu(measured: list[dict[str, Any]], idle: Phase) -> None:
+    columns = (*(f"at {row['concurrency']}" for row in measured), "idle, ms/s")
+    table = _table("CPU per one-tool session, ms", "part", *columns)
     last = measured[-1]["cpu"]
+    resting = {part: 1000 * seconds / idle.seconds for part, seconds in idle.cpu.items()}
     for part in sorted(last, key=lambda part: -last[part]):
         spent = [1000 * row["cpu"].get(part, 0.0) / len(row["seconds"]) for row in measured]
         if max(spent) >= 0.05:
-            table.add_row(part, *(f"{value:.2f}" for value in spent))
+            table.add_row(part, *(f"{value:.2f}" for value in spent), f"{resting.get(part, 0.0):.1f}")
     sums = [1000 * sum(row["cpu"].values()) / len(row["seconds"]) for row in measured]
     table.add_section()
-    table.add_row("sum", *(f"{value:.2f}" for value in sums))
-    table.add_row("sessions/s if 2 cores did nothing else", *(f"{2000 / value:.0f}" for value in sums))
+    table.add_row("sum", *(f"{value:.2f}" for value in sums), f"{sum(resting.values()):.1f}")
+    table.add_row("sessions/s if 2 cores did nothing else", *(f"{2000 / value:.0f}" for value in sums), "")
+    console.print(table)
+
+
+def threads(spent: dict[str, Counter[str]], sessions: int) -> None:
+    table = _table("CPU per one-tool session by thread, ms", "part", "threads")
+    for part, names in spent.items():
+        parts = [f"{name} {1000 * seconds / sessions:.2f}" for name, seconds in names.most_common(8)]
+        table.add_row(part, "  ".join(parts))
     console.print(table)
 
 

@@ -9,6 +9,7 @@ any delay, so a turn's whole time is overhead; platform and floor are asked in a
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from benchmarks import report
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.drivers import FloorDriver, Load, PlatformDriver
 from benchmarks.processes import Phase, PhaseMeter
+from benchmarks.profiling import FOLDER, profiled, thread_cpu
 from benchmarks.samples import write_results
 
 ONE_TOOL = "stub: tools=1 command=true"
@@ -30,7 +32,9 @@ TURNS = {
 }
 FIRST = "1 tool, first of a session"
 SLEEPS = 'stub: rounds=1 parallel=4 command="sleep 0.2"'
-PARTS = ("turns", "load", "parallel")
+PARTS = ("turns", "load", "parallel", "profile")
+_IDLE_SECONDS = 5.0
+_PROFILE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,10 @@ class Bench:
         """One-tool sessions per second, and where the CPU went."""
         measured: list[dict[str, Any]] = []
         await self._platform.load(ONE_TOOL, 40, 8)  # fills caches and the warm stock
+        meter = PhaseMeter({"platform": self._up.pid, "stub": self._up.stub_pid})
+        await asyncio.sleep(_IDLE_SECONDS)
+        idle = meter.end()
+        self.results["idle"] = asdict(idle)
         for concurrency, sessions in self._sizes.sessions.items():
             floor = await self._floor.load(ONE_TOOL, sessions, concurrency)
             meter = PhaseMeter({"platform": self._up.pid, "stub": self._up.stub_pid})
@@ -84,7 +92,19 @@ class Bench:
             measured.append({"concurrency": concurrency, **_row(load, phase), "floor": asdict(floor)})
         self.results["load"] = measured
         report.load(measured)
-        report.cpu(measured)
+        report.cpu(measured, idle)
+
+    async def profile(self) -> None:
+        """The heaviest functions of each part while 32 clients work."""
+        concurrency = 32
+        sessions = self._sizes.sessions[concurrency]
+        before = thread_cpu(self._up.pid)
+        await self._platform.load(ONE_TOOL, sessions, concurrency)
+        threads = {part: spent - before[part] for part, spent in thread_cpu(self._up.pid).items()}
+        report.threads(threads, sessions)
+        with profiled(self._up.pid, _PROFILE_SECONDS):
+            await self._platform.load(ONE_TOOL, sessions, concurrency)
+        report.console.print(f"profiles: {FOLDER}/*.txt")
 
     async def parallel(self) -> None:
         """Four sleeping tools: from the end of the model's answer to the last result, by the events' own times."""
@@ -120,11 +140,13 @@ async def run(up: Deployment, sizes: Sizes, parts: list[str]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turns", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, under 90 s")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure only these")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS[:-1]), help="measure only these")
+    parser.add_argument("--profile", action="store_true", help="also record where each part spends its time")
     given = parser.parse_args()
+    parts = [*given.only, *(["profile"] if given.profile else [])]
     sizes = QUICK if given.quick else FULL
     with running_stub() as (stub_url, stub_pid), running_platform(stub_url, stub_pid) as up:
-        results = uvloop.run(run(up, sizes, given.only))
+        results = uvloop.run(run(up, sizes, parts))
     file = write_results("turns", results)
     report.written(file, os.getloadavg())
 

@@ -1,0 +1,178 @@
+"""The server that the suite is held against: by default one in this process, else a live one over its URL.
+
+The in-process server is everything but Ray: the real API, harness, SQLite store, claude brain (asking the
+stub model) and sandbox host (bubblewrap), on the event loop of one thread. A live server must run with
+:data:`SETTINGS` and have the same stub as its model; then set ``HECATON_CONFORMANCE_URL``,
+``HECATON_CONFORMANCE_STUB_URL`` and, with another key, ``HECATON_CONFORMANCE_KEY``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from agents.api.app import create_app
+from agents.api.platform import Platform
+from agents.brains.claude import ClaudeBrain
+from agents.clock import SystemClock
+from agents.config import Settings
+from agents.economics.price_book import PriceBook
+from agents.hands.host import SandboxHost
+from agents.hands.toolset import tool_definitions
+from agents.sessions.bus import Bus
+from agents.sessions.harness import Harness
+from agents.sessions.permissions import SANDBOX_TOOLS
+from agents.sessions.ports import HarnessPorts
+from agents.store.database import open_store
+from agents.vault import SettingsVault
+from tests.stub_model import StubControl, stub_in_thread
+from tests.stub_model.serving import address, listen
+
+KEY = "conformance-key"
+MAX_QUEUED = 60
+MAX_TOOL_ROUNDS = 6
+MAX_ATTEMPTS = 3
+SETTINGS: dict[str, Any] = {
+    "api_key": KEY,
+    # Short, so that a keep-alive is seen without waiting; quick retries, so that exhaustion is; a long
+    # ceiling, so that a model's own retry-after can hold a session in its back-off.
+    "gateway": {"stream_keepalive_seconds": 0.3},
+    "harness": {"max_queued_events": MAX_QUEUED, "max_tool_rounds": MAX_TOOL_ROUNDS, "drain_seconds": 3},
+    "brain": {"max_attempts": MAX_ATTEMPTS, "backoff_base_seconds": 0.01, "backoff_ceiling_seconds": 30},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlatform:
+    """A running server, its key, and the stub that answers its model requests."""
+
+    url: str
+    stub: StubControl
+    key: str = KEY
+
+
+def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
+    """The suite's settings over a data directory and a stub; *more* adds to or replaces sections' keys."""
+    merged: dict[str, Any] = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in SETTINGS.items()
+    }
+    merged["data_dir"] = data_dir
+    for name, value in {**more, "brain": {"base_url": stub_url, **more.get("brain", {})}}.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    return Settings.model_validate(merged)
+
+
+@asynccontextmanager
+async def _application(settings: Settings) -> AsyncIterator[Any]:
+    async with AsyncExitStack() as stack:
+        clock, prices = SystemClock(), PriceBook.load()
+        store = await open_store(settings.data_dir / "hecaton.db")
+        stack.push_async_callback(store.close)
+        hands = SandboxHost(settings.sandbox, settings.data_dir / "sandboxes")
+        await hands.start()
+        stack.push_async_callback(hands.stop)
+        brain = ClaudeBrain(settings.brain, SettingsVault(settings))
+        stack.push_async_callback(brain.aclose)
+        ports = HarnessPorts(
+            settings=settings,
+            log=store.log,
+            leases=store.leases,
+            brain=brain,
+            hands=hands,
+            clock=clock,
+            meter=store.meter,
+            bus=Bus(),
+            prices=prices,
+            tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
+        )
+        harness = Harness(ports, owner="harness-0")
+        await harness.start(range(settings.harness.partitions))
+        stack.push_async_callback(harness.stop)
+
+        async def ready() -> dict[str, Any]:
+            await store.ping()
+            return {"ready": True}
+
+        yield create_app(
+            Platform(
+                settings=settings,
+                store=store,
+                sessions=harness,
+                clock=clock,
+                prices=prices,
+                metrics=lambda: b"",
+                ready=ready,
+            )
+        )
+
+
+class _ServerThread:
+    """Uvicorn over the composed application, on an event loop of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._listener = listen()
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread = threading.Thread(target=self._run, name="conformance-server", daemon=True)
+
+    def start(self) -> str:
+        self._thread.start()
+        assert self._started.wait(30), "the server did not start"
+        if self._failure is not None:
+            raise self._failure
+        return address(self._listener)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.should_exit = True
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the server did not end"
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as failure:
+            self._failure = failure
+            self._started.set()
+
+    async def _serve(self) -> None:
+        async with _application(self._settings) as app:
+            config = uvicorn.Config(
+                app, lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
+            )
+            self._server = uvicorn.Server(config)
+            self._started.set()
+            # The process's signals are the test runner's: only the serving itself is wanted here.
+            await self._server._serve([self._listener])
+
+
+@contextmanager
+def in_process(data_dir: Path) -> Iterator[LivePlatform]:
+    """Run the server and its stub in threads of this process."""
+    with stub_in_thread(keep=4000) as stub:
+        server = _ServerThread(settings_for(data_dir, stub.url))
+        url = server.start()
+        try:
+            yield LivePlatform(url, stub)
+        finally:
+            stub.release("*")
+            server.stop()
+
+
+def from_environment() -> LivePlatform | None:
+    """The live server that the environment names, or None."""
+    url = os.environ.get("HECATON_CONFORMANCE_URL")
+    if not url:
+        return None
+    stub = StubControl(os.environ["HECATON_CONFORMANCE_STUB_URL"])
+    return LivePlatform(url, stub, os.environ.get("HECATON_CONFORMANCE_KEY", KEY))

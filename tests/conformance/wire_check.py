@@ -1,0 +1,151 @@
+"""Every answer is held to the SDK's own models, strictly, on the raw JSON.
+
+The SDK parses leniently: a missing field reads as None, an unknown union member becomes some other class.
+So nothing here goes through it: bodies are validated by pydantic in strict mode, keys that no model knows
+are faults, and resources must carry all keys of their model, nulls explicit. The clients of the suite call
+:func:`check_answer` on every response, so each test checks the shape of all it touches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import orjson
+from anthropic.types.beta import (
+    BetaEnvironment,
+    BetaEnvironmentDeleteResponse,
+    BetaManagedAgentsAgent,
+    BetaManagedAgentsDeletedSession,
+    BetaManagedAgentsSession,
+)
+from anthropic.types.beta.sessions import (
+    BetaManagedAgentsSendSessionEvents,
+    BetaManagedAgentsSessionEvent,
+    BetaManagedAgentsSessionThread,
+    BetaManagedAgentsStreamSessionEvents,
+)
+from pydantic import BaseModel, TypeAdapter
+
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "api_error",
+    529: "overloaded_error",
+}
+"""Spec E.1: the word for each status."""
+_PAGE = ("data", "next_page")
+_BOTH_WAYS = ("data", "next_page", "prev_page")
+_ONE: dict[str, Any] = {
+    "POST /v1/agents": BetaManagedAgentsAgent,
+    "GET /v1/agents/ID": BetaManagedAgentsAgent,
+    "POST /v1/agents/ID": BetaManagedAgentsAgent,
+    "POST /v1/agents/ID/archive": BetaManagedAgentsAgent,
+    "POST /v1/environments": BetaEnvironment,
+    "GET /v1/environments/ID": BetaEnvironment,
+    "POST /v1/environments/ID": BetaEnvironment,
+    "POST /v1/environments/ID/archive": BetaEnvironment,
+    "DELETE /v1/environments/ID": BetaEnvironmentDeleteResponse,
+    "POST /v1/sessions": BetaManagedAgentsSession,
+    "GET /v1/sessions/ID": BetaManagedAgentsSession,
+    "POST /v1/sessions/ID": BetaManagedAgentsSession,
+    "POST /v1/sessions/ID/archive": BetaManagedAgentsSession,
+    "DELETE /v1/sessions/ID": BetaManagedAgentsDeletedSession,
+    "POST /v1/sessions/ID/events": BetaManagedAgentsSendSessionEvents,
+    "GET /v1/sessions/ID/threads/ID": BetaManagedAgentsSessionThread,
+}
+_MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "GET /v1/agents": (BetaManagedAgentsAgent, _PAGE),
+    "GET /v1/agents/ID/versions": (BetaManagedAgentsAgent, _PAGE),
+    "GET /v1/environments": (BetaEnvironment, _PAGE),
+    "GET /v1/sessions": (BetaManagedAgentsSession, _BOTH_WAYS),
+    "GET /v1/sessions/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
+    "GET /v1/sessions/ID/threads": (BetaManagedAgentsSessionThread, _PAGE),
+    "GET /v1/sessions/ID/threads/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
+}
+_ID = re.compile(r"/(agent|env|sesn|sthr)_[^/]+")
+# Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
+# another member of the union (a limited network's hosts, an MCP toolset's server).
+_MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}
+
+
+@cache
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def _models(value: Any, path: str) -> Iterator[tuple[str, BaseModel]]:
+    if isinstance(value, BaseModel):
+        yield path, value
+        for name in type(value).model_fields:
+            yield from _models(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _models(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _models(item, f"{path}.{name}")
+
+
+def conforms(model: Any, payload: Any, *, complete: bool) -> None:
+    """Raise AssertionError unless *payload* is exactly a *model*; *complete* wants every key present."""
+    raw = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+    # By JSON, so that strict mode still reads times from their text.
+    parsed = _adapter(model).validate_json(raw, strict=True)
+    faults: list[str] = []
+    for path, part in _models(parsed, "$"):
+        name = type(part).__name__
+        # A tool's JSON schema is the client's own and may have any keyword.
+        if part.model_extra and not name.endswith("InputSchema"):
+            faults.append(f"{path}: unknown keys {sorted(part.model_extra)}")
+        missing = set(type(part).model_fields) - part.model_fields_set - _MAY_BE_ABSENT.get(name, set())
+        if complete and missing and not name.endswith("InputSchema"):
+            faults.append(f"{path}: missing keys {sorted(missing)}")
+    assert not faults, f"{faults} in {raw[:2000]!r}"
+
+
+def check_event(event: Mapping[str, Any]) -> None:
+    """Hold one event, of a stream or a list, to the SDK's union."""
+    conforms(BetaManagedAgentsStreamSessionEvents, dict(event), complete=False)
+
+
+def check_answer(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Hold one whole answer to the API: request id, envelope or resource."""
+    assert headers["request-id"].startswith("req_"), headers
+    assert headers["content-type"].startswith("application/json"), headers
+    if status >= 400:
+        _check_error(status, headers, orjson.loads(body))
+        return
+    where = path[path.index("/v1") :] if "/v1" in path else path
+    key = f"{method} {_ID.sub('/ID', where)}"
+    if key in _ONE:
+        conforms(_ONE[key], body, complete=not key.endswith("/events"))
+    elif key in _MANY:
+        model, keys = _MANY[key]
+        page = orjson.loads(body)
+        assert set(page) == set(keys), page.keys()
+        for item in page["data"]:
+            conforms(model, item, complete=not key.endswith("/events"))
+
+
+def _check_error(status: int, headers: Mapping[str, str], body: dict[str, Any]) -> None:
+    assert set(body) == {"type", "error", "request_id"}, body
+    assert body["type"] == "error"
+    assert body["request_id"] == headers["request-id"]
+    error = body["error"]
+    assert {"type", "message"} <= set(error) <= {"type", "message", "details"}, body
+    assert error["type"] == ERROR_TYPES[status], (status, body)
+    assert error["message"] and isinstance(error["message"], str)
+    if status == 409:
+        assert headers["x-should-retry"] == "false", dict(headers)
+    if status in (429, 503, 529):
+        assert int(headers["retry-after"]) >= 1, dict(headers)

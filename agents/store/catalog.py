@@ -64,12 +64,11 @@ class SqlAgents:
 
     async def archive(self, agent_id: str, moment: datetime) -> AgentRecord:
         """Archive; the first moment stays. Raises NotFound, Unavailable."""
-        mark = update(agents).where(agents.c.id == agent_id, agents.c.archived_at.is_(None))
+        live = update(agents).where(agents.c.id == agent_id, agents.c.archived_at.is_(None))
 
         def work(connection: Connection) -> AgentRecord:
-            stored = _get_agent(connection, agent_id, None)
-            if stored.archived_at is None:
-                connection.execute(mark.values(archived_at=micros(moment)))
+            _get_agent(connection, agent_id, None)
+            connection.execute(live.values(archived_at=micros(moment)))
             return _get_agent(connection, agent_id, None)
 
         return await self._database.write(work)

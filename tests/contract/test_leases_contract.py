@@ -68,10 +68,15 @@ async def test_released_partitions_are_free_at_once_and_their_epochs_go_on(store
     await store.leases.release("nobody")
 
 
-async def test_claimants_in_several_processes_never_share_a_partition(reopen: Reopen) -> None:
+async def test_claimants_in_several_processes_never_share_a_partition(reopen: Reopen, clock: ManualClock) -> None:
+    """First of partitions that nobody ever had, then of some whose leases expired."""
     stores = [await reopen() for _ in range(4)]
     wanted = list(range(24))
-    claims = await asyncio.gather(*(each.leases.claim(f"owner-{n}", wanted, ttl=10) for n, each in enumerate(stores)))
-    taken = sorted(lease.partition for claim in claims for lease in claim)
-    assert taken == wanted
-    assert {lease.epoch for claim in claims for lease in claim} == {1}
+    for epoch in (1, 2, 3):
+        claims = await asyncio.gather(
+            *(each.leases.claim(f"owner-{n}-{epoch}", wanted, ttl=10) for n, each in enumerate(stores))
+        )
+        taken = [lease for claim in claims for lease in claim]
+        assert sorted(lease.partition for lease in taken) == wanted
+        assert {lease.epoch for lease in taken} == {epoch}
+        clock.advance(10)

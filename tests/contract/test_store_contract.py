@@ -61,6 +61,19 @@ async def test_what_was_acknowledged_is_there_after_the_writer_is_killed(locatio
     await store.close()
 
 
+async def test_sqlite_puts_every_commit_on_disk_before_it_answers(tmp_path: Path) -> None:
+    """Killing a process cannot show it, only cutting the power could; so the settings themselves are checked."""
+    store = await open_store(tmp_path / "hecaton.db")
+
+    def settings(connection: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    full = 2
+    assert await store._database.write(settings) == ["wal", full, 1]
+    await store.close()
+
+
 async def test_several_processes_may_open_a_new_database_at_once(location: str) -> None:
     program = "import asyncio, sys; from agents.store.database import open_store\n"
     program += "async def main():\n    store = await open_store(sys.argv[1]); await store.ping(); await store.close()\n"

@@ -68,7 +68,7 @@ class SandboxRoot:
 
     def open(self) -> None:
         """Make the root usable by sandbox users and take this host's warm directory; raises OSError."""
-        self.path = _traversable_root(self._wanted.absolute())
+        self.path = traversable_root(self._wanted.absolute())
         for name in (".warm", ".trash", ".etc", f".warm/{self._host}"):
             (self.path / name).mkdir(exist_ok=True)
             (self.path / name).chmod(0o711)
@@ -170,7 +170,7 @@ async def _delete_tree(path: Path) -> None:
             log.warning("could not remove %s: %s", path, output.strip()[:500])
 
 
-def _traversable_root(wanted: Path) -> Path:
+def traversable_root(wanted: Path) -> Path:
     """Return *wanted*, or a place in /var/tmp when sandbox users could not reach it."""
     wanted.mkdir(parents=True, exist_ok=True)
     wanted.chmod(0o711)

@@ -26,8 +26,11 @@ _BYTES_PER_CHAR = 4
 
 
 def text_block(text: str) -> list[dict[str, Any]]:
-    """Wrap *text* as content; empty text becomes a fixed placeholder, for the API refuses empty blocks."""
-    return [{"type": "text", "text": text or NO_OUTPUT}]
+    """Wrap *text* as content; empty text becomes a fixed placeholder, for the API refuses empty blocks.
+
+    File names that are not UTF-8 arrive with surrogates, which no JSON may hold: each becomes a question mark.
+    """
+    return [{"type": "text", "text": (text or NO_OUTPUT).encode(errors="replace").decode()}]
 
 
 def clean(raw: bytes) -> str:

@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from benchmarks.deployment import ROOT
-from benchmarks.raw_http import IDLE, Api, events_of, user_message
+from benchmarks.raw_http import IDLE, Api, Connection, events_of, user_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,36 @@ class PlatformDriver:
         _, streamed = await self._turns(text, turns)
         return events_of(streamed)
 
+    async def live(self, text: str, sessions: int) -> list[Connection]:
+        """Run one turn in each of *sessions* new sessions and leave their streams open; returns these."""
+        message = user_message(text)
+        streams: list[Connection] = []
+        for _ in range(sessions):
+            session = await self._api.new_session(self._body)
+            stream = await self._api.stream(session)
+            await self._api.send(session, message)
+            await stream.until(IDLE)
+            streams.append(stream)
+        return streams
+
+    async def stages(self, text: str, turns: int) -> list[dict[str, float]]:
+        """Milliseconds between the steps of one-tool turns, by the events' own times and the client's clock."""
+        message = user_message(text)
+        session = await self._api.new_session(self._body)
+        stream = await self._api.stream(session)
+        found: list[dict[str, float]] = []
+        place = 0
+        for _ in range(turns + 1):
+            sent = time.time()
+            await self._api.send(session, message)
+            accepted = time.time()
+            end = await stream.until(IDLE, place)
+            seen = time.time()
+            found.append(_stages(sent, accepted, events_of(bytes(stream.body[place:end])), seen))
+            place = end
+        stream.close()
+        return found[1:]
+
     async def load(self, text: str, sessions: int, concurrency: int) -> Load:
         """Run fresh sessions from a process of its own."""
         command = [sys.executable, "-m", "benchmarks.load", "--url", self._url, "--text", text]
@@ -82,6 +113,25 @@ class PlatformDriver:
 
     def close(self) -> None:
         self._api.close()
+
+
+def _stages(sent: float, accepted: float, events: list[dict[str, Any]], seen: float) -> dict[str, float]:
+    """The steps of one turn; the body of the idle event itself is not there yet, its neighbour's time stands for it."""
+
+    def times(kind: str) -> list[float]:
+        return [datetime.fromisoformat(e["processed_at"]).timestamp() for e in events if e["type"] == kind]
+
+    started, answered = times("span.model_request_start"), times("span.model_request_end")
+    (result,) = times("agent.tool_result")
+    (idle,) = times("session.thread_status_idle")
+    return {
+        "POST until answered (beside the turn)": accepted - sent,
+        "POST -> turn begins": started[0] - sent,
+        "first model request": answered[0] - started[0],
+        "tool call": result - answered[0],
+        "second model request": answered[1] - started[1],
+        "idle -> seen by the client": seen - idle,
+    }
 
 
 class FloorDriver:

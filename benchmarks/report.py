@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.memory import Footprint
 from benchmarks.processes import Phase
-from benchmarks.samples import quantile, ratio_of_medians
+from benchmarks.samples import quantile, ratio_of_medians, slope
 
 console = Console(width=None if os.isatty(1) else 140)
 
@@ -49,6 +53,14 @@ def turns(samples: dict[str, dict[str, list[float]]]) -> None:
             _ms(quantile(under, 0.95)),
             f"{ratio:.1f} ({low:.1f}-{high:.1f})",
         )
+    console.print(table)
+
+
+def stages(found: list[dict[str, float]]) -> None:
+    table = _table("Stages of a one-tool turn, ms", "stage", "p50", "p95")
+    for name in found[0]:
+        values = [turn[name] for turn in found]
+        table.add_row(name, _ms(statistics.median(values)), _ms(quantile(values, 0.95)))
     console.print(table)
 
 
@@ -116,6 +128,62 @@ def parallel(spans: list[float]) -> None:
         f"four parallel `sleep 0.2`: p50 {statistics.median(spans):.3f} s, worst {max(spans):.3f} s of {len(spans)}"
         " (target 0.35)"
     )
+
+
+def memory(name: str, measured: dict[str, Any]) -> None:
+    before, during, after = (measured[moment] for moment in ("before", "during", "after"))
+    count = during["sessions"]
+    table = _table(f"Memory (PSS), {name}, MB", "part", "at rest", f"{count} live", "per 100 live", "streams closed")
+    rows = {**before["pss"], **during["pss"]}
+    for part in sorted(rows, key=lambda part: -rows[part]):
+        values = [moment["pss"].get(part, 0) / 1e6 for moment in (before, during, after)]
+        _memory_row(table, part, values, count)
+    table.add_section()
+    _memory_row(table, "sum", [sum(moment["pss"].values()) / 1e6 for moment in (before, during, after)], count)
+    for key in before["counts"]:
+        table.add_row(
+            key.replace("_", " "), *(str(m["counts"][key]) for m in (before, during)), "", str(after["counts"][key])
+        )
+    console.print(table)
+
+
+def _memory_row(table: Table, part: str, values: list[float], count: int) -> None:
+    before, during, after = values
+    table.add_row(part, f"{before:.1f}", f"{during:.1f}", f"{(during - before) * 100 / count:.1f}", f"{after:.1f}")
+
+
+def leak(points: list[Footprint]) -> None:
+    """Slopes over what follows the warm-up: caches hold 512 sessions, so the first 2/5 of 2000 fill them."""
+    steady = points[2 * len(points) // 5 :]
+    table = _table(
+        f"Leak check, sessions {steady[0].sessions} to {steady[-1].sessions}",
+        "part",
+        "first MB",
+        "last MB",
+        "KB per session (95 %)",
+    )
+
+    def row(name: str, value: Callable[[Footprint], float]) -> None:
+        rise, error = slope([(point.sessions, value(point)) for point in steady])
+        first, last = value(steady[0]) / 1e6, value(steady[-1]) / 1e6
+        table.add_row(name, f"{first:.1f}", f"{last:.1f}", f"{rise / 1000:+.2f} ± {error / 1000:.2f}")
+
+    for part in sorted(steady[-1].pss, key=lambda part: -steady[-1].pss[part]):
+        row(part, lambda point, part=part: point.pss.get(part, 0))
+    table.add_section()
+    row("all but sandboxes", lambda point: point.without_sandboxes)
+    for key in steady[0].counts:
+        rise, error = slope([(point.sessions, point.counts[key]) for point in steady])
+        change = f"{1000 * rise:+.1f} ± {1000 * error:.1f} per 1000"
+        table.add_row(key.replace("_", " "), str(steady[0].counts[key]), str(steady[-1].counts[key]), change)
+    console.print(table)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def written(file: Path, load_average: tuple[float, float, float]) -> None:

@@ -19,6 +19,7 @@ import uvloop
 from benchmarks import report
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.drivers import FloorDriver, Load, PlatformDriver
+from benchmarks.memory import leak, per_session
 from benchmarks.processes import Phase, PhaseMeter
 from benchmarks.profiling import FOLDER, profiled, thread_cpu
 from benchmarks.samples import write_results
@@ -32,7 +33,8 @@ TURNS = {
 }
 FIRST = "1 tool, first of a session"
 SLEEPS = 'stub: rounds=1 parallel=4 command="sleep 0.2"'
-PARTS = ("turns", "load", "parallel", "profile")
+PARTS = ("memory", "turns", "parallel", "load", "leak", "profile")
+USUAL = PARTS[:4]
 _IDLE_SECONDS = 5.0
 _PROFILE_SECONDS = 60
 
@@ -48,10 +50,14 @@ class Sizes:
     sessions: dict[int, int]
     """Sessions by concurrency."""
     sleeps: int
+    live: int
+    """Sessions held live for the memory of one."""
+    leak: int
+    """Sessions of the leak check."""
 
 
-QUICK = Sizes(rounds=2, turns=8, sessions={1: 20, 8: 80, 32: 160}, sleeps=4)
-FULL = Sizes(rounds=5, turns=20, sessions={1: 100, 8: 300, 32: 800}, sleeps=15)
+QUICK = Sizes(rounds=2, turns=8, sessions={1: 20, 8: 80, 32: 160}, sleeps=4, live=30, leak=400)
+FULL = Sizes(rounds=5, turns=20, sessions={1: 100, 8: 300, 32: 800}, sleeps=15, live=100, leak=2000)
 
 
 class Bench:
@@ -75,6 +81,9 @@ class Bench:
             samples[FIRST]["floor"] += await self._floor.first_turns(ONE_TOOL, self._sizes.turns)
         self.results["turns"] = samples
         report.turns(samples)
+        stages = await self._platform.stages(ONE_TOOL, 3 * self._sizes.turns)
+        self.results["stages"] = stages
+        report.stages(stages)
 
     async def load(self) -> None:
         """One-tool sessions per second, and where the CPU went."""
@@ -93,6 +102,22 @@ class Bench:
         self.results["load"] = measured
         report.load(measured)
         report.cpu(measured, idle)
+
+    async def memory(self) -> None:
+        """What 100 live sessions take, without and with tools."""
+        for name, text in (("text only", TURNS["text"]), ("one tool", ONE_TOOL)):
+            measured = await per_session(self._platform, self._up.pid, self._up.url, text, self._sizes.live)
+            self.results.setdefault("memory", {})[name] = measured
+            report.memory(name, measured)
+
+    async def leak(self) -> None:
+        """Memory, processes and descriptors over many sessions."""
+        with report.progress("leak check", self._sizes.leak) as step:
+            points = await leak(
+                self._platform, self._up.pid, self._up.url, ONE_TOOL, self._sizes.leak, self._sizes.leak // 20, step
+            )
+        self.results["leak"] = [asdict(point) for point in points]
+        report.leak(points)
 
     async def profile(self) -> None:
         """The heaviest functions of each part while 32 clients work."""
@@ -140,10 +165,11 @@ async def run(up: Deployment, sizes: Sizes, parts: list[str]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turns", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, under 90 s")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS[:-1]), help="measure only these")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(USUAL), help="measure only these")
+    parser.add_argument("--leak", action="store_true", help="also run the leak check (2000 sessions)")
     parser.add_argument("--profile", action="store_true", help="also record where each part spends its time")
     given = parser.parse_args()
-    parts = [*given.only, *(["profile"] if given.profile else [])]
+    parts = [*given.only, *(["leak"] if given.leak else []), *(["profile"] if given.profile else [])]
     sizes = QUICK if given.quick else FULL
     with running_stub() as (stub_url, stub_pid), running_platform(stub_url, stub_pid) as up:
         results = uvloop.run(run(up, sizes, parts))

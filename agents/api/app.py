@@ -33,12 +33,13 @@ _NOT_YET = re.compile(
 def create_app(platform: Platform) -> FastAPI:
     """Return the application that serves the whole API."""
     events = EventRoutes(platform)
+    # Paths are tried in this order: the busiest first.
     operations: list[Operation] = [
+        *events.operations(),
+        *SessionRoutes(platform).operations(),
+        *ThreadRoutes(platform, events).operations(),
         *AgentRoutes(platform).operations(),
         *EnvironmentRoutes(platform).operations(),
-        *SessionRoutes(platform).operations(),
-        *events.operations(),
-        *ThreadRoutes(platform, events).operations(),
     ]
 
     @cache
@@ -55,6 +56,7 @@ def create_app(platform: Platform) -> FastAPI:
         Edge,
         api_key=platform.settings.api_key,
         max_body_bytes=platform.settings.gateway.max_body_bytes,
+        max_ongoing_requests=platform.settings.gateway.max_ongoing_requests,
         guard=guard_for(platform.settings, platform.clock),
     )
     return app

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 
 from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.api.answers import RequestTimedOut, error_answer
-from agents.api.auth import check_key, header
+from agents.api.auth import OPEN_PATHS, check_key, header
 from agents.api.peers import PeerGuard
-from agents.errors import HecatonError, PayloadTooLarge, PermissionDenied, Unavailable
+from agents.api.slots import Slots
+from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, Unavailable
 from agents.ids import new_request_id
 
 _log = logging.getLogger(__name__)
 
+_FULL_BODIES = 8
+"""Bodies of the largest allowed size that a replica holds in memory at once, in any mixture of sizes."""
 _BODY_SECONDS = 300.0
 """A body of the largest allowed size over a slow line (about 1 Mbit/s) still arrives in this time."""
 
@@ -29,9 +33,17 @@ class Edge:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, *, api_key: SecretStr | None, max_body_bytes: int, guard: PeerGuard | None
+        self,
+        app: ASGIApp,
+        *,
+        api_key: SecretStr | None,
+        max_body_bytes: int,
+        max_ongoing_requests: int,
+        guard: PeerGuard | None,
     ) -> None:
         self._app = app
+        self._requests = Slots(max_ongoing_requests, _too_many_requests)
+        self._buffered = Slots(max_body_bytes * _FULL_BODIES, _too_many_bytes)
         self._api_key = api_key
         self._max_body_bytes = max_body_bytes
         self._guard = guard
@@ -43,15 +55,19 @@ class Edge:
         request_id = new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
+        body = _BoundedBody(receive, self._max_body_bytes, self._buffered)
         try:
             self._admit(scope, request_id)
-            await self._app(scope, _BoundedBody(receive, self._max_body_bytes), answer)
+            with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests:
+                await self._app(scope, body, answer)
         except ClientDisconnect:
             return
         except HecatonError as error:
             await self._refuse(scope, receive, answer, error)
         except Exception as error:
             await self._fail(scope, receive, answer, error)
+        finally:
+            body.give_back()
 
     def _admit(self, scope: Scope, request_id: str) -> None:
         if self._guard is not None and not self._guard.admits(scope.get("client")):
@@ -101,9 +117,10 @@ class _Answer:
 class _BoundedBody:
     """The way in: refuses a body as soon as it is too large, and one that never comes."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive, limit: int, buffered: Slots) -> None:
         self._receive = receive
         self._limit = limit
+        self._buffered = buffered
         self._taken = 0
         self._complete = False
         self._deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
@@ -114,11 +131,20 @@ class _BoundedBody:
             return await self._receive()
         message = await self._next()
         if message["type"] == "http.request":
-            self._taken += len(message.get("body", b""))
-            if self._taken > self._limit:
-                raise _too_large(self._limit)
+            self._take(len(message.get("body", b"")))
             self._complete = not message.get("more_body", False)
         return message
+
+    def _take(self, count: int) -> None:
+        if self._taken + count > self._limit:
+            raise _too_large(self._limit)
+        self._buffered.take(count)
+        self._taken += count
+
+    def give_back(self) -> None:
+        """Count the body out of the replica's memory."""
+        self._buffered.give_back(self._taken)
+        self._taken = 0
 
     async def _next(self) -> Message:
         try:
@@ -126,6 +152,19 @@ class _BoundedBody:
                 return await self._receive()
         except TimeoutError:
             raise RequestTimedOut(f"the body did not arrive within {_BODY_SECONDS:.0f} seconds") from None
+
+
+def _is_bounded_elsewhere(path: str) -> bool:
+    # Streams have their own, larger bound; probes must answer also while the replica is full.
+    return path.endswith("/stream") or path in OPEN_PATHS
+
+
+def _too_many_requests(most: int) -> Overloaded:
+    return Overloaded(f"{most} requests are under way on this replica, which is the limit")
+
+
+def _too_many_bytes(most: int) -> Overloaded:
+    return Overloaded(f"request bodies of {most} bytes are held on this replica, which is the limit")
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

@@ -21,9 +21,10 @@ from agents.api.history import HistoryReader
 from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
-from agents.api.stream import EventStream, StreamSlots, StreamSource
+from agents.api.slots import Slots
+from agents.api.stream import EventStream, StreamSource
 from agents.api.wire import loads, parse
-from agents.errors import InvalidRequest, NotFound
+from agents.errors import InvalidRequest, NotFound, RateLimited
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord, SessionStatus
 from agents.store.ports import EventListing
@@ -37,7 +38,7 @@ class EventRoutes:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._sessions = platform.store.sessions
-        self._slots = StreamSlots(platform.settings.gateway.max_streams)
+        self._slots = Slots(platform.settings.gateway.max_streams, _too_many_streams)
         self._history = HistoryReader(platform.store.sessions, platform.settings.harness.max_queued_events)
 
     def operations(self) -> list[Operation]:
@@ -129,6 +130,10 @@ def check_thread(record: SessionRecord, thread_id: str | None) -> None:
     """Raise NotFound unless *thread_id* is the session's primary thread (None asks for no check)."""
     if thread_id is not None and thread_id != record.thread_id:
         raise NotFound(f"session {record.id} has no thread {thread_id}")
+
+
+def _too_many_streams(most: int) -> RateLimited:
+    return RateLimited(f"{most} event streams are open on this replica, which is the limit", retry_after=2.0)
 
 
 def _repeat_key(request: Request, session_id: SessionId, raw: bytes) -> str:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from agents.api.answers import envelope
 from agents.clock import Clock
-from agents.errors import HecatonError, Overloaded, RateLimited
+from agents.errors import HecatonError, Overloaded
 from agents.ids import SessionId
 from agents.sessions.events import Event, EventType
 from agents.sessions.host import Frame
@@ -38,22 +38,6 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 _LAST_TYPES = frozenset({EventType.SESSION_DELETED.value, EventType.SESSION_TERMINATED.value})
-
-
-class StreamSlots:
-    """How many streams this replica may hold open."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.open = 0
-
-    def __enter__(self) -> None:
-        if self.open >= self._most:
-            raise RateLimited(f"{self.open} event streams are open here, which is the limit", retry_after=2.0)
-        self.open += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.open -= 1
 
 
 def encode_frame(kind: str, data: bytes, event_id: str | None = None) -> bytes:
@@ -127,8 +111,9 @@ class EventStream(Response):
             shown = await self._replay(send)
             if self._source.live:
                 await self._follow(send, shown)
-        except TimeoutError:
-            _log.info("a stream of %s was given up: its client reads nothing", self._source.session_id)
+        except OSError as error:
+            # A send that timed out (TimeoutError is one) or failed: nobody reads any more.
+            _log.info("a stream of %s was given up: %r", self._source.session_id, error)
             raise
         except HecatonError as error:
             await self._send_error(send, error)

@@ -199,7 +199,7 @@ async def test_a_body_that_never_comes_is_answered_408(monkeypatch: pytest.Monke
     async def send(message: Any) -> None:
         sent.append(message)
 
-    edge = Edge(app, api_key=None, max_body_bytes=1024, guard=None)
+    edge = Edge(app, api_key=None, max_body_bytes=1024, max_ongoing_requests=1, guard=None)
     await edge({"type": "http", "method": "POST", "path": "/", "headers": []}, never, send)
     assert sent[0]["status"] == 408
 
@@ -253,7 +253,56 @@ async def test_a_foreign_peer_is_refused_with_403() -> None:
         sent.append(message)
 
     guard = PeerGuard(ManualClock(), frozenset)
-    edge = Edge(app, api_key=None, max_body_bytes=1024, guard=guard)
+    edge = Edge(app, api_key=None, max_body_bytes=1024, max_ongoing_requests=1, guard=guard)
     scope = {"type": "http", "method": "GET", "path": "/-/healthz", "headers": [], "client": ("203.0.113.9", 5)}
     await edge(scope, receive, send)
     assert sent[0]["status"] == 403
+
+
+async def test_requests_above_the_bound_are_refused_at_once_and_probes_are_not(make_server: Any) -> None:
+    server = await make_server(gateway={"max_ongoing_requests": 1})
+    session = await server.session()
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any, **__: Any) -> list[Any]:
+        entered.set()
+        await go_on.wait()
+        return []
+
+    server.host.send = slow
+    path = f"/v1/sessions/{session['id']}/events"
+    first = asyncio.create_task(server.client.post(path, json={"events": [message()]}))
+    async with asyncio.timeout(5):
+        await entered.wait()
+    refused = await server.client.get("/v1/agents")
+    refusal(refused, 529, "overloaded_error")
+    assert refused.headers["retry-after"] == "1"
+    assert (await server.client.get("/-/healthz")).status_code == 200
+    go_on.set()
+    assert (await first).status_code == 200
+    assert (await server.client.get("/v1/agents")).status_code == 200
+
+
+async def test_bodies_held_at_once_are_bounded_and_counted_out_again(
+    make_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.api.edge._FULL_BODIES", 1)
+    server = await make_server(gateway={"max_body_bytes": 1024})
+    session = await server.session()
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any, **__: Any) -> list[Any]:
+        entered.set()
+        await go_on.wait()
+        return []
+
+    server.host.send = slow
+    path = f"/v1/sessions/{session['id']}/events"
+    large = {"events": [{"type": "user.message", "content": [{"type": "text", "text": "x" * 800}]}]}
+    first = asyncio.create_task(server.client.post(path, json=large))
+    async with asyncio.timeout(5):
+        await entered.wait()
+    refusal(await server.client.post(path, json=large), 529, "overloaded_error")
+    go_on.set()
+    assert (await first).status_code == 200
+    assert (await server.client.post(path, json=large)).status_code == 200

@@ -279,3 +279,8 @@ async def test_times_and_cost_of_a_running_session_count_to_now(server: Server) 
     assert shown["usage"]["list_cost"] == {"amount": "8", "currency": "USD"}
     assert usd_wire(14_999)["amount"] == "1"
     assert usd_wire(15_000)["amount"] == "2"
+
+
+def test_a_partition_is_the_same_in_every_process_and_all_are_used() -> None:
+    assert partition_of("sesn_01M7YK19ABZWGTSRN8PX6ZY9JP", 64) == 23
+    assert {partition_of(f"sesn_{n}", 64) for n in range(2000)} == set(range(64))

@@ -34,6 +34,7 @@ class Conversation:
         self._messages: list[Message] = []
         self._open: dict[str, Block | None] = {}
         self._held: list[Block] = []
+        self._answered = False
 
     @property
     def messages(self) -> list[Message]:
@@ -42,8 +43,13 @@ class Conversation:
 
     @property
     def awaits_model(self) -> bool:
-        """Whether the last word is the user's (or a tool's) and every call has its result."""
-        return not self._open and bool(self._messages) and self._messages[-1]["role"] == "user"
+        """Whether the last word is the user's (or a tool's) and every call has its result.
+
+        An answer without content is an answer too: asking again would only be charged again.
+        """
+        if self._open or self._answered:
+            return False
+        return bool(self._messages) and self._messages[-1]["role"] == "user"
 
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
@@ -57,6 +63,8 @@ class Conversation:
             self._add_assistant([block for block in event.body["content"] if block.get("text")])
         elif event.type is EventType.AGENT_THINKING and event.hidden:
             self._add_assistant([event.hidden["block"]])
+        elif event.type is EventType.MODEL_REQUEST_END:
+            self._answered = not event.body["is_error"]
 
     def _add_tool_use(self, event: Event) -> None:
         block = {"type": "tool_use", "id": event.id, "name": event.body["name"], "input": event.body["input"]}
@@ -87,6 +95,7 @@ class Conversation:
             self._append("assistant", blocks)
 
     def _append(self, role: str, blocks: list[Block]) -> None:
+        self._answered = self._answered and role != "user"
         last = self._messages[-1] if self._messages else None
         if last is not None and last["role"] == role:
             # A new list, not an extension in place: a request in flight may hold the old one.

@@ -77,6 +77,17 @@ async def test_an_allowed_tool_runs_and_its_result_goes_back_to_the_model(world:
     assert second[2]["content"][0]["tool_use_id"] == use["id"]
 
 
+async def test_an_answer_without_content_ends_the_turn_instead_of_being_asked_for_again(world: World) -> None:
+    world.brain.add(reply(), text("awake"))
+    session = await world.create()
+    await world.send(session, message("hi"))
+    log = await world.idle(session)
+    assert stop_reason(log) == {"type": "end_turn"} and len(world.brain.requests) == 1
+    await world.send(session, message("still there?"))
+    await world.idle(session, 2)
+    assert len(world.brain.requests) == 2
+
+
 async def test_parallel_calls_run_together_and_results_are_shown_to_the_model_in_call_order(world: World) -> None:
     world.brain.add([tool_use("bash", {"command": "1"}), tool_use("grep", {"pattern": "2"})], text("done"))
     world.hands.gates["bash"] = asyncio.Event()

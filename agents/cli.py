@@ -223,16 +223,16 @@ def main() -> None:
     try:
         app()
     except CommandFailed as failure:
-        errors.print(Text(f"hecaton: {failure}", style="red"))
+        errors.print(Text(f"hecaton: {failure}", style="red"), soft_wrap=True)
         sys.exit(failure.exit_code)
     except HecatonError as failure:
-        errors.print(Text(f"hecaton: {failure.message}", style="red"))
+        errors.print(Text(f"hecaton: {failure.message}", style="red"), soft_wrap=True)
         sys.exit(2)
     except Exception as failure:
         # Named border: the SDK's refusals become one line; anything else is a fault of ours and keeps its traceback.
         if type(failure).__module__.partition(".")[0] != "anthropic":
             raise
-        errors.print(Text(f"hecaton: the server refused: {failure}", style="red"))
+        errors.print(Text(f"hecaton: the server refused: {failure}", style="red"), soft_wrap=True)
         sys.exit(1)
 
 

@@ -28,6 +28,7 @@ from agents.commands.talk import exit_code
 from agents.commands.timeline_view import TimelineView
 from agents.commands.waiting import waiting
 from agents.config import Settings
+from agents.hands.sandbox_dirs import traversable_root
 
 REPORT = "report.md"
 PROMPT = """\
@@ -156,7 +157,8 @@ class Demo:
             return Conversation(client, session, show=view.show, answer=confirmer).say(self._prompt)
 
     def _outputs_of(self, session: str) -> Path:
-        root = self._settings.sandbox.root or self._settings.data_dir / "sandboxes"
+        # The same rule as the sandbox host's: below a closed directory it keeps its files elsewhere.
+        root = traversable_root(self._settings.sandbox.root or self._settings.data_dir / "sandboxes")
         # Several hosts have a part of the root each.
         return next(root.glob(f"*/{session}/outputs"), root / session / "outputs")
 
@@ -184,6 +186,7 @@ class Demo:
         if self._keep:
             folder = self._settings.data_dir
             self._console.print(
-                Text(f"The server stays up. Look back: hecaton sessions show {session} --data-dir {folder}")
+                Text(f"The server stays up. Look back: hecaton sessions show {session} --data-dir {folder}"),
+                soft_wrap=True,
             )
-            self._console.print(Text(f"End it: hecaton down --data-dir {folder}"))
+            self._console.print(Text(f"End it: hecaton down --data-dir {folder}"), soft_wrap=True)

@@ -23,7 +23,8 @@ def list_sessions(console: Console, client: Anthropic, *, limit: int, archived: 
     """Print the newest sessions, at most *limit*."""
     table = Table(box=None, header_style="bold")
     for column in ("session", "status", "title", "agent", "created", "cost"):
-        table.add_column(column, overflow="fold" if column == "session" else "ellipsis", no_wrap=column != "session")
+        # An id that is cut cannot be copied.
+        table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=31 if column == "session" else None)
     shown = 0
     for session in client.beta.sessions.list(limit=min(limit, 100), include_archived=archived):
         if shown == limit:

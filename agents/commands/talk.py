@@ -51,7 +51,8 @@ def run(
 
 def chat(console: Console, settings: Settings, whom: Whom, *, url: str | None, yes: bool) -> int:
     """Talk until the user leaves; returns the exit code. Raises CommandFailed."""
-    client = open_client(settings, url)
+    address = server_url(settings, url)
+    client = open_client(settings, address)
     session = whom.session or _new_session(client, whom, "chat")
     view = TimelineView(console)
     talk = Conversation(client, session, show=view.show, answer=Confirmer(console, _policy(console, yes), view.paused))
@@ -64,7 +65,7 @@ def chat(console: Console, settings: Settings, whom: Whom, *, url: str | None, y
             outcome = talk.say(prompt)
         if outcome.stop in ("terminated", "deleted"):
             return exit_code(console, outcome)
-    console.print(Text(f"go on with: hecaton chat --session {session}", style="dim"))
+    console.print(Text(f"go on with: hecaton chat --session {session} --url {address}", style="dim"), soft_wrap=True)
     return 0
 
 

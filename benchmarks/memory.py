@@ -7,6 +7,7 @@ its stream open.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,7 +24,9 @@ class Footprint:
     """The deployment at one moment."""
 
     sessions: int
+    at: float
     pss: dict[str, int]
+    unbacked: dict[str, int]
     counts: dict[str, int]
     figures: dict[str, Any] = field(default_factory=lambda: {})
 
@@ -31,23 +34,19 @@ class Footprint:
     def total(self) -> int:
         return sum(self.pss.values())
 
-    @property
-    def without_sandboxes(self) -> int:
-        return self.total - self.pss.get("sandboxes", 0)
-
 
 async def footprint(root: int, url: str, sessions: int) -> Footprint:
     """Read the deployment once it has settled."""
     await asyncio.sleep(SETTLE_SECONDS)
     processes = await asyncio.to_thread(snapshot, root)
-    pss, numbers = await asyncio.to_thread(_read, processes)
+    (pss, unbacked), numbers = await asyncio.to_thread(_read, processes)
     api = await Api.open(url)
     figures = await api.get("/-/readyz")
     api.close()
-    return Footprint(sessions, pss, numbers, figures)
+    return Footprint(sessions, time.monotonic(), pss, unbacked, numbers, figures)
 
 
-def _read(processes: Snapshot) -> tuple[dict[str, int], dict[str, int]]:
+def _read(processes: Snapshot) -> tuple[tuple[dict[str, int], dict[str, int]], dict[str, int]]:
     return memory(processes), counts(processes)
 
 
@@ -60,6 +59,14 @@ async def per_session(platform: PlatformDriver, root: int, url: str, text: str, 
         stream.close()
     after = await footprint(root, url, 0)
     return {"before": asdict(before), "during": asdict(during), "after": asdict(after)}
+
+
+async def resting(root: int, url: str, seconds: float) -> list[Footprint]:
+    """Read the deployment again and again while nothing is asked of it: what grows by itself is no leak of sessions."""
+    points = [await footprint(root, url, 0)]
+    while points[-1].at - points[0].at < seconds:
+        points.append(await footprint(root, url, 0))
+    return points
 
 
 async def leak(

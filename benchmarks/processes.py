@@ -111,16 +111,22 @@ def cpu_between(before: Snapshot, after: Snapshot) -> dict[str, float]:
     return {part: max(0.0, seconds) for part, seconds in spent.items()}
 
 
-def memory(processes: Snapshot) -> dict[str, int]:
-    """Proportional memory (PSS) in bytes by part."""
-    found: Counter[str] = Counter()
+def memory(processes: Snapshot) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes by part: proportional memory (PSS), and the part of it that no file backs.
+
+    Strangers that map the same libraries lower the first while they live; the second is the platform's alone.
+    """
+    proportional: Counter[str] = Counter()
+    unbacked: Counter[str] = Counter()
     for pid, process in processes.items():
         try:
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
         except OSError:
             continue
-        found[process.part] += 1024 * int(text.partition("\nPss:")[2].split()[0])
-    return dict(found)
+        kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+        proportional[process.part] += 1024 * kib["Pss"]
+        unbacked[process.part] += 1024 * (kib["Pss_Anon"] + kib["Pss_Shmem"])
+    return dict(proportional), dict(unbacked)
 
 
 def counts(processes: Snapshot) -> dict[str, int]:

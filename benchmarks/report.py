@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.memory import Footprint
 from benchmarks.processes import Phase
 from benchmarks.samples import quantile, ratio_of_medians, slope
+from benchmarks.targets import TARGETS
 
 console = Console(width=None if os.isatty(1) else 140)
 
@@ -35,8 +36,11 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f}"
 
 
-def ready(seconds: float) -> None:
-    console.print(f"hecaton up: ready in {seconds:.1f} s (target 25)")
+def rest(seconds: float, resting: Footprint) -> None:
+    console.print(
+        f"hecaton up: ready in {seconds:.1f} s; at rest {resting.total / 1e6:.0f} MB (PSS)"
+        f" in {resting.counts['processes']} processes"
+    )
 
 
 def turns(samples: dict[str, dict[str, list[float]]]) -> None:
@@ -152,30 +156,34 @@ def _memory_row(table: Table, part: str, values: list[float], count: int) -> Non
     table.add_row(part, f"{before:.1f}", f"{during:.1f}", f"{(during - before) * 100 / count:.1f}", f"{after:.1f}")
 
 
-def leak(points: list[Footprint]) -> None:
+def leak(points: list[Footprint], rest: list[Footprint]) -> None:
     """Slopes over what follows the warm-up: caches hold 512 sessions, so the first 2/5 of 2000 fill them."""
     steady = points[2 * len(points) // 5 :]
-    table = _table(
-        f"Leak check, sessions {steady[0].sessions} to {steady[-1].sessions}",
-        "part",
-        "first MB",
-        "last MB",
-        "KB per session (95 %)",
-    )
+    began, ended = steady[0], steady[-1]
+    columns = ("part", "first MB", "last MB", "KB per session (95 %)", "KB/s", "KB/s at rest after")
+    table = _table(f"Leak check: memory that no file backs, sessions {began.sessions} to {ended.sessions}", *columns)
 
     def row(name: str, value: Callable[[Footprint], float]) -> None:
         rise, error = slope([(point.sessions, value(point)) for point in steady])
-        first, last = value(steady[0]) / 1e6, value(steady[-1]) / 1e6
-        table.add_row(name, f"{first:.1f}", f"{last:.1f}", f"{rise / 1000:+.2f} ± {error / 1000:.2f}")
+        drift = (value(rest[-1]) - value(rest[0])) / (rest[-1].at - rest[0].at)
+        grown = (value(ended) - value(began)) / (ended.at - began.at)
+        table.add_row(
+            name,
+            f"{value(began) / 1e6:.1f}",
+            f"{value(ended) / 1e6:.1f}",
+            f"{rise / 1000:+.2f} ± {error / 1000:.2f}",
+            f"{grown / 1000:+.1f}",
+            f"{drift / 1000:+.1f}",
+        )
 
-    for part in sorted(steady[-1].pss, key=lambda part: -steady[-1].pss[part]):
-        row(part, lambda point, part=part: point.pss.get(part, 0))
+    for part in sorted(ended.unbacked, key=lambda part: -ended.unbacked[part]):
+        row(part, lambda point, part=part: point.unbacked.get(part, 0))
     table.add_section()
-    row("all but sandboxes", lambda point: point.without_sandboxes)
-    for key in steady[0].counts:
+    row("sum", lambda point: sum(point.unbacked.values()))
+    for key in began.counts:
         rise, error = slope([(point.sessions, point.counts[key]) for point in steady])
         change = f"{1000 * rise:+.1f} ± {1000 * error:.1f} per 1000"
-        table.add_row(key.replace("_", " "), str(steady[0].counts[key]), str(steady[-1].counts[key]), change)
+        table.add_row(key.replace("_", " "), str(began.counts[key]), str(ended.counts[key]), change)
     console.print(table)
 
 
@@ -184,6 +192,17 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def targets(results: dict[str, Any]) -> None:
+    table = _table("Targets", "target", "measured", "limit", "")
+    for target in TARGETS:
+        value = target.read(results)
+        if value is not None:
+            limit = f"{'>=' if target.at_least else '<='} {target.limit:g} {target.unit}"
+            verdict = "[green]met" if target.met(value) else "[red]missed"
+            table.add_row(target.name, f"{value:.2f}", limit, verdict)
+    console.print(table)
 
 
 def written(file: Path, load_average: tuple[float, float, float]) -> None:

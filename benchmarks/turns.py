@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import uvloop
@@ -19,7 +19,7 @@ import uvloop
 from benchmarks import report
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.drivers import FloorDriver, Load, PlatformDriver
-from benchmarks.memory import leak, per_session
+from benchmarks.memory import footprint, leak, per_session, resting
 from benchmarks.processes import Phase, PhaseMeter
 from benchmarks.profiling import FOLDER, profiled, thread_cpu
 from benchmarks.samples import write_results
@@ -54,10 +54,12 @@ class Sizes:
     """Sessions held live for the memory of one."""
     leak: int
     """Sessions of the leak check."""
+    rest: float
+    """Seconds of rest after it."""
 
 
-QUICK = Sizes(rounds=2, turns=8, sessions={1: 20, 8: 80, 32: 160}, sleeps=4, live=30, leak=400)
-FULL = Sizes(rounds=5, turns=20, sessions={1: 100, 8: 300, 32: 800}, sleeps=15, live=100, leak=2000)
+QUICK = Sizes(rounds=2, turns=8, sessions={1: 20, 8: 80, 32: 160}, sleeps=4, live=30, leak=400, rest=10)
+FULL = Sizes(rounds=5, turns=20, sessions={1: 100, 8: 300, 32: 800}, sleeps=15, live=100, leak=2000, rest=60)
 
 
 class Bench:
@@ -116,8 +118,10 @@ class Bench:
             points = await leak(
                 self._platform, self._up.pid, self._up.url, ONE_TOOL, self._sizes.leak, self._sizes.leak // 20, step
             )
+        rest = await resting(self._up.pid, self._up.url, self._sizes.rest)
         self.results["leak"] = [asdict(point) for point in points]
-        report.leak(points)
+        self.results["leak_rest"] = [asdict(point) for point in rest]
+        report.leak(points, rest)
 
     async def profile(self) -> None:
         """The heaviest functions of each part while 32 clients work."""
@@ -155,7 +159,9 @@ async def run(up: Deployment, sizes: Sizes, parts: list[str]) -> dict[str, Any]:
     platform = await PlatformDriver.open(up.url)
     async with FloorDriver.running(up.stub_url) as floor:
         bench = Bench(up, platform, floor, sizes)
-        report.ready(up.ready_seconds)
+        at_rest = await footprint(up.pid, up.url, 0)
+        bench.results["rest"] = asdict(at_rest)
+        report.rest(up.ready_seconds, at_rest)
         for part in parts:
             await getattr(bench, part)()
     platform.close()
@@ -166,13 +172,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.turns", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, under 90 s")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(USUAL), help="measure only these")
+    parser.add_argument("--leak-sessions", type=int, help="sessions of the leak check")
     parser.add_argument("--leak", action="store_true", help="also run the leak check (2000 sessions)")
     parser.add_argument("--profile", action="store_true", help="also record where each part spends its time")
     given = parser.parse_args()
     parts = [*given.only, *(["leak"] if given.leak else []), *(["profile"] if given.profile else [])]
     sizes = QUICK if given.quick else FULL
+    if given.leak_sessions:
+        sizes = replace(sizes, leak=given.leak_sessions)
     with running_stub() as (stub_url, stub_pid), running_platform(stub_url, stub_pid) as up:
         results = uvloop.run(run(up, sizes, parts))
+    report.targets(results)
     file = write_results("turns", results)
     report.written(file, os.getloadavg())
 

@@ -1,0 +1,35 @@
+"""``make bench``: sandboxes, the log, then the whole platform; options are those of ``benchmarks.turns``.
+
+The three run one after the other, each in a process of its own, so that none disturbs another. The exit
+status is that of the first that failed (a limit that is missed is a failure of ``bench_sandbox`` only:
+it measures without neighbours of its own).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+
+from benchmarks.deployment import ROOT
+from benchmarks.samples import RESULTS
+
+
+def main() -> int:
+    options = sys.argv[1:]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    commands = [["benchmarks.turns", *options]]
+    if "-h" not in options and "--help" not in options:
+        rounds = "5" if "--quick" in options else "20"
+        sandbox = ["benchmarks.bench_sandbox", "--rounds", rounds, "--json", str(RESULTS / "sandbox.json")]
+        log = [] if "--quick" in options else [["benchmarks.bench_log", tempfile.gettempdir()]]
+        commands = [sandbox, *log, *commands]
+    status = 0
+    for command in commands:
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)
+        status = status or done.returncode
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,8 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
+_ABORT_SECONDS = 5.0
+_REAP_SECONDS = 10.0
 _READ_BYTES = 64 * 1024
 _MAX_UNWRITTEN = 8 * 1024 * 1024
 
@@ -40,6 +42,7 @@ class ChildProcess:
         self._on_output = on_output
         self._on_exit = on_exit
         self._unwritten = bytearray()
+        self._input_closed = False
         self._popen = subprocess.Popen(
             list(argv),
             env=dict(env),
@@ -67,7 +70,7 @@ class ChildProcess:
 
     def write(self, data: bytes) -> None:
         """Send *data* to the child's input, buffering what the pipe does not take; raises BufferError when it lags."""
-        if not self.alive:
+        if not self.alive or self._input_closed:
             return
         if len(self._unwritten) + len(data) > _MAX_UNWRITTEN:
             raise BufferError("the child does not read its input")
@@ -79,6 +82,16 @@ class ChildProcess:
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def abort(self) -> None:
+        """End a child that is still starting: its input ends now, and it is killed if that does not end it.
+
+        Killing bwrap at once could catch it between its fork and its promise to die together, and leave half of it.
+        """
+        if self.alive:
+            self._unwritten.clear()
+            self._close_input()
+            self._loop.call_later(_ABORT_SECONDS, self.kill)
 
     async def wait(self) -> int:
         """Wait for the end and return the exit status (negative: the signal)."""
@@ -96,6 +109,13 @@ class ChildProcess:
             self._unwritten.clear()  # the exit is reported by the pidfd
         self._loop.remove_writer(self._stdin)
 
+    def _close_input(self) -> None:
+        if not self._input_closed:
+            self._input_closed = True
+            self._loop.remove_writer(self._stdin)
+            assert self._popen.stdin is not None
+            self._popen.stdin.close()
+
     def _read(self) -> None:
         try:
             chunk = os.read(self._stdout, _READ_BYTES)
@@ -111,10 +131,9 @@ class ChildProcess:
         self._drain()
         self._loop.remove_reader(self._stdout)
         self._loop.remove_reader(self._pidfd)
-        self._loop.remove_writer(self._stdin)
+        self._close_input()
         os.close(self._pidfd)
-        assert self._popen.stdin is not None and self._popen.stdout is not None
-        self._popen.stdin.close()
+        assert self._popen.stdout is not None
         self._popen.stdout.close()
         self.exited.set_result(code)
         if self._on_exit is not None:
@@ -145,5 +164,8 @@ async def run_program(argv: Sequence[str], *, seconds: float, max_output: int = 
         async with asyncio.timeout(seconds):
             status = await child.wait()
     finally:
-        child.kill()
+        if child.alive:
+            child.kill()
+            async with asyncio.timeout(_REAP_SECONDS):
+                await child.wait()
     return status, output[:max_output].decode(errors="replace")

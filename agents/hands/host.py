@@ -21,6 +21,7 @@ from agents.config import SandboxSettings
 from agents.errors import Unavailable
 from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
+from agents.hands.orphans import kill_orphans
 from agents.hands.plain_process import PlainProcessDriver
 from agents.hands.port import ToolCall, ToolResult, Workspace
 from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
@@ -190,6 +191,9 @@ class SandboxHost:
         return ToolResult(call.call_id, content, failed, self._clock.monotonic() - began)
 
     async def _reap(self) -> None:
+        killed = kill_orphans(self._root.path)
+        if killed:
+            log.info("killed %d half-started sandboxes that dead sandbox hosts left", killed)
         reaped = await self._root.reap()
         if reaped:
             log.info("removed %d directories that dead sandbox hosts left", reaped)

@@ -127,7 +127,7 @@ def wants_network(environment: dict[str, Any]) -> bool:
 
 
 async def await_ready(shell: Shell, settings: SandboxSettings, *, directory: str | None = None) -> None:
-    """Boot the shell (in *directory*) and wait until it is ready; on failure it is killed.
+    """Boot the shell (in *directory*) and wait until it is ready; on failure it is ended.
 
     Raises SandboxUnavailable.
     """
@@ -137,11 +137,19 @@ async def await_ready(shell: Shell, settings: SandboxSettings, *, directory: str
     except ShellGone as gone:
         raise SandboxUnavailable(f"the sandbox did not start: {gone.said or gone}") from gone
     except TimeoutError as error:
-        shell.process.kill()
+        await _abandon(shell)
         raise SandboxUnavailable(f"the sandbox was not ready within {_READY_SECONDS:g} s") from error
     except asyncio.CancelledError:
-        shell.process.kill()
+        await _abandon(shell)
         raise
+
+
+async def _abandon(shell: Shell) -> None:
+    """End a shell that is still starting, and wait until it has ended."""
+    shell.process.abort()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_SECONDS):
+            await shell.process.wait()
 
 
 class NoDriver:

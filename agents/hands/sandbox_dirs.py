@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 PRIVATE = ("workspace", "home", "tmp", "outputs", "shm")
 CALLS = "calls"
+_OWN_DIRS = {".warm", ".trash", ".etc"}
 FIRST_UID = 200_000
 UID_COUNT = 60_000
 _REMOVE_SECONDS = 120.0
@@ -69,7 +70,7 @@ class SandboxRoot:
     def open(self) -> None:
         """Make the root usable by sandbox users and take this host's warm directory; raises OSError."""
         self.path = traversable_root(self._wanted.absolute())
-        for name in (".warm", ".trash", ".etc", f".warm/{self._host}"):
+        for name in (*sorted(_OWN_DIRS), f".warm/{self._host}"):
             (self.path / name).mkdir(exist_ok=True)
             (self.path / name).chmod(0o711)
         for name, text in _ETC.items():
@@ -86,6 +87,16 @@ class SandboxRoot:
             await self.remove(self._warm)
             os.close(self._lock_fd)
             self._lock_fd = -1
+            self._leave_no_empty_fallback()
+
+    def _leave_no_empty_fallback(self) -> None:
+        """Remove the root when it is our own choice of place and holds nothing of any session or host."""
+        if self.path == self._wanted.absolute() or {entry.name for entry in self.path.iterdir()} - _OWN_DIRS:
+            return
+        with contextlib.suppress(OSError):
+            for name in (".warm", ".trash"):
+                (self.path / name).rmdir()
+            shutil.rmtree(self.path)
 
     @property
     def _warm(self) -> Path:

@@ -26,6 +26,7 @@ from agents.hands.session_sandbox import SessionSandbox
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 1.0
+_REFILL_DELAY_SECONDS = 0.02
 _REFILL_RETRY_SECONDS = 30.0
 
 
@@ -207,6 +208,8 @@ class SandboxPool:
         await self._root.remove(dirs.base)
 
     async def _refill(self) -> None:
+        # Starting a process occupies the loop; the call that emptied the stock goes first.
+        await self._clock.sleep(_REFILL_DELAY_SECONDS)
         for network in list(self._stock):
             while len(self._stock[network]) < self._settings.warm:
                 dirs = self._root.make_warm()

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,13 @@ def sandbox_processes(marker: str) -> list[int]:
             if marker.encode() in command:
                 found.append(int(entry.name))
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """After all tests of this folder, no sandbox of theirs runs."""
+    yield
+    deadline = time.monotonic() + 5
+    while left := sandbox_processes("/tmp/hands-"):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)

@@ -1,0 +1,146 @@
+"""Claim: a sandbox is cheap enough to start one lazily for every session.
+
+Falsified when a warm sandbox takes more than 30 ms (p50) to answer its first call, a cold one more than
+150 ms, or four parallel ``sleep 0.2`` calls more than 350 ms. The floor in the same run is what a bare
+``bwrap ... true`` and a bare ``sh -c true`` cost on this machine.
+
+Run: ``python -m benchmarks.bench_sandbox [--rounds N] [--json FILE]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agents.config import SandboxSettings
+from agents.hands.host import SandboxHost
+from agents.hands.port import ToolCall, Workspace
+
+_ids = itertools.count()
+_LIMITS_MS = {"warm: first call": 30.0, "cold: first call": 150.0, "4 parallel sleep 0.2": 350.0}
+
+
+async def call(host: SandboxHost, session: str, *bodies: tuple[str, dict[str, Any]]) -> None:
+    """Run one batch and insist that it works."""
+    calls = [ToolCall(f"call_{next(_ids)}", name, body) for name, body in bodies]
+    async for result in host.execute(Workspace(session), calls):
+        assert not result.is_error, result.content
+
+
+async def timed(rounds: int, work: Callable[[int], Awaitable[None]]) -> list[float]:
+    """Return the milliseconds of each round."""
+    samples: list[float] = []
+    for number in range(rounds):
+        began = time.perf_counter()
+        await work(number)
+        samples.append((time.perf_counter() - began) * 1000)
+    return samples
+
+
+def bare(rounds: int, *argv: str) -> list[float]:
+    """Return the milliseconds that a bare program takes."""
+    samples: list[float] = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        subprocess.run(argv, check=True)
+        samples.append((time.perf_counter() - began) * 1000)
+    return samples
+
+
+async def started(root: Path, warm: int) -> SandboxHost:
+    """Return a running host whose stock is full."""
+    host = SandboxHost(SandboxSettings(warm=warm, max_live=4096), root)
+    await host.start()
+    await full(host, warm)
+    return host
+
+
+async def full(host: SandboxHost, warm: int) -> None:
+    """Wait until the stock is full."""
+    async with asyncio.timeout(30):
+        while host.stats().warm < warm:
+            await asyncio.sleep(0.005)
+
+
+async def measure(rounds: int, root: Path) -> dict[str, list[float]]:
+    """Return the samples of every measurement, in milliseconds."""
+    true = ("bash", {"command": "true"})
+    figures: dict[str, list[float]] = {"floor: sh -c true": bare(rounds, "sh", "-c", "true")}
+    options = ["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    figures["floor: bwrap true"] = bare(rounds, "bwrap", *options, "true")
+
+    cold = await started(root / "cold", 0)
+    figures["cold: first call"] = await timed(rounds, lambda n: call(cold, f"sesn_{n}", true))
+    await call(cold, "sesn_x", true, ("write", {"file_path": "f.txt", "content": "some text\n"}))
+    figures["bash true"] = await timed(rounds * 5, lambda _: call(cold, "sesn_x", true))
+    figures["read a file"] = await timed(rounds * 5, lambda _: call(cold, "sesn_x", ("read", {"file_path": "f.txt"})))
+    figures["grep"] = await timed(rounds, lambda _: call(cold, "sesn_x", ("grep", {"pattern": "text"})))
+    sleeps = [("bash", {"command": "sleep 0.2"})] * 4
+    figures["4 parallel sleep 0.2"] = await timed(max(3, rounds // 5), lambda _: call(cold, "sesn_x", *sleeps))
+    figures["destroy"] = await timed(rounds, lambda n: cold.release(f"sesn_{n}", destroy=True))
+    await cold.stop()
+
+    warm = await started(root / "warm", 1)
+    samples: list[float] = []
+    for number in range(rounds):
+        await full(warm, 1)
+        samples += await timed(1, lambda _, number=number: call(warm, f"sesn_{number}", true))
+    assert warm.stats().warm_hits == rounds, "every measured sandbox came from the stock"
+    figures["warm: first call"] = samples
+    await warm.stop()
+    return figures
+
+
+def show(figures: dict[str, list[float]]) -> bool:
+    """Print the table; True when every limit holds."""
+    table = Table(title="Sandboxes (milliseconds)")
+    for column in ("what", "rounds", "p50", "p95", "max", "limit (p50)"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    holds = True
+    for name, samples in figures.items():
+        ranked = sorted(samples)
+        p50, p95 = statistics.median(ranked), ranked[min(len(ranked) - 1, int(len(ranked) * 0.95))]
+        limit = _LIMITS_MS.get(name)
+        kept = limit is None or p50 <= limit
+        holds = holds and kept
+        verdict = "" if limit is None else f"{limit:g} {'kept' if kept else 'MISSED'}"
+        table.add_row(name, str(len(ranked)), f"{p50:.2f}", f"{p95:.2f}", f"{ranked[-1]:.2f}", verdict)
+    Console().print(table)
+    return holds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--json", type=Path, help="write the raw samples and machine facts here")
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="bench-sandbox-"))
+    root.chmod(0o711)
+    try:
+        figures = asyncio.run(measure(arguments.rounds, root))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    if arguments.json:
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+        facts = {"git": sha, "machine": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()}
+        arguments.json.write_text(json.dumps({"facts": facts, "milliseconds": figures}))
+    return 0 if show(figures) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

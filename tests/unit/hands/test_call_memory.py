@@ -1,0 +1,82 @@
+"""The memory of calls is bounded and never forgets what still runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agents.hands import call_memory
+from agents.hands.call_memory import CallMemory
+from agents.hands.port import ToolCall, ToolResult
+
+
+async def result_of(call_id: str, size: int = 1) -> ToolResult:
+    return ToolResult(call_id, [{"type": "text", "text": "x" * size}])
+
+
+async def run(memory: CallMemory, call_id: str, size: int = 1, session: str = "s") -> None:
+    joined = memory.join((session, call_id), lambda: asyncio.create_task(result_of(call_id, size)))
+    async for _ in memory.results([ToolCall(call_id, "bash", {})], [joined]):
+        pass
+
+
+async def test_the_oldest_finished_calls_go_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_memory, "_MAX_ENTRIES", 3)
+    memory = CallMemory()
+    for number in range(5):
+        await run(memory, str(number))
+    await run(memory, "5")
+    assert ("s", "0") not in memory
+    assert ("s", "4") in memory
+
+
+async def test_large_results_are_remembered_for_less_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_memory, "_MAX_CHARS", 1000)
+    memory = CallMemory()
+    for number in range(4):
+        await run(memory, str(number), size=400)
+    assert ("s", "0") not in memory
+    assert ("s", "3") in memory
+
+
+async def test_a_running_call_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_memory, "_MAX_ENTRIES", 1)
+    memory = CallMemory()
+    gate = asyncio.Event()
+
+    async def waits() -> ToolResult:
+        await gate.wait()
+        return ToolResult("slow", [])
+
+    slow = memory.join(("s", "slow"), lambda: asyncio.create_task(waits()))
+    for number in range(3):
+        await run(memory, str(number))
+    assert ("s", "slow") in memory
+    gate.set()
+    assert (await slow.run).call_id == "slow"
+
+
+async def test_a_call_runs_on_while_anybody_waits() -> None:
+    memory = CallMemory()
+    gate = asyncio.Event()
+
+    async def waits() -> ToolResult:
+        await gate.wait()
+        return ToolResult("c", [])
+
+    first = memory.join(("s", "c"), lambda: asyncio.create_task(waits()))
+    second = memory.join(("s", "c"), lambda: pytest.fail("started twice"))
+    assert first is second
+    memory.leave(first)
+    gate.set()
+    assert (await second.run).call_id == "c"
+
+
+async def test_forgetting_a_session_spares_the_others() -> None:
+    memory = CallMemory()
+    await run(memory, "c", session="a")
+    await run(memory, "c", session="b")
+    memory.forget("a")
+    assert ("a", "c") not in memory
+    assert ("b", "c") in memory

@@ -103,9 +103,7 @@ def known(url: str) -> dict[str, str]:
         session = client.post("/v1/sessions", json=body).json()["id"]
         ended = client.post("/v1/sessions", json=body).json()["id"]
         client.post(f"/v1/sessions/{ended}/archive").raise_for_status()
-        threads = {
-            each: client.get(f"/v1/sessions/{each}/threads").json()["data"][0]["id"] for each in (session, ended)
-        }
+        threads = [client.get(f"/v1/sessions/{each}/threads").json()["data"][0]["id"] for each in (session, ended)]
     return {
         "agent_id": agent,
         "environment_id": environment,

@@ -21,19 +21,24 @@ class BrainClient:
     """Thinks on whichever replica of the brain deployment is free."""
 
     def __init__(self) -> None:
-        self._handle: Any = None
+        self._live: Any = None
+        self._whole: Any = None
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think."""
-        if self._handle is None:
-            self._handle = serve.get_deployment_handle("brain", BRAIN_APP).options(stream=True)
-        answer = self._handle.think.remote(pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL))
+        if self._whole is None:
+            handle = serve.get_deployment_handle("brain", BRAIN_APP)
+            self._whole, self._live = handle.options(method_name="think_whole"), handle.options(stream=True)
+        payload = pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL)
+        answer = self._live.think.remote(payload) if request.live else self._whole.remote(payload)
         finished = False
         try:
-            async for item in answer:
-                if item[0] != _JSON_ARRAY:
-                    raise pickle.loads(item)  # noqa: S301 - written by our own brain deployment
-                for event in orjson.loads(item):
+            if request.live:
+                async for item in answer:
+                    for event in _unpacked(item):
+                        yield event
+            else:
+                for event in _unpacked(await answer):
                     yield event
             finished = True
         except BackPressureError as error:
@@ -44,3 +49,9 @@ class BrainClient:
         finally:
             if not finished:
                 answer.cancel()
+
+
+def _unpacked(item: bytes) -> list[dict[str, Any]]:
+    if item[0] != _JSON_ARRAY:
+        raise pickle.loads(item)  # noqa: S301 - written by our own brain deployment
+    return orjson.loads(item)

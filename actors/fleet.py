@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from actors.names import FLEET, NAMESPACE, sandbox_host_name
+from actors.remote import actor
 from actors.replies import Reply, result_of
 from actors.sandbox_host import SandboxHostActor
 from agents.config import Settings
@@ -22,7 +23,7 @@ def sandbox_root(settings: Settings, index: int) -> Path:
     return root if settings.sandbox.hosts == 1 else root / str(index)
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=100)
+@actor(num_cpus=0, max_restarts=-1, max_concurrency=100)
 class FleetActor:
     """Holds one detached actor per sandbox host. ``num_cpus=0``: it only keeps a table."""
 

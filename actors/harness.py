@@ -1,38 +1,39 @@
-"""The harness actor: one Harness, and one multiplexed frame channel per gateway."""
+"""The harness actor: one Harness, and the server that gateways link to."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 
 from actors.brain_client import BrainClient
-from actors.channel import GatewayChannel
 from actors.database import open_platform_store
 from actors.hands_client import HandsClient
-from actors.names import NAMESPACE, harness_name
+from actors.link_server import LinkServer
+from actors.names import harness_name
+from actors.remote import actor
 from actors.replies import Reply, reply_of
+from agents.api.peers import is_loopback
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
+from agents.errors import InvalidRequest
 from agents.hands.toolset import tool_definitions
-from agents.ids import SessionId
 from agents.sessions.bus import Bus
-from agents.sessions.events import SessionRecord
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 
 logger = logging.getLogger(__name__)
 
-# Calls wait on commits and streams of frames, not on CPU; each gateway holds one for its channel.
-_MAX_CONCURRENCY = 2000
+# Actor calls only find, check and stop it; sessions travel over links.
+_MAX_CONCURRENCY = 100
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
+@actor(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
 class HarnessActor:
     """Owns the partitions ``index, index + actors, ...`` of the session space.
 
@@ -43,7 +44,8 @@ class HarnessActor:
         self._settings = Settings.from_json(settings_json)
         self._index = index
         self._bus = Bus()
-        self._channels: dict[str, GatewayChannel] = {}
+        self._links = LinkServer(self._dispatch, self._bus)
+        self._endpoint: tuple[str, int, bytes] | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     async def _harness(self) -> Harness:
@@ -69,70 +71,52 @@ class HarnessActor:
         )
         harness = Harness(ports, owner=harness_name(self._index))
         await harness.start(range(self._index, settings.harness.partitions, settings.harness.actors))
+        # On one machine nothing needs to listen beyond it; on a cluster gateways are on other nodes.
+        address = "127.0.0.1" if is_loopback(settings.host) else ray.util.get_node_ip_address()
+        self._endpoint = await self._links.start(address)
         return harness
 
-    # -- SessionHost over RPC --------------------------------------------------------------------
+    # -- gateways --------------------------------------------------------------------------------
 
-    async def create(self, record: SessionRecord, initial_events: Sequence[dict[str, Any]]) -> Reply:
-        return await reply_of((await self._harness()).create(record, initial_events))
-
-    async def send(self, session_id: SessionId, events: Sequence[dict[str, Any]], repeat_key: str | None) -> Reply:
-        return await reply_of((await self._harness()).send(session_id, events, repeat_key=repeat_key))
-
-    async def update(self, session_id: SessionId, changes: dict[str, Any]) -> Reply:
-        return await reply_of((await self._harness()).update(session_id, changes))
-
-    async def archive(self, session_id: SessionId) -> Reply:
-        return await reply_of((await self._harness()).archive(session_id))
-
-    async def delete(self, session_id: SessionId) -> Reply:
-        return await reply_of((await self._harness()).delete(session_id))
-
-    # -- frames ----------------------------------------------------------------------------------
-
-    async def watch(self, gateway_id: str, session_id: str, previews: frozenset[str]) -> Reply:
-        """Let frames of a session flow into a gateway's channel; no later frame is missed."""
-        channel = self._channels.get(gateway_id)
-        if channel is None:
-            return Reply(False)
-        channel.watch(self._bus, session_id, previews)
-        return Reply(True)
-
-    async def unwatch(self, gateway_id: str, session_id: str) -> Reply:
-        channel = self._channels.get(gateway_id)
-        if channel is not None:
-            channel.unwatch(self._bus, session_id)
-        return Reply(True)
-
-    async def channel(self, gateway_id: str) -> AsyncIterator[bytes]:
-        """Stream batches of frames to one gateway; the first, empty batch says that it is open."""
+    async def endpoint(self) -> Reply:
+        """Tell a gateway where to connect and which token to show."""
         await self._harness()
-        previous = self._channels.pop(gateway_id, None)
-        if previous is not None:
-            previous.close(self._bus)
-        channel = self._channels[gateway_id] = GatewayChannel()
-        try:
-            async for batch in channel.batches():
-                yield batch
-        finally:
-            channel.close(self._bus)
-            if self._channels.get(gateway_id) is channel:
-                del self._channels[gateway_id]
+        assert self._endpoint is not None
+        return Reply(self._endpoint)
+
+    async def _dispatch(self, method: str, args: Sequence[Any]) -> Reply:
+        """Serve one call of a gateway (the SessionHost port)."""
+        harness = await self._harness()
+        match method:
+            case "create":
+                work = harness.create(*args)
+            case "send":
+                session_id, events, repeat_key = args
+                work = harness.send(session_id, events, repeat_key=repeat_key)
+            case "update":
+                work = harness.update(*args)
+            case "archive":
+                work = harness.archive(*args)
+            case "delete":
+                work = harness.delete(*args)
+            case "figures":
+                return Reply(self._figures(harness))
+            case _:
+                return Reply(error=InvalidRequest(f"no such call: {method}"))
+        return await reply_of(work)
+
+    def _figures(self, harness: Harness) -> dict[str, int]:
+        return {"active": harness.active, "cached": harness.cached, "links": self._links.open_links}
 
     # -- life ------------------------------------------------------------------------------------
 
     async def ping(self) -> Reply:
         """Answer once the harness owns its partitions."""
-        harness = await self._harness()
-        return Reply({"active": harness.active, "cached": harness.cached, "channels": len(self._channels)})
+        return Reply(self._figures(await self._harness()))
 
     async def stop(self) -> Reply:
         """Drain and give the partitions back."""
         if self._starting is not None and self._starting.done() and self._starting.exception() is None:
+            await self._links.stop()
             await self._starting.result().stop()
         return Reply(True)
-
-
-def get_harness(index: int) -> Any:
-    """Return the handle of a harness actor. Raises ValueError when there is none."""
-    return ray.get_actor(harness_name(index), namespace=NAMESPACE)

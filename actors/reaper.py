@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 3.0
 _ROUNDS = 50
 _PAUSE_SECONDS = 0.1
 

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ray
-
+from actors.remote import actor
 from actors.replies import Reply, reply_of
 from agents.config import Settings
 from agents.hands.host import SandboxHost
@@ -19,7 +18,7 @@ from agents.hands.port import ToolCall, ToolResult, Workspace
 _MAX_CONCURRENCY = 1000
 
 
-@ray.remote(num_cpus=0.1, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
+@actor(num_cpus=0.1, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
 class SandboxHostActor:
     """Runs tool calls in sandboxes and keeps a few of them warm."""
 

@@ -45,6 +45,8 @@ def _prepare_environment(settings: Settings) -> None:
     else:
         # Loopback only: without this, replicas of the fast mode listen beside the proxy.
         os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")
+    # Reconciling four times a second instead of ten halves the controller's idle CPU.
+    os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.25")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 
@@ -64,6 +66,7 @@ class PlatformProcess:
         self._settings = settings
         self._stop = threading.Event()
         self._handles: list[Any] = []
+        self._dashboard: str | None = None
 
     def run(self) -> int:
         """Bring everything up, say so, and wait for a signal; returns the exit status."""
@@ -97,7 +100,7 @@ class PlatformProcess:
         # The platform's own actors reserve little; tools and brains bring their own requests.
         # "local" so that a cluster somebody else left on this machine is never joined by accident.
         where: dict[str, Any] = {} if joins else {"address": "local", "num_cpus": max(4, os.cpu_count() or 1)}
-        ray.init(
+        context = ray.init(
             namespace="hecaton",
             include_dashboard=False if os.environ.get("HECATON_NO_DASHBOARD") else None,
             log_to_driver=False,
@@ -105,6 +108,7 @@ class PlatformProcess:
             configure_logging=True,
             **where,
         )
+        self._dashboard = context.dashboard_url or None
         self._deploy()
 
     def _deploy(self) -> None:
@@ -159,7 +163,7 @@ class PlatformProcess:
             "url": url,
             "instance": os.environ["HECATON_INSTANCE"],
             "ray_address": context.gcs_address,
-            "dashboard": _dashboard_url(),
+            "dashboard": f"http://{self._dashboard}" if self._dashboard else None,
         }
         scratch = path.with_suffix(".new")
         scratch.write_text(json.dumps(state))
@@ -183,14 +187,6 @@ class PlatformProcess:
         for handle in self._handles:
             ray.kill(handle)
         ray.shutdown()
-
-
-def _dashboard_url() -> str | None:
-    import ray
-
-    node = ray._private.worker._global_node
-    address = getattr(node, "webui_url", None) if node is not None else None
-    return f"http://{address}" if address else None
 
 
 def main() -> int:

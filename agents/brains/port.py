@@ -33,6 +33,8 @@ class BrainRequest:
     effort: str | None = None
     speed: str | None = None
     attempt: int = 1
+    live: bool = True
+    """Whether somebody watches the answer in the making; a transport may else carry it whole, as one item."""
 
 
 class BrainFailure(HecatonError):

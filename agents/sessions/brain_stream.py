@@ -14,12 +14,15 @@ from agents.config import BrainSettings
 
 
 async def bounded_stream(
-    stream: AsyncIterator[dict[str, Any]], settings: BrainSettings
+    stream: AsyncIterator[dict[str, Any]], settings: BrainSettings, *, live: bool = True
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield from *stream*; raises BrainFailure (transient) when a deadline passes."""
+    """Yield from *stream*; raises BrainFailure (transient) when a deadline passes.
+
+    An answer that is not *live* comes whole: only the deadline of the whole request applies to it here.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + settings.request_timeout_seconds
-    patience = settings.first_event_timeout_seconds
+    patience = settings.first_event_timeout_seconds if live else settings.request_timeout_seconds
     try:
         while True:
             try:

@@ -78,8 +78,7 @@ class Subscription:
             if self._closed or not self._admits(frame):
                 continue
             if len(self._frames) >= self._max_frames:
-                self.lagged = True
-                self._closed = True
+                self.cut()
                 break
             self._frames.append(frame)
             self._closed = self._closed or frame.ends
@@ -101,6 +100,11 @@ class Subscription:
         """End the iteration after what is already queued."""
         self._closed = True
         self._ready.set()
+
+    def cut(self) -> None:
+        """End the iteration because frames may be missing from here on: the reader must catch up from the log."""
+        self.lagged = True
+        self.close()
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         while True:

@@ -51,6 +51,7 @@ class Harness:
             usage_wire=lambda record, now: usage_wire(record, now, ports.prices),
         )
         self._runners: OrderedDict[str, SessionRunner] = OrderedDict()
+        self._running: set[SessionRunner] = set()
         self._loading: dict[str, asyncio.Task[SessionRunner]] = {}
         self._leases = LeaseKeeper(
             ports.leases, ports.clock, owner, ttl=self._settings.lease_ttl_seconds, on_lost=self._partitions_lost
@@ -69,7 +70,7 @@ class Harness:
     async def stop(self) -> None:
         """Drain: finish the steps under way within the deadline, then give the partitions back."""
         self._draining = True
-        turns = [runner for runner in self._runners.values() if runner.running]
+        turns = list(self._running)
         if turns:
             drains = [asyncio.create_task(runner.drain()) for runner in turns]
             await asyncio.wait(drains, timeout=self._settings.drain_seconds)
@@ -99,7 +100,7 @@ class Harness:
     @property
     def active(self) -> int:
         """Sessions with a turn under way."""
-        return sum(runner.running for runner in self._runners.values())
+        return len(self._running)
 
     @property
     def cached(self) -> int:
@@ -130,7 +131,7 @@ class Harness:
         if self._draining:
             raise Unavailable("the server is shutting down", retry_after=1.0)
         lease = self._leases.lease(state.record.partition)
-        return SessionRunner(state, lease, self._ports, self._rules, on_end=self._turn_ended)
+        return SessionRunner(state, lease, self._ports, self._rules, on_turn=self._turn_changed)
 
     def _keep(self, runner: SessionRunner) -> None:
         self._runners[runner.state.record.id] = runner
@@ -145,7 +146,12 @@ class Harness:
         if self._runners.get(runner.state.record.id) is runner:
             del self._runners[runner.state.record.id]
 
-    def _turn_ended(self, runner: SessionRunner) -> None:
+    def _turn_changed(self, runner: SessionRunner) -> None:
+        """Called when a runner's turn starts and when it ends."""
+        if runner.running:
+            self._running.add(runner)
+            return
+        self._running.discard(runner)
         if runner.poisoned and not self._draining and self._runners.get(runner.state.record.id) is runner:
             self._forget(runner)
             self._spawn(self._reload(SessionId(runner.state.record.id)))

@@ -15,6 +15,9 @@ from agents.ids import EventId, new_event_id
 from agents.sessions.bus import Bus
 from agents.sessions.host import Frame
 
+PREVIEWED = ("agent.message", "agent.thinking")
+"""The event types that streams may ask to see in the making."""
+
 
 def _frame(type_: str, preview: str, event_id: EventId, body: dict[str, object]) -> Frame:
     return Frame(type_, orjson.dumps({"type": type_, **body}), event_id=event_id, preview=preview)

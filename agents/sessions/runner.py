@@ -58,7 +58,7 @@ class SessionRunner:
         ports: HarnessPorts,
         rules: TurnRules,
         *,
-        on_end: Callable[[SessionRunner], None] = lambda _: None,
+        on_turn: Callable[[SessionRunner], None] = lambda _: None,
     ) -> None:
         self.state = state
         self.lease = lease
@@ -66,7 +66,7 @@ class SessionRunner:
         self.rules = rules
         self.poisoned = False
         self._draining = False
-        self._on_end = on_end
+        self._on_turn = on_turn
         self._lock = asyncio.Lock()
         self._turn: asyncio.Task[None] | None = None
         self._activity: asyncio.Task[None] | None = None
@@ -138,6 +138,7 @@ class SessionRunner:
         """See that a busy session has its turn under way, and that an interrupt stops what it does."""
         if self.state.busy and not (self.running or self._draining):
             self._turn = asyncio.create_task(self._run(), name=f"turn {self.state.record.id}")
+            self._on_turn(self)
         self._actor.wake.set()
         if self.state.interrupted and self._activity is not None:
             self._activity.cancel()
@@ -161,7 +162,7 @@ class SessionRunner:
             while self.state.busy and not (self.poisoned or self._draining):
                 await self._step()
         except StaleRunner:
-            pass  # somebody else's commit failed and dropped the state; on_end sees it
+            pass  # somebody else's commit failed and dropped the state; on_turn sees it
         except HecatonError as error:
             logger.warning("turn of %s lost its state (%s): %s", self.state.record.id, type(error).__name__, error)
             self.poisoned = True
@@ -171,7 +172,7 @@ class SessionRunner:
             self.poisoned = True
         finally:
             self._turn = None
-            self._on_end(self)
+            self._on_turn(self)
 
     async def _step(self) -> None:
         """Do what the state asks for next."""

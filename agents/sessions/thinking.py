@@ -15,7 +15,7 @@ from agents.sessions.draft import Draft
 from agents.sessions.metering import model_request_row
 from agents.sessions.owner import SessionOwner
 from agents.sessions.permissions import Toolbox
-from agents.sessions.previews import PreviewWriter
+from agents.sessions.previews import PREVIEWED, PreviewWriter
 from agents.sessions.transitions import Spent
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Thinker:
             effort=agent["model"]["effort"]["type"],
             speed=agent["model"]["speed"],
             attempt=state.failures + 1,
+            live=any(self._owner.ports.bus.wants(state.record.id, kind) for kind in PREVIEWED),
         )
 
     async def think(self, request_id: EventId) -> None:
@@ -73,7 +74,8 @@ class Thinker:
         started = ports.clock.monotonic()
         request = self._request()
         try:
-            async with aclosing(bounded_stream(ports.brain.think(request), ports.settings.brain)) as events:
+            thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
+            async with aclosing(thinking) as events:
                 async for event in events:
                     if changes := assembler.feed(event):
                         previews.show(changes)

@@ -197,13 +197,13 @@ async def test_an_environment_that_is_not_there_is_not_found(store: AnyStore) ->
 
 async def test_a_name_belongs_to_one_live_environment(store: AnyStore) -> None:
     await store.environments.insert(environment(1, name="n"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="already exists"):
         await store.environments.insert(environment(2, name="n"))
     await store.environments.insert(environment(3, name="n", archived_at=LATER))
     await store.environments.insert(environment(4, name="N"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="already exists"):
         await store.environments.update(environment(4, name="n"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="already exists"):
         await store.environments.update(environment(3, name="n"))
     await store.environments.update(environment(1, name="n", archived_at=LATER))
     await store.environments.update(environment(3, name="n"))

@@ -21,6 +21,8 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_SECONDS = 3.0
+_FIRST_LOOKS = 100
+_FIRST_LOOK_SECONDS = 0.3
 _ROUNDS = 50
 _PAUSE_SECONDS = 0.1
 
@@ -101,9 +103,12 @@ def end_descendants(*, spare: set[int]) -> None:
 
 
 def _watch(parent: int) -> None:
+    # Often while the platform starts and forks its daemons, rarely once it stands.
     known: Processes = {}
-    while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+    looks = 0
+    while not select.select([sys.stdin], [], [], _FIRST_LOOK_SECONDS if looks < _FIRST_LOOKS else _LOOK_SECONDS)[0]:
         known = descendants({parent})
+        looks += 1
     end_all(known, spare={os.getpid()})
 
 

@@ -44,7 +44,7 @@ class RawStream:
 
     async def _parse(self) -> AsyncGenerator[SseFrame | str, None]:
         fields: dict[str, str] = {}
-        async for line in self.response.aiter_lines():
+        async for line in self._lines():
             if line.startswith(":"):
                 yield line[1:].strip()
             elif line:
@@ -53,6 +53,14 @@ class RawStream:
             elif fields:
                 yield SseFrame(fields["event"], fields.get("id"), orjson.loads(fields["data"]))
                 fields = {}
+
+    async def _lines(self) -> AsyncGenerator[str, None]:
+        # Not the client's own reading by lines: that one also splits at U+2028, which JSON text may hold.
+        held = b""
+        async for chunk in self.response.aiter_bytes():
+            *lines, held = (held + chunk).split(b"\n")
+            for line in lines:
+                yield line.decode()
 
     async def _part(self, timeout: float) -> SseFrame | str:
         async with asyncio.timeout(timeout):

@@ -37,6 +37,7 @@ _PARTS = (
     ("/log_monitor.py", "ray dashboard"),
     ("_private/monitor.py", "ray dashboard"),
     ("-m actors.up", "platform process"),
+    ("-m benchmarks.floor", "floor"),
 )
 REST = "other"
 
@@ -180,7 +181,7 @@ class PhaseMeter:
         spent: dict[str, float] = {}
         for name, pid in self._roots.items():
             parts = cpu_between(self._before[name], snapshot(pid))
-            if name != "platform":
+            if name == "stub":
                 parts = {name: sum(parts.values())}
             spent |= parts
         return Phase(seconds, spent, machine, os.getloadavg()[0])

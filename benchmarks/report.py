@@ -89,19 +89,31 @@ def load(measured: list[dict[str, Any]]) -> None:
 
 
 def cpu(measured: list[dict[str, Any]], idle: Phase) -> None:
-    columns = (*(f"at {row['concurrency']}" for row in measured), "idle, ms/s")
+    columns = (*(f"at {row['concurrency']}" for row in measured), "floor", "idle, ms/s")
     table = _table("CPU per one-tool session, ms", "part", *columns)
     last = measured[-1]["cpu"]
+    sessions = len(measured[-1]["floor"]["seconds"])
+    floor = {part: 1000 * seconds / sessions for part, seconds in measured[-1]["floor"]["cpu"].items()}
+    for part in floor:
+        last.setdefault(part, 0.0)
     resting = {part: 1000 * seconds / idle.seconds for part, seconds in idle.cpu.items()}
     for part in sorted(last, key=lambda part: -last[part]):
         spent = [1000 * row["cpu"].get(part, 0.0) / len(row["seconds"]) for row in measured]
-        if max(spent) >= 0.05:
-            table.add_row(part, *(f"{value:.2f}" for value in spent), f"{resting.get(part, 0.0):.1f}")
+        if max(*spent, floor.get(part, 0.0)) >= 0.05:
+            table.add_row(
+                part, *(f"{value:.2f}" for value in spent), _or_blank(floor.get(part)), f"{resting.get(part, 0.0):.1f}"
+            )
     sums = [1000 * sum(row["cpu"].values()) / len(row["seconds"]) for row in measured]
     table.add_section()
-    table.add_row("sum", *(f"{value:.2f}" for value in sums), f"{sum(resting.values()):.1f}")
-    table.add_row("sessions/s if 2 cores did nothing else", *(f"{2000 / value:.0f}" for value in sums), "")
+    spent_by_floor = sum(floor.values())
+    table.add_row("sum", *(f"{value:.2f}" for value in [*sums, spent_by_floor]), f"{sum(resting.values()):.1f}")
+    rates = (f"{2000 / value:.0f}" for value in [*sums, spent_by_floor])
+    table.add_row("sessions/s if 2 cores did nothing else", *rates, "")
     console.print(table)
+
+
+def _or_blank(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def threads(spent: dict[str, Counter[str]], sessions: int) -> None:

@@ -96,11 +96,15 @@ class Bench:
         idle = meter.end()
         self.results["idle"] = asdict(idle)
         for concurrency, sessions in self._sizes.sessions.items():
+            meter = PhaseMeter({"floor": self._floor.pid, "stub": self._up.stub_pid})
             floor = await self._floor.load(ONE_TOOL, sessions, concurrency)
+            floor_cpu = meter.end().cpu
             meter = PhaseMeter({"platform": self._up.pid, "stub": self._up.stub_pid})
             load = await self._platform.load(ONE_TOOL, sessions, concurrency)
             phase = meter.end()
-            measured.append({"concurrency": concurrency, **_row(load, phase), "floor": asdict(floor)})
+            measured.append(
+                {"concurrency": concurrency, **_row(load, phase), "floor": {**asdict(floor), "cpu": floor_cpu}}
+            )
         self.results["load"] = measured
         report.load(measured)
         report.cpu(measured, idle)

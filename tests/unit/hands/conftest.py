@@ -18,6 +18,7 @@ from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
 
 _ids = itertools.count()
+_PREFIX = f"hands-{os.getpid()}-"
 
 
 class Hands:
@@ -60,7 +61,7 @@ Start = Callable[..., Awaitable[Hands]]
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that any user may pass through (pytest's own are closed to others)."""
-    base = Path(tempfile.mkdtemp(dir="/tmp", prefix="hands-"))
+    base = Path(tempfile.mkdtemp(dir="/tmp", prefix=_PREFIX))
     os.chmod(base, 0o711)
     yield base
     shutil.rmtree(base, ignore_errors=True)
@@ -107,6 +108,6 @@ def nothing_left_behind() -> Iterator[None]:
     """After all tests of this folder, no sandbox of theirs runs."""
     yield
     deadline = time.monotonic() + 5
-    while left := sandbox_processes("/tmp/hands-"):
+    while left := sandbox_processes(f"/tmp/{_PREFIX}"):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)

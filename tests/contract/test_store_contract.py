@@ -74,13 +74,38 @@ async def test_sqlite_puts_every_commit_on_disk_before_it_answers(tmp_path: Path
     await store.close()
 
 
+OPENER = """
+import asyncio, sys
+from agents.store.database import open_store
+
+async def main():
+    store = await open_store(sys.argv[1])
+    await store.ping()
+    await store.close()
+
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
 async def test_several_processes_may_open_a_new_database_at_once(location: str) -> None:
-    program = "import asyncio, sys; from agents.store.database import open_store\n"
-    program += "async def main():\n    store = await open_store(sys.argv[1]); await store.ping(); await store.close()\n"
-    program += "asyncio.run(main())"
-    starts = [await asyncio.create_subprocess_exec(sys.executable, "-c", program, location) for _ in range(4)]
+    pipe = asyncio.subprocess.PIPE
+    arguments = (sys.executable, "-c", OPENER, location)
+    openers = [await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe) for _ in range(4)]
     async with asyncio.timeout(60):
-        assert [await process.wait() for process in starts] == [0, 0, 0, 0]
+        for opener in openers:
+            assert opener.stdout is not None
+            assert await opener.stdout.readline() == b"ready\n"
+        await asyncio.gather(*(opener.communicate(b"\n") for opener in openers))
+    assert [opener.returncode for opener in openers] == [0, 0, 0, 0]
+
+
+async def test_one_process_may_open_several_databases_at_once(postgres: PostgresServer, tmp_path: Path) -> None:
+    places = [postgres.new_database(), str(tmp_path / "one.db"), postgres.new_database(), str(tmp_path / "two.db")]
+    async with asyncio.timeout(60):
+        for store in await asyncio.gather(*(open_store(place) for place in places * 2)):
+            await store.close()
 
 
 async def test_the_migrated_schema_is_the_one_the_statements_are_built_from(reopen: Reopen) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import orjson
@@ -51,7 +51,10 @@ class BrainClient:
                 answer.cancel()
 
 
-def _unpacked(item: bytes) -> list[dict[str, Any]]:
-    if item[0] != _JSON_ARRAY:
-        raise pickle.loads(item)  # noqa: S301 - written by our own brain deployment
-    return orjson.loads(item)
+def _unpacked(item: bytes) -> Iterator[dict[str, Any]]:
+    if item[0] == _JSON_ARRAY:
+        yield from orjson.loads(item)
+        return
+    events, failure = pickle.loads(item)  # noqa: S301 - written by our own brain deployment
+    yield from events
+    raise failure

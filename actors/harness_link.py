@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -72,7 +72,7 @@ class HarnessLink:
         return answer.value
 
     @asynccontextmanager
-    async def watch(self, session_id: str, previews: frozenset[str]) -> AsyncIterator[AsyncIterator[Frame]]:
+    async def watch(self, session_id: str, previews: frozenset[str]) -> AsyncIterator[AsyncIterator[Sequence[Frame]]]:
         """Subscribe to a session's frames; established on entry. Raises Unavailable."""
         subscription = Subscription(previews, max_frames=self._max_frames)
         self._bus.attach(session_id, subscription)

@@ -44,7 +44,7 @@ class SessionClient:
 
     def watch(
         self, session_id: SessionId, *, previews: frozenset[str]
-    ) -> AbstractAsyncContextManager[AsyncIterator[Frame]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Frame]]]:
         return self._link(session_id).watch(session_id, previews)
 
     async def ping(self) -> list[dict[str, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -52,12 +52,16 @@ def _event_frame(event: Event) -> bytes:
     return encode_frame(event.type.value, orjson.dumps(event.wire()), event.id)
 
 
+def _live_frame(frame: Frame) -> bytes:
+    return encode_frame(frame.type, frame.data, frame.event_id if frame.seq is not None else None)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSource:
     """What one stream shows: *replay_after* is a log position, None without replay; *live* false ends after it."""
 
     session_id: SessionId
-    frames: AsyncIterator[Frame]
+    frames: AsyncIterator[Sequence[Frame]]
     replay_after: int | None
     live: bool
 
@@ -141,12 +145,11 @@ class EventStream(Response):
         return position
 
     async def _follow(self, send: Send, shown: int) -> None:
-        async for frame in self._source.frames:
-            if frame.seq is not None and frame.seq <= shown:
-                continue
-            resumable = frame.event_id if frame.seq is not None else None
-            await self._send(send, encode_frame(frame.type, frame.data, resumable))
-            if frame.ends or frame.type in _LAST_TYPES:
+        async for frames in self._source.frames:
+            fresh = [frame for frame in frames if frame.seq is None or frame.seq > shown]
+            if fresh:
+                await self._send(send, b"".join(_live_frame(frame) for frame in fresh))
+            if any(frame.ends or frame.type in _LAST_TYPES for frame in fresh):
                 return
         raise Overloaded("this stream fell behind or lost its source; reconnect to go on")
 

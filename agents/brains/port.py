@@ -32,6 +32,7 @@ class BrainRequest:
     max_tokens: int = 32_000
     effort: str | None = None
     speed: str | None = None
+    inference_geo: str | None = None
     attempt: int = 1
     live: bool = True
     """Whether somebody watches the answer in the making; a transport may else carry it whole, as one item."""

@@ -37,6 +37,8 @@ def request_body(request: BrainRequest) -> dict[str, Any]:
         body["output_config"] = {"effort": request.effort}
     if request.speed == "fast":
         body["speed"] = "fast"
+    if request.inference_geo:
+        body["inference_geo"] = request.inference_geo
     return body
 
 

@@ -23,8 +23,6 @@ from agents.errors import HecatonError
 
 BUILT_IN = Path(__file__).with_name("prices.yaml")
 MICRO = 1_000_000
-MICRO_USD_PER_CENT = 10_000
-SECONDS_PER_HOUR = 3600
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
 """At most six decimals, so that micro-USD are exact."""
@@ -139,18 +137,6 @@ class PriceBook:
         """Micro-USD of one model request; 0 for a model without a price."""
         price = self.price(model)
         return price.cost(usage, speed=speed) if price else 0
-
-    def list_cost_micro_usd(self, token_cost_micro_usd: int, running_seconds: float) -> int:
-        """Tokens and running time together (spec B.3, budget pause), rounded half up."""
-        return _rounded(self._exact(token_cost_micro_usd, running_seconds))
-
-    def list_cost_cents(self, token_cost_micro_usd: int, running_seconds: float) -> str:
-        """The same as the wire's amount: whole cents as a decimal string, the exact sum rounded half up."""
-        return str(_rounded(self._exact(token_cost_micro_usd, running_seconds) / MICRO_USD_PER_CENT))
-
-    def _exact(self, token_cost_micro_usd: int, running_seconds: float) -> Decimal:
-        hours = Decimal(str(max(0.0, running_seconds))) / SECONDS_PER_HOUR
-        return token_cost_micro_usd + hours * self.running_hour_micro_usd
 
 
 def _model_price(prefix: str, model: _Model) -> ModelPrice:

@@ -8,7 +8,6 @@ bounded queue is cut off: the reader is told to reconnect and catches up from th
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -62,7 +61,7 @@ class Subscription:
     def __init__(self, previews: frozenset[str], *, max_frames: int) -> None:
         self._previews = previews
         self._max_frames = max_frames
-        self._frames: deque[Frame] = deque()
+        self._frames: list[Frame] = []
         self._ready = asyncio.Event()
         self._closed = False
         self._previewing: set[str] = set()
@@ -106,11 +105,14 @@ class Subscription:
         self.lagged = True
         self.close()
 
-    async def __aiter__(self) -> AsyncIterator[Frame]:
+    async def __aiter__(self) -> AsyncIterator[Sequence[Frame]]:
+        """Yield whatever has come since the last time, as one batch."""
         while True:
-            while self._frames:
-                yield self._frames.popleft()
-            if self._closed:
+            if self._frames:
+                batch, self._frames = self._frames, []
+                yield batch
+            elif self._closed:
                 return
-            self._ready.clear()
-            await self._ready.wait()
+            else:
+                self._ready.clear()
+                await self._ready.wait()

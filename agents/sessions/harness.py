@@ -260,7 +260,9 @@ class Harness:
             logger.error("the sandbox of %s was not released within %g s", session_id, _RELEASE_SECONDS)
 
     @asynccontextmanager
-    async def watch(self, session_id: SessionId, *, previews: frozenset[str]) -> AsyncGenerator[AsyncIterator[Frame]]:
+    async def watch(
+        self, session_id: SessionId, *, previews: frozenset[str]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Frame]]]:
         """See SessionHost.watch."""
         frames = self._ports.settings.gateway.stream_queue_frames
         subscription = Subscription(previews, max_frames=frames)

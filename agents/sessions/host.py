@@ -66,7 +66,7 @@ class SessionHost(Protocol):
         ...
 
     async def update(self, session_id: SessionId, changes: dict[str, Any]) -> SessionRecord:
-        """Apply validated changes (``title``, ``metadata`` whole bag, ``agent`` whole snapshot).
+        """Apply validated changes (``title``, ``metadata`` a patch whose nulls delete, ``agent`` fields to replace).
 
         Emits ``session.updated`` when something changed. Raises NotFound, InvalidRequest (not idle).
         """
@@ -82,10 +82,10 @@ class SessionHost(Protocol):
 
     def watch(
         self, session_id: SessionId, *, previews: frozenset[str]
-    ) -> AbstractAsyncContextManager[AsyncIterator[Frame]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Frame]]]:
         """Open a live subscription: on entry it is established (no later event is missed).
 
-        The iterator ends when the session is deleted, or when the reader lags behind its bounded
+        The iterator yields batches of frames, in order, and ends when the session is deleted, or when the reader lags behind its bounded
         queue (it should then be told to reconnect). Raises NotFound on entry.
         """
         ...

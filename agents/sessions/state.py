@@ -47,6 +47,8 @@ class SessionState:
     calls: dict[EventId, OpenCall] = field(default_factory=lambda: {})
     queue: list[Event] = field(default_factory=lambda: [])
     answers: dict[str, Event] = field(default_factory=lambda: {})
+    failed_servers: set[str] = field(default_factory=lambda: set())
+    """MCP servers whose connection error is in the log."""
     open_request: EventId | None = None
     rounds: int = 0
     failures: int = 0
@@ -137,6 +139,12 @@ def _confirmation(state: SessionState, event: Event) -> None:
         call.deny_message = event.body.get("deny_message")
 
 
+def _error(state: SessionState, event: Event) -> None:
+    server = event.body["error"].get("mcp_server_name")
+    if server is not None:
+        state.failed_servers.add(server)
+
+
 def _idle(state: SessionState, event: Event) -> None:
     if event.body["stop_reason"]["type"] != "requires_action":
         state.rounds = 0
@@ -167,6 +175,7 @@ _HANDLERS = {
     EventType.AGENT_TOOL_RESULT: _tool_result,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_result,
     EventType.USER_TOOL_CONFIRMATION: _confirmation,
+    EventType.SESSION_ERROR: _error,
     EventType.SESSION_IDLE: _idle,
     EventType.SESSION_RUNNING: _running,
     EventType.SESSION_RESCHEDULED: _rescheduled,

@@ -62,6 +62,7 @@ class Thinker:
             max_tokens=self._owner.ports.settings.brain.max_tokens,
             effort=agent["model"]["effort"]["type"],
             speed=agent["model"]["speed"],
+            inference_geo=agent["model"]["inference_geo"],
             attempt=state.failures + 1,
             live=any(self._owner.ports.bus.wants(state.record.id, kind) for kind in PREVIEWED),
         )

@@ -311,8 +311,22 @@ def begin_turn(draft: Draft) -> None:
     """Start a turn on waiting messages, if there are any."""
     if any(event.type is EventType.USER_MESSAGE for event in draft.state.queue):
         go_running(draft)
+        _report_servers(draft)
         take_messages(draft)
         start_request(draft)
+
+
+def _report_servers(draft: Draft) -> None:
+    """Say once per session which MCP servers could not be connected; the session goes on (spec C.4)."""
+    for server in draft.state.record.agent["mcp_servers"]:
+        if server["name"] not in draft.state.failed_servers:
+            error = {
+                "type": "mcp_connection_failed_error",
+                "mcp_server_name": server["name"],
+                "message": f"{server['name']}: this release has no MCP client yet; its tools are not offered.",
+                "retry_status": {"type": "exhausted"},
+            }
+            draft.emit(EventType.SESSION_ERROR, {"error": error})
 
 
 def terminate(draft: Draft) -> None:

@@ -81,7 +81,10 @@ async def test_frames_of_a_watched_session_arrive_in_order_and_others_do_not(pee
         peer.bus.publish("a", [frame(1), frame(2)])
         peer.bus.publish("a", [frame(3)])
         async with asyncio.timeout(5):
-            assert [(await anext(frames)).seq for _ in range(3)] == [1, 2, 3]
+            seen: list[int | None] = []
+            while len(seen) < 3:
+                seen += [frame.seq for frame in await anext(frames)]
+            assert seen == [1, 2, 3]
     await link.call("echo")
     assert not peer.bus.watched("a")
 
@@ -91,9 +94,9 @@ async def test_two_watchers_of_one_session_share_what_the_harness_sends(peer: Pe
         async with link.watch("a", frozenset({"agent.message"})) as two:
             assert peer.bus.wants("a", "agent.message")
             peer.bus.publish("a", [frame(1)])
-            assert (await anext(one)).seq == (await anext(two)).seq == 1
+            assert (await anext(one))[0].seq == (await anext(two))[0].seq == 1
         peer.bus.publish("a", [frame(2)])
-        assert (await anext(one)).seq == 2
+        assert (await anext(one))[0].seq == 2
 
 
 async def test_a_broken_link_fails_its_calls_ends_its_streams_and_is_opened_again(

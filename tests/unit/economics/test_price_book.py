@@ -94,32 +94,6 @@ def test_huge_counts_stay_exact(book: PriceBook) -> None:
 
 
 @pytest.mark.parametrize(
-    ("micro_usd", "seconds", "cents"),
-    [
-        (0, 0.0, "0"),
-        (4_999, 0.0, "0"),
-        (5_000, 0.0, "1"),
-        (14_999, 0.0, "1"),
-        (15_000, 0.0, "2"),
-        (0, 3600.0, "8"),
-        (0, 224.9, "0"),
-        (0, 225.0, "1"),
-        (2_500, 112.5, "1"),
-        (123_456_789, 0.0, "12346"),
-        (0, -5.0, "0"),
-    ],
-)
-def test_the_wire_amount_is_whole_cents_of_the_exact_sum(
-    book: PriceBook, micro_usd: int, seconds: float, cents: str
-) -> None:
-    assert book.list_cost_cents(micro_usd, seconds) == cents
-
-
-def test_running_time_costs_eight_cents_an_hour(book: PriceBook) -> None:
-    assert book.list_cost_micro_usd(1_000, 1800.0) == 41_000
-
-
-@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("", "file"),

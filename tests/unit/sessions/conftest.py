@@ -188,8 +188,9 @@ class World:
         async with self.harness.watch(session_id, previews=frozenset(previews)) as frames:
 
             async def events() -> AsyncIterator[dict[str, Any]]:
-                async for frame in frames:
-                    yield orjson.loads(frame.data)
+                async for batch in frames:
+                    for frame in batch:
+                        yield orjson.loads(frame.data)
 
             yield events()
 

@@ -83,7 +83,7 @@ def test_every_tool_use_is_followed_by_its_result_in_call_order(log: list[Event]
 @given(logs())
 @settings(max_examples=300, deadline=None)
 def test_what_was_said_appears_in_processing_order_unless_held_for_open_calls(log: list[Event]) -> None:
-    said = [e.body["content"][0]["text"] for e in log if "content" in e.body and e.body["content"]]
+    said = [e.body["content"][0]["text"] for e in log if e.body.get("content")]
     seen = _texts(_folded(log).messages)
     assert seen == said[: len(seen)], "held input is a suffix; nothing is reordered or lost"
 

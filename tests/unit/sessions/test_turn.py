@@ -113,12 +113,15 @@ async def test_an_asked_tool_waits_for_its_confirmation_and_then_runs(world: Wor
     assert stop_reason(log) == {"type": "requires_action", "event_ids": [use["id"]]}
     assert not world.hands.calls
     async with world.stream(session) as events:
-        echo = await world.send(session, {"type": "user.tool_confirmation", "tool_use_id": use["id"], "result": "allow"})
+        allowed = {"type": "user.tool_confirmation", "tool_use_id": use["id"], "result": "allow"}
+        echo = await world.send(session, allowed)
         first = await anext(events)
     assert echo[0]["processed_at"] is None and first["id"] == echo[0]["id"]
     log = await world.idle(session, 2)
-    tail = [e["type"] for e in log[len(log) - log[::-1].index(next(e for e in log[::-1] if e["id"] == echo[0]["id"])) - 3 :]]
-    assert tail[:4] == [*START, "user.tool_confirmation", "agent.tool_result"]
+    place = [e["id"] for e in log].index(echo[0]["id"])
+    assert [e["type"] for e in log[place - 2 : place + 2]] == [
+        *START, "user.tool_confirmation", "agent.tool_result",
+    ]  # fmt: skip
     assert stop_reason(log) == {"type": "end_turn"}
     assert [c.call_id for c in world.hands.calls] == [use["id"]]
 
@@ -144,7 +147,8 @@ async def test_partial_answers_list_the_remainder_again_and_all_of_them_resume_t
     bash = next(e["id"] for e in log if e["type"] == "agent.tool_use")
     custom = next(e["id"] for e in log if e["type"] == "agent.custom_tool_use")
     assert stop_reason(log)["event_ids"] == [bash, custom]
-    result = {"type": "user.custom_tool_result", "custom_tool_use_id": custom, "content": [{"type": "text", "text": "7 C"}]}
+    content = [{"type": "text", "text": "7 C"}]
+    result = {"type": "user.custom_tool_result", "custom_tool_use_id": custom, "content": content}
     echo = await world.send(session, result)
     assert echo[0]["processed_at"] is not None
     log = await world.idle(session, 2)
@@ -538,3 +542,16 @@ async def test_the_sandbox_result_reaches_the_log_as_blocks(world: World) -> Non
     await world.send(session, message("go"))
     log = await world.idle(session)
     assert next(e for e in log if e["type"] == "agent.tool_result")["content"] == [image]
+
+
+async def test_an_mcp_server_that_cannot_be_connected_is_reported_once_and_the_session_goes_on(world: World) -> None:
+    world.brain.add(text("one"), text("two"))
+    session = await world.create()
+    await world.harness.update(session, {"agent": {"mcp_servers": [{"type": "url", "name": "crm", "url": "http://x"}]}})
+    await world.send(session, message("go"))
+    await world.idle(session)
+    await world.send(session, message("again"))
+    log = await world.idle(session, 2)
+    errors = [e["error"] for e in log if e["type"] == "session.error"]
+    assert [(e["type"], e["mcp_server_name"]) for e in errors] == [("mcp_connection_failed_error", "crm")]
+    assert stop_reason(log) == {"type": "end_turn"}

@@ -40,6 +40,8 @@ _PARTS = (
     ("-m benchmarks.floor", "floor"),
 )
 REST = "other"
+_COLLECTORS = frozenset({"sandbox host", "sandboxes", "floor"})
+"""The parts whose children are sandboxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def cpu_between(before: Snapshot, after: Snapshot) -> dict[str, float]:
         then = before.get(pid)
         spent[now.part] += now.cpu - (then.cpu if then else 0.0)
         collected = now.collected - (then.collected if then else 0.0)
-        part = "sandboxes" if now.part in {"sandbox host", "sandboxes"} else now.part
+        part = "sandboxes" if now.part in _COLLECTORS else now.part
         # A sandbox's processes that were alive at the first snapshot had spent some of this before it.
         spent[part] += collected
     for pid, then in before.items():

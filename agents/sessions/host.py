@@ -85,7 +85,8 @@ class SessionHost(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Frame]]]:
         """Open a live subscription: on entry it is established (no later event is missed).
 
-        The iterator yields batches of frames, in order, and ends when the session is deleted, or when the reader lags behind its bounded
-        queue (it should then be told to reconnect). Raises NotFound on entry.
+        The iterator yields batches of frames, in order. It ends when the session is deleted, or when the
+        reader lags behind its bounded queue (it should then be told to reconnect). Whether the session
+        exists is for the caller to check once the subscription stands.
         """
         ...

@@ -41,6 +41,8 @@ def _prepare_environment(settings: Settings) -> None:
         # Fixed defaults would keep a second platform on the same machine from starting.
         for name, port in zip(_HAPROXY_PORTS, _free_ports(len(_HAPROXY_PORTS)), strict=True):
             os.environ.setdefault(name, str(port))
+        # The default of 30 s is for load balancers that probe; our proxy is told at once. `down` waits for it.
+        os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
         os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", str(min(4, os.cpu_count() or 1)))
     else:
         # Loopback only: without this, replicas of the fast mode listen beside the proxy.
@@ -70,8 +72,7 @@ class PlatformProcess:
 
     def run(self) -> int:
         """Bring everything up, say so, and wait for a signal; returns the exit status."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._stop.set())
+        self._take_signals()
         own_cluster = "RAY_ADDRESS" not in os.environ
         reaper = None
         if own_cluster:
@@ -93,6 +94,10 @@ class PlatformProcess:
                     end_descendants(spare={reaper.pid})
         return 0
 
+    def _take_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stop.set())
+
     def _start(self) -> None:
         import ray
 
@@ -108,6 +113,8 @@ class PlatformProcess:
             configure_logging=True,
             **where,
         )
+        # Ray has put its own handlers in place, down to one that aborts the process on SIGTERM.
+        self._take_signals()
         self._dashboard = context.dashboard_url or None
         self._deploy()
 

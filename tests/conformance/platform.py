@@ -38,7 +38,7 @@ from tests.stub_model.serving import address, listen
 
 KEY = "conformance-key"
 MAX_QUEUED = 60
-MAX_TOOL_ROUNDS = 6
+MAX_TOOL_ROUNDS = 10
 MAX_ATTEMPTS = 3
 SETTINGS: dict[str, Any] = {
     "api_key": KEY,

@@ -232,6 +232,14 @@ _ALL = (
     R("tools:auto-policy", "C.2", "auto without a judge asks, saying indeterminate"),
     R("tools:runner", "C.3", "the SDK's own tool_runner answers custom tools, confirmations included"),
     R("tools:web", "C.1", "web_fetch and web_search", deferred="never offered to the model yet"),
+    # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
+    R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),
+    R("platform:owners", "ours", "several harnesses and gateways act as one server"),
+    R("platform:ready", "ours", "readiness and metrics report on every part"),
+    R("platform:crash:log", "ours", "after kill -9 of everything every committed event is there, unchanged"),
+    R("platform:crash:resume", "ours", "an interrupted session goes on by itself after a restart, and finishes"),
+    R("platform:stop", "ours", "SIGTERM ends the platform cleanly; sessions go on at the next start"),
+    R("platform:no-survivors", "ours", "no process outlives the platform, whether it is asked or killed"),
 )  # fmt: skip
 
 REQUIREMENTS: dict[str, Requirement] = {each.id: each for each in _ALL}

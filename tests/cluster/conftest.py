@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.instance import Instance, survivors
+from tests.conformance.fixtures import aclient, ahttp, client, environment_id, http, scene
+from tests.conformance.platform import LivePlatform
+from tests.stub_model import stub_in_thread
+
+__all__ = ["aclient", "ahttp", "client", "environment_id", "http", "scene"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requirement(*ids): the requirements of the manifest that a test holds")
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
+    """A platform on Ray with two harnesses and two gateways, so that every test crosses them."""
+    with stub_in_thread(keep=4000) as stub:
+        data_dir = tmp_path_factory.mktemp("cluster") / "data"
+        instance = Instance(data_dir, stub.url, harness={"actors": 2}, gateway={"replicas": 2})
+        try:
+            yield LivePlatform(instance.up(), stub)
+            known = instance.processes()
+        finally:
+            stub.release("*")
+            status = instance.down()
+        assert status == 0, instance.output()
+        assert survivors(known, str(data_dir)) == []

@@ -9,13 +9,18 @@ from actors.harness import HarnessActor
 from actors.names import FLEET, NAMESPACE, harness_name
 from agents.config import Settings
 
+_SHARED: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
+
+
+def ensure_fleet(settings: Settings) -> Any:
+    """Return the fleet's handle; creates it when there is none."""
+    return FleetActor.options(name=FLEET, **_SHARED).remote(settings.to_json())
+
 
 def ensure_actors(settings: Settings) -> list[Any]:
-    """Create the fleet and the harness actors that do not exist yet; returns all their handles."""
-    settings_json = settings.to_json()
-    shared: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
-    handles: list[Any] = [FleetActor.options(name=FLEET, **shared).remote(settings_json)]
+    """Create the fleet and the harness actors that do not exist yet; returns all their handles, the fleet's first."""
+    handles: list[Any] = [ensure_fleet(settings)]
     for index in range(settings.harness.actors):
-        options = HarnessActor.options(name=harness_name(index), **shared)
-        handles.append(options.remote(settings_json, index))
+        options = HarnessActor.options(name=harness_name(index), **_SHARED)
+        handles.append(options.remote(settings.to_json(), index))
     return handles

@@ -1,60 +1,91 @@
-"""The harness's Brain: a streaming Serve handle, with Ray's failures turned into brain failures (law 7)."""
+"""The harness's Brain: links to the replicas of the brain deployment, least busy first (law 7)."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import AsyncGenerator, Iterator
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
-import orjson
-from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import BackPressureError, RayServeException
-
-from actors.names import BRAIN_APP
+from actors.fleet import get_fleet
+from actors.link_client import LinkClient
+from actors.link_server import Endpoint
+from actors.replies import result_of
 from agents.brains.port import BrainFailure, BrainRequest
+from agents.config import Settings
+from agents.errors import Unavailable
 
-_JSON_ARRAY = ord("[")
+_TABLE_SECONDS = 10.0
+_TABLE_AGE_SECONDS = 5.0
 
 
 class BrainClient:
-    """Thinks on whichever replica of the brain deployment is free."""
+    """Thinks on whichever replica has the least under way; of equals, on the one that knows the session."""
 
-    def __init__(self) -> None:
-        self._live: Any = None
-        self._whole: Any = None
+    def __init__(self, settings: Settings) -> None:
+        self._most = settings.brain.max_ongoing_requests
+        self._timeout = settings.brain.request_timeout_seconds
+        self._links: dict[str, LinkClient] = {}
+        self._asked_at = float("-inf")
+        self._asking = asyncio.Lock()
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think."""
-        if self._whole is None:
-            handle = serve.get_deployment_handle("brain", BRAIN_APP)
-            self._whole, self._live = handle.options(method_name="think_whole"), handle.options(stream=True)
-        payload = pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL)
-        answer = self._live.think.remote(payload) if request.live else self._whole.remote(payload)
-        finished = False
         try:
-            if request.live:
-                async for item in answer:
-                    for event in _unpacked(item):
-                        yield event
-            else:
-                for event in _unpacked(await answer):
+            link = await self._choose(request.session_id)
+            if not request.live:
+                for event in await link.call("call", "think", (request,), timeout=self._timeout):
                     yield event
-            finished = True
-        except BackPressureError as error:
-            raise BrainFailure("overloaded", "every brain replica is busy", transient=True) from error
-        except (RayError, RayServeException) as error:
-            what = f"the brain replica was lost ({type(error).__name__})"
-            raise BrainFailure("request_failed", what, transient=True) from error
-        finally:
-            if not finished:
-                answer.cancel()
+                return
+            batches = link.stream("think", request, timeout=self._timeout)
+            try:
+                async for batch in batches:
+                    for event in batch:
+                        yield event
+            finally:
+                await batches.aclose()
+        except Unavailable as error:
+            raise BrainFailure(
+                "request_failed", f"the brain replica was lost: {error.message}", transient=True
+            ) from error
+
+    async def _choose(self, session_id: str) -> LinkClient:
+        await self._refresh()
+        free = [name for name, link in self._links.items() if link.under_way < self._most]
+        if not free:
+            busy = f"all {len(self._links)} brain replicas are busy" if self._links else "no brain replica is up"
+            raise BrainFailure("overloaded", busy, transient=True)
+
+        def preference(name: str) -> tuple[int, bytes]:
+            # Affinity is a hint: a replica may hold the session's prefix, but load decides first.
+            return self._links[name].under_way, hashlib.blake2b(f"{name}/{session_id}".encode()).digest()
+
+        return self._links[min(free, key=preference) if len(free) > 1 else free[0]]
+
+    async def _refresh(self) -> None:
+        """Learn of replicas that came; forget those whose link is gone."""
+        loop = asyncio.get_running_loop()
+        self._links = {name: link for name, link in self._links.items() if not link.ended}
+        if self._links and loop.time() - self._asked_at < _TABLE_AGE_SECONDS:
+            return
+        async with self._asking:
+            if self._links and loop.time() - self._asked_at < _TABLE_AGE_SECONDS:
+                return
+            self._asked_at = loop.time()
+            try:
+                table = await result_of(get_fleet().brains.remote(), what="the fleet", timeout=_TABLE_SECONDS)
+            except (Unavailable, ValueError):
+                if self._links:
+                    return  # the replicas already known serve on while the fleet restarts
+                raise Unavailable("the fleet does not answer") from None
+            for name, endpoint in table.items():
+                if name not in self._links:
+                    self._links[name] = _link_to(name, endpoint)
 
 
-def _unpacked(item: bytes) -> Iterator[dict[str, Any]]:
-    if item[0] == _JSON_ARRAY:
-        yield from orjson.loads(item)
-        return
-    events, failure = pickle.loads(item)  # noqa: S301 - written by our own brain deployment
-    yield from events
-    raise failure
+def _link_to(name: str, endpoint: Endpoint) -> LinkClient:
+    async def find() -> Endpoint:
+        return endpoint
+
+    # A replica has one endpoint for life: when its link breaks it is gone.
+    return LinkClient(f"brain replica {name}", find, reopen=False)

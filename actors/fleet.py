@@ -1,13 +1,15 @@
-"""The fleet actor: keeps the sandbox hosts alive and tells who they are."""
+"""The fleet actor: keeps the sandbox hosts alive, and knows where hosts and brain replicas are."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from actors.link_server import Endpoint
 from actors.names import FLEET, NAMESPACE, sandbox_host_name
 from actors.remote import actor
 from actors.replies import Reply, result_of
@@ -15,6 +17,7 @@ from actors.sandbox_host import SandboxHostActor
 from agents.config import Settings
 
 _PING_SECONDS = 30.0
+_BRAIN_SECONDS = 15.0
 
 
 def sandbox_root(settings: Settings, index: int) -> Path:
@@ -31,6 +34,7 @@ class FleetActor:
         self._settings_json = settings_json
         self._settings = Settings.from_json(settings_json)
         self._hosts: dict[str, Any] = {}
+        self._brains: dict[str, tuple[float, Endpoint]] = {}
 
     def _host(self, index: int) -> Any:
         name = sandbox_host_name(index)
@@ -48,6 +52,17 @@ class FleetActor:
             *(result_of(handle.ping.remote(), what=name, timeout=_PING_SECONDS) for name, handle in handles.items())
         )
         return Reply(handles)
+
+    async def register_brain(self, replica: str, endpoint: Endpoint) -> Reply:
+        """Take note of a brain replica; it says so again every few seconds for as long as it lives."""
+        self._brains[replica] = (time.monotonic(), endpoint)
+        return Reply(True)
+
+    async def brains(self) -> Reply:
+        """Return the endpoints of the brain replicas heard of lately."""
+        oldest = time.monotonic() - _BRAIN_SECONDS
+        self._brains = {name: known for name, known in self._brains.items() if known[0] >= oldest}
+        return Reply({name: endpoint for name, (_, endpoint) in self._brains.items()})
 
     async def stats(self) -> Reply:
         """Return each host's figures."""

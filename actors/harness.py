@@ -7,16 +7,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import ray
-
 from actors.brain_client import BrainClient
 from actors.database import open_platform_store
+from actors.gateway_connection import GatewayConnection
 from actors.hands_client import HandsClient
-from actors.link_server import LinkServer
+from actors.link_server import Endpoint, LinkServer, link_address
 from actors.names import harness_name
 from actors.remote import actor
 from actors.replies import Reply, reply_of
-from agents.api.peers import is_loopback
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -44,8 +42,8 @@ class HarnessActor:
         self._settings = Settings.from_json(settings_json)
         self._index = index
         self._bus = Bus()
-        self._links = LinkServer(self._dispatch, self._bus)
-        self._endpoint: tuple[str, int, bytes] | None = None
+        self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus))
+        self._endpoint: Endpoint | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     async def _harness(self) -> Harness:
@@ -61,7 +59,7 @@ class HarnessActor:
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=BrainClient(),
+            brain=BrainClient(settings),
             hands=HandsClient(settings),
             clock=SystemClock(),
             meter=store.meter,
@@ -71,9 +69,7 @@ class HarnessActor:
         )
         harness = Harness(ports, owner=harness_name(self._index))
         await harness.start(range(self._index, settings.harness.partitions, settings.harness.actors))
-        # On one machine nothing needs to listen beyond it; on a cluster gateways are on other nodes.
-        address = "127.0.0.1" if is_loopback(settings.host) else ray.util.get_node_ip_address()
-        self._endpoint = await self._links.start(address)
+        self._endpoint = await self._links.start(link_address(settings))
         return harness
 
     # -- gateways --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""The harness's end of its links to gateways: calls in, replies and frames out, all on one connection.
+"""The serving end of links: calls and streams in, replies and items out, all on one connection.
 
-A gateway learns address and token by an actor call, so only who may call the actor can connect.
+A caller learns address and token by an actor call, so only who may call the actor can connect. What
+else a connection can do (a gateway watches sessions) its own kind of ``Connection`` adds.
 """
 
 from __future__ import annotations
@@ -9,48 +10,109 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
-from actors.message_stream import MessageStream
+import ray
+
+from actors.message_stream import Message, MessageStream
 from actors.replies import Reply
-from agents.sessions.bus import Bus
-from agents.sessions.host import Frame
+from agents.api.peers import is_loopback
+from agents.config import Settings
+from agents.errors import HecatonError, InvalidRequest, Unavailable
 
 logger = logging.getLogger(__name__)
 
 _GREETING_SECONDS = 10.0
 _TOKEN_BYTES = 32
 
-Dispatch = Callable[[str, Sequence[Any]], Awaitable[Reply]]
+Endpoint = tuple[str, int, bytes]
+"""Host, port and the token to show."""
+
+Call = Callable[[str, Sequence[Any]], Awaitable[Reply]]
+Stream = Callable[[str, Sequence[Any]], AsyncGenerator[Any, None]]
 
 
-class _SessionSink:
-    """What one gateway wants of one session."""
+async def no_calls(method: str, args: Sequence[Any]) -> Reply:
+    del args
+    return Reply(error=InvalidRequest(f"no such call: {method}"))
 
-    __slots__ = ("previews", "stream")
 
-    def __init__(self, stream: MessageStream, previews: frozenset[str]) -> None:
+class Connection:
+    """One caller: runs its calls and streams side by side, and ends them when it goes."""
+
+    def __init__(self, stream: MessageStream, call: Call, items: Stream | None) -> None:
         self.stream = stream
-        self.previews = previews
+        self._call = call
+        self._items = items
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def deliver(self, session_id: str, frames: Sequence[Frame]) -> None:
-        self.stream.send(("frames", session_id, [frame.packed() for frame in frames]))
+    def received(self, message: Message) -> None:
+        """Take one message of the caller."""
+        match message:
+            case ("call", int(number), str(method), args):
+                self._start(number, self._answer(number, method, args))
+            case ("stream", int(number), str(method), args):
+                self._start(number, self._stream_items(number, method, args))
+            case ("cancel", int(number)):
+                if (task := self._tasks.get(number)) is not None:
+                    task.cancel()
+            case _:
+                logger.warning("a message of unknown kind %r was ignored", message[0])
+
+    def _start(self, number: int, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[number] = task
+        task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    async def _answer(self, number: int, method: str, args: Sequence[Any]) -> None:
+        try:
+            reply = await self._call(method, args)
+        except Exception:
+            # Actor-supervisor border: a fault of ours is an answer too, or the caller would wait for its deadline.
+            logger.exception("call %s failed", method)
+            reply = Reply(error=Unavailable(f"{method} failed inside the server"))
+        self.stream.send(("reply", number, reply))
+
+    async def _stream_items(self, number: int, method: str, args: Sequence[Any]) -> None:
+        assert self._items is not None, "nobody opens streams here"
+        try:
+            async with aclosing(self._items(method, args)) as items:
+                async for item in items:
+                    self.stream.send(("item", number, item))
+            reply = Reply()
+        except HecatonError as error:
+            reply = Reply(error=error)
+        except Exception:
+            # The same border as in _answer.
+            logger.exception("stream %s failed", method)
+            reply = Reply(error=Unavailable(f"{method} failed inside the server"))
+        self.stream.send(("reply", number, reply))
+
+    async def closed(self) -> None:
+        """End whatever still runs for the caller."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class LinkServer:
-    """Accepts gateways."""
+    """Accepts callers and gives each a Connection."""
 
-    def __init__(self, dispatch: Dispatch, bus: Bus) -> None:
-        self._dispatch = dispatch
-        self._bus = bus
+    def __init__(self, connect: Callable[[MessageStream], Connection]) -> None:
+        self._connect = connect
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.open_links = 0
+        self._streams: set[MessageStream] = set()
 
-    async def start(self, host: str) -> tuple[str, int, bytes]:
-        """Listen on *host*; returns where, and the token that a gateway must show."""
+    @property
+    def open_links(self) -> int:
+        return len(self._streams)
+
+    async def start(self, host: str) -> Endpoint:
+        """Listen on *host*; returns where, and the token that a caller must show."""
         self._server = await asyncio.start_server(self._serve, host, 0)
         return host, self._server.sockets[0].getsockname()[1], self._token
 
@@ -65,52 +127,29 @@ class LinkServer:
             logger.warning("a connection without the token was refused")
             writer.close()
             return
-        await self._serve_gateway(MessageStream(reader, writer))
-
-    async def _serve_gateway(self, stream: MessageStream) -> None:
-        sinks: dict[str, _SessionSink] = {}
-        self.open_links += 1
+        stream = MessageStream(reader, writer)
+        connection = self._connect(stream)
+        self._streams.add(stream)
         try:
             async for batch in stream.batches():
-                for kind, *rest in batch:
-                    if kind == "call":
-                        self._call(stream, *rest)
-                    elif kind == "watch":
-                        self._watch(stream, sinks, *rest)
-                    elif kind == "unwatch" and (sink := sinks.pop(rest[0], None)) is not None:
-                        self._bus.detach(rest[0], sink)
+                for message in batch:
+                    connection.received(message)
         finally:
-            self.open_links -= 1
-            for session_id, sink in sinks.items():
-                self._bus.detach(session_id, sink)
+            self._streams.discard(stream)
+            await connection.closed()
 
-    def _call(self, stream: MessageStream, number: int, method: str, args: Sequence[Any]) -> None:
-        async def work() -> None:
-            stream.send(("reply", number, await self._dispatch(method, args)))
-
-        task = asyncio.create_task(work())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _watch(
-        self,
-        stream: MessageStream,
-        sinks: dict[str, _SessionSink],
-        number: int,
-        session_id: str,
-        previews: frozenset[str],
-    ) -> None:
-        sink = sinks.get(session_id)
-        if sink is None:
-            sink = sinks[session_id] = _SessionSink(stream, previews)
-            self._bus.attach(session_id, sink)
-        else:
-            sink.previews |= previews
-        stream.send(("reply", number, Reply(True)))
+    def hang_up(self) -> None:
+        """Close every link; callers may open new ones."""
+        for stream in tuple(self._streams):
+            stream.close()
 
     async def stop(self) -> None:
+        """Stop listening and hang up."""
         if self._server is not None:
             self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.hang_up()
+
+
+def link_address(settings: Settings) -> str:
+    """Where links listen: beyond this machine only when the platform serves others too."""
+    return "127.0.0.1" if is_loopback(settings.host) else ray.util.get_node_ip_address()

@@ -1,21 +1,22 @@
-"""The sandbox-host actor: many sandboxes in one process, on CPU nodes only."""
+"""The sandbox-host actor: many sandboxes in one process, on CPU nodes only. Harnesses link to it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from actors.link_server import Connection, Endpoint, LinkServer, link_address, no_calls
 from actors.remote import actor
 from actors.replies import Reply, reply_of
 from agents.config import Settings
+from agents.errors import InvalidRequest
 from agents.hands.host import SandboxHost
-from agents.hands.port import ToolCall, ToolResult, Workspace
 
-# One call per session's batch of tools; sandboxes are bounded by the host's own limits.
-_MAX_CONCURRENCY = 1000
+# Actor calls only find, check and stop it; tool calls travel over links.
+_MAX_CONCURRENCY = 100
 
 
 @actor(num_cpus=0.1, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
@@ -26,6 +27,8 @@ class SandboxHostActor:
         self._settings = Settings.from_json(settings_json)
         self._root = Path(root)
         self._starting: asyncio.Task[SandboxHost] | None = None
+        self._links = LinkServer(lambda stream: Connection(stream, self._call, self._stream))
+        self._endpoint: Endpoint | None = None
 
     async def _host(self) -> SandboxHost:
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
@@ -35,19 +38,25 @@ class SandboxHostActor:
     async def _start(self) -> SandboxHost:
         host = SandboxHost(self._settings.sandbox, self._root)
         await host.start()
+        self._endpoint = await self._links.start(link_address(self._settings))
         return host
 
-    async def execute_one(self, workspace: Workspace, call: ToolCall) -> Reply:
-        """Run a single call: one plain actor call is half the price of a stream."""
-        host = await self._host()
-        return await reply_of(_first(host.execute(workspace, [call])))
+    async def endpoint(self) -> Reply:
+        """Tell a harness where to connect and which token to show."""
+        await self._host()
+        return Reply(self._endpoint)
 
-    async def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncIterator[list[ToolResult]]:
-        """Run calls in parallel; results come back as they finish."""
-        async for result in (await self._host()).execute(workspace, calls):
-            yield [result]
+    async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[Any, None]:
+        """Serve one batch of tool calls: results come back as they finish (the Hands port)."""
+        if method != "execute":
+            raise InvalidRequest(f"no such stream: {method}")
+        async for result in (await self._host()).execute(*args):
+            yield result
 
-    async def release(self, session_id: str, destroy: bool) -> Reply:
+    async def _call(self, method: str, args: Sequence[Any]) -> Reply:
+        if method != "release":
+            return await no_calls(method, args)
+        session_id, destroy = args
         return await reply_of((await self._host()).release(session_id, destroy=destroy))
 
     async def ping(self) -> Reply:
@@ -56,12 +65,6 @@ class SandboxHostActor:
 
     async def stop(self) -> Reply:
         if self._starting is not None and self._starting.done() and self._starting.exception() is None:
+            await self._links.stop()
             await self._starting.result().stop()
         return Reply(True)
-
-
-async def _first(results: Any) -> ToolResult:
-    try:
-        return await anext(results)
-    finally:
-        await results.aclose()

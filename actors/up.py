@@ -49,6 +49,8 @@ def _prepare_environment(settings: Settings) -> None:
         os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")
     # Reconciling four times a second instead of ten halves the controller's idle CPU.
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.25")
+    # Ray gives its node half a minute to start, which a busy machine with two cores can miss.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 

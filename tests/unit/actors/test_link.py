@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from actors import harness_link
+from actors.gateway_connection import GatewayConnection
 from actors.harness_link import HarnessLink
-from actors.link_server import LinkServer
+from actors.link_client import LinkClient
+from actors.link_server import Endpoint, LinkServer
 from actors.message_stream import MessageStream
 from actors.replies import Reply
 from agents.config import Settings
@@ -24,8 +25,9 @@ class Peer:
 
     def __init__(self) -> None:
         self.bus = Bus()
-        self.server = LinkServer(self.dispatch, self.bus)
-        self.endpoint: tuple[str, int, bytes] | None = None
+        self.server = LinkServer(lambda stream: PeerConnection(stream, self))
+        self.endpoint: Endpoint | None = None
+        self.cancelled = asyncio.Event()
         self.hanging = asyncio.Event()
 
     async def dispatch(self, method: str, args: Sequence[Any]) -> Reply:
@@ -35,6 +37,27 @@ class Peer:
             self.hanging.set()
             await asyncio.Event().wait()
         return Reply([method, *args])
+
+
+class PeerConnection(GatewayConnection):
+    """A gateway's connection that also serves streams."""
+
+    def __init__(self, stream: MessageStream, peer: Peer) -> None:
+        super().__init__(stream, peer.dispatch, peer.bus)
+        self._peer = peer
+        self._items = self.count
+
+    async def count(self, method: str, args: Sequence[Any]) -> AsyncGenerator[int, None]:
+        try:
+            for number in range(args[0]):
+                yield number
+            if method == "refuse":
+                raise InvalidRequest("no")
+            if method == "hang":
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self._peer.cancelled.set()
+            raise
 
 
 def frame(number: int) -> Frame:
@@ -51,14 +74,11 @@ async def peer() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def link(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HarnessLink]:
-    async def open_directly(self: HarnessLink) -> MessageStream:
+    async def find(self: HarnessLink) -> Endpoint:
         assert peer.endpoint is not None
-        host, port, token = peer.endpoint
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(token)
-        return MessageStream(reader, writer)
+        return peer.endpoint
 
-    monkeypatch.setattr(harness_link.HarnessLink, "_open", open_directly)
+    monkeypatch.setattr(HarnessLink, "_find", find)
     made = HarnessLink(0, Settings())
     yield made
     await made.close()
@@ -105,8 +125,7 @@ async def test_a_broken_link_fails_its_calls_ends_its_streams_and_is_opened_agai
     async with link.watch("a", frozenset()) as frames:
         hanging = asyncio.create_task(link.call("hang"))
         await peer.hanging.wait()
-        assert link._stream is not None
-        link._stream.close()
+        peer.server.hang_up()
         async with asyncio.timeout(5):
             with pytest.raises(Unavailable):
                 await hanging
@@ -122,3 +141,52 @@ async def test_a_stranger_without_the_token_gets_nothing(peer: Peer) -> None:
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     assert peer.server.open_links == 0
+
+
+@pytest.fixture
+async def client(peer: Peer) -> AsyncIterator[LinkClient]:
+    async def find() -> Endpoint:
+        assert peer.endpoint is not None
+        return peer.endpoint
+
+    made = LinkClient("peer", find, reopen=False)
+    yield made
+    await made.close()
+
+
+async def test_a_stream_yields_its_items_in_order_and_ends(client: LinkClient) -> None:
+    assert [item async for item in client.stream("count", 5, timeout=5)] == [0, 1, 2, 3, 4]
+    assert client.under_way == 0
+
+
+async def test_a_failing_stream_raises_after_its_items(client: LinkClient) -> None:
+    seen: list[int] = []
+    with pytest.raises(InvalidRequest):
+        async for item in client.stream("refuse", 2, timeout=5):
+            seen.append(item)
+    assert seen == [0, 1]
+
+
+async def test_closing_a_stream_early_cancels_the_work(peer: Peer, client: LinkClient) -> None:
+    items = client.stream("hang", 1, timeout=5)
+    assert await anext(items) == 0
+    await items.aclose()
+    async with asyncio.timeout(5):
+        await peer.cancelled.wait()
+
+
+async def test_a_stream_has_a_deadline(client: LinkClient) -> None:
+    with pytest.raises(Unavailable):
+        async for _ in client.stream("hang", 1, timeout=0.05):
+            pass
+
+
+async def test_a_link_that_is_not_reopened_is_gone_for_good(peer: Peer, client: LinkClient) -> None:
+    hanging = asyncio.create_task(client.call("call", "hang", (), timeout=5))
+    await peer.hanging.wait()
+    peer.server.hang_up()
+    with pytest.raises(Unavailable):
+        await hanging
+    with pytest.raises(Unavailable):
+        await client.call("call", "echo", (), timeout=5)
+    assert client.ended

@@ -1,0 +1,178 @@
+"""The calling end of a link: calls and streams over one connection that is opened again when it breaks.
+
+When the link breaks (its server died or restarted) everything under way on it fails as Unavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from ray.exceptions import RayError
+
+from actors.link_server import Endpoint
+from actors.message_stream import Message, MessageStream
+from actors.replies import Reply
+from agents.errors import HecatonError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+_OPEN_SECONDS = 30.0
+_REOPEN_SECONDS = 0.2
+
+Find = Callable[[], Awaitable[Endpoint]]
+
+
+class LinkClient:
+    """A link to *name*, whose endpoint *find* looks up each time the link is opened."""
+
+    def __init__(
+        self,
+        name: str,
+        find: Find,
+        *,
+        on_message: Callable[[Message], None] = lambda _: None,
+        on_lost: Callable[[], None] = lambda: None,
+        reopen: bool = True,
+    ) -> None:
+        self.name = name
+        self._find = find
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._reopen = reopen
+        self._numbers = itertools.count()
+        self._pending: dict[int, asyncio.Queue[Reply | Message]] = {}
+        self._stream: MessageStream | None = None
+        self._opened = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> int:
+        """Calls and streams that have not ended yet."""
+        return len(self._pending)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the link is gone for good."""
+        return self._keeper is not None and self._keeper.done()
+
+    async def call(self, kind: str, *content: Any, timeout: float) -> Any:
+        """Send a message that is answered. Raises the domain error of the answer, or Unavailable."""
+        number, inbox = await self._ask(kind, content)
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await inbox.get()
+        except TimeoutError:
+            raise Unavailable(f"{self.name} did not answer within {timeout:g} s", retry_after=1.0) from None
+        finally:
+            self._pending.pop(number, None)
+        assert isinstance(reply, Reply)
+        return _value(reply)
+
+    async def stream(self, method: str, *args: Any, timeout: float) -> AsyncGenerator[Any, None]:
+        """Yield what *method* yields, all of it within *timeout*; closing it early cancels the work.
+
+        Raises as ``call``.
+        """
+        number, inbox = await self._ask("stream", (method, args))
+        end = asyncio.get_running_loop().time() + timeout
+        finished = False
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(end):
+                        got = await inbox.get()
+                except TimeoutError:
+                    raise Unavailable(f"{self.name} did not answer within {timeout:g} s") from None
+                if isinstance(got, Reply):
+                    finished = True
+                    _value(got)
+                    return
+                yield got[2]
+        finally:
+            self._pending.pop(number, None)
+            if not finished:
+                self.post("cancel", number)
+
+    def post(self, *message: Any) -> None:
+        """Send a message that is not answered; does nothing while the link is down."""
+        if self._stream is not None:
+            self._stream.send(message)
+
+    async def _ask(self, kind: str, content: tuple[Any, ...]) -> tuple[int, asyncio.Queue[Reply | Message]]:
+        stream = self._stream
+        if stream is None or stream.closed:
+            stream = await self._connected()
+        number = next(self._numbers)
+        # Unbounded, but fed only by what this side asked for; the connection's buffers are bounded.
+        inbox: asyncio.Queue[Reply | Message] = asyncio.Queue()
+        self._pending[number] = inbox
+        stream.send((kind, number, *content))
+        return number, inbox
+
+    # -- the connection --------------------------------------------------------------------------
+
+    async def _connected(self) -> MessageStream:
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_open())
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                await self._opened.wait()
+        except TimeoutError:
+            raise Unavailable(f"{self.name} cannot be reached", retry_after=1.0) from None
+        if self._stream is None:
+            raise Unavailable(f"{self.name} is gone", retry_after=1.0)
+        return self._stream
+
+    async def _keep_open(self) -> None:
+        while True:
+            try:
+                self._stream = await self._open()
+                self._opened.set()
+                async for batch in self._stream.batches():
+                    for message in batch:
+                        self._receive(message)
+            except (HecatonError, RayError, OSError, ValueError, TimeoutError) as error:
+                logger.warning("no link to %s: %s: %s", self.name, type(error).__name__, error)
+            self._lost()
+            if not self._reopen:
+                self._opened.set()  # nobody needs to wait for it any more
+                return
+            await asyncio.sleep(_REOPEN_SECONDS)
+
+    async def _open(self) -> MessageStream:
+        host, port, token = await self._find()
+        async with asyncio.timeout(_OPEN_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+        writer.write(token)
+        return MessageStream(reader, writer)
+
+    def _receive(self, message: Message) -> None:
+        kind, target = message[0], message[1]
+        if kind not in ("reply", "item"):
+            self._on_message(message)
+        elif (inbox := self._pending.get(target)) is not None:
+            inbox.put_nowait(message[2] if kind == "reply" else message)
+
+    def _lost(self) -> None:
+        self._opened.clear()
+        self._stream = None
+        for inbox in self._pending.values():
+            inbox.put_nowait(Reply(error=Unavailable(f"{self.name} is restarting", retry_after=1.0)))
+        self._on_lost()
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._stream is not None:
+            self._stream.close()
+
+
+def _value(reply: Reply) -> Any:
+    if reply.error is not None:
+        raise reply.error
+    return reply.value

@@ -25,7 +25,7 @@ def _skipped(name: str) -> bool:
 def seed_workspace(source: Path, workspace: Path, *, uid: int | None, max_bytes: int) -> int:
     """Copy *source* into *workspace* for *uid*, skipping caches and histories; returns the bytes copied.
 
-    What does not fit in *max_bytes* is left out with a warning. Raises OSError when *source* cannot be read.
+    What is unreadable or does not fit in *max_bytes* is left out with a warning. Raises OSError.
     """
     copied = left_out = 0
     for folder, folders, files in os.walk(source):
@@ -41,11 +41,15 @@ def seed_workspace(source: Path, workspace: Path, *, uid: int | None, max_bytes:
                 continue
             if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
                 continue
-            shutil.copy2(origin, target / name, follow_symlinks=False)
+            try:
+                shutil.copy2(origin, target / name, follow_symlinks=False)
+            except PermissionError:
+                left_out += 1
+                continue
             _give(target / name, uid)
             copied += status.st_size
     if left_out:
-        logger.warning("%d files of %s were left out: more than %d bytes", left_out, source, max_bytes)
+        logger.warning("%d files of %s were left out: unreadable, or beyond %d bytes", left_out, source, max_bytes)
     return copied
 
 

@@ -65,6 +65,11 @@ class Instance:
         self.url = self._wait_ready()
         return self.url
 
+    def ensure_up(self) -> None:
+        """Start the platform unless it is up."""
+        if self._process is None:
+            self.up()
+
     def _wait_ready(self) -> str:
         assert self._process is not None
         end = time.monotonic() + START_SECONDS

@@ -77,9 +77,11 @@ class FleetActor:
         return Reply(dict(zip(names, figures, strict=True)))
 
     async def stop(self) -> Reply:
-        """Let every host end its sandboxes."""
+        """Let every host end its sandboxes, then end the hosts."""
         stops = [result_of(host.stop.remote(), what=name, timeout=_PING_SECONDS) for name, host in self._hosts.items()]
         await asyncio.gather(*stops, return_exceptions=True)
+        for host in self._hosts.values():
+            ray.kill(host)
         return Reply(True)
 
 

@@ -71,13 +71,13 @@ class PlatformProcess:
         self._stop = threading.Event()
         self._handles: list[Any] = []
         self._dashboard: str | None = None
+        self._joins = "RAY_ADDRESS" in os.environ
 
     def run(self) -> int:
         """Bring everything up, say so, and wait for a signal; returns the exit status."""
         self._take_signals()
-        own_cluster = "RAY_ADDRESS" not in os.environ
         reaper = None
-        if own_cluster:
+        if not self._joins:
             adopt_orphans()
             reaper = start_reaper()
         try:
@@ -103,10 +103,9 @@ class PlatformProcess:
     def _start(self) -> None:
         import ray
 
-        joins = "RAY_ADDRESS" in os.environ
         # The platform's own actors reserve little; tools and brains bring their own requests.
         # "local" so that a cluster somebody else left on this machine is never joined by accident.
-        where: dict[str, Any] = {} if joins else {"address": "local", "num_cpus": max(4, os.cpu_count() or 1)}
+        where: dict[str, Any] = {} if self._joins else {"address": "local", "num_cpus": max(4, os.cpu_count() or 1)}
         context = ray.init(
             namespace="hecaton",
             include_dashboard=False if os.environ.get("HECATON_NO_DASHBOARD") else None,
@@ -186,13 +185,20 @@ class PlatformProcess:
             return
         from ray import serve
 
+        from actors.names import BRAIN_APP, GATEWAY_APP
+
         self._state_file().unlink(missing_ok=True)
         fleet, *harnesses = self._handles or [None]
         ends = [harness.stop.remote() for harness in harnesses]
         ray.wait(ends, num_returns=len(ends), timeout=_STOP_SECONDS) if ends else None
         if fleet is not None:
             ray.wait([fleet.stop.remote()], timeout=_STOP_SECONDS)
-        serve.shutdown()
+        if self._joins:
+            # Somebody else's cluster: take down what is ours and nothing else.
+            serve.delete(GATEWAY_APP)
+            serve.delete(BRAIN_APP)
+        else:
+            serve.shutdown()
         for handle in self._handles:
             ray.kill(handle)
         ray.shutdown()

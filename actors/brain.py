@@ -67,10 +67,13 @@ class BrainServer:
         if method != "think":
             return await no_calls(method, args)
         (request,) = args
+        events: list[dict[str, Any]] = []
         try:
-            return Reply([event async for event in self._brain.think(request)])
+            async for event in self._brain.think(request):
+                events.append(event)  # noqa: PERF401 - what came before a failure was paid for
         except BrainFailure as failure:
-            return Reply(error=failure)
+            return Reply((events, failure))
+        return Reply((events, None))
 
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         if method != "think":

@@ -34,8 +34,12 @@ class BrainClient:
         try:
             link = await self._choose(request.session_id)
             if not request.live:
-                for event in await link.call("call", "think", (request,), timeout=self._timeout):
+                asked = link.call("call", "think", (request,), timeout=self._timeout, cancels=True)
+                events, failure = await asked
+                for event in events:
                     yield event
+                if failure is not None:
+                    raise failure
                 return
             batches = link.stream("think", request, timeout=self._timeout)
             try:

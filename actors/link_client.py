@@ -59,9 +59,13 @@ class LinkClient:
         """Whether the link is gone for good."""
         return self._keeper is not None and self._keeper.done()
 
-    async def call(self, kind: str, *content: Any, timeout: float) -> Any:
-        """Send a message that is answered. Raises the domain error of the answer, or Unavailable."""
+    async def call(self, kind: str, *content: Any, timeout: float, cancels: bool = False) -> Any:
+        """Send a message that is answered. Raises the domain error of the answer, or Unavailable.
+
+        With *cancels* the work ends when its answer is no longer waited for.
+        """
         number, inbox = await self._ask(kind, content)
+        reply: Reply | Message | None = None
         try:
             async with asyncio.timeout(timeout):
                 reply = await inbox.get()
@@ -69,6 +73,8 @@ class LinkClient:
             raise Unavailable(f"{self.name} did not answer within {timeout:g} s", retry_after=1.0) from None
         finally:
             self._pending.pop(number, None)
+            if cancels and reply is None:
+                self.post("cancel", number)
         assert isinstance(reply, Reply)
         return _value(reply)
 

@@ -35,7 +35,11 @@ class Peer:
             return Reply(error=InvalidRequest("no", error_code="why"))
         if method == "hang":
             self.hanging.set()
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
         return Reply([method, *args])
 
 
@@ -173,6 +177,20 @@ async def test_closing_a_stream_early_cancels_the_work(peer: Peer, client: LinkC
     await items.aclose()
     async with asyncio.timeout(5):
         await peer.cancelled.wait()
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_a_call_that_is_given_up_ends_its_work_only_when_it_says_so(
+    peer: Peer, client: LinkClient, cancels: bool
+) -> None:
+    calling = asyncio.create_task(client.call("call", "hang", (), timeout=5, cancels=cancels))
+    await peer.hanging.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    # A later call on the same link is served after the cancellation, if there was one.
+    assert await client.call("call", "echo", (), timeout=5) == ["echo"]
+    assert peer.cancelled.is_set() is cancels
 
 
 async def test_a_stream_has_a_deadline(client: LinkClient) -> None:

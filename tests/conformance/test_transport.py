@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-import socket
 from datetime import UTC, datetime, timedelta, timezone
+from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -362,15 +362,16 @@ def test_unknown_paths_and_parts_to_come_are_404_and_wrong_methods_are_refused(h
 def test_a_body_over_the_cap_is_refused_before_it_is_sent(platform: LivePlatform) -> None:
     place = urlsplit(platform.url)
     assert place.hostname and place.port
-    head = (
-        f"POST /v1/agents HTTP/1.1\r\nhost: {place.netloc}\r\nauthorization: Bearer {platform.key}\r\n"
-        f"content-type: application/json\r\ncontent-length: {32 * 1024 * 1024 + 1}\r\n\r\n"
-    )
-    with socket.create_connection((place.hostname, place.port), timeout=10) as line:
-        line.sendall(head.encode() + b"x")
-        answer = line.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 413"), answer
-    assert "request_too_large" in answer and "request-id" in answer.lower()
+    line = HTTPConnection(place.hostname, place.port, timeout=10)
+    line.putrequest("POST", "/v1/agents")
+    line.putheader("authorization", f"Bearer {platform.key}")
+    line.putheader("content-type", "application/json")
+    line.putheader("content-length", str(32 * 1024 * 1024 + 1))
+    line.endheaders(b"x")
+    answer = line.getresponse()
+    assert answer.status == 413 and answer.headers["request-id"]
+    assert "request_too_large" in answer.read().decode()
+    line.close()
 
 
 @requirement("transport:body-cap")

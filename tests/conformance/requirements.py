@@ -191,6 +191,7 @@ _ALL = (
     R("events:usage", "B.2", "session.usage is cumulative and directly before session idle"),
     R("events:usage:cost", "B.3", "list cost is tokens at list price plus running time"),
     R("events:atomic-status", "B.3", "after the idle event the session reads idle, with the same usage"),
+    R("events:system-message", "H-5", "system.message beside and between turns", deferred="EXT: a later step"),
     R("events:outcomes", "B.3", "outcomes", deferred="EXT: a later step"),
     R("events:mcp", "B.2", "MCP tool events", deferred="EXT: a later step"),
     # -- streams: B.2 (previews), B.4, B.5 -------------------------------------------------------------

@@ -14,10 +14,11 @@ from typing import Any
 
 from agents.config import SandboxSettings
 from agents.hands.file_root import FileRoot
-from agents.hands.linux_calls import missing_support
+from agents.hands.linux_calls import missing_support, spawning_as
 from agents.hands.sandbox import HOW_TO_INSTALL, Sandbox, SandboxUnavailable, await_ready, wants_network
 from agents.hands.sandbox_dirs import CALLS, SandboxDirs, missing_programs
 from agents.hands.shell import Shell
+from agents.hands.system_root import SYSTEM_LINKS
 
 WORKSPACE = "/workspace"
 _CALLS_INSIDE = "/run/calls"
@@ -38,10 +39,8 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "TERM": "dumb",
 }
-_SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-# What programs need of /etc; nothing that names the host's users, hosts or keys.
-_ETC = ("ld.so.cache", "alternatives", "localtime", "ssl/certs", "ca-certificates", "fonts", "mime.types")
-_ETC_NETWORK = ("resolv.conf", "services", "protocols")
+# What a sandbox with the network takes from the host as it is at that moment.
+_ETC_NETWORK = ("hosts", "resolv.conf")
 _NICE = 5
 _NAMESPACES = ("user", "pid", "ipc", "uts", "cgroup")
 
@@ -53,14 +52,13 @@ class BubblewrapDriver:
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
+        self._system = _system_mounts()
 
     def check(self) -> list[str]:
         """Return what is missing on this machine, in words for a person."""
         problems: list[str] = []
         if shutil.which("bwrap") is None:
             problems.append(HOW_TO_INSTALL)
-        if os.geteuid() == 0 and shutil.which("setpriv") is None:
-            problems.append("setpriv (package util-linux) is missing; a server run by root needs it to drop root")
         if shutil.which("rg") is None:
             problems.append("ripgrep is missing; the grep tool needs it (`apt-get install ripgrep`)")
         if reason := missing_support():
@@ -75,10 +73,12 @@ class BubblewrapDriver:
 
     async def start(self, dirs: SandboxDirs, *, network: bool) -> Sandbox:
         """Start a sandbox on *dirs*; raises SandboxUnavailable."""
-        if shutil.which("bwrap") is None:
+        program = shutil.which("bwrap")
+        if program is None:
             raise SandboxUnavailable(HOW_TO_INSTALL)
         try:
-            shell = Shell(self._argv(dirs, network), env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+            with spawning_as(dirs.uid):
+                shell = Shell([program, *self._options(dirs, network)], env={})
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox did not start: {error.strerror}") from error
         await await_ready(shell, self._settings)
@@ -94,39 +94,29 @@ class BubblewrapDriver:
         os.setpriority(os.PRIO_PROCESS, bash, _NICE)
         return Sandbox(dirs, shell, files, calls=_CALLS_INSIDE, scratch=_MOUNTS["tmp"], init_fd=init_fd)
 
-    def _argv(self, dirs: SandboxDirs, network: bool) -> list[str]:
-        user = str(dirs.uid)
-        drop = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--"] if dirs.uid is not None else []
-        argv = [*drop, "bwrap", *(f"--unshare-{name}" for name in _NAMESPACES)]
-        argv += [] if network else ["--unshare-net"]
-        argv += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--disable-userns"]
-        argv += ["--die-with-parent", "--new-session", "--clearenv"]
+    def _options(self, dirs: SandboxDirs, network: bool) -> list[str]:
+        options = [f"--unshare-{name}" for name in _NAMESPACES]
+        options += [] if network else ["--unshare-net"]
+        options += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--disable-userns"]
+        options += ["--die-with-parent", "--new-session", "--clearenv"]
         for name, value in _ENVIRONMENT.items():
-            argv += ["--setenv", name, value]
-        argv += _system(network, dirs.etc)
-        argv += ["--proc", "/proc", "--dev", "/dev", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108
+            options += ["--setenv", name, value]
+        # The tree of the system has every mount point: bwrap makes nothing below it, for it is read-only from here.
+        options += ["--ro-bind", str(dirs.system), "/", *self._system, "--proc", "/proc", "--dev", "/dev"]
+        for name in _ETC_NETWORK if network else ():
+            options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        base = str(dirs.base)
         for name, inside in _MOUNTS.items():
-            argv += ["--bind", str(dirs.of(name)), inside]
-        # The tmpfs under / and /dev would otherwise be memory that no limit counts.
-        argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORKSPACE]
-        return [*argv, "/bin/bash", "--noprofile", "--norc"]
+            options += ["--bind", f"{base}/{name}", inside]
+        # The tmpfs under /dev would otherwise be memory that no limit counts.
+        options += ["--remount-ro", "/dev", "--chdir", WORKSPACE]
+        return [*options, "/bin/bash", "--noprofile", "--norc"]
 
 
-def _system(network: bool, etc: Path) -> list[str]:
-    """Return the options for the read-only system."""
-    argv = ["--ro-bind", "/usr", "/usr"]
-    for name in _SYSTEM_LINKS:
-        path = Path("/") / name
-        if path.is_symlink():
-            argv += ["--symlink", os.readlink(path), str(path)]
-        elif path.is_dir():
-            argv += ["--ro-bind", str(path), str(path)]
-    for name in ("passwd", "group"):
-        argv += ["--ro-bind", str(etc / name), f"/etc/{name}"]
-    argv += ["--ro-bind", "/etc/hosts" if network else str(etc / "hosts"), "/etc/hosts"]
-    for name in (*_ETC, *(_ETC_NETWORK if network else ())):
-        argv += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    return argv
+def _system_mounts() -> list[str]:
+    """Return the options for the programs and libraries of this machine."""
+    whole = ["usr", *(name for name in SYSTEM_LINKS if os.path.isdir(f"/{name}") and not os.path.islink(f"/{name}"))]
+    return [word for name in whole for word in ("--ro-bind", f"/{name}", f"/{name}")]
 
 
 def _inner_pids(outer: int) -> tuple[int, int]:

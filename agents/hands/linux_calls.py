@@ -1,10 +1,11 @@
 """The few Linux system calls that the standard library lacks, by number through ``ctypes``.
 
 Why by number: glibc spreads ``setgroups`` and friends over all threads of the process, and here a
-worker thread must become somebody else alone. Invariant: inside :func:`acting_as` the calling thread
+thread must become somebody else alone. Invariants: inside :func:`acting_as` the calling thread
 has the sandbox's user and group ids for file access and not one effective capability, so that the
 kernel judges it like the sandboxed shell itself (a thread that kept CAP_NET_ADMIN could write the
-host's ``/proc/sys/net`` through the sandbox's own ``/proc``).
+host's ``/proc/sys/net`` through the sandbox's own ``/proc``); a program started inside :func:`spawning_as`
+is the sandbox's user and nobody else, and the thread is itself again when the block ends.
 """
 
 from __future__ import annotations
@@ -25,9 +26,30 @@ RESOLVE_IN_ROOT = 0x10
 # openat2 has one number everywhere; the older calls differ per architecture.
 _OPENAT2 = 437
 _NUMBERS: dict[str, dict[str, int]] = {
-    "x86_64": {"setgroups": 116, "setfsuid": 122, "setfsgid": 123, "capget": 125, "capset": 126},
-    "aarch64": {"setgroups": 159, "setfsuid": 151, "setfsgid": 152, "capget": 90, "capset": 91},
+    "x86_64": {
+        "setgroups": 116,
+        "setresuid": 117,
+        "setresgid": 119,
+        "setfsuid": 122,
+        "setfsgid": 123,
+        "capget": 125,
+        "capset": 126,
+    },
+    "aarch64": {
+        "setgroups": 159,
+        "setresuid": 147,
+        "setresgid": 149,
+        "setfsuid": 151,
+        "setfsgid": 152,
+        "capget": 90,
+        "capset": 91,
+    },
 }
+_UNCHANGED = -1
+_PR_SET_PDEATHSIG = 1
+_PR_GET_PDEATHSIG = 2
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -117,7 +139,7 @@ def acting_as(uid: int | None) -> Generator[None]:
         yield
         return
     if not getattr(_groups_dropped, "done", False):
-        _call(_NUMBERS[platform.machine()]["setgroups"], ctypes.c_size_t(0), ctypes.c_void_p(None))
+        _set_groups([])
         _groups_dropped.done = True
     _set_file_ids(uid, uid)
     had = _swap_effective((0, 0))
@@ -126,3 +148,41 @@ def acting_as(uid: int | None) -> Generator[None]:
     finally:
         _swap_effective(had)
         _set_file_ids(os.geteuid(), os.getegid())
+
+
+@contextmanager
+def spawning_as(uid: int | None) -> Generator[None]:
+    """Let programs that this thread starts meanwhile be *uid*, without groups or capabilities; None changes nothing.
+
+    What a program like ``setpriv`` does, without the time of starting one. The thread keeps the way back in its
+    saved ids; ``execve`` replaces those of the program, so that it has none. The block must not await.
+    Raises OSError; only root may ask.
+    """
+    if uid is None:
+        yield
+        return
+    uids, gids, groups = os.getresuid(), os.getresgid(), os.getgroups()
+    death_signal = ctypes.c_int(0)
+    _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(death_signal), 0, 0, 0)
+    try:
+        _set_groups([])
+        _set_ids("setresgid", uid, uid, _UNCHANGED)
+        # Ambient capabilities are the one kind that a program of an ordinary user would inherit.
+        _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+        _set_ids("setresuid", uid, uid, _UNCHANGED)
+        yield
+    finally:
+        _set_ids("setresuid", *uids)
+        _set_ids("setresgid", *gids)
+        _set_groups(groups)
+        # The kernel forgets it when a thread's ids change.
+        _libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+
+
+def _set_ids(name: str, real: int, effective: int, saved: int) -> None:
+    _call(_NUMBERS[platform.machine()][name], *(ctypes.c_int(value) for value in (real, effective, saved)))
+
+
+def _set_groups(groups: list[int]) -> None:
+    array = (ctypes.c_uint32 * len(groups))(*groups)
+    _call(_NUMBERS[platform.machine()]["setgroups"], ctypes.c_size_t(len(groups)), array)

@@ -2,8 +2,8 @@
 
     <root>/<session_id>/{workspace,home,tmp,outputs,shm,calls}     a session's files
     <root>/.warm/<host>/<n>/...                                    ready, not yet claimed
+    <root>/.warm/<host>/system/...                                 what a host's sandboxes share, read-only inside
     <root>/.trash/<n>                                              being removed
-    <root>/.etc/{passwd,group,hosts}                               shared, read-only inside
 
 Claiming a warm sandbox is one rename: bind mounts follow the inode, so a running sandbox does not notice.
 Invariants: the directories above the private ones belong to the server and may only be traversed (0711);
@@ -26,31 +26,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.hands.child_process import run_program
+from agents.hands.system_root import make_system_root
 
 log = logging.getLogger(__name__)
 
 PRIVATE = ("workspace", "home", "tmp", "outputs", "shm")
 CALLS = "calls"
-_OWN_DIRS = {".warm", ".trash", ".etc"}
+_OWN_DIRS = {".warm", ".trash"}
 FIRST_UID = 200_000
 UID_COUNT = 60_000
 _REMOVE_SECONDS = 120.0
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_ETC = {
-    "passwd": "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000:agent:/home/agent:/bin/bash\n"
-    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxDirs:
-    """The directories of one sandbox and the user that owns them (None: the server's own user)."""
+    """The directories of one sandbox, the user that owns them (None: the server's own user), the shared system."""
 
     base: Path
     uid: int | None
-    etc: Path
+    system: Path
 
     def of(self, name: str) -> Path:
         return self.base / name
@@ -73,13 +68,9 @@ class SandboxRoot:
         for name in (*sorted(_OWN_DIRS), f".warm/{self._host}"):
             (self.path / name).mkdir(exist_ok=True)
             (self.path / name).chmod(0o711)
-        for name, text in _ETC.items():
-            target = self.path / ".etc" / name
-            if not target.exists():
-                target.write_text(text)
-                target.chmod(0o644)
         self._lock_fd = os.open(self._warm / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        make_system_root(self._system)
 
     async def close(self) -> None:
         """Remove this host's warm directory with whatever is left in it."""
@@ -101,6 +92,10 @@ class SandboxRoot:
     @property
     def _warm(self) -> Path:
         return self.path / ".warm" / self._host
+
+    @property
+    def _system(self) -> Path:
+        return self._warm / "system"
 
     def session_path(self, session_id: str) -> Path:
         """Return where a session's files are; raises ValueError for an id that is no plain name."""
@@ -160,7 +155,7 @@ class SandboxRoot:
                 if uid is not None:
                     os.chown(path, uid, uid)
         (base / CALLS).mkdir(mode=0o711, exist_ok=True)
-        return SandboxDirs(base, uid, self.path / ".etc")
+        return SandboxDirs(base, uid, self._system)
 
     def _owner_of(self, base: Path) -> int | None:
         if os.geteuid() != 0:

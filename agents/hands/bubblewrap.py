@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from agents.config import SandboxSettings
@@ -53,6 +52,7 @@ class BubblewrapDriver:
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._system = _system_mounts()
+        self._program: str | None = None
 
     def check(self) -> list[str]:
         """Return what is missing on this machine, in words for a person."""
@@ -73,12 +73,12 @@ class BubblewrapDriver:
 
     async def start(self, dirs: SandboxDirs, *, network: bool) -> Sandbox:
         """Start a sandbox on *dirs*; raises SandboxUnavailable."""
-        program = shutil.which("bwrap")
-        if program is None:
+        self._program = self._program or shutil.which("bwrap")
+        if self._program is None:
             raise SandboxUnavailable(HOW_TO_INSTALL)
         try:
             with spawning_as(dirs.uid):
-                shell = Shell([program, *self._options(dirs, network)], env={})
+                shell = Shell([self._program, *self._options(dirs, network)], env={})
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox did not start: {error.strerror}") from error
         await await_ready(shell, self._settings)
@@ -121,5 +121,13 @@ def _system_mounts() -> list[str]:
 
 def _inner_pids(outer: int) -> tuple[int, int]:
     """Return the pids of the sandbox's init, a child of the outer bwrap, and of bash, a child of that."""
-    init = int(Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0])
-    return init, int(Path(f"/proc/{init}/task/{init}/children").read_text().split()[0])
+    init = _first_child(outer)
+    return init, _first_child(init)
+
+
+def _first_child(pid: int) -> int:
+    fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fd, 64).split()[0])
+    finally:
+        os.close(fd)

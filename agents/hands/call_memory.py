@@ -2,13 +2,14 @@
 
 Invariant: for one id there is one run. A repeat while the first still runs waits for it; the run is
 cancelled only when nobody waits any more, and is then remembered as cancelled, for its effects may be
-partial. The memory is bounded by count and by size; finished entries go, oldest first.
+partial. The memory is bounded by count and by size; finished entries go, oldest first, and of a finished
+run only its result is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ Key = tuple[str, str]
 class RememberedCall:
     """One call: its run, and how many wait for it."""
 
-    run: asyncio.Task[ToolResult]
+    run: asyncio.Future[ToolResult]
     waiting: int = 0
     chars: int = 0
 
@@ -38,6 +39,7 @@ class CallMemory:
 
     def __init__(self) -> None:
         self._calls: OrderedDict[Key, RememberedCall] = OrderedDict()
+        self._of_session: defaultdict[str, set[Key]] = defaultdict(set)
         self._chars = 0
 
     def __contains__(self, key: Key) -> bool:
@@ -49,6 +51,7 @@ class CallMemory:
         if call is None:
             call = RememberedCall(start())
             self._calls[key] = call
+            self._of_session[key[0]].add(key)
             call.run.add_done_callback(lambda _: self._finished(key))
         call.waiting += 1
         return call
@@ -63,14 +66,14 @@ class CallMemory:
         self, calls: Sequence[ToolCall], joined: Sequence[RememberedCall]
     ) -> AsyncGenerator[ToolResult, None]:
         """Yield one result per call as they finish; leaves every call at the end, and waits for what that cancels."""
-        waiting = {remembered.run for remembered in joined}
+        runs = [remembered.run for remembered in joined]
+        waiting = set(runs)
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for call, remembered in zip(calls, joined, strict=True):
-                    if remembered.run in done:
-                        cancelled = remembered.run.cancelled()
-                        yield ToolResult.error(call.call_id, CANCELLED) if cancelled else remembered.run.result()
+                for call, run in zip(calls, runs, strict=True):
+                    if run in done:
+                        yield ToolResult.error(call.call_id, CANCELLED) if run.cancelled() else run.result()
         finally:
             for remembered in joined:
                 self.leave(remembered)
@@ -80,8 +83,9 @@ class CallMemory:
 
     def forget(self, session_id: str) -> None:
         """Drop the finished calls of a session."""
-        for key in [key for key, call in self._calls.items() if key[0] == session_id and call.run.done()]:
-            self._drop(key)
+        for key in list(self._of_session.get(session_id, ())):
+            if self._calls[key].run.done():
+                self._drop(key)
 
     def _finished(self, key: Key) -> None:
         call = self._calls.get(key)
@@ -90,14 +94,29 @@ class CallMemory:
         if not call.run.cancelled():
             call.chars = sum(_size(block) for block in call.run.result().content)
             self._chars += call.chars
-        for old in list(self._calls):
-            if len(self._calls) <= _MAX_ENTRIES and self._chars <= _MAX_CHARS:
+        call.run = _outcome(call.run)
+        while len(self._calls) > _MAX_ENTRIES or self._chars > _MAX_CHARS:
+            oldest = next((key for key, old in self._calls.items() if old.run.done() and old.waiting == 0), None)
+            if oldest is None:
                 return
-            if self._calls[old].run.done() and self._calls[old].waiting == 0:
-                self._drop(old)
+            self._drop(oldest)
 
     def _drop(self, key: Key) -> None:
         self._chars -= self._calls.pop(key).chars
+        keys = self._of_session[key[0]]
+        keys.discard(key)
+        if not keys:
+            del self._of_session[key[0]]
+
+
+def _outcome(run: asyncio.Future[ToolResult]) -> asyncio.Future[ToolResult]:
+    """Return a future that has ended like *run*, without what a finished task still holds on to."""
+    outcome: asyncio.Future[ToolResult] = run.get_loop().create_future()
+    if run.cancelled():
+        outcome.cancel()
+    else:
+        outcome.set_result(run.result())
+    return outcome
 
 
 def _size(block: dict[str, Any]) -> int:

@@ -75,9 +75,9 @@ class Sandbox:
         init, self.init_fd = self.init_fd, None
         try:
             async with asyncio.timeout(_EXIT_SECONDS):
+                await self.shell.process.wait()
                 if init is not None:
                     await _gone(init)
-                await self.shell.process.wait()
         finally:
             self.shell.process.kill()
             if init is not None:
@@ -88,7 +88,11 @@ class Sandbox:
 
 
 async def _gone(pidfd: int) -> None:
-    """Wait until the process behind *pidfd* has ended."""
+    """Wait until the process behind *pidfd* has ended; at once when its parent has already taken note."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(pidfd, lambda: gone.done() or gone.set_result(None))

@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.hands.child_process import run_program
 from agents.hands.system_root import make_system_root
+from agents.hands.tree_removal import remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ CALLS = "calls"
 _OWN_DIRS = {".warm", ".trash"}
 FIRST_UID = 200_000
 UID_COUNT = 60_000
-_REMOVE_SECONDS = 120.0
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -123,13 +122,13 @@ class SandboxRoot:
         grave = self.path / ".trash" / secrets.token_hex(8)
         with contextlib.suppress(FileNotFoundError):
             os.rename(base, grave)
-            await _delete_tree(grave)
+            await remove_tree(grave)
 
     async def reap(self) -> int:
         """Delete what dead hosts left behind and return how many trees that was."""
         leftovers = list(self._dead_warm()) + list((self.path / ".trash").iterdir())
         for leftover in leftovers:
-            await _delete_tree(leftover)
+            await remove_tree(leftover)
         return len(leftovers)
 
     def _dead_warm(self) -> Iterator[Path]:
@@ -146,34 +145,34 @@ class SandboxRoot:
             yield candidate
 
     def _make(self, base: Path) -> SandboxDirs:
-        base.mkdir(mode=0o711, exist_ok=True)
-        uid = self._owner_of(base)
+        # Plain strings: on every sandbox's way, and pathlib would cost as much as the directories themselves.
+        text = str(base)
+        is_new = _make_directory(text, 0o711)
+        uid = self._owner_of(text, is_new=is_new)
         for name in PRIVATE:
-            path = base / name
-            if not path.is_dir():
-                path.mkdir(mode=0o700)
-                if uid is not None:
-                    os.chown(path, uid, uid)
-        (base / CALLS).mkdir(mode=0o711, exist_ok=True)
+            path = f"{text}/{name}"
+            if _make_directory(path, 0o700) and uid is not None:
+                os.chown(path, uid, uid)
+        _make_directory(f"{text}/{CALLS}", 0o711)
         return SandboxDirs(base, uid, self._system)
 
-    def _owner_of(self, base: Path) -> int | None:
+    def _owner_of(self, base: str, *, is_new: bool) -> int | None:
         if os.geteuid() != 0:
             return None
-        with contextlib.suppress(FileNotFoundError):
-            return (base / PRIVATE[0]).stat().st_uid
+        if not is_new:
+            with contextlib.suppress(FileNotFoundError):
+                return os.stat(f"{base}/{PRIVATE[0]}").st_uid
         self._next_uid = (self._next_uid + 1) % UID_COUNT
         return FIRST_UID + self._next_uid
 
 
-async def _delete_tree(path: Path) -> None:
-    # ``rm`` walks trees deeper than Python's recursion limit and holds no lock of ours meanwhile.
-    status, _ = await run_program(["rm", "-rf", "--", str(path)], seconds=_REMOVE_SECONDS)
-    if status != 0:  # a directory that its owner closed against himself
-        await run_program(["chmod", "-R", "u+rwx", "--", str(path)], seconds=_REMOVE_SECONDS)
-        status, output = await run_program(["rm", "-rf", "--", str(path)], seconds=_REMOVE_SECONDS)
-        if status != 0:
-            log.warning("could not remove %s: %s", path, output.strip()[:500])
+def _make_directory(path: str, mode: int) -> bool:
+    """Make a directory; False when it was there."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return False
+    return True
 
 
 def traversable_root(wanted: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -55,6 +55,8 @@ class SandboxPool:
         self._executor = executor
         self._sessions: dict[str, SessionSandbox] = {}
         self._live: set[SessionSandbox] = set()
+        self._idle: OrderedDict[SessionSandbox, None] = OrderedDict()
+        """The live ones without a call, the longest idle first."""
         self._changed = asyncio.Event()
         self._stock: dict[bool, deque[tuple[SandboxDirs, Sandbox]]] = {False: deque()}
         self._refilling: asyncio.Task[None] | None = None
@@ -78,12 +80,14 @@ class SandboxPool:
         if session.active == 0:
             session.network = network
         session.active += 1
+        self._idle.pop(session, None)
         return session
 
     def leave(self, session: SessionSandbox) -> None:
         """End what ``enter`` began."""
         session.active -= 1
         session.last_used = self._clock.monotonic()
+        self._note_idle(session)
         self._forget_unused(session)
 
     async def drop(self, session_id: str) -> None:
@@ -116,6 +120,7 @@ class SandboxPool:
     def ended(self, session: SessionSandbox) -> None:
         """Free the slot of a session whose sandbox has ended."""
         self._live.discard(session)
+        self._idle.pop(session, None)
         self._forget_unused(session)
 
     def refill(self) -> None:
@@ -152,14 +157,19 @@ class SandboxPool:
 
     async def _take_slot(self, session: SessionSandbox) -> None:
         while session not in self._live and len(self._live) >= self._settings.max_live:
-            idle = [other for other in self._live if other.active == 0]
-            if idle:
+            longest_idle = next(iter(self._idle), None)
+            if longest_idle is not None:
                 self.counts.evictions += 1
-                await self._put_away(max(idle, key=lambda other: other.idle_for))
+                await self._put_away(longest_idle)
             else:
                 self._changed.clear()
                 await self._changed.wait()
         self._live.add(session)
+        self._note_idle(session)
+
+    def _note_idle(self, session: SessionSandbox) -> None:
+        if session.active == 0 and session in self._live:
+            self._idle[session] = None
 
     async def _put_away(self, session: SessionSandbox) -> None:
         try:

@@ -80,3 +80,12 @@ async def test_forgetting_a_session_spares_the_others() -> None:
     memory.forget("a")
     assert ("a", "c") not in memory
     assert ("b", "c") in memory
+
+
+async def test_of_a_finished_run_only_the_result_is_kept() -> None:
+    memory = CallMemory()
+    joined = memory.join(("s", "c"), lambda: asyncio.create_task(result_of("c")))
+    found = [result async for result in memory.results([ToolCall("c", "bash", {})], [joined])]
+    again = memory.join(("s", "c"), lambda: pytest.fail("started twice"))
+    assert not isinstance(again.run, asyncio.Task)
+    assert [result async for result in memory.results([ToolCall("c", "bash", {})], [again])] == found

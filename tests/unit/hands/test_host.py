@@ -87,6 +87,21 @@ async def test_the_longest_idle_sandbox_makes_place_for_a_new_one(start: Start) 
     assert hands.host.stats().provisions == 4
 
 
+async def test_a_busy_sandbox_is_passed_over_for_one_that_is_idle(start: Start) -> None:
+    hands = await start(max_live=2)
+    busy = asyncio.create_task(hands.out("until [ -e go ]; do sleep 0.02; done; echo done", session="sesn_1"))
+    await until(lambda: hands.host.stats().provisions == 1)
+    for session in ("sesn_2", "sesn_3", "sesn_4"):
+        await hands.out("true", session=session)
+    assert hands.host.stats().evictions == 2
+    (hands.host.root / "sesn_1" / "workspace" / "go").touch()
+    assert await busy == "done"
+    await hands.out("true", session="sesn_5")
+    assert hands.host.stats().evictions == 3
+    await hands.out("true", session="sesn_1")
+    assert hands.host.stats().provisions == 5
+
+
 async def test_a_call_waits_while_every_place_is_busy(start: Start) -> None:
     hands = await start(max_live=1)
     busy = asyncio.create_task(hands.out("sleep 0.3", session="sesn_1"))

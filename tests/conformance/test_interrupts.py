@@ -140,3 +140,16 @@ async def test_an_interrupt_and_a_message_in_one_request_redirect_a_waiting_sess
     log = await scene.idle(session, 3)
     assert log[-1]["stop_reason"] == END_TURN
     assert text_of(of_type(log, "agent.message")[0]) == "changed"
+
+
+@requirement("events:interrupt:next", "events:settle:partial")
+async def test_an_interrupt_behind_the_last_answer_stops_the_turn_it_resumed(scene: Scene) -> None:
+    await scene.answers(calls(("weather", {"city": "Oslo"})), says([scene.gate("never"), "late"]))
+    session = await scene.session(CUSTOM)
+    [use] = (await scene.turn(session))[-1]["stop_reason"]["event_ids"]
+    answer = {"type": "user.custom_tool_result", "custom_tool_use_id": use}
+    await scene.send(session, answer, INTERRUPT)
+    log = await scene.idle(session, 2)
+    assert log[-1]["stop_reason"] == END_TURN
+    assert log.index(of_type(log, "user.custom_tool_result")[0]) < log.index(of_type(log, "user.interrupt")[0])
+    assert not of_type(log, "agent.message")

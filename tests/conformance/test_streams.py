@@ -165,6 +165,28 @@ async def test_replay_joins_the_live_stream_seamlessly(scene: Scene) -> None:
     assert ids(stream.events) == ids((await scene.log(session))[1:])
 
 
+@requirement("streams:resume:query", "streams:recipe")
+async def test_streams_resumed_in_the_middle_of_a_turn_neither_lose_nor_repeat(scene: Scene) -> None:
+    await scene.answers(says("first"), *[calls(bash("true"), bash("true"))] * 8, says("done"))
+    session = await scene.session(toolset())
+    past = await scene.turn(session)
+
+    async def follow() -> list[str]:
+        async with scene.stream(session, {"after": past[-1]["id"]}) as stream:
+            await stream.until("session.status_idle")
+            return ids([event for event in stream.events if event["processed_at"]])
+
+    async with asyncio.timeout(30):
+        await scene.send(session, message())
+        followers: list[asyncio.Task[list[str]]] = []
+        while not followers or not followers[0].done():
+            followers.append(asyncio.create_task(follow()))
+            await asyncio.wait(followers, timeout=0.005, return_when=asyncio.ALL_COMPLETED)
+        views = await asyncio.gather(*followers)
+    whole = ids((await scene.log(session))[len(past) :])
+    assert len(views) > 3 and all(view == whole for view in views)
+
+
 @requirement("streams:resume:query")
 async def test_an_event_of_another_session_is_no_place_to_resume_from(scene: Scene) -> None:
     await scene.answers(says("one"))

@@ -17,7 +17,6 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +67,8 @@ class BareLoop:
         while True:
             assembler = AnswerAssembler()
             request = BrainRequest(session, MODEL, messages, tools=self._tools)
-            async with aclosing(self._brain.think(request)) as events:
-                async for event in events:
-                    assembler.feed(event)
+            async for event in self._brain.think(request):
+                assembler.feed(event)
             answer = assembler.finish()
             messages.append({"role": "assistant", "content": [block.raw for block in answer.blocks]})
             calls = [

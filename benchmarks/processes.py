@@ -100,7 +100,7 @@ def snapshot(root: int) -> Snapshot:
 
 def cpu_between(before: Snapshot, after: Snapshot) -> dict[str, float]:
     """CPU seconds by part. What a part collected from sandboxes is counted as sandboxes."""
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     for pid, now in after.items():
         then = before.get(pid)
         spent[now.part] += now.cpu - (then.cpu if then else 0.0)

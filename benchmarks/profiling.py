@@ -80,7 +80,7 @@ def _package(frame: str) -> str:
 
 
 def thread_cpu(root: int) -> dict[str, Counter[str]]:
-    """CPU seconds so far by part and thread name: the interpreter's threads beside Ray's native ones."""
+    """CPU microseconds so far by part and thread name: the interpreter's threads beside Ray's native ones."""
     found: dict[str, Counter[str]] = {}
     for process in snapshot(root).values():
         if process.part not in _PARTS:
@@ -91,5 +91,5 @@ def thread_cpu(root: int) -> dict[str, Counter[str]]:
                 fields = tail.split()
                 name = head.partition("(")[2].rstrip("0123456789")
                 seconds = (int(fields[11]) + int(fields[12])) / TICKS
-                found.setdefault(process.part, Counter())[name] += seconds
+                found.setdefault(process.part, Counter())[name] += int(1e6 * seconds)
     return found

@@ -151,7 +151,9 @@ class Connection(asyncio.Protocol):
 async def connect(url: str) -> Connection:
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: Connection(parts.netloc), parts.hostname, parts.port)
+    _, connection = await loop.create_connection(
+        lambda: Connection(parts.netloc), parts.hostname or "", parts.port or 80
+    )
     return connection
 
 

@@ -119,7 +119,7 @@ def _or_blank(value: float | None) -> str:
 def threads(spent: dict[str, Counter[str]], sessions: int) -> None:
     table = _table("CPU per one-tool session by thread, ms", "part", "threads")
     for part, names in spent.items():
-        parts = [f"{name} {1000 * seconds / sessions:.2f}" for name, seconds in names.most_common(8)]
+        parts = [f"{name} {micros / sessions / 1000:.2f}" for name, micros in names.most_common(8)]
         table.add_row(part, "  ".join(parts))
     console.print(table)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from agents.clock import Clock
 
-_MAX_REMEMBERED = 10_000
+_MAX_REMEMBERED = 2_000
 
 Echoes = list[dict[str, Any]]
 
@@ -25,6 +25,9 @@ class RepeatMemory:
         self._clock = clock
         self._seconds = seconds
         self._answers: OrderedDict[str, tuple[float, asyncio.Future[Echoes]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._answers)
 
     async def once(self, key: str | None, work: Callable[[], Awaitable[Echoes]]) -> Echoes:
         """Do *work*, unless *key* (``<session>/<retry count>:<digest>``) marks a retry of work already done."""
@@ -39,9 +42,15 @@ class RepeatMemory:
         self._answers[digest] = (now, answer)
         self._answers.move_to_end(digest)
         answer.add_done_callback(lambda done: self._forget_failure(digest, done))
-        while len(self._answers) > _MAX_REMEMBERED:
-            self._answers.popitem(last=False)
+        self._forget_old(now)
         return await asyncio.shield(answer)
+
+    def _forget_old(self, now: float) -> None:
+        while self._answers:
+            digest, (asked_at, _) = next(iter(self._answers.items()))
+            if len(self._answers) <= _MAX_REMEMBERED and now - asked_at <= self._seconds:
+                return
+            del self._answers[digest]
 
     def _forget_failure(self, digest: str, done: asyncio.Future[Echoes]) -> None:
         if (done.cancelled() or done.exception() is not None) and self._answers.get(digest, (0, None))[1] is done:

@@ -12,6 +12,7 @@ was under way the outcome is unknown; the log's expected positions make asking a
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -107,7 +108,9 @@ def _sqlite_engine(path: Path, begin: str, *, pool_size: int, lock_wait: float) 
             connection.execute(f"PRAGMA {pragma}").close()
 
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        # Past SQLAlchemy: this runs at every transaction, and its machinery costs many times the statement.
+        driver: Any = connection.connection.driver_connection
+        driver.execute(begin).close()
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)
@@ -161,5 +164,5 @@ async def _border(deadline: float) -> AsyncGenerator[None]:
             yield
     except IntegrityError as error:
         raise Conflict("the change contradicts what is stored") from error
-    except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
+    except (DBAPIError, sqlite3.Error, PoolTimeout, OSError, TimeoutError) as error:
         raise Unavailable(f"the database does not answer ({type(error).__name__})") from error

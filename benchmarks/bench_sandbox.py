@@ -34,6 +34,12 @@ from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, Workspace
 
 _ids = itertools.count()
+# Host and sandbox processes at d636e4e, when a sandbox had 22 mounts and began as setpriv: 2 cores, root on tmpfs.
+_BEFORE = {
+    "true in a fresh session, an older one put away": (2.9, 7.8),
+    "true in a fresh session, destroyed after it": (3.2, 8.5),
+    "true in the same session": (0.27, 0.0),
+}
 _LIMITS_MS = {"warm: first call": 30.0, "cold: first call": 150.0, "4 parallel sleep 0.2": 350.0}
 
 
@@ -149,10 +155,10 @@ def _cpu(who: int) -> float:
 def show_cpu(figures: dict[str, tuple[float, float]]) -> None:
     """Print the processor time."""
     table = Table(title="Processor time (milliseconds)")
-    for column in ("what", "host", "sandbox processes"):
+    for column in ("what", "host", "before", "sandbox processes", "before"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for name, (own, theirs) in figures.items():
-        table.add_row(name, f"{own:.2f}", f"{theirs:.2f}")
+        table.add_row(name, f"{own:.2f}", f"{_BEFORE[name][0]:.2f}", f"{theirs:.2f}", f"{_BEFORE[name][1]:.2f}")
     Console().print(table)
 
 

@@ -34,7 +34,7 @@ from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, Workspace
 
 _ids = itertools.count()
-# Host and sandbox processes at d636e4e, when a sandbox had 22 mounts and began as setpriv: 2 cores, root on tmpfs.
+# Host and sandbox processes at d636e4e, when a sandbox had 19 mounts (now 10) and began as setpriv; 2 cores, tmpfs.
 _BEFORE = {
     "true in a fresh session, an older one put away": (2.9, 7.8),
     "true in a fresh session, destroyed after it": (3.2, 8.5),

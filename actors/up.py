@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import random
 import secrets
 import signal
 import socket
@@ -25,6 +26,7 @@ from agents.config import Settings
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
+_PORTS = range(20_000, 29_000)
 _HAPROXY_PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -58,11 +60,20 @@ def _prepare_environment(settings: Settings) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Find ports below those that the kernel hands to outgoing connections, where nobody may slip in before us."""
+    found: list[int] = []
+    candidates = list(_PORTS)
+    random.shuffle(candidates)
+    for port in candidates:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise SystemExit(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop}")
 
 
 class PlatformProcess:

@@ -8,7 +8,6 @@ kills what is left.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os

@@ -16,14 +16,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(*ids): the requirements of the manifest that a test holds")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chaos_stub() -> Iterator[StubControl]:
     with stub_in_thread(keep=4000) as stub:
         yield stub
         stub.release("*")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def started(tmp_path_factory: pytest.TempPathFactory, chaos_stub: StubControl) -> Iterator[Instance]:
     made = Instance(tmp_path_factory.mktemp("chaos") / "data", chaos_stub.url)
     made.up()
@@ -31,7 +31,7 @@ def started(tmp_path_factory: pytest.TempPathFactory, chaos_stub: StubControl) -
     made.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(started: Instance, chaos_stub: StubControl) -> LivePlatform:
     # The port belongs to the instance, so the address outlives its restarts.
     return LivePlatform(started.url, chaos_stub)

@@ -35,7 +35,7 @@ async def _acheck(response: Any) -> None:
         check_answer(request.method, request.url.path, response.status_code, response.headers, response.content)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(platform: LivePlatform) -> Iterator[Anthropic]:
     """The official client, synchronous; it does not retry, so that each answer is the test's to judge."""
     transport = anthropic.DefaultHttpxClient(event_hooks={"response": [_check]}, verify=False)
@@ -55,7 +55,7 @@ async def aclient(platform: LivePlatform) -> AsyncIterator[AsyncAnthropic]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def http(platform: LivePlatform) -> Iterator[httpx.Client]:
     """A plain HTTP client with the key."""
     headers = {"authorization": f"Bearer {platform.key}"}
@@ -81,7 +81,7 @@ async def ahttp(platform: LivePlatform) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment_id(client: Anthropic) -> str:
     """The environment that most sessions run in."""
     return client.beta.environments.create(name=f"stage-{id(client):x}").id

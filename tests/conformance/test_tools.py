@@ -231,7 +231,10 @@ async def test_sessions_do_not_see_each_others_files(scene: Scene) -> None:
     await scene.answers(calls(bash("echo secret > mine.txt; ls /workspace")), says("done"))
     first = await scene.session(toolset())
     assert text_of(ordered_results(await scene.turn(first))[0]) == "mine.txt"
-    await scene.answers(calls(bash("ls -A /workspace; find / -name mine.txt 2>/dev/null; true")), says("done"))
+    await scene.answers(
+        calls(bash("ls -A /workspace; find /workspace /tmp /mnt /home /var -name mine.txt 2>/dev/null; true")),
+        says("done"),
+    )
     second = await scene.session(toolset())
     assert "mine.txt" not in text_of(ordered_results(await scene.turn(second))[0])
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 
 from actors.brain import brain_app
 from actors.gateway import gateway_app
-from agents.config import load_settings
+from agents.config import Settings, load_settings
 
 
 class AppArguments(BaseModel):
@@ -21,9 +22,13 @@ class AppArguments(BaseModel):
     """YAML settings file; environment variables and defaults when absent."""
 
 
-def brain(args: AppArguments) -> serve.Application:
-    return brain_app(load_settings(args.settings))
+def _settings(args: dict[str, Any]) -> Settings:
+    return load_settings(AppArguments.model_validate(args).settings)
 
 
-def gateway(args: AppArguments) -> serve.Application:
-    return gateway_app(load_settings(args.settings))
+def brain(args: dict[str, Any]) -> serve.Application:
+    return brain_app(_settings(args))
+
+
+def gateway(args: dict[str, Any]) -> serve.Application:
+    return gateway_app(_settings(args))

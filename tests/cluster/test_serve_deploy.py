@@ -1,0 +1,113 @@
+"""``serve deploy serve_configs/local.yaml`` brings up the same platform on a Ray cluster that is already there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from anthropic import Anthropic
+
+_ROOT = Path(__file__).resolve().parents[2]
+_BIN = Path(sys.executable).parent
+_READY_SECONDS = 150
+# Everything that `ray start` leaves behind stays below this process, and ends with it.
+_CLUSTER = """
+import signal, subprocess, sys
+from actors.reaper import adopt_orphans, end_descendants, start_reaper
+adopt_orphans()
+reaper = start_reaper()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print("started", flush=True)
+signal.sigwait({signal.SIGTERM})
+end_descendants(spare={reaper.pid})
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Iterator[str]:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    gcs, dashboard, port, metrics, stats, fallback = (_free_port() for _ in range(6))
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_raylet_start_wait_time_s": "90",
+        "RAY_DASHBOARD_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        "HECATON_BRAIN__REPLAY_PACE": "0",
+    }
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(json.dumps({"data_dir": str(data_dir)}))
+    config = yaml.safe_load((_ROOT / "serve_configs" / "local.yaml").read_text())
+    config["http_options"]["port"] = port
+    for application in config["applications"]:
+        application["args"] = {"settings": str(settings)}
+    (tmp_path / "local.yaml").write_text(yaml.safe_dump(config))
+    start = [str(_BIN / "ray"), "start", "--head", "--num-cpus=4", f"--port={gcs}", f"--dashboard-port={dashboard}"]
+    start += ["--include-dashboard=true", "--disable-usage-stats"]
+    cluster = subprocess.Popen(
+        [sys.executable, "-c", _CLUSTER, *start], env=environment, stdout=subprocess.PIPE, text=True, cwd=_ROOT
+    )
+    try:
+        assert cluster.stdout is not None and cluster.stdout.readline() == "started\n"
+        deploy = [str(_BIN / "serve"), "deploy", str(tmp_path / "local.yaml")]
+        subprocess.run(deploy, env=environment, check=True, timeout=60, cwd=_ROOT, stdout=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url)
+        yield url
+    finally:
+        cluster.send_signal(signal.SIGTERM)
+        cluster.wait(30)
+        # `ray start` names the cluster it started in a file that later `ray.init()` calls would follow.
+        Path("/tmp/ray/ray_current_cluster").unlink(missing_ok=True)
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/-/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError("the deployed platform did not become ready")
+
+
+@pytest.mark.timeout(300)
+def test_the_deployed_platform_serves_a_turn_with_a_tool(deployed: str) -> None:
+    client = Anthropic(base_url=deployed, api_key="any")
+    environment = client.beta.environments.create(name="deployed", config={"type": "cloud"})
+    agent = client.beta.agents.create(
+        name="deployed", model="claude-sonnet-5-5", tools=[{"type": "agent_toolset_20260401"}]
+    )
+    session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
+    seen: list[str] = []
+    with client.beta.sessions.events.stream(session.id) as stream:
+        words = {"type": "user.message", "content": [{"type": "text", "text": "Where are you?"}]}
+        client.beta.sessions.events.send(session.id, events=[words])
+        for event in stream:
+            seen.append(event.type)
+            if event.type == "session.status_idle":
+                break
+    assert "agent.tool_result" in seen and event.stop_reason.type == "end_turn"

@@ -7,10 +7,9 @@ import hashlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from actors.fleet import get_fleet
+from actors.fleet import ask_fleet
 from actors.link_client import LinkClient
 from actors.link_server import Endpoint
-from actors.replies import result_of
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.config import Settings
 from agents.errors import Unavailable
@@ -77,11 +76,11 @@ class BrainClient:
                 return
             self._asked_at = loop.time()
             try:
-                table = await result_of(get_fleet().brains.remote(), what="the fleet", timeout=_TABLE_SECONDS)
-            except (Unavailable, ValueError):
+                table = await ask_fleet("brains", timeout=_TABLE_SECONDS)
+            except Unavailable:
                 if self._links:
                     return  # the replicas already known serve on while the fleet restarts
-                raise Unavailable("the fleet does not answer") from None
+                raise
             for name, endpoint in table.items():
                 if name not in self._links:
                     self._links[name] = _link_to(name, endpoint)

@@ -15,6 +15,7 @@ from actors.remote import actor
 from actors.replies import Reply, result_of
 from actors.sandbox_host import SandboxHostActor
 from agents.config import Settings
+from agents.errors import Unavailable
 
 _PING_SECONDS = 30.0
 _BRAIN_SECONDS = 15.0
@@ -44,14 +45,15 @@ class FleetActor:
             ).remote(self._settings_json, str(sandbox_root(self._settings, index)))
         return self._hosts[name]
 
+    async def _figures(self) -> dict[str, Any]:
+        """Return what each host answers to a ping, by name."""
+        hosts = {sandbox_host_name(index): self._host(index) for index in range(self._settings.sandbox.hosts)}
+        pings = [result_of(host.ping.remote(), what=name, timeout=_PING_SECONDS) for name, host in hosts.items()]
+        return dict(zip(hosts, await asyncio.gather(*pings), strict=True))
+
     async def hosts(self) -> Reply:
         """Return the hosts' handles by name, once each of them answers."""
-        count = self._settings.sandbox.hosts
-        handles = {sandbox_host_name(index): self._host(index) for index in range(count)}
-        await asyncio.gather(
-            *(result_of(handle.ping.remote(), what=name, timeout=_PING_SECONDS) for name, handle in handles.items())
-        )
-        return Reply(handles)
+        return Reply({name: self._hosts[name] for name in await self._figures()})
 
     async def register_brain(self, replica: str, endpoint: Endpoint) -> Reply:
         """Take note of a brain replica; it says so again every few seconds for as long as it lives."""
@@ -66,15 +68,7 @@ class FleetActor:
 
     async def stats(self) -> Reply:
         """Return each host's figures."""
-        count = self._settings.sandbox.hosts
-        names = [sandbox_host_name(index) for index in range(count)]
-        figures = await asyncio.gather(
-            *(
-                result_of(self._host(index).ping.remote(), what=name, timeout=_PING_SECONDS)
-                for index, name in enumerate(names)
-            )
-        )
-        return Reply(dict(zip(names, figures, strict=True)))
+        return Reply(await self._figures())
 
     async def stop(self) -> Reply:
         """Let every host end its sandboxes, then end the hosts."""
@@ -85,6 +79,10 @@ class FleetActor:
         return Reply(True)
 
 
-def get_fleet() -> Any:
-    """Return the fleet's handle. Raises ValueError when there is none."""
-    return ray.get_actor(FLEET, namespace=NAMESPACE)
+async def ask_fleet(question: str, *, timeout: float) -> Any:
+    """Call a method of the fleet and return its answer. Raises Unavailable, also when there is no fleet yet."""
+    try:
+        fleet = ray.get_actor(FLEET, namespace=NAMESPACE)
+    except ValueError as error:
+        raise Unavailable("the fleet does not exist yet", retry_after=1.0) from error
+    return await result_of(getattr(fleet, question).remote(), what="the fleet", timeout=timeout)

@@ -9,15 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.bootstrap import ensure_actors
 from actors.database import open_platform_store
-from actors.fleet import get_fleet
-from actors.replies import result_of
+from actors.fleet import ask_fleet
 from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
-from agents.errors import Unavailable
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 
@@ -25,11 +23,7 @@ _FIGURES_SECONDS = 5.0
 
 
 async def _fleet_figures() -> dict[str, Any]:
-    try:
-        fleet = get_fleet()
-    except ValueError as error:
-        raise Unavailable("the sandbox fleet does not exist yet") from error
-    return await result_of(fleet.stats.remote(), what="the fleet", timeout=_FIGURES_SECONDS)
+    return await ask_fleet("stats", timeout=_FIGURES_SECONDS)
 
 
 def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> Platform:

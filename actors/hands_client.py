@@ -7,11 +7,10 @@ import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from actors.fleet import get_fleet
+from actors.fleet import ask_fleet
 from actors.link_client import LinkClient
 from actors.replies import result_of
 from agents.config import Settings
-from agents.errors import Unavailable
 from agents.hands.port import ToolCall, ToolResult, Workspace
 
 # The host itself ends a call at its deadline; this much later it is taken for dead.
@@ -31,7 +30,8 @@ class HandsClient:
         if not self._links:
             async with self._asking:
                 if not self._links:
-                    self._links = {name: _link_to(name, host) for name, host in (await _hosts()).items()}
+                    hosts: dict[str, Any] = await ask_fleet("hosts", timeout=_TABLE_SECONDS)
+                    self._links = {name: _link_to(name, host) for name, host in hosts.items()}
         if len(self._links) == 1:
             return next(iter(self._links.values()))
         name = max(self._links, key=lambda host: hashlib.blake2b(f"{host}/{session_id}".encode()).digest())
@@ -51,14 +51,6 @@ class HandsClient:
         """See Hands.release."""
         link = await self._link(session_id)
         await link.call("call", "release", (session_id, destroy), timeout=_TABLE_SECONDS)
-
-
-async def _hosts() -> dict[str, Any]:
-    try:
-        fleet = get_fleet()
-    except ValueError as error:
-        raise Unavailable("the sandbox fleet does not exist yet") from error
-    return await result_of(fleet.hosts.remote(), what="the fleet", timeout=_TABLE_SECONDS)
 
 
 def _link_to(name: str, host: Any) -> LinkClient:

@@ -68,7 +68,7 @@ class HarnessLink:
 
     def _lost(self) -> None:
         for subscription in tuple(self._subscriptions):
-            subscription.cut()
+            subscription.close()
 
     async def close(self) -> None:
         await self._link.close()

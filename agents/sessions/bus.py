@@ -1,6 +1,6 @@
 """Fan-out of frames to event streams: never blocks the publisher, never grows without bound.
 
-A :class:`Bus` maps sessions to sinks. In the harness a sink is one gateway's channel; in a gateway
+A :class:`Bus` maps sessions to sinks. In the harness a sink is one gateway's link; in a gateway
 (or in a single process) it is one client's :class:`Subscription`. A subscription that lags behind its
 bounded queue is cut off: the reader is told to reconnect and catches up from the log.
 """
@@ -50,10 +50,6 @@ class Bus:
         """Whether any sink of the session asked for previews of this event type."""
         return any(preview in sink.previews for sink in self._sinks.get(session_id, ()))
 
-    @property
-    def sessions(self) -> int:
-        return len(self._sinks)
-
 
 class Subscription:
     """One client's view of one session: a bounded queue of frames."""
@@ -65,7 +61,6 @@ class Subscription:
         self._ready = asyncio.Event()
         self._closed = False
         self._previewing: set[str] = set()
-        self.lagged = False
 
     @property
     def previews(self) -> frozenset[str]:
@@ -77,7 +72,7 @@ class Subscription:
             if self._closed or not self._admits(frame):
                 continue
             if len(self._frames) >= self._max_frames:
-                self.cut()
+                self.close()
                 break
             self._frames.append(frame)
             self._closed = self._closed or frame.ends
@@ -96,14 +91,9 @@ class Subscription:
         return frame.event_id in self._previewing
 
     def close(self) -> None:
-        """End the iteration after what is already queued."""
+        """End the iteration after what is already queued; the reader catches up from the log."""
         self._closed = True
         self._ready.set()
-
-    def cut(self) -> None:
-        """End the iteration because frames may be missing from here on: the reader must catch up from the log."""
-        self.lagged = True
-        self.close()
 
     async def __aiter__(self) -> AsyncIterator[Sequence[Frame]]:
         """Yield whatever has come since the last time, as one batch."""

@@ -63,6 +63,14 @@ class GatewaySettings(_Section):
     """Open event streams per replica; above it 429 with retry-after."""
     max_ongoing_requests: int = Field(default=512, ge=1)
     """Requests one replica of the edge serves at a time."""
+    requests_per_minute: int = Field(default=0, ge=0)
+    """Writing requests (POST, DELETE) that one API key may make per minute; above it 429. 0 sets no limit."""
+    reads_per_minute: int = Field(default=0, ge=0)
+    """Reading requests (GET) that one API key may make per minute; above it 429. 0 sets no limit."""
+    key_share: float = Field(default=0.5, gt=0, le=1)
+    """With several API keys: the part of a replica's requests and streams that any one of them may hold."""
+    owner_wait_seconds: float = Field(default=20.0, gt=0)
+    """How long a request waits while the session's owner is replaced, before it is answered 503."""
     retry_dedupe_seconds: float = Field(default=60.0, ge=0)
     """Within this span a byte-identical event POST marked as an SDK retry is answered from memory; 0 is off."""
 
@@ -74,8 +82,10 @@ class HarnessSettings(_Section):
     """Harness actors that share the partitions."""
     partitions: int = Field(default=64, ge=1, le=4096)
     """Virtual partitions that sessions are spread over; fixed for the life of a data directory."""
-    lease_ttl_seconds: float = Field(default=10.0, gt=0)
+    lease_ttl_seconds: float = Field(default=3.0, gt=0)
     """Without renewal for this long a partition may be taken over by another actor."""
+    handover_seconds: float = Field(default=30.0, ge=0)
+    """How long a partition that is to move waits for the turns in it to end; then it moves between their steps."""
     max_active_sessions: int = Field(default=2000, ge=1)
     """Sessions with a turn under way per actor; above it sending answers 529 with retry-after."""
     max_cached_sessions: int = Field(default=512, ge=1)
@@ -113,6 +123,10 @@ class BrainSettings(_Section):
     """A stream that stops for this long has failed."""
     request_timeout_seconds: float = Field(default=1800.0, gt=0)
     """Outer limit of one model request."""
+    max_waiting_requests: int = Field(default=10_000, ge=1)
+    """Model requests per harness that may wait for a free place on a replica; above it they are rescheduled."""
+    waiting_timeout_seconds: float = Field(default=120.0, gt=0)
+    """A model request that gets no place on a replica for this long is rescheduled."""
     replicas: int = Field(default=1, ge=1)
     """Serve replicas of the brain."""
     max_ongoing_requests: int = Field(default=256, ge=1)
@@ -160,6 +174,21 @@ class SandboxSettings(_Section):
     """At most this much of ``seed_dir`` is copied; what does not fit is left out."""
 
 
+class CheckpointSettings(_Section):
+    """Copies of the sandboxes' files, from which a sandbox is made again elsewhere."""
+
+    mode: Literal["before_result", "after_result", "off"] = "before_result"
+    """When a call that changed files is copied: before its result is given, right after it, or never."""
+    url: str | None = None
+    """Where copies go, as an fsspec URL (``s3://bucket/prefix``); ``<data-dir>/checkpoints`` when unset."""
+    endpoint_url: str | None = None
+    """S3-compatible server other than the provider's own; credentials come from the usual AWS variables."""
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    """Limit of writing or reading one copy."""
+    max_bytes: int = Field(default=4 * 1024**3, ge=1024)
+    """A workspace larger than this is not copied; the model is told so after a loss."""
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -192,6 +221,7 @@ class Settings(BaseSettings):
     harness: HarnessSettings = HarnessSettings()
     brain: BrainSettings = BrainSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -21,6 +21,10 @@ class Workspace:
 
     session_id: str
     environment: dict[str, Any] = field(default_factory=lambda: {"type": "cloud"})
+    host: str | None = None
+    """The incarnation of the sandbox host that the session's last result came from; None before the first."""
+    version: int = 0
+    """Version of the files that the last result stands on; a host whose files are older restores a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class ToolCall:
     name: str
     input: dict[str, Any]
     deadline: float = 150.0
+    sent_to: str | None = None
+    """The incarnation that an earlier life of the session's owner may have sent this very call to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,12 @@ class ToolResult:
     content: list[dict[str, Any]]
     is_error: bool = False
     seconds: float = 0.0
+    host: str | None = None
+    """Incarnation of the host that ran the call."""
+    version: int | None = None
+    """Version of the session's files after the call; None when the call changed nothing or nobody counts."""
+    ambiguous: bool = False
+    """Whether nobody knows if the call took effect (its host was lost in mid-call)."""
 
     @classmethod
     def error(cls, call_id: str, message: str) -> ToolResult:
@@ -58,5 +70,12 @@ class Hands(Protocol):
         ...
 
     async def release(self, session_id: str, *, destroy: bool) -> None:
-        """End the session's sandbox if there is one; with *destroy* its files go too."""
+        """End the session's sandbox if there is one; with *destroy* its files and checkpoints go too."""
+        ...
+
+    def place(self, workspace: Workspace) -> str | None:
+        """Name the incarnation that calls of this session would go to now, without waiting; None if not known.
+
+        The owner commits it as the intent of a call before the call goes out.
+        """
         ...

@@ -93,6 +93,7 @@ class SessionRecord:
 
     ``seq`` is the log position of the last event. ``active_seconds`` counts closed running spans;
     ``running_since`` opens the current one. ``stop_reason`` is the last idle event's reason.
+    The last four fields are never shown to a client.
     """
 
     id: str
@@ -117,3 +118,10 @@ class SessionRecord:
     active_seconds: float = 0.0
     running_since: datetime | None = None
     archived_at: datetime | None = None
+    principal: str = ""
+    """Name of the API key that made the session; shares of what is scarce are dealt per principal."""
+    dispatched: dict[str, str] = field(default_factory=lambda: {})
+    """Intents: open tool calls by id, with the incarnation of the host that each was about to be sent to."""
+    workspace_host: str | None = None
+    workspace_version: int = 0
+    """Where the session's sandbox was last, and the version of its files that the log stands on."""

@@ -49,18 +49,26 @@ class SessionHost(Protocol):
     """What the gateway may ask of a session's owner."""
 
     async def create(self, record: SessionRecord, initial_events: Sequence[dict[str, Any]]) -> SessionRecord:
-        """Store a new session; with initial events (already validated wire params) its first turn starts.
+        """Store a new session; with initial events (validated wire params with ids) its first turn starts.
 
-        Returns the stored row. Raises Overloaded or Unavailable.
+        Returns the stored row. Asking again with the same record id is answered with the stored row.
+        Raises Overloaded or Unavailable.
         """
         ...
 
     async def send(
-        self, session_id: SessionId, events: Sequence[dict[str, Any]], *, repeat_key: str | None = None
+        self,
+        session_id: SessionId,
+        events: Sequence[dict[str, Any]],
+        *,
+        repeat_key: str | None = None,
+        again: bool = False,
     ) -> list[dict[str, Any]]:
         """Accept client events, all or none; returns their wire echoes in order.
 
-        *repeat_key* marks a request that the SDK says is a retry: the digest of its body and key.
+        Each event carries the ``id`` that the gateway has given it. With *again* the same events may have
+        been accepted already by an owner that was lost before it answered: then they are only echoed.
+        *repeat_key* (``<retry count>:<digest of body and key>``) recognises the SDK's own retries.
         Raises NotFound, InvalidRequest, Conflict (archived), RateLimited, Overloaded, Unavailable.
         """
         ...
@@ -86,7 +94,9 @@ class SessionHost(Protocol):
         """Open a live subscription: on entry it is established (no later event is missed).
 
         The iterator yields batches of frames, in order. It ends when the session is deleted, or when the
-        reader lags behind its bounded queue (it should then be told to reconnect). Whether the session
-        exists is for the caller to check once the subscription stands.
+        reader lags behind its bounded queue (it should then be told to reconnect). It raises Unavailable
+        when its source is lost or moves (the owner died, or gave the session to another): the caller
+        watches again and reads from the log what it missed. Whether the session exists is for the caller
+        to check once the subscription stands.
         """
         ...

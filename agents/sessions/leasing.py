@@ -27,6 +27,7 @@ class LeaseKeeper:
         self._ttl = ttl
         self._on_lost = on_lost
         self._beating: asyncio.Task[None] | None = None
+        self._generation = 0
         self.held: dict[int, Lease] = {}
 
     async def start(self, partitions: Sequence[int]) -> None:
@@ -36,8 +37,9 @@ class LeaseKeeper:
         """
         deadline = self._clock.monotonic() + 3 * self._ttl
         missing = set(partitions)
+        self._generation = await self._leases.join(self._owner, ttl=self._ttl)
         while missing:
-            for lease in await self._leases.claim(self._owner, sorted(missing), ttl=self._ttl):
+            for lease in await self._leases.claim(self._owner, self._generation, sorted(missing), ttl=self._ttl):
                 self.held[lease.partition] = lease
             missing -= self.held.keys()
             if missing and self._clock.monotonic() > deadline:
@@ -58,7 +60,8 @@ class LeaseKeeper:
             await self._clock.sleep(self._ttl / _BEATS_PER_TTL)
             try:
                 async with asyncio.timeout(self._ttl):
-                    kept = {lease.partition: lease for lease in await self._leases.renew(self._owner, ttl=self._ttl)}
+                    renewed = await self._leases.renew(self._owner, self._generation, ttl=self._ttl)
+                kept = {lease.partition: lease for lease in renewed}
             except (HecatonError, TimeoutError) as error:
                 # Appends carry the epoch, so working on with a lease that may have expired is safe.
                 logger.warning("%s could not renew its leases: %s", self._owner, error)
@@ -75,4 +78,4 @@ class LeaseKeeper:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
         self.held = {}
-        await self._leases.release(self._owner)
+        await self._leases.leave(self._owner, self._generation)

@@ -7,8 +7,9 @@ the log, client events that queue or leave the queue, and the session's row. The
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.ids import EventId, SessionId
@@ -24,6 +25,19 @@ class Lease:
     epoch: int
 
 
+def new_stamp() -> str:
+    """Return a name for one commit, unique for ever."""
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTable:
+    """Who owns what just now: leased partitions to owners, and the members that are alive."""
+
+    owners: Mapping[int, str]
+    members: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """One atomic change of one session.
@@ -32,6 +46,8 @@ class Commit:
     it, in order. ``record`` is the session's whole row after the change (its ``seq`` equals
     ``expected_seq + len(events)``). ``queue`` are client events that wait, ``consume`` the ids of
     waiting ones that leave the queue (because they are among ``events``, or were dropped).
+    ``stamp`` names the commit: after an outcome that nobody knows (a lost connection) the same commit
+    can be given again, and is a success at once when it went through the first time.
     """
 
     lease: Lease
@@ -40,6 +56,7 @@ class Commit:
     events: tuple[Event, ...] = ()
     queue: tuple[Event, ...] = ()
     consume: tuple[EventId, ...] = ()
+    stamp: str = field(default_factory=new_stamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,22 @@ class EventLog(Protocol):
         ...
 
     async def delete(self, lease: Lease, session_id: SessionId) -> None:
-        """Remove a session's row, events and queue. Raises Fenced or NotFound."""
+        """Remove a session's row, events and queue. Raises Fenced or NotFound.
+
+        In the same transaction the session is noted as ``deleted``: its sandbox has yet to go.
+        """
+        ...
+
+    async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:
+        """Name deleted sessions of *partitions* whose sandbox and files are not known to be removed."""
+        ...
+
+    async def forget_deleted(self, session_id: SessionId) -> None:
+        """Take note that nothing of a deleted session is left. Idempotent."""
+        ...
+
+    async def find(self, session_id: SessionId, event_ids: Sequence[EventId]) -> Sequence[Event]:
+        """Return those of *event_ids* that are in the session's log or queue, in the order asked."""
         ...
 
     async def load(self, session_id: SessionId) -> SessionSnapshot:
@@ -84,23 +116,37 @@ class EventLog(Protocol):
 
 
 class Leases(Protocol):
-    """Who owns which partition."""
+    """Who owns which partition, and who is there to own any.
 
-    async def claim(self, owner: str, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
-        """Take those of *partitions* that are free, expired or already *owner*'s; the epoch grows.
+    A member is a name with a generation. ``join`` starts a new generation: whoever still acts for an
+    earlier one is refused with Fenced from then on, so that a paused process and its replacement can
+    not both hold the name.
+    """
 
-        Returns the leases now held, which may be fewer than asked for.
+    async def join(self, name: str, *, ttl: float) -> int:
+        """Enter the members under *name* for *ttl* seconds; returns the new generation. Raises Unavailable."""
+        ...
+
+    async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
+        """Take those of *partitions* that are free, expired or already *name*'s; the epoch grows.
+
+        Returns the leases now held, which may be fewer than asked for. Raises Fenced (a later generation
+        has joined, or the member has left), Unavailable.
         """
         ...
 
-    async def renew(self, owner: str, *, ttl: float) -> Sequence[Lease]:
-        """Extend every lease that *owner* still holds and return them."""
+    async def renew(self, name: str, generation: int, *, ttl: float) -> Sequence[Lease]:
+        """Extend the membership and every lease that *name* still holds, and return those. Raises as ``claim``."""
         ...
 
-    async def release(self, owner: str) -> None:
-        """Give every partition of *owner* back at once."""
+    async def release(self, name: str, generation: int, partitions: Sequence[int]) -> None:
+        """Give these partitions back at once. Raises as ``claim``."""
         ...
 
-    async def owners(self) -> dict[int, str]:
-        """Map each leased partition to its owner."""
+    async def leave(self, name: str, generation: int) -> None:
+        """Give everything back and end the membership. Does nothing for an earlier generation."""
+        ...
+
+    async def table(self) -> LeaseTable:
+        """Read owners and members; expired ones count as none. Raises Unavailable."""
         ...

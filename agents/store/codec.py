@@ -135,6 +135,9 @@ def session_row(record: SessionRecord, digest: str) -> Row:
             usage.cache_creation_1h_input_tokens,
             usage.token_cost_micro_usd,
         ],
+        "principal": record.principal,
+        "dispatched": record.dispatched,
+        "workspace": [record.workspace_host, record.workspace_version],
     }
     return {
         "id": record.id,
@@ -156,6 +159,8 @@ def session_row(record: SessionRecord, digest: str) -> Row:
 def session_of(row: RowView) -> SessionRecord:
     """Return the session of a row joined with its snapshot."""
     state = decode(row["state"])
+    # Rows of the first release lack what came later.
+    workspace_host, workspace_version = state.get("workspace", (None, 0))
     return SessionRecord(
         id=row["id"],
         partition=row["partition"],
@@ -179,6 +184,10 @@ def session_of(row: RowView) -> SessionRecord:
         active_seconds=state["active_seconds"],
         running_since=_moment_or_none(state["running_since"]),
         archived_at=_moment_or_none(row["archived_at"]),
+        principal=state.get("principal", ""),
+        dispatched=state.get("dispatched", {}),
+        workspace_host=workspace_host,
+        workspace_version=workspace_version,
     )
 
 

@@ -1,9 +1,10 @@
 """Who owns which partition, decided in one transaction per claim.
 
-Invariant: the epoch of a partition only grows, and every claim makes it grow, also one by the same
+Invariants: the epoch of a partition only grows, and every claim makes it grow, also one by the same
 owner; so a writer from before the claim is told apart from one after it. A released partition keeps
-its row, because its epoch must not start again. Time is the claimant's clock: when clocks differ, a
-lease may change hands early, which the epoch makes harmless.
+its row, because its epoch must not start again; so does a member that left, because of its generation.
+Time is the claimant's clock: when clocks differ, a lease may change hands early, which the epoch makes
+harmless.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
-from agents.sessions.log import Lease
+from agents.errors import Fenced
+from agents.sessions.log import Lease, LeaseTable
 from agents.store.codec import Row, RowView, micros
 from agents.store.engine import Database
-from agents.store.tables import leases
+from agents.store.tables import leases, members
 
 _LOCKED = (
     select(leases)
@@ -36,6 +38,16 @@ _INSERT_MISSING = {
     "postgresql": postgresql.insert(leases).on_conflict_do_nothing(),
     "sqlite": sqlite.insert(leases).on_conflict_do_nothing(),
 }
+_INSERT_MEMBER = {
+    "postgresql": postgresql.insert(members).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(members).on_conflict_do_nothing(),
+}
+_MEMBER = select(members).where(members.c.name == bindparam("key")).with_for_update()
+_SET_MEMBER = (
+    update(members)
+    .where(members.c.name == bindparam("key"))
+    .values(generation=bindparam("generation"), expires_at=bindparam("expires_at"))
+)
 
 
 def claimable(row: RowView, owner: str, now: int) -> bool:
@@ -47,6 +59,12 @@ def expiry(clock: Clock, ttl: float) -> int:
     return micros(clock.now() + timedelta(seconds=ttl))
 
 
+def check_generation(row: RowView | None, name: str, generation: int) -> None:
+    """Raise Fenced unless the member row is of this generation and has not left."""
+    if row is None or row["generation"] != generation:
+        raise Fenced(f"{name}: a later process has taken this name over (generation {generation} is past)")
+
+
 class SqlLeases:
     """The Leases of SQLite and PostgreSQL."""
 
@@ -54,50 +72,97 @@ class SqlLeases:
         self._database = database
         self._clock = clock
 
-    async def claim(self, owner: str, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
-        """Take what is free, expired or *owner*'s. Raises Unavailable."""
+    async def join(self, name: str, *, ttl: float) -> int:
+        """Start a new generation of *name*. Raises Unavailable."""
+        expires_at = expiry(self._clock, ttl)
+
+        def work(connection: Connection) -> int:
+            insert = _INSERT_MEMBER[connection.dialect.name]
+            connection.execute(insert, [{"name": name, "generation": 0, "expires_at": 0}])
+            generation = connection.execute(_MEMBER, {"key": name}).mappings().one()["generation"] + 1
+            connection.execute(_SET_MEMBER, _membership(name, generation, expires_at))
+            return generation
+
+        return await self._database.write(work)
+
+    async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
+        """Take what is free, expired or *name*'s. Raises Fenced, Unavailable."""
         wanted = sorted(set(partitions))
-        if not wanted:
-            return []
         now, expires_at = micros(self._clock.now()), expiry(self._clock, ttl)
 
         def work(connection: Connection) -> list[Lease]:
+            _check_member(connection, name, generation)
+            if not wanted:
+                return []
             insert_missing = _INSERT_MISSING[connection.dialect.name]
             connection.execute(insert_missing, [{"partition": partition, **_FREE} for partition in wanted])
             rows = connection.execute(_LOCKED, {"partitions": wanted}).mappings()
-            taken = [Lease(row["partition"], owner, row["epoch"] + 1) for row in rows if claimable(row, owner, now)]
+            taken = [Lease(row["partition"], name, row["epoch"] + 1) for row in rows if claimable(row, name, now)]
             if taken:
                 connection.execute(_GRANT, [_grant(lease, expires_at) for lease in taken])
             return taken
 
         return await self._database.write(work)
 
-    async def renew(self, owner: str, *, ttl: float) -> Sequence[Lease]:
-        """Extend what *owner* holds, also when it expired and nobody took it. Raises Unavailable."""
+    async def renew(self, name: str, generation: int, *, ttl: float) -> Sequence[Lease]:
+        """Extend what *name* holds, also when it expired and nobody took it. Raises Fenced, Unavailable."""
         expires_at = expiry(self._clock, ttl)
 
         def work(connection: Connection) -> list[Lease]:
-            mine = select(leases.c.partition, leases.c.epoch).where(leases.c.owner == owner)
+            _check_member(connection, name, generation)
+            connection.execute(_SET_MEMBER, _membership(name, generation, expires_at))
+            mine = select(leases.c.partition, leases.c.epoch).where(leases.c.owner == name)
             rows = connection.execute(mine.order_by(leases.c.partition).with_for_update()).all()
-            held = [Lease(row.partition, owner, row.epoch) for row in rows]
+            held = [Lease(row.partition, name, row.epoch) for row in rows]
             if held:
                 connection.execute(_GRANT, [_grant(lease, expires_at) for lease in held])
             return held
 
         return await self._database.write(work)
 
-    async def release(self, owner: str) -> None:
-        """Give everything of *owner* back. Raises Unavailable."""
-        free = update(leases).where(leases.c.owner == owner).values(owner=None, expires_at=0)
-        await self._database.write(lambda connection: connection.execute(free).close())
+    async def release(self, name: str, generation: int, partitions: Sequence[int]) -> None:
+        """Give partitions back. Raises Fenced, Unavailable."""
+        given = sorted(set(partitions))
 
-    async def owners(self) -> dict[int, str]:
-        """Map each leased partition to its owner; an expired lease counts as none. Raises Unavailable."""
-        live = select(leases.c.partition, leases.c.owner).where(
-            leases.c.owner.is_not(None), leases.c.expires_at > micros(self._clock.now())
-        )
-        rows = await self._database.read(lambda connection: connection.execute(live).all())
-        return {row.partition: row.owner for row in rows}
+        def work(connection: Connection) -> None:
+            _check_member(connection, name, generation)
+            mine = leases.c.owner == name, leases.c.partition.in_(given)
+            connection.execute(update(leases).where(*mine).values(owner=None, expires_at=0)).close()
+
+        await self._database.write(work)
+
+    async def leave(self, name: str, generation: int) -> None:
+        """Give everything of *name* back and end its membership. Raises Unavailable."""
+
+        def work(connection: Connection) -> None:
+            row = connection.execute(_MEMBER, {"key": name}).mappings().first()
+            if row is None or row["generation"] != generation:
+                return
+            connection.execute(_SET_MEMBER, _membership(name, generation, 0))
+            free = update(leases).where(leases.c.owner == name).values(owner=None, expires_at=0)
+            connection.execute(free).close()
+
+        await self._database.write(work)
+
+    async def table(self) -> LeaseTable:
+        """Read owners and members; what expired counts as none. Raises Unavailable."""
+        now = micros(self._clock.now())
+        live = select(leases.c.partition, leases.c.owner).where(leases.c.owner.is_not(None), leases.c.expires_at > now)
+        there = select(members.c.name).where(members.c.expires_at > now).order_by(members.c.name)
+
+        def work(connection: Connection) -> LeaseTable:
+            owners = {row.partition: row.owner for row in connection.execute(live)}
+            return LeaseTable(owners, tuple(connection.execute(there).scalars()))
+
+        return await self._database.read(work)
+
+
+def _check_member(connection: Connection, name: str, generation: int) -> None:
+    check_generation(connection.execute(_MEMBER, {"key": name}).mappings().first(), name, generation)
+
+
+def _membership(name: str, generation: int, expires_at: int) -> Row:
+    return {"key": name, "generation": generation, "expires_at": expires_at}
 
 
 def _grant(lease: Lease, expires_at: int) -> Row:

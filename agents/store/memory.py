@@ -14,10 +14,10 @@ from agents.economics.meter import MemoryMeter
 from agents.errors import LogConflict, NotFound
 from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
-from agents.sessions.log import Commit, Lease, SessionSnapshot
+from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.batch import Change, Head, Holder, Kind, change_of, decide, deletion_of
 from agents.store.codec import Row, event_of, micros, queued_event_of, session_of
-from agents.store.leases import claimable, expiry
+from agents.store.leases import check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 
 
@@ -39,34 +39,54 @@ class MemoryLeases:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.rows: dict[int, Row] = {}
+        self.members: dict[str, Row] = {}
 
-    async def claim(self, owner: str, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
+    async def join(self, name: str, *, ttl: float) -> int:
+        row = self.members.setdefault(name, {"generation": 0, "expires_at": 0})
+        row.update(generation=row["generation"] + 1, expires_at=expiry(self._clock, ttl))
+        return row["generation"]
+
+    async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
+        check_generation(self.members.get(name), name, generation)
         now, taken = micros(self._clock.now()), list[Lease]()
         for partition in sorted(set(partitions)):
             row = self.rows.setdefault(partition, {"owner": None, "epoch": 0, "expires_at": 0})
-            if claimable(row, owner, now):
-                row.update(owner=owner, epoch=row["epoch"] + 1, expires_at=expiry(self._clock, ttl))
-                taken.append(Lease(partition, owner, row["epoch"]))
+            if claimable(row, name, now):
+                row.update(owner=name, epoch=row["epoch"] + 1, expires_at=expiry(self._clock, ttl))
+                taken.append(Lease(partition, name, row["epoch"]))
         return taken
 
-    async def renew(self, owner: str, *, ttl: float) -> Sequence[Lease]:
-        mine = {partition: row for partition, row in sorted(self.rows.items()) if row["owner"] == owner}
+    async def renew(self, name: str, generation: int, *, ttl: float) -> Sequence[Lease]:
+        check_generation(self.members.get(name), name, generation)
+        self.members[name]["expires_at"] = expiry(self._clock, ttl)
+        mine = {partition: row for partition, row in sorted(self.rows.items()) if row["owner"] == name}
         for row in mine.values():
             row["expires_at"] = expiry(self._clock, ttl)
-        return [Lease(partition, owner, row["epoch"]) for partition, row in mine.items()]
+        return [Lease(partition, name, row["epoch"]) for partition, row in mine.items()]
 
-    async def release(self, owner: str) -> None:
-        for row in self.rows.values():
-            if row["owner"] == owner:
+    async def release(self, name: str, generation: int, partitions: Sequence[int]) -> None:
+        check_generation(self.members.get(name), name, generation)
+        for partition, row in self.rows.items():
+            if row["owner"] == name and partition in partitions:
                 row.update(owner=None, expires_at=0)
 
-    async def owners(self) -> dict[int, str]:
+    async def leave(self, name: str, generation: int) -> None:
+        member = self.members.get(name)
+        if member is None or member["generation"] != generation:
+            return
+        member["expires_at"] = 0
+        for row in self.rows.values():
+            if row["owner"] == name:
+                row.update(owner=None, expires_at=0)
+
+    async def table(self) -> LeaseTable:
         now = micros(self._clock.now())
-        return {
+        owners = {
             partition: row["owner"]
             for partition, row in self.rows.items()
             if row["owner"] is not None and row["expires_at"] > now
         }
+        return LeaseTable(owners, tuple(sorted(n for n, row in self.members.items() if row["expires_at"] > now)))
 
     def holder(self, partition: int) -> Holder | None:
         row = self.rows.get(partition)
@@ -79,6 +99,7 @@ class MemoryEventLog:
     def __init__(self, leases: MemoryLeases) -> None:
         self._leases = leases
         self.sessions: dict[str, StoredSession] = {}
+        self._deleted: dict[SessionId, int] = {}
         self._event_ids: set[str] = set()
 
     async def create(self, commit: Commit) -> None:
@@ -108,6 +129,20 @@ class MemoryEventLog:
             if stored.session["partition"] in wanted and (stored.session["status"] in working or stored.queue)
         )
 
+    async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:
+        return sorted(name for name, partition in self._deleted.items() if partition in partitions)
+
+    async def forget_deleted(self, session_id: SessionId) -> None:
+        self._deleted.pop(session_id, None)
+
+    async def find(self, session_id: SessionId, event_ids: Sequence[EventId]) -> Sequence[Event]:
+        stored = self.sessions.get(session_id)
+        if stored is None:
+            return []
+        logged = {row["id"]: event_of(row) for row in stored.events}
+        known = {**logged, **{name: queued_event_of(row) for name, row in stored.queue.items()}}
+        return [known[event_id] for event_id in event_ids if event_id in known]
+
     def stored(self, session_id: str) -> StoredSession:
         """Raises NotFound."""
         stored = self.sessions.get(session_id)
@@ -129,6 +164,7 @@ class MemoryEventLog:
             raise refusal
         if change.kind is Kind.DELETE:
             gone = self.sessions.pop(change.session_id)
+            self._deleted[SessionId(change.session_id)] = partition
             self._event_ids.difference_update(row["id"] for row in gone.events)
             return
         self._refuse_known_ids(change, stored)

@@ -89,6 +89,7 @@ sessions = Table(
     Column("environment_id", Key, nullable=False),
     Column("digest", Text, nullable=False),
     Column("state", Text, nullable=False),
+    Column("stamp", Text),
     Index(None, "created_at", "id"),
     Index(None, "agent_id", "created_at"),
     Index(None, "environment_id"),
@@ -137,6 +138,22 @@ leases = Table(
     Column("owner", Text),
     Column("epoch", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+deleted_sessions = Table(
+    "deleted_sessions",
+    metadata,
+    Column("session_id", Key, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Index(None, "partition"),
 )
 
 meter = Table(

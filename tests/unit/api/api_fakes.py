@@ -40,7 +40,9 @@ class FakeSessionHost:
         self.watching = asyncio.Event()
 
     async def start(self) -> None:
-        taken = await self._store.leases.claim("fake", range(self._settings.harness.partitions), ttl=3600)
+        generation = await self._store.leases.join("fake", ttl=3600)
+        partitions = range(self._settings.harness.partitions)
+        taken = await self._store.leases.claim("fake", generation, partitions, ttl=3600)
         self._leases = {lease.partition: lease for lease in taken}
 
     async def create(self, record: SessionRecord, initial_events: Sequence[dict[str, Any]]) -> SessionRecord:
@@ -50,8 +52,14 @@ class FakeSessionHost:
         return record
 
     async def send(
-        self, session_id: SessionId, events: Sequence[dict[str, Any]], *, repeat_key: str | None = None
+        self,
+        session_id: SessionId,
+        events: Sequence[dict[str, Any]],
+        *,
+        repeat_key: str | None = None,
+        again: bool = False,
     ) -> list[dict[str, Any]]:
+        del again
         self.sent.append((session_id, list(events), repeat_key))
         if self.failure is not None:
             raise self.failure

@@ -143,7 +143,8 @@ class PlatformProcess:
 
         settings = self._settings
         self._handles = ensure_actors(settings)
-        serve.start(http_options={"host": settings.host, "port": settings.port})
+        # One address to give to clients; elsewhere a proxy would fight for the port when nodes share a machine.
+        serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port})
         serve.run_many(
             [
                 RunTarget(brain_app(settings), name=BRAIN_APP, route_prefix=None),

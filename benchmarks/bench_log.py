@@ -72,7 +72,9 @@ async def append(store: SqlStore, lease: Lease, count: int) -> list[float]:
 
 async def measure_log(where: str | Path) -> None:
     store = await open_store(where)
-    (lease,) = await store.leases.claim(f"bench-{ids.new_request_id()}", [0], ttl=3600)
+    name = f"bench-{ids.new_request_id()}"
+    generation = await store.leases.join(name, ttl=3600)
+    (lease,) = await store.leases.claim(name, generation, [0], ttl=3600)
     try:
         await append(store, lease, 50)
         for _ in range(ROUNDS):
@@ -82,7 +84,7 @@ async def measure_log(where: str | Path) -> None:
             rate = WRITERS * (EACH + 1) / (time.perf_counter() - started)
             report("log", lone, rate, sorted(itertools.chain.from_iterable(writers)))
     finally:
-        await store.leases.release(lease.owner)
+        await store.leases.leave(name, generation)
         await store.close()
 
 

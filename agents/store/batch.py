@@ -13,7 +13,7 @@ from enum import Enum, auto
 
 from agents.errors import Fenced, HecatonError, LogConflict, NotFound
 from agents.ids import SessionId
-from agents.sessions.log import Commit, Lease
+from agents.sessions.log import Commit, Lease, new_stamp
 from agents.store.codec import Row, event_row, session_row, snapshot_row
 
 
@@ -29,6 +29,7 @@ class Head:
 
     seq: int
     digest: str
+    stamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Change:
     lease: Lease
     session_id: str
     partition: int
+    stamp: str
     expected_seq: int = 0
     session: Row = field(default_factory=lambda: {})
     snapshot: Row = field(default_factory=lambda: {})
@@ -68,8 +70,9 @@ def change_of(kind: Kind, commit: Commit) -> Change:
         lease=commit.lease,
         session_id=record.id,
         partition=record.partition,
+        stamp=commit.stamp,
         expected_seq=commit.expected_seq,
-        session=session_row(record, digest),
+        session={**session_row(record, digest), "stamp": commit.stamp},
         snapshot=snapshot,
         events=tuple(event_row(record.id, event, seq) for seq, event in enumerate(commit.events, first)),
         queue=tuple(event_row(record.id, event) for event in commit.queue),
@@ -78,28 +81,40 @@ def change_of(kind: Kind, commit: Commit) -> Change:
 
 
 def deletion_of(lease: Lease, session_id: SessionId) -> Change:
-    return Change(Kind.DELETE, lease, session_id, lease.partition)
+    return Change(Kind.DELETE, lease, session_id, lease.partition, new_stamp())
 
 
-def decide(
-    changes: Sequence[Change], holders: Mapping[int, Holder], heads: Mapping[str, Head]
-) -> list[HecatonError | None]:
-    """Return for each change why it is refused, or None when it may be written."""
-    return [_refusal(change, holders.get(change.lease.partition), heads.get(change.session_id)) for change in changes]
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a batch is judged against, read in its own transaction.
+
+    ``deleted`` are the stamps of deletions, of sessions that the batch wants to delete and that are not there.
+    """
+
+    holders: Mapping[int, Holder]
+    heads: Mapping[str, Head]
+    deleted: Mapping[str, str | None]
+
+    def has(self, change: Change) -> bool:
+        """Whether this very change was written before, by an attempt whose outcome nobody heard."""
+        if change.kind is Kind.DELETE:
+            return self.deleted.get(change.session_id) == change.stamp
+        head = self.heads.get(change.session_id)
+        return head is not None and head.stamp == change.stamp
 
 
-def _refusal(change: Change, holder: Holder | None, head: Head | None) -> HecatonError | None:
+def decide(changes: Sequence[Change], stored: Stored) -> list[HecatonError | None]:
+    """Return for each change why it is refused, or None when it may be written or already is."""
+    return [_refusal(change, stored) for change in changes]
+
+
+def _refusal(change: Change, stored: Stored) -> HecatonError | None:
     # An expired lease that nobody took is still good: only a new owner, and with it a new epoch, fences.
-    lease = change.lease
-    if (
-        change.partition != lease.partition
-        or holder is None
-        or (holder.owner, holder.epoch)
-        != (
-            lease.owner,
-            lease.epoch,
-        )
-    ):
+    # What is already written is told as such even to a writer that has lost its lease since: it is the truth.
+    lease, holder, head = change.lease, stored.holders.get(change.lease.partition), stored.heads.get(change.session_id)
+    if stored.has(change):
+        return None
+    if change.partition != lease.partition or holder != Holder(lease.owner, lease.epoch):
         return Fenced(f"partition {change.partition} is no longer held by {lease.owner} at epoch {lease.epoch}")
     if change.kind is Kind.CREATE:
         return LogConflict(f"session {change.session_id} is already stored") if head else None

@@ -14,13 +14,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from agents.errors import Conflict, LogConflict, NotFound, Overloaded
-from agents.ids import SessionId
+from agents.ids import EventId, SessionId
 from agents.sessions.events import Event
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.batch import Change, Kind, change_of, deletion_of
 from agents.store.codec import clamped, findable
 from agents.store.engine import Database
-from agents.store.log_statements import read_after, read_unfinished, read_whole, write_batch
+from agents.store.log_statements import (
+    forget_deleted,
+    read_after,
+    read_among,
+    read_deleted,
+    read_unfinished,
+    read_whole,
+    write_batch,
+)
 
 _BATCH = 256
 """Changes in one transaction: far above what the targets need, small enough to bound its locks."""
@@ -72,6 +80,22 @@ class SqlEventLog:
     async def unfinished(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         """Name sessions with work left. Raises Unavailable."""
         return await self._database.read(lambda connection: read_unfinished(connection, partitions))
+
+    async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:
+        """Name deleted sessions of which something may be left. Raises Unavailable."""
+        return await self._database.read(lambda connection: read_deleted(connection, partitions))
+
+    async def forget_deleted(self, session_id: SessionId) -> None:
+        """Take note that nothing of a deleted session is left. Raises Unavailable."""
+        if findable(session_id):
+            await self._database.write(lambda connection: forget_deleted(connection, session_id))
+
+    async def find(self, session_id: SessionId, event_ids: Sequence[EventId]) -> Sequence[Event]:
+        """Return those of *event_ids* that the session has, logged or queued. Raises Unavailable."""
+        wanted = [event_id for event_id in event_ids if findable(event_id)]
+        if not wanted or not findable(session_id):
+            return []
+        return await self._database.read(lambda connection: read_among(connection, session_id, wanted))
 
     async def close(self) -> None:
         """Return when everything accepted so far is written."""

@@ -48,6 +48,8 @@ _SET_MEMBER = (
     .where(members.c.name == bindparam("key"))
     .values(generation=bindparam("generation"), expires_at=bindparam("expires_at"))
 )
+LEFT = 0
+"""Expiry of a member that left. One that is merely late comes back by renewing."""
 
 
 def claimable(row: RowView, owner: str, now: int) -> bool:
@@ -63,6 +65,8 @@ def check_generation(row: RowView | None, name: str, generation: int) -> None:
     """Raise Fenced unless the member row is of this generation and has not left."""
     if row is None or row["generation"] != generation:
         raise Fenced(f"{name}: a later process has taken this name over (generation {generation} is past)")
+    if row["expires_at"] == LEFT:
+        raise Fenced(f"{name}: generation {generation} has left")
 
 
 class SqlLeases:
@@ -138,7 +142,7 @@ class SqlLeases:
             row = connection.execute(_MEMBER, {"key": name}).mappings().first()
             if row is None or row["generation"] != generation:
                 return
-            connection.execute(_SET_MEMBER, _membership(name, generation, 0))
+            connection.execute(_SET_MEMBER, _membership(name, generation, LEFT))
             free = update(leases).where(leases.c.owner == name).values(owner=None, expires_at=0)
             connection.execute(free).close()
 

@@ -7,18 +7,19 @@ write lock from its start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, union, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.errors import HecatonError, NotFound
-from agents.ids import SessionId
+from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
-from agents.store.batch import Change, Head, Holder, Kind, decide
+from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
 from agents.store.codec import Row, event_of, queued_event_of, session_of
-from agents.store.tables import events, leases, queue, session_snapshots, sessions
+from agents.store.tables import deleted_sessions, events, leases, queue, session_snapshots, sessions
 
 _Key = TypeVar("_Key", int, str)
 
@@ -29,13 +30,16 @@ _HOLDERS = (
     .with_for_update(read=True)
 )
 _HEADS = (
-    select(sessions.c.id, sessions.c.seq, sessions.c.digest)
+    select(sessions.c.id, sessions.c.seq, sessions.c.digest, sessions.c.stamp)
     .where(sessions.c.id.in_(bindparam("keys", expanding=True)))
     .order_by(sessions.c.id)
     .with_for_update()
 )
+_GONE = select(deleted_sessions.c.session_id, deleted_sessions.c.stamp).where(
+    deleted_sessions.c.session_id.in_(bindparam("keys", expanding=True))
+)
 # Only what a commit changes: a column of an index that is set, even to the same value, costs an index write.
-_PROGRESS = ("status", "seq", "queued", "updated_at", "archived_at", "state")
+_PROGRESS = ("status", "seq", "queued", "updated_at", "archived_at", "state", "stamp")
 _SNAPSHOT = ("agent", "environment")
 _IDENTITY = ("agent_id", "agent_version", "environment_id", "digest")
 _ADVANCE = (
@@ -63,6 +67,21 @@ _DELETES = tuple(
         (sessions, sessions.c.id),
     )
 )
+_UPSERT_DELETED = {"postgresql": postgresql.insert(deleted_sessions), "sqlite": sqlite.insert(deleted_sessions)}
+_NOTE_DELETED = {
+    name: insert.on_conflict_do_update(index_elements=["session_id"], set_={"stamp": insert.excluded.stamp})
+    for name, insert in _UPSERT_DELETED.items()
+}
+_DELETED = (
+    select(deleted_sessions.c.session_id)
+    .where(deleted_sessions.c.partition.in_(bindparam("partitions", expanding=True)))
+    .order_by(deleted_sessions.c.session_id)
+)
+_FORGET_DELETED = delete(deleted_sessions).where(deleted_sessions.c.session_id == bindparam("key"))
+_AMONG_EVENTS, _AMONG_QUEUE = (
+    select(table).where(table.c.session_id == bindparam("key"), table.c.id.in_(bindparam("ids", expanding=True)))
+    for table in (events, queue)
+)
 WHOLE_SESSION = select(sessions, session_snapshots.c.agent, session_snapshots.c.environment).join_from(
     sessions, session_snapshots, sessions.c.id == session_snapshots.c.session_id
 )
@@ -86,13 +105,11 @@ _UNFINISHED = union(
 
 def write_batch(connection: Connection, changes: Sequence[Change]) -> list[HecatonError | None]:
     """Write every change that passes its checks; returns for each why it was refused, or None."""
-    held = connection.execute(_HOLDERS, {"keys": _padded({change.lease.partition for change in changes})})
-    holders = {row.partition: Holder(row.owner, row.epoch) for row in held}
-    found = connection.execute(_HEADS, {"keys": _padded({change.session_id for change in changes})})
-    heads = {row.id: Head(row.seq, row.digest) for row in found}
-    refusals = decide(changes, holders, heads)
-    accepted = [change for change, refusal in zip(changes, refusals, strict=True) if refusal is None]
-    _write_sessions(connection, accepted, heads)
+    stored = _read_stored(connection, changes)
+    refusals = decide(changes, stored)
+    pairs = zip(changes, refusals, strict=True)
+    accepted = [change for change, refusal in pairs if refusal is None and not stored.has(change)]
+    _write_sessions(connection, accepted, stored.heads)
     _many(connection, _INSERT_EVENTS, (row for change in accepted for row in change.events))
     _many(connection, _INSERT_QUEUE, (row for change in accepted for row in change.queue))
     consumed = ({"key": change.session_id, "event": gone} for change in accepted for gone in change.consume)
@@ -100,7 +117,17 @@ def write_batch(connection: Connection, changes: Sequence[Change]) -> list[Hecat
     return refusals
 
 
-def _write_sessions(connection: Connection, accepted: Sequence[Change], heads: dict[str, Head]) -> None:
+def _read_stored(connection: Connection, changes: Sequence[Change]) -> Stored:
+    held = connection.execute(_HOLDERS, {"keys": _padded({change.lease.partition for change in changes})})
+    holders = {row.partition: Holder(row.owner, row.epoch) for row in held}
+    found = connection.execute(_HEADS, {"keys": _padded({change.session_id for change in changes})})
+    heads = {row.id: Head(row.seq, row.digest, row.stamp) for row in found}
+    missing = {change.session_id for change in changes if change.kind is Kind.DELETE} - heads.keys()
+    gone = connection.execute(_GONE, {"keys": _padded(missing)}) if missing else ()
+    return Stored(holders, heads, {row.session_id: row.stamp for row in gone})
+
+
+def _write_sessions(connection: Connection, accepted: Sequence[Change], heads: Mapping[str, Head]) -> None:
     created = [change for change in accepted if change.kind is Kind.CREATE]
     _many(connection, _INSERT_SESSION, (change.session for change in created))
     _many(connection, _INSERT_SNAPSHOT, (change.snapshot for change in created))
@@ -109,9 +136,10 @@ def _write_sessions(connection: Connection, accepted: Sequence[Change], heads: d
     changed = [change for change in advanced if heads[change.session_id].digest != change.session["digest"]]
     _many(connection, _REPLACE_IDENTITY, (_keyed(change, change.session, _IDENTITY) for change in changed))
     _many(connection, _REPLACE_SNAPSHOT, (_keyed(change, change.snapshot, _SNAPSHOT) for change in changed))
-    deleted = [{"key": change.session_id} for change in accepted if change.kind is Kind.DELETE]
+    deleted = [change for change in accepted if change.kind is Kind.DELETE]
     for statement in _DELETES:
-        _many(connection, statement, deleted)
+        _many(connection, statement, ({"key": change.session_id} for change in deleted))
+    _many(connection, _NOTE_DELETED[connection.dialect.name], (_note(change) for change in deleted))
 
 
 def read_session(connection: Connection, session_id: str) -> SessionRecord:
@@ -138,6 +166,26 @@ def read_after(connection: Connection, session_id: str, after: int, limit: int) 
 def read_unfinished(connection: Connection, partitions: Sequence[int]) -> list[SessionId]:
     rows = connection.execute(_UNFINISHED, {"partitions": list(partitions)}).scalars()
     return sorted(SessionId(row) for row in rows)
+
+
+def read_deleted(connection: Connection, partitions: Sequence[int]) -> list[SessionId]:
+    return [SessionId(row) for row in connection.execute(_DELETED, {"partitions": list(partitions)}).scalars()]
+
+
+def forget_deleted(connection: Connection, session_id: str) -> None:
+    connection.execute(_FORGET_DELETED, {"key": session_id}).close()
+
+
+def read_among(connection: Connection, session_id: str, event_ids: Sequence[EventId]) -> list[Event]:
+    """Return those of *event_ids* that are in the session's log or queue, in the order asked."""
+    asked = {"key": session_id, "ids": _padded(set(event_ids))}
+    known = {row["id"]: event_of(row) for row in connection.execute(_AMONG_EVENTS, asked).mappings()}
+    known |= {row["id"]: queued_event_of(row) for row in connection.execute(_AMONG_QUEUE, asked).mappings()}
+    return [known[event_id] for event_id in event_ids if event_id in known]
+
+
+def _note(change: Change) -> Row:
+    return {"session_id": change.session_id, "partition": change.partition, "stamp": change.stamp}
 
 
 def _many(connection: Connection, statement: Any, rows: Iterable[Row]) -> None:

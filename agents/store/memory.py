@@ -15,9 +15,9 @@ from agents.errors import LogConflict, NotFound
 from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
-from agents.store.batch import Change, Head, Holder, Kind, change_of, decide, deletion_of
+from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, decide, deletion_of
 from agents.store.codec import Row, event_of, micros, queued_event_of, session_of
-from agents.store.leases import check_generation, claimable, expiry
+from agents.store.leases import LEFT, check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 
 
@@ -31,6 +31,9 @@ class StoredSession:
 
     def record(self) -> SessionRecord:
         return session_of(self.session)
+
+    def head(self) -> Head:
+        return Head(self.session["seq"], self.session["digest"], self.session["stamp"])
 
 
 class MemoryLeases:
@@ -74,7 +77,7 @@ class MemoryLeases:
         member = self.members.get(name)
         if member is None or member["generation"] != generation:
             return
-        member["expires_at"] = 0
+        member["expires_at"] = LEFT
         for row in self.rows.values():
             if row["owner"] == name:
                 row.update(owner=None, expires_at=0)
@@ -99,7 +102,7 @@ class MemoryEventLog:
     def __init__(self, leases: MemoryLeases) -> None:
         self._leases = leases
         self.sessions: dict[str, StoredSession] = {}
-        self._deleted: dict[SessionId, int] = {}
+        self._deleted: dict[SessionId, Change] = {}
         self._event_ids: set[str] = set()
 
     async def create(self, commit: Commit) -> None:
@@ -130,7 +133,7 @@ class MemoryEventLog:
         )
 
     async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:
-        return sorted(name for name, partition in self._deleted.items() if partition in partitions)
+        return sorted(name for name, change in self._deleted.items() if change.partition in partitions)
 
     async def forget_deleted(self, session_id: SessionId) -> None:
         self._deleted.pop(session_id, None)
@@ -158,13 +161,18 @@ class MemoryEventLog:
         stored = self.sessions.get(change.session_id)
         partition = change.lease.partition
         holder = self._leases.holder(partition)
-        heads = {change.session_id: Head(stored.session["seq"], stored.session["digest"])} if stored else {}
-        refusal = decide([change], {partition: holder} if holder else {}, heads)[0]
+        heads = {change.session_id: stored.head()} if stored else {}
+        deletion = self._deleted.get(SessionId(change.session_id))
+        deleted = {change.session_id: deletion.stamp} if deletion else {}
+        state = Stored({partition: holder} if holder else {}, heads, deleted)
+        refusal = decide([change], state)[0]
         if refusal is not None:
             raise refusal
+        if state.has(change):
+            return
         if change.kind is Kind.DELETE:
             gone = self.sessions.pop(change.session_id)
-            self._deleted[SessionId(change.session_id)] = partition
+            self._deleted[SessionId(change.session_id)] = change
             self._event_ids.difference_update(row["id"] for row in gone.events)
             return
         self._refuse_known_ids(change, stored)

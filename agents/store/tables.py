@@ -153,6 +153,7 @@ deleted_sessions = Table(
     metadata,
     Column("session_id", Key, primary_key=True),
     Column("partition", Integer, nullable=False),
+    Column("stamp", Text),
     Index(None, "partition"),
 )
 

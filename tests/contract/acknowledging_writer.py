@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from store_records import logged, session, step
+from store_records import claimed, logged, session, step
 
 from agents.store.database import open_store
 
@@ -19,7 +19,7 @@ WRITERS = 16
 
 async def main(where: str) -> None:
     store = await open_store(where)
-    (lease,) = await store.leases.claim("writer", [1], ttl=3600)
+    lease = await claimed(store, owner="writer", ttl=3600)
 
     async def write() -> None:
         commit = step(lease, session(), logged())

@@ -20,6 +20,13 @@ Reopen = Callable[[], Awaitable[SqlStore]]
 T0 = datetime(2026, 11, 21, 8, 30, 0, 123457, tzinfo=UTC)
 
 
+async def claimed(store: AnyStore, partition: int = 1, owner: str = "one", ttl: float = 10) -> Lease:
+    """Join under the owner's name and claim, as a process that starts."""
+    generation = await store.leases.join(owner, ttl=ttl)
+    (lease,) = await store.leases.claim(owner, generation, [partition], ttl=ttl)
+    return lease
+
+
 def session(partition: int = 1, **changes: Any) -> SessionRecord:
     record = SessionRecord(
         id=ids.new_session_id(),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import pytest
-from store_records import T0, AnyStore, Reopen, agent, environment, logged, session, step, waiting
+from store_records import T0, AnyStore, Reopen, agent, claimed, environment, logged, session, step, waiting
 
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.ids import SessionId
@@ -257,7 +257,7 @@ async def test_listing_environments_leaves_out_archived_ones_unless_asked(store:
 
 
 async def started(store: AnyStore, *events: Event, **changes: object) -> tuple[Lease, SessionRecord]:
-    (lease,) = await store.leases.claim("one", [1], ttl=1000)
+    lease = await claimed(store, ttl=1000)
     queue = changes.pop("queue", ())
     commit = step(lease, session(**changes), *events, queue=queue)
     await store.log.create(commit)

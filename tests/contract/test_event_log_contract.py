@@ -9,19 +9,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from store_records import T0, AnyStore, full_session, logged, session, step, waiting
+from store_records import T0, AnyStore, claimed, full_session, logged, session, step, waiting
 
 from agents.clock import ManualClock
 from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound
-from agents.ids import SessionId, new_event_id
+from agents.ids import EventId, SessionId, new_event_id
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.memory import MemoryStore
-
-
-async def claimed(store: AnyStore, partition: int = 1, owner: str = "one") -> Lease:
-    (lease,) = await store.leases.claim(owner, [partition], ttl=10)
-    return lease
 
 
 async def created(store: AnyStore, lease: Lease, *events: Event, **changes: object) -> SessionRecord:
@@ -145,7 +140,7 @@ async def test_a_lease_that_expired_unclaimed_still_writes(store: AnyStore, cloc
 async def test_a_released_lease_no_longer_writes(store: AnyStore) -> None:
     lease = await claimed(store)
     record = await created(store, lease)
-    await store.leases.release("one")
+    await store.leases.release("one", 1, [1])
     with pytest.raises(Fenced):
         await store.log.append(step(lease, record, logged()))
 
@@ -343,6 +338,89 @@ async def test_delete_removes_row_events_and_queue_of_that_session_only(store: A
     assert len(await events_of(store, kept)) == 1
     await store.log.create(step(lease, replace(gone, seq=0), event))
     assert (await store.log.load(SessionId(gone.id))).queued == ()
+
+
+async def test_a_deleted_session_is_noted_in_the_same_step_until_it_is_forgotten(store: AnyStore) -> None:
+    one, two = await claimed(store, 1), await claimed(store, 2)
+    gone, there = await created(store, one, logged()), await created(store, two)
+    with pytest.raises(Fenced):
+        await store.log.delete(replace(one, epoch=0), SessionId(gone.id))
+    assert await store.log.deleted([1, 2]) == []
+
+    for lease, record in ((one, gone), (two, there)):
+        await store.log.delete(lease, SessionId(record.id))
+
+    assert await store.log.deleted([1]) == [gone.id]
+    assert await store.log.deleted([2, 1]) == sorted([gone.id, there.id])
+    assert await store.log.deleted([]) == []
+    for _ in range(2):
+        await store.log.forget_deleted(SessionId(gone.id))
+    await store.log.forget_deleted(SessionId("\ud800"))
+    assert await store.log.deleted([1, 2]) == [there.id]
+
+
+async def test_a_session_that_was_made_again_can_be_deleted_again(store: AnyStore) -> None:
+    lease = await claimed(store)
+    record = await created(store, lease)
+    for _ in range(2):
+        await store.log.delete(lease, SessionId(record.id))
+        assert await store.log.deleted([1]) == [record.id]
+        await store.log.create(step(lease, replace(record, seq=0)))
+
+
+async def test_events_are_found_by_id_in_log_and_queue_in_the_order_asked(store: AnyStore) -> None:
+    lease = await claimed(store)
+    events, queued = [logged(n=n) for n in range(3)], waiting()
+    record = await created(store, lease, *events, queue=[queued])
+    other = await created(store, lease, logged())
+    name = SessionId(record.id)
+
+    async def found(*ids: str, session_id: str = name) -> list[Event]:
+        return list(await store.log.find(SessionId(session_id), [EventId(each) for each in ids]))
+
+    first, second, third = placed(*events)
+    assert await found(queued.id, third.id, "sevt_none", "\ud800", "\x00", first.id) == [queued, third, first]
+    assert await found(second.id) == [second]
+    assert await found() == await found("sevt_none") == []
+    assert await found(first.id, session_id=other.id) == await found(first.id, session_id="\x00") == []
+
+
+async def test_the_same_commit_given_again_is_a_success_that_writes_nothing(store: AnyStore) -> None:
+    lease = await claimed(store)
+    first = step(lease, session(), logged(), queue=[waiting()])
+    for _ in range(2):
+        await store.log.create(first)
+    second = step(lease, first.record, logged(), queue=[waiting()], consume=[first.queue[0].id], title="new")
+    for _ in range(2):
+        await store.log.append(second)
+
+    loaded = await store.log.load(SessionId(first.record.id))
+    assert loaded.record == second.record
+    assert loaded.events == placed(*first.events, *second.events)
+    assert loaded.queued == second.queue
+
+
+async def test_a_commit_that_went_through_is_a_success_also_for_a_writer_that_has_lost_its_lease(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    lease = await claimed(store)
+    commit = step(lease, session(), logged())
+    await store.log.create(commit)
+    clock.advance(11)
+    new = await claimed(store, owner="two")
+    await store.log.create(commit)
+    await store.log.append(step(new, commit.record, logged()))
+    with pytest.raises(Fenced):  # what the new owner wrote hides it
+        await store.log.create(commit)
+
+
+async def test_an_equal_commit_with_a_stamp_of_its_own_is_judged_for_itself(store: AnyStore) -> None:
+    lease = await claimed(store)
+    record = await created(store, lease)
+    commit = step(lease, record, logged())
+    await store.log.append(commit)
+    with pytest.raises(LogConflict):
+        await store.log.append(replace(commit, stamp="another"))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,80 +3,177 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
+import pytest
 from store_records import AnyStore, Reopen
 
 from agents.clock import ManualClock
+from agents.errors import Fenced
 from agents.sessions.log import Lease
 
 
+async def joined(store: AnyStore, *names: str) -> None:
+    for name in names:
+        assert await store.leases.join(name, ttl=10) == 1
+
+
+async def owners(store: AnyStore) -> Mapping[int, str]:
+    return (await store.leases.table()).owners
+
+
+async def members(store: AnyStore) -> tuple[str, ...]:
+    return (await store.leases.table()).members
+
+
 async def test_free_partitions_are_taken_and_their_owners_named(store: AnyStore) -> None:
-    assert await store.leases.claim("one", [3, 1, 3], ttl=10) == [Lease(1, "one", 1), Lease(3, "one", 1)]
-    assert await store.leases.claim("two", [], ttl=10) == []
-    assert await store.leases.owners() == {1: "one", 3: "one"}
+    await joined(store, "one", "two")
+    assert await store.leases.claim("one", 1, [3, 1, 3], ttl=10) == [Lease(1, "one", 1), Lease(3, "one", 1)]
+    assert await store.leases.claim("two", 1, [], ttl=10) == []
+    assert await owners(store) == {1: "one", 3: "one"}
 
 
 async def test_a_second_claimant_gets_only_what_is_free(store: AnyStore) -> None:
-    await store.leases.claim("one", [1, 2], ttl=10)
-    assert await store.leases.claim("two", [1, 2, 3], ttl=10) == [Lease(3, "two", 1)]
-    assert await store.leases.owners() == {1: "one", 2: "one", 3: "two"}
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    assert await store.leases.claim("two", 1, [1, 2, 3], ttl=10) == [Lease(3, "two", 1)]
+    assert await owners(store) == {1: "one", 2: "one", 3: "two"}
 
 
 async def test_an_expired_lease_is_free_and_changes_hands_with_a_new_epoch(store: AnyStore, clock: ManualClock) -> None:
-    await store.leases.claim("one", [1], ttl=10)
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1], ttl=10)
     clock.advance(9.999)
-    assert await store.leases.claim("two", [1], ttl=10) == []
+    assert await store.leases.claim("two", 1, [1], ttl=10) == []
     clock.advance(0.001)
-    assert await store.leases.owners() == {}
-    assert await store.leases.claim("two", [1], ttl=10) == [Lease(1, "two", 2)]
-    assert await store.leases.owners() == {1: "two"}
+    assert await owners(store) == {}
+    assert await store.leases.claim("two", 1, [1], ttl=10) == [Lease(1, "two", 2)]
+    assert await owners(store) == {1: "two"}
 
 
 async def test_claiming_again_grows_the_epoch_and_extends(store: AnyStore, clock: ManualClock) -> None:
-    await store.leases.claim("one", [1], ttl=10)
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1], ttl=10)
     clock.advance(8)
-    assert await store.leases.claim("one", [1], ttl=10) == [Lease(1, "one", 2)]
+    assert await store.leases.claim("one", 1, [1], ttl=10) == [Lease(1, "one", 2)]
     clock.advance(8)
-    assert await store.leases.claim("two", [1], ttl=10) == []
+    assert await store.leases.claim("two", 1, [1], ttl=10) == []
 
 
 async def test_renewing_extends_what_is_held_and_keeps_the_epoch(store: AnyStore, clock: ManualClock) -> None:
-    await store.leases.claim("one", [1, 2], ttl=10)
-    await store.leases.claim("two", [3], ttl=10)
+    await joined(store, "idle", "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    await store.leases.claim("two", 1, [3], ttl=10)
     clock.advance(8)
-    assert await store.leases.renew("one", ttl=10) == [Lease(1, "one", 1), Lease(2, "one", 1)]
+    assert await store.leases.renew("one", 1, ttl=10) == [Lease(1, "one", 1), Lease(2, "one", 1)]
+    assert await store.leases.renew("idle", 1, ttl=10) == []
     clock.advance(8)
-    assert await store.leases.owners() == {1: "one", 2: "one"}
-    assert await store.leases.renew("nobody", ttl=10) == []
+    table = await store.leases.table()
+    assert (table.owners, table.members) == ({1: "one", 2: "one"}, ("idle", "one"))
 
 
 async def test_renewing_does_not_bring_back_what_another_took(store: AnyStore, clock: ManualClock) -> None:
-    await store.leases.claim("one", [1, 2], ttl=10)
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
     clock.advance(11)
-    await store.leases.claim("two", [1], ttl=10)
-    assert await store.leases.renew("one", ttl=10) == [Lease(2, "one", 1)]
-    assert await store.leases.owners() == {1: "two", 2: "one"}
+    await store.leases.claim("two", 1, [1], ttl=10)
+    assert await store.leases.renew("one", 1, ttl=10) == [Lease(2, "one", 1)]
+    assert await owners(store) == {1: "two", 2: "one"}
 
 
 async def test_released_partitions_are_free_at_once_and_their_epochs_go_on(store: AnyStore) -> None:
-    await store.leases.claim("one", [1, 2], ttl=10)
-    await store.leases.claim("two", [3], ttl=10)
-    await store.leases.release("one")
-    assert await store.leases.owners() == {3: "two"}
-    assert await store.leases.renew("one", ttl=10) == []
-    assert await store.leases.claim("two", [1], ttl=10) == [Lease(1, "two", 2)]
-    await store.leases.release("nobody")
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    await store.leases.claim("two", 1, [3], ttl=10)
+    await store.leases.release("one", 1, [1, 3, 7])  # one of them is another's, one nobody's
+    await store.leases.release("one", 1, [])
+    assert await owners(store) == {2: "one", 3: "two"}
+    assert await store.leases.renew("one", 1, ttl=10) == [Lease(2, "one", 1)]
+    assert await store.leases.claim("two", 1, [1], ttl=10) == [Lease(1, "two", 2)]
+
+
+async def test_leaving_gives_everything_back_at_once_and_the_next_to_join_is_a_new_generation(store: AnyStore) -> None:
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    await store.leases.leave("one", 1)
+    table = await store.leases.table()
+    assert (table.owners, table.members) == ({}, ("two",))
+    assert await store.leases.claim("two", 1, [1], ttl=10) == [Lease(1, "two", 2)]
+    await store.leases.leave("nobody", 1)
+    assert await store.leases.join("one", ttl=10) == 2
+
+
+async def test_only_members_that_renewed_within_their_ttl_are_alive(store: AnyStore, clock: ManualClock) -> None:
+    await joined(store, "two", "one")
+    assert await members(store) == ("one", "two")
+    clock.advance(9)
+    await store.leases.renew("two", 1, ttl=10)
+    clock.advance(1)
+    assert await members(store) == ("two",)
+    await store.leases.renew("one", 1, ttl=10)  # late, but nobody has joined in its name: it is back
+    assert await members(store) == ("one", "two")
+
+
+async def test_a_paused_process_is_fenced_once_another_has_joined_under_its_name(store: AnyStore) -> None:
+    await joined(store, "one")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    assert await store.leases.join("one", ttl=10) == 2
+    (lease,) = await store.leases.claim("one", 2, [1], ttl=10)
+    assert lease == Lease(1, "one", 2)
+
+    with pytest.raises(Fenced):
+        await store.leases.claim("one", 1, [1, 2, 3], ttl=10)
+    with pytest.raises(Fenced):
+        await store.leases.claim("one", 1, [], ttl=10)
+    with pytest.raises(Fenced):
+        await store.leases.renew("one", 1, ttl=1000)
+    with pytest.raises(Fenced):
+        await store.leases.release("one", 1, [1])
+    await store.leases.leave("one", 1)
+
+    table = await store.leases.table()
+    assert (table.owners, table.members) == ({1: "one", 2: "one"}, ("one",))
+    assert await store.leases.renew("one", 2, ttl=10) == [Lease(1, "one", 2), Lease(2, "one", 1)]
+
+
+async def test_who_never_joined_or_has_left_is_fenced(store: AnyStore) -> None:
+    with pytest.raises(Fenced):
+        await store.leases.claim("nobody", 1, [1], ttl=10)
+    await joined(store, "one")
+    await store.leases.leave("one", 1)
+    with pytest.raises(Fenced):
+        await store.leases.claim("one", 1, [1], ttl=10)
+    with pytest.raises(Fenced):
+        await store.leases.renew("one", 1, ttl=10)
+    with pytest.raises(Fenced):
+        await store.leases.release("one", 1, [1])
+    assert (await store.leases.table()).members == ()
 
 
 async def test_claimants_in_several_processes_never_share_a_partition(reopen: Reopen, clock: ManualClock) -> None:
     """First of partitions that nobody ever had, then of some whose leases expired."""
     stores = [await reopen() for _ in range(4)]
     wanted = list(range(24))
+
+    async def claim(store: AnyStore, name: str) -> list[Lease]:
+        generation = await store.leases.join(name, ttl=10)
+        return list(await store.leases.claim(name, generation, wanted, ttl=10))
+
     for epoch in (1, 2, 3):
-        claims = await asyncio.gather(
-            *(each.leases.claim(f"owner-{n}-{epoch}", wanted, ttl=10) for n, each in enumerate(stores))
-        )
-        taken = [lease for claim in claims for lease in claim]
+        claims = await asyncio.gather(*(claim(each, f"owner-{n}-{epoch}") for n, each in enumerate(stores)))
+        taken = [lease for each in claims for lease in each]
         assert sorted(lease.partition for lease in taken) == wanted
         assert {lease.epoch for lease in taken} == {epoch}
         clock.advance(10)
+
+
+async def test_of_many_that_join_under_one_name_only_the_last_generation_counts(reopen: Reopen) -> None:
+    stores = [await reopen() for _ in range(4)]
+    generations = await asyncio.gather(*(store.leases.join("one", ttl=10) for store in stores for _ in range(3)))
+    assert sorted(generations) == list(range(1, 13))
+    outcomes = await asyncio.gather(
+        *(stores[0].leases.claim("one", generation, [generation], ttl=10) for generation in generations),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes].count(Fenced) == 11
+    assert await owners(stores[0]) == {12: "one"}

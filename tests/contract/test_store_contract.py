@@ -17,12 +17,12 @@ from alembic.migration import MigrationContext
 from postgres_server import PostgresServer
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from store_records import T0, AnyStore, Reopen, agent, environment, logged, session, step
+from store_records import T0, AnyStore, Reopen, agent, claimed, environment, logged, session, step
 
 from agents.clock import ManualClock
 from agents.economics.meter import MeterKind, MeterRow
 from agents.errors import InvalidRequest, Unavailable
-from agents.ids import SessionId
+from agents.ids import EventId, SessionId
 from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing, Listing, SessionListing
 from agents.store.tables import metadata
@@ -158,7 +158,7 @@ async def locked(location: str) -> AsyncIterator[None]:
 
 async def test_a_lock_that_is_held_too_long_is_unavailable_and_passes(location: str) -> None:
     store = await open_store(location, deadline=0.6)
-    (lease,) = await store.leases.claim("one", [1], ttl=3600)
+    lease = await claimed(store, ttl=3600)
     commits = [step(lease, session(), logged()) for _ in range(3)]
     async with locked(location):
         started = time.monotonic()
@@ -186,8 +186,15 @@ async def every_failure(store: SqlStore) -> list[str]:
         store.sessions.events(name, EventListing()),
         store.log.load(name),
         store.log.unfinished([1]),
-        store.leases.claim("one", [1], ttl=1),
-        store.leases.owners(),
+        store.log.deleted([1]),
+        store.log.forget_deleted(name),
+        store.log.find(name, [EventId("sevt_1")]),
+        store.leases.join("two", ttl=1),
+        store.leases.claim("one", 1, [1], ttl=1),
+        store.leases.renew("one", 1, ttl=1),
+        store.leases.release("one", 1, [1]),
+        store.leases.leave("one", 1),
+        store.leases.table(),
         store.meter.flush(),
     ]
     await store.meter.record([row])
@@ -197,7 +204,7 @@ async def every_failure(store: SqlStore) -> list[str]:
 async def test_a_server_that_is_gone_is_unavailable_and_its_return_is_noticed(postgres: PostgresServer) -> None:
     url = postgres.new_database()
     store = await open_store(url, deadline=3)
-    (lease,) = await store.leases.claim("one", [1], ttl=3600)
+    lease = await claimed(store, ttl=3600)
     commit = step(lease, session(), logged())
     postgres.stop()
     try:

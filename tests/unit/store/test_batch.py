@@ -6,18 +6,18 @@ from dataclasses import replace
 
 from agents.errors import Fenced, LogConflict, NotFound
 from agents.sessions.log import Lease
-from agents.store.batch import Change, Head, Holder, Kind, decide
+from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
 
 LEASE = Lease(1, "one", 4)
 HOLDERS = {1: Holder("one", 4)}
-HEADS = {"s": Head(7, "d")}
-APPEND = Change(Kind.APPEND, LEASE, "s", 1, expected_seq=7)
-CREATE = Change(Kind.CREATE, LEASE, "new", 1)
-DELETE = Change(Kind.DELETE, LEASE, "s", 1)
+HEADS = {"s": Head(7, "d", "before")}
+APPEND = Change(Kind.APPEND, LEASE, "s", 1, "now", expected_seq=7)
+CREATE = Change(Kind.CREATE, LEASE, "new", 1, "now")
+DELETE = Change(Kind.DELETE, LEASE, "s", 1, "now")
 
 
 def verdict(change: Change, holders: dict[int, Holder] = HOLDERS) -> type:
-    (refusal,) = decide([change], holders, HEADS)
+    (refusal,) = decide([change], Stored(holders, HEADS, {}))
     return type(refusal)
 
 
@@ -47,5 +47,24 @@ def test_only_a_stored_session_is_appended_to_or_deleted_and_only_a_new_one_crea
 
 def test_one_refusal_leaves_the_others_of_its_batch_alone() -> None:
     bad = replace(APPEND, session_id="x")
-    refusals = decide([CREATE, bad, APPEND], HOLDERS, HEADS)
+    refusals = decide([CREATE, bad, APPEND], Stored(HOLDERS, HEADS, {}))
     assert [type(refusal) for refusal in refusals] == [type(None), NotFound, type(None)]
+
+
+def test_what_went_through_before_is_known_by_its_stamp_also_after_the_lease_is_lost() -> None:
+    after = Stored({}, {"s": Head(9, "d", "now"), "new": Head(0, "d", "now")}, {"s2": "now"})
+    changes = [APPEND, CREATE, replace(DELETE, session_id="s2")]
+    assert [after.has(change) for change in changes] == [True, True, True]
+    assert decide(changes, after) == [None, None, None]
+
+
+def test_a_stamp_of_another_change_says_nothing() -> None:
+    before = Stored(HOLDERS, HEADS | {"new": Head(0, "d", None)}, {"s2": "before", "s3": None})
+    changes = [
+        replace(APPEND, expected_seq=6),
+        CREATE,
+        replace(DELETE, session_id="s2"),
+        replace(DELETE, session_id="s3"),
+    ]
+    assert not any(before.has(change) for change in changes)
+    assert [type(refusal) for refusal in decide(changes, before)] == [LogConflict, LogConflict, NotFound, NotFound]

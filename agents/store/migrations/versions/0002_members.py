@@ -28,6 +28,7 @@ def upgrade() -> None:
         "deleted_sessions",
         sa.Column("session_id", KEY, nullable=False),
         sa.Column("partition", sa.Integer(), nullable=False),
+        sa.Column("stamp", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_deleted_sessions")),
     )
     op.create_index(op.f("ix_deleted_sessions_partition"), "deleted_sessions", ["partition"], unique=False)

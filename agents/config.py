@@ -14,12 +14,28 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from agents.errors import HecatonError
 
@@ -42,6 +58,13 @@ def _absolute(path: Path) -> Path:
 
 # Children (Ray workers, sandboxes) have other working directories, so no relative path may travel.
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+# An empty key would be matched by an empty header.
+Secret = Annotated[SecretStr, Field(min_length=1)]
+
+DEFAULT_PRINCIPAL = "default"
+"""Who calls with ``api_key``; the others go by their names in ``api_keys``."""
 
 
 class _Section(BaseModel):
@@ -208,8 +231,12 @@ class Settings(BaseSettings):
     """TCP port of the REST API."""
     data_dir: AbsolutePath = Path(".hecaton")
     """Everything that must survive: database, sandboxes' files, logs."""
-    api_key: SecretStr | None = None
-    """When set, every request must carry it; when unset the server accepts any key (and says so at start-up)."""
+    api_key: Secret | None = None
+    """When set, every request must carry it, or one of ``api_keys``; when neither is set the server accepts any key
+    (and says so at start-up)."""
+    api_keys: dict[KeyName, Secret] = Field(default_factory=lambda: {})
+    """More keys, each under a name that limits and shares are counted by (``api_keys.team-a``). All keys see and
+    change the same agents, environments and sessions: they tell callers apart, they do not separate them."""
     anthropic_api_key: SecretStr | None = None
     """Key of the claude engine; ``ANTHROPIC_API_KEY`` when unset."""
     database_url: SecretStr | None = None
@@ -233,6 +260,22 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+    @field_validator("api_keys")
+    @classmethod
+    def _distinct(cls, keys: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        if DEFAULT_PRINCIPAL in keys:
+            raise ValueError(f"{DEFAULT_PRINCIPAL!r} is the name of api_key")
+        single = info.data.get("api_key")
+        secrets = [key.get_secret_value() for key in [*keys.values(), *([single] if single else [])]]
+        if len(set(secrets)) < len(secrets):
+            raise ValueError("the same key is there under two names")
+        return keys
+
+    @property
+    def principals(self) -> dict[str, SecretStr]:
+        """Every API key by the name of who calls with it; empty when any key is accepted."""
+        return {**({DEFAULT_PRINCIPAL: self.api_key} if self.api_key else {}), **self.api_keys}
 
     @property
     def engine(self) -> Literal["claude", "replay"]:
@@ -266,7 +309,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     faults: list[str] = []
     known = dict(setting_keys())
     for key, sourced in _layers(chosen, overrides or {}, known):
-        if key in known:
+        if setting_of(key, known):
             values[key] = sourced
         else:
             faults.append(f"{sourced.source}: unknown setting {key!r}{_hint(key, known)}")
@@ -287,6 +330,25 @@ def setting_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterato
             yield from setting_keys(inner, f"{prefix}{name}.")
         else:
             yield prefix + name, info
+
+
+def is_mapping(info: FieldInfo) -> bool:
+    """Whether a setting has entries of the user's own naming, each given as a key of its own (``api_keys.NAME``)."""
+    return get_origin(info.annotation) is dict
+
+
+def is_secret(info: FieldInfo) -> bool:
+    """Whether a setting's value must not be shown."""
+    return "SecretStr" in str(info.annotation)
+
+
+def setting_of(key: str, known: Mapping[str, FieldInfo]) -> FieldInfo | None:
+    """Return the setting that a dotted key gives a value to, or an entry of; None when there is none."""
+    info = known.get(key)
+    if info is not None:
+        return None if is_mapping(info) else info
+    whole = known.get(key.partition(".")[0])
+    return whole if whole is not None and is_mapping(whole) else None
 
 
 def variable_of(key: str) -> str:
@@ -310,12 +372,19 @@ def _layers(
     if file is not None:
         for key, value in _flatten(_read_file(file)):
             yield key, _Sourced(value, f"file {file}")
-    for key, value in _flatten(EnvSettingsSource(Settings)()):
-        if key in known:
+    for key, value in _flatten(_read_environment()):
+        if setting_of(key, known):
             yield key, _Sourced(value, f"environment variable {variable_of(key)}")
     for key, value in _flatten(overrides):
         if value is not None:
             yield key, _Sourced(value, "command line")
+
+
+def _read_environment() -> Mapping[str, Any]:
+    try:
+        return EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise InvalidSettings(f"environment variables: {error}") from error
 
 
 def _read_file(file: Path) -> Mapping[str, Any]:
@@ -344,18 +413,20 @@ def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str,
 def _nest(values: Mapping[str, _Sourced]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, sourced in values.items():
-        section, _, name = key.rpartition(".")
-        target = nested.setdefault(section, {}) if section else nested
-        target[name] = sourced.value
+        # At the first dot: the name of an entry that has more of them is for its mapping to judge.
+        section, dot, name = key.partition(".")
+        target = nested.setdefault(section, {}) if dot else nested
+        target[name or section] = sourced.value
     return nested
 
 
 def _unknown_variables(known: Mapping[str, FieldInfo]) -> list[str]:
     names = {variable_of(key) for key in known}
+    entries = tuple(f"{variable_of(key)}__" for key, info in known.items() if is_mapping(info))
     found: list[str] = []
     for variable in sorted(os.environ):
         upper = variable.upper()
-        if not upper.startswith(ENV_PREFIX) or upper in names | INTERNAL_VARIABLES:
+        if not upper.startswith(ENV_PREFIX) or upper in names | INTERNAL_VARIABLES or upper.startswith(entries):
             continue
         close = difflib.get_close_matches(upper, names, n=1)
         found.append(f"environment variable {variable}: unknown setting" + (f"; nearest: {close[0]}" if close else ""))
@@ -364,7 +435,8 @@ def _unknown_variables(known: Mapping[str, FieldInfo]) -> list[str]:
 
 def _hint(key: str, known: Mapping[str, FieldInfo]) -> str:
     if key in _SECTIONS:
-        return f" (a section: set its keys, such as {next(name for name in known if name.startswith(key))!r})"
+        example = f"{key}.NAME" if key in known else next(name for name in known if name.startswith(key))
+        return f" (a section: set its keys, such as {example!r})"
     by_name = {name.rpartition(".")[2]: name for name in known}
     close = difflib.get_close_matches(key, known, n=1) or [
         by_name[name] for name in difflib.get_close_matches(key.rpartition(".")[2], by_name, n=1)
@@ -375,12 +447,15 @@ def _hint(key: str, known: Mapping[str, FieldInfo]) -> str:
 def _faults(error: ValidationError, values: Mapping[str, _Sourced], known: Mapping[str, FieldInfo]) -> list[str]:
     faults: list[str] = []
     for detail in error.errors(include_url=False, include_context=False):
-        key = ".".join(str(part) for part in detail["loc"])
+        # The name of an entry that is no good is marked by a part of its own at the end.
+        key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
         source = values[key].source if key in values else "settings"
-        secret = key in known and "SecretStr" in str(known[key].annotation)
-        shown = "" if secret else f" (got {detail['input']!r})"
+        info = setting_of(key, known) or known.get(key)
+        shown = "" if info is None or is_secret(info) else f" (got {detail['input']!r})"
         faults.append(f"{source}: {key}: {detail['msg']}{shown}")
     return faults
 
 
-_SECTIONS = frozenset(name for name in Settings.model_fields if name not in dict(setting_keys()))
+_SECTIONS = frozenset(
+    name for name, info in Settings.model_fields.items() if name not in dict(setting_keys()) or is_mapping(info)
+)

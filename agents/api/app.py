@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from agents.api.agents import AgentRoutes
+from agents.api.auth import Keyring
 from agents.api.edge import Edge
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
@@ -54,7 +55,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.openapi = description
     app.add_middleware(
         Edge,
-        api_key=platform.settings.api_key,
+        keys=Keyring(platform.settings.principals),
         max_body_bytes=platform.settings.gateway.max_body_bytes,
         max_ongoing_requests=platform.settings.gateway.max_ongoing_requests,
         guard=guard_for(platform.settings, platform.clock),

@@ -1,9 +1,10 @@
-"""Who may call: one API key, sent as a bearer token or as ``x-api-key`` (spec section 0)."""
+"""Who calls: the name of the API key that came as a bearer token or as ``x-api-key`` (spec section 0)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 
 from pydantic import SecretStr
 from starlette.types import Scope
@@ -35,18 +36,27 @@ def _candidates(scope: Scope) -> list[bytes]:
     return found
 
 
-def check_key(scope: Scope, expected: SecretStr | None) -> None:
-    """Raise AuthenticationFailed unless the request carries *expected* (None accepts any or no key)."""
-    if expected is None or scope["path"] in OPEN_PATHS:
-        return
-    wanted = expected.get_secret_value().encode()
-    candidates = _candidates(scope)
-    if not candidates:
-        raise AuthenticationFailed("an API key is required: send Authorization: Bearer <key> or x-api-key: <key>")
-    # Every candidate is compared, and in constant time, so that timing tells nothing of the key.
-    matches = [hmac.compare_digest(candidate, wanted) for candidate in candidates]
-    if not any(matches):
-        raise AuthenticationFailed("the API key is not valid")
+class Keyring:
+    """The API keys by name; an empty one accepts any key, or none."""
+
+    def __init__(self, keys: Mapping[str, SecretStr]) -> None:
+        self._keys = {name: key.get_secret_value().encode() for name, key in keys.items()}
+
+    def principal(self, scope: Scope) -> str:
+        """Return the name of the key that the request carries: empty on open paths and without configured keys.
+
+        Raises AuthenticationFailed.
+        """
+        if not self._keys or scope["path"] in OPEN_PATHS:
+            return ""
+        candidates = _candidates(scope)
+        if not candidates:
+            raise AuthenticationFailed("an API key is required: send Authorization: Bearer <key> or x-api-key: <key>")
+        # Every candidate is compared with every key, and in constant time, so that timing tells nothing of them.
+        matches = [name for name, key in self._keys.items() for shown in candidates if hmac.compare_digest(shown, key)]
+        if not matches:
+            raise AuthenticationFailed("the API key is not valid")
+        return matches[0]
 
 
 def caller_digest(scope: Scope) -> bytes:

@@ -10,12 +10,11 @@ import asyncio
 import logging
 from contextlib import nullcontext
 
-from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.api.answers import RequestTimedOut, error_answer
-from agents.api.auth import OPEN_PATHS, check_key, header
+from agents.api.auth import OPEN_PATHS, Keyring, header
 from agents.api.peers import PeerGuard
 from agents.api.slots import Slots
 from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, Unavailable
@@ -36,7 +35,7 @@ class Edge:
         self,
         app: ASGIApp,
         *,
-        api_key: SecretStr | None,
+        keys: Keyring,
         max_body_bytes: int,
         max_ongoing_requests: int,
         guard: PeerGuard | None,
@@ -44,7 +43,7 @@ class Edge:
         self._app = app
         self._requests = Slots(max_ongoing_requests, _too_many_requests)
         self._buffered = Slots(max_body_bytes * _FULL_BODIES, _too_many_bytes)
-        self._api_key = api_key
+        self._keys = keys
         self._max_body_bytes = max_body_bytes
         self._guard = guard
 
@@ -72,7 +71,7 @@ class Edge:
     def _admit(self, scope: Scope, request_id: str) -> None:
         if self._guard is not None and not self._guard.admits(scope.get("client")):
             raise PermissionDenied("this server answers only to its own machine; set host to listen to others")
-        check_key(scope, self._api_key)
+        scope["state"]["principal"] = self._keys.principal(scope)
         length = header(scope, b"content-length") or b"0"
         if length.isdigit() and int(length) > self._max_body_bytes:
             raise _too_large(self._max_body_bytes)

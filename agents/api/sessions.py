@@ -73,10 +73,10 @@ class SessionRoutes:
         params = parse(SessionCreateParams, await read_json(request))
         _refuse_unavailable(params)
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
-        record = await self._new_record(params)
+        record = await self._new_record(params, request.state.principal)
         return self._answer(await self._host.create(record, events))
 
-    async def _new_record(self, params: SessionCreateParams) -> SessionRecord:
+    async def _new_record(self, params: SessionCreateParams, principal: str) -> SessionRecord:
         bag = metadata.checked(params.get("metadata", {}))
         given = cast("str | Mapping[str, Any]", params["agent"])
         agent = await self._store.agents.get(*reference(given))
@@ -98,6 +98,7 @@ class SessionRoutes:
             thread_id=new_thread_id(),
             title=params.get("title"),
             metadata=bag,
+            principal=principal,
         )
 
     async def retrieve(self, request: Request) -> Response:

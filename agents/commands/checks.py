@@ -130,7 +130,7 @@ def check_port(settings: Settings) -> Check:
 
 def check_exposure(settings: Settings) -> Check:
     """Say who could reach the server, and whether a key stops them."""
-    locked = settings.api_key is not None
+    locked = bool(settings.principals)
     if not _is_loopback(settings.host) and not locked:
         remedy = "set HECATON_API_KEY, or listen on 127.0.0.1"
         return Check("exposure", "problem", f"{settings.host} is reachable by others and no API key is set", remedy)

@@ -28,7 +28,7 @@ def server_url(settings: Settings, url: str | None) -> str:
 
 def connect(settings: Settings, url: str) -> Anthropic:
     """Return a client for *url*; the user's own ANTHROPIC_* variables (they mean the brain) play no part."""
-    key = settings.api_key.get_secret_value() if settings.api_key else "hecaton"
+    key = next((key.get_secret_value() for key in settings.principals.values()), "hecaton")
     return Anthropic(base_url=url, api_key=key, timeout=httpx2.Timeout(_READ_SECONDS, connect=5.0))
 
 

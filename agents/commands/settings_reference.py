@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from agents.config import INTERNAL_VARIABLES, Settings, setting_keys, variable_of
+from agents.config import INTERNAL_VARIABLES, Settings, is_secret, setting_keys, variable_of
 
 _HEAD = """\
 # Configuration
@@ -66,7 +65,7 @@ def _section(name: str, rows: list[tuple[str, FieldInfo]]) -> str:
 
 def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or value == {}:
         return "unset"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
@@ -90,7 +89,7 @@ def _bounds(metadata: list[Any]) -> list[str]:
 
 
 def _secrecy(info: FieldInfo) -> str:
-    return "secret" if SecretStr in get_args(info.annotation) else ""
+    return "secret" if is_secret(info) else ""
 
 
 def main(arguments: list[str]) -> None:

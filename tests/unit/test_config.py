@@ -152,6 +152,49 @@ def test_secrets_are_never_shown_in_repr_or_faults(monkeypatch: pytest.MonkeyPat
     assert "9917" not in fault_of(api_key=9917)
 
 
+def test_named_keys_come_from_file_environment_and_flags_together(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_file.write_text("api_keys:\n  team-a: one\n  team-b: two\n")
+    monkeypatch.setenv("HECATON_API_KEYS__TEAM_C", "three")
+    settings = load_settings(config_file, {"api_keys.team-b": "other", "api_key": "zero"})
+    found = {name: key.get_secret_value() for name, key in settings.principals.items()}
+    assert found == {"default": "zero", "team-a": "one", "team-b": "other", "team_c": "three"}
+    assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_named_keys_may_be_one_variable_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HECATON_API_KEYS", '{"a": "one"}')
+    assert load_settings().principals == {"a": SecretStr("one")}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"api_keys.Team": "hunter2"},
+        {"api_keys.a.b": "hunter2"},
+        {"api_keys.a": ""},
+        {"api_keys.default": "hunter2"},
+        {"api_keys.a": "hunter2", "api_keys.b": "hunter2"},
+        {"api_keys.a": "hunter2", "api_key": "hunter2"},
+        {"api_keys.a": {"b": {"c": "hunter2"}}},
+        {"api_keys": "hunter2"},
+        {"api_keys": {"a": 9917}},
+        {"api_key": ""},
+    ],
+)
+def test_a_bad_name_and_an_ambiguous_key_stop_start_up_without_being_shown(given: dict[str, object]) -> None:
+    fault = fault_of(**given)
+    assert fault.startswith(("command line: ", "settings: ")) and "api_key" in fault
+    assert "hunter2" not in fault and "9917" not in fault
+
+
+def test_a_variable_that_is_not_json_is_a_fault_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HECATON_API_KEYS", "hunter2")
+    fault = fault_of()
+    assert "api_keys" in fault and "hunter2" not in fault
+
+
 def test_settings_survive_the_trip_to_a_child_process_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(overrides={"api_key": "k", "sandbox.seed_dir": "seed", "brain.engine": "replay"})
     text = settings.to_json()

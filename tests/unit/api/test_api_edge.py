@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from api_fakes import Server, refusal
 
+from agents.api.auth import Keyring
 from agents.api.edge import Edge
 from agents.api.peers import PeerGuard, guard_for, is_loopback, own_addresses
 from agents.clock import ManualClock
@@ -199,7 +200,7 @@ async def test_a_body_that_never_comes_is_answered_408(monkeypatch: pytest.Monke
     async def send(message: Any) -> None:
         sent.append(message)
 
-    edge = Edge(app, api_key=None, max_body_bytes=1024, max_ongoing_requests=1, guard=None)
+    edge = Edge(app, keys=Keyring({}), max_body_bytes=1024, max_ongoing_requests=1, guard=None)
     await edge({"type": "http", "method": "POST", "path": "/", "headers": []}, never, send)
     assert sent[0]["status"] == 408
 
@@ -253,7 +254,7 @@ async def test_a_foreign_peer_is_refused_with_403() -> None:
         sent.append(message)
 
     guard = PeerGuard(ManualClock(), frozenset)
-    edge = Edge(app, api_key=None, max_body_bytes=1024, max_ongoing_requests=1, guard=guard)
+    edge = Edge(app, keys=Keyring({}), max_body_bytes=1024, max_ongoing_requests=1, guard=guard)
     scope = {"type": "http", "method": "GET", "path": "/-/healthz", "headers": [], "client": ("203.0.113.9", 5)}
     await edge(scope, receive, send)
     assert sent[0]["status"] == 403

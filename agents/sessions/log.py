@@ -135,8 +135,12 @@ class Leases(Protocol):
         """
         ...
 
-    async def renew(self, name: str, generation: int, *, ttl: float) -> Sequence[Lease]:
-        """Extend the membership and every lease that *name* still holds, and return those. Raises as ``claim``."""
+    async def renew(self, name: str, generation: int, *, ttl: float, staying: bool = True) -> Sequence[Lease]:
+        """Extend the membership and every lease that *name* still holds, and return those. Raises as ``claim``.
+
+        A member that is about to go is not *staying*: its leases are extended, while the others count
+        without it from now on and claim what it releases.
+        """
         ...
 
     async def release(self, name: str, generation: int, partitions: Sequence[int]) -> None:

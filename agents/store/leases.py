@@ -108,13 +108,13 @@ class SqlLeases:
 
         return await self._database.write(work)
 
-    async def renew(self, name: str, generation: int, *, ttl: float) -> Sequence[Lease]:
+    async def renew(self, name: str, generation: int, *, ttl: float, staying: bool = True) -> Sequence[Lease]:
         """Extend what *name* holds, also when it expired and nobody took it. Raises Fenced, Unavailable."""
-        expires_at = expiry(self._clock, ttl)
+        expires_at, member_until = expiry(self._clock, ttl), expiry(self._clock, ttl if staying else 0)
 
         def work(connection: Connection) -> list[Lease]:
             _check_member(connection, name, generation)
-            connection.execute(_SET_MEMBER, _membership(name, generation, expires_at))
+            connection.execute(_SET_MEMBER, _membership(name, generation, member_until))
             mine = select(leases.c.partition, leases.c.epoch).where(leases.c.owner == name)
             rows = connection.execute(mine.order_by(leases.c.partition).with_for_update()).all()
             held = [Lease(row.partition, name, row.epoch) for row in rows]

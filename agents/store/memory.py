@@ -59,9 +59,9 @@ class MemoryLeases:
                 taken.append(Lease(partition, name, row["epoch"]))
         return taken
 
-    async def renew(self, name: str, generation: int, *, ttl: float) -> Sequence[Lease]:
+    async def renew(self, name: str, generation: int, *, ttl: float, staying: bool = True) -> Sequence[Lease]:
         check_generation(self.members.get(name), name, generation)
-        self.members[name]["expires_at"] = expiry(self._clock, ttl)
+        self.members[name]["expires_at"] = expiry(self._clock, ttl if staying else 0)
         mine = {partition: row for partition, row in sorted(self.rows.items()) if row["owner"] == name}
         for row in mine.values():
             row["expires_at"] = expiry(self._clock, ttl)

@@ -114,6 +114,25 @@ async def test_only_members_that_renewed_within_their_ttl_are_alive(store: AnySt
     assert await members(store) == ("one", "two")
 
 
+async def test_a_member_that_is_about_to_go_keeps_its_leases_and_is_no_longer_counted(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    clock.advance(8)
+    assert await store.leases.renew("one", 1, ttl=10, staying=False) == [Lease(1, "one", 1), Lease(2, "one", 1)]
+    table = await store.leases.table()
+    assert (table.owners, table.members) == ({1: "one", 2: "one"}, ("two",))
+    clock.advance(8)
+    assert await store.leases.claim("two", 1, [1, 2], ttl=10) == []
+    await store.leases.release("one", 1, [1])
+    assert await store.leases.claim("two", 1, [1, 2], ttl=10) == [Lease(1, "two", 2)]
+    await store.leases.renew("two", 1, ttl=10)
+    assert await members(store) == ("two",)
+    await store.leases.renew("one", 1, ttl=10)
+    assert await members(store) == ("one", "two")
+
+
 async def test_a_paused_process_is_fenced_once_another_has_joined_under_its_name(store: AnyStore) -> None:
     await joined(store, "one")
     await store.leases.claim("one", 1, [1, 2], ttl=10)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from agents.errors import Unavailable
 from agents.sessions.host import Frame
 
 
@@ -60,6 +61,7 @@ class Subscription:
         self._frames: list[Frame] = []
         self._ready = asyncio.Event()
         self._closed = False
+        self._severed = False
         self._previewing: set[str] = set()
 
     @property
@@ -69,7 +71,7 @@ class Subscription:
     def deliver(self, session_id: str, frames: Sequence[Frame]) -> None:
         del session_id
         for frame in frames:
-            if self._closed or not self._admits(frame):
+            if self._closed or self._severed or not self._admits(frame):
                 continue
             if len(self._frames) >= self._max_frames:
                 self.close()
@@ -95,6 +97,11 @@ class Subscription:
         self._closed = True
         self._ready.set()
 
+    def sever(self) -> None:
+        """Let the iteration raise Unavailable after what is already queued: the frames' source is lost or moves."""
+        self._severed = True
+        self._ready.set()
+
     async def __aiter__(self) -> AsyncIterator[Sequence[Frame]]:
         """Yield whatever has come since the last time, as one batch."""
         while True:
@@ -103,6 +110,8 @@ class Subscription:
                 yield batch
             elif self._closed:
                 return
+            elif self._severed:
+                raise Unavailable("the session's owner is being replaced", retry_after=1.0)
             else:
                 self._ready.clear()
                 await self._ready.wait()

@@ -27,6 +27,7 @@ class Kind(Enum):
 class Head:
     """What the store knows of a session before the batch."""
 
+    partition: int
     seq: int
     digest: str
     stamp: str | None = None
@@ -114,7 +115,8 @@ def _refusal(change: Change, stored: Stored) -> HecatonError | None:
     lease, holder, head = change.lease, stored.holders.get(change.lease.partition), stored.heads.get(change.session_id)
     if stored.has(change):
         return None
-    if change.partition != lease.partition or holder != Holder(lease.owner, lease.epoch):
+    elsewhere = change.partition != lease.partition or (head is not None and head.partition != lease.partition)
+    if elsewhere or holder != Holder(lease.owner, lease.epoch):
         return Fenced(f"partition {change.partition} is no longer held by {lease.owner} at epoch {lease.epoch}")
     if change.kind is Kind.CREATE:
         return LogConflict(f"session {change.session_id} is already stored") if head else None

@@ -30,7 +30,7 @@ _HOLDERS = (
     .with_for_update(read=True)
 )
 _HEADS = (
-    select(sessions.c.id, sessions.c.seq, sessions.c.digest, sessions.c.stamp)
+    select(sessions.c.id, sessions.c.partition, sessions.c.seq, sessions.c.digest, sessions.c.stamp)
     .where(sessions.c.id.in_(bindparam("keys", expanding=True)))
     .order_by(sessions.c.id)
     .with_for_update()
@@ -121,7 +121,7 @@ def _read_stored(connection: Connection, changes: Sequence[Change]) -> Stored:
     held = connection.execute(_HOLDERS, {"keys": _padded({change.lease.partition for change in changes})})
     holders = {row.partition: Holder(row.owner, row.epoch) for row in held}
     found = connection.execute(_HEADS, {"keys": _padded({change.session_id for change in changes})})
-    heads = {row.id: Head(row.seq, row.digest, row.stamp) for row in found}
+    heads = {row.id: Head(row.partition, row.seq, row.digest, row.stamp) for row in found}
     missing = {change.session_id for change in changes if change.kind is Kind.DELETE} - heads.keys()
     gone = connection.execute(_GONE, {"keys": _padded(missing)}) if missing else ()
     return Stored(holders, heads, {row.session_id: row.stamp for row in gone})

@@ -33,7 +33,8 @@ class StoredSession:
         return session_of(self.session)
 
     def head(self) -> Head:
-        return Head(self.session["seq"], self.session["digest"], self.session["stamp"])
+        row = self.session
+        return Head(row["partition"], row["seq"], row["digest"], row["stamp"])
 
 
 class MemoryLeases:

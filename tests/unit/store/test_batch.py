@@ -10,7 +10,7 @@ from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
 
 LEASE = Lease(1, "one", 4)
 HOLDERS = {1: Holder("one", 4)}
-HEADS = {"s": Head(7, "d", "before")}
+HEADS = {"s": Head(1, 7, "d", "before")}
 APPEND = Change(Kind.APPEND, LEASE, "s", 1, "now", expected_seq=7)
 CREATE = Change(Kind.CREATE, LEASE, "new", 1, "now")
 DELETE = Change(Kind.DELETE, LEASE, "s", 1, "now")
@@ -33,6 +33,9 @@ def test_everybody_else_is_fenced_whatever_they_want() -> None:
 
 def test_a_session_of_another_partition_than_the_lease_is_fenced() -> None:
     assert verdict(replace(APPEND, partition=2)) is Fenced
+    other = replace(LEASE, partition=2)
+    changes = [replace(change, lease=other, partition=2) for change in (APPEND, DELETE)]
+    assert [verdict(change, {2: Holder("one", 4)}) for change in changes] == [Fenced] * 2
 
 
 def test_a_position_that_is_not_the_stored_one_conflicts() -> None:
@@ -52,14 +55,14 @@ def test_one_refusal_leaves_the_others_of_its_batch_alone() -> None:
 
 
 def test_what_went_through_before_is_known_by_its_stamp_also_after_the_lease_is_lost() -> None:
-    after = Stored({}, {"s": Head(9, "d", "now"), "new": Head(0, "d", "now")}, {"s2": "now"})
+    after = Stored({}, {"s": Head(1, 9, "d", "now"), "new": Head(1, 0, "d", "now")}, {"s2": "now"})
     changes = [APPEND, CREATE, replace(DELETE, session_id="s2")]
     assert [after.has(change) for change in changes] == [True, True, True]
     assert decide(changes, after) == [None, None, None]
 
 
 def test_a_stamp_of_another_change_says_nothing() -> None:
-    before = Stored(HOLDERS, HEADS | {"new": Head(0, "d", None)}, {"s2": "before", "s3": None})
+    before = Stored(HOLDERS, HEADS | {"new": Head(1, 0, "d", None)}, {"s2": "before", "s3": None})
     changes = [
         replace(APPEND, expected_seq=6),
         CREATE,

@@ -87,11 +87,13 @@ class GatewaySettings(_Section):
     max_ongoing_requests: int = Field(default=512, ge=1)
     """Requests one replica of the edge serves at a time."""
     requests_per_minute: int = Field(default=0, ge=0)
-    """Writing requests (POST, DELETE) that one API key may make per minute; above it 429. 0 sets no limit."""
+    """Writing requests (POST, DELETE) that one API key may make per minute; above it 429. 0 sets no limit. Each
+    replica enforces its part, the limit divided by ``gateway.replicas``, and tells it in its headers."""
     reads_per_minute: int = Field(default=0, ge=0)
-    """Reading requests (GET) that one API key may make per minute; above it 429. 0 sets no limit."""
+    """Reading requests (GET) that one API key may make per minute; counted as ``requests_per_minute`` is."""
     key_share: float = Field(default=0.5, gt=0, le=1)
-    """With several API keys: the part of a replica's requests and streams that any one of them may hold."""
+    """With several API keys: the part of a replica's requests and streams, and of a harness's active sessions, that
+    each key may hold however busy the others are. Beyond it a key gets more only while an eighth stays free."""
     owner_wait_seconds: float = Field(default=20.0, gt=0)
     """How long a request waits while the session's owner is replaced, before it is answered 503."""
     retry_dedupe_seconds: float = Field(default=60.0, ge=0)
@@ -276,6 +278,11 @@ class Settings(BaseSettings):
     def principals(self) -> dict[str, SecretStr]:
         """Every API key by the name of who calls with it; empty when any key is accepted."""
         return {**({DEFAULT_PRINCIPAL: self.api_key} if self.api_key else {}), **self.api_keys}
+
+    @property
+    def key_share(self) -> float:
+        """The part that one API key has a right to: everything while there is only one."""
+        return self.gateway.key_share if len(self.principals) > 1 else 1.0
 
     @property
     def engine(self) -> Literal["claude", "replay"]:

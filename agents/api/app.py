@@ -19,6 +19,7 @@ from agents.api.meta import MetaRoutes
 from agents.api.openapi import describe
 from agents.api.peers import guard_for
 from agents.api.platform import Platform
+from agents.api.rate_limits import RateLimits
 from agents.api.routes import Operation, routes
 from agents.api.sessions import SessionRoutes
 from agents.api.threads import ThreadRoutes
@@ -58,6 +59,8 @@ def create_app(platform: Platform) -> FastAPI:
         keys=Keyring(platform.settings.principals),
         max_body_bytes=platform.settings.gateway.max_body_bytes,
         max_ongoing_requests=platform.settings.gateway.max_ongoing_requests,
+        share=platform.settings.key_share,
+        limits=RateLimits(platform.settings.gateway, platform.clock),
         guard=guard_for(platform.settings, platform.clock),
     )
     return app

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agents.api.answers import RequestTimedOut, error_answer
 from agents.api.auth import OPEN_PATHS, Keyring, header
 from agents.api.peers import PeerGuard
+from agents.api.rate_limits import RateLimits
 from agents.api.slots import Slots
-from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, Unavailable
+from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, RateLimited, Unavailable
 from agents.ids import new_request_id
 
 _log = logging.getLogger(__name__)
@@ -38,11 +39,14 @@ class Edge:
         keys: Keyring,
         max_body_bytes: int,
         max_ongoing_requests: int,
+        share: float,
+        limits: RateLimits,
         guard: PeerGuard | None,
     ) -> None:
         self._app = app
-        self._requests = Slots(max_ongoing_requests, _too_many_requests)
-        self._buffered = Slots(max_body_bytes * _FULL_BODIES, _too_many_bytes)
+        self._requests = Slots(max_ongoing_requests, _too_many_requests, share=share)
+        self._buffered = Slots(max_body_bytes * _FULL_BODIES, _too_many_bytes, share=share)
+        self._limits = limits
         self._keys = keys
         self._max_body_bytes = max_body_bytes
         self._guard = guard
@@ -56,8 +60,8 @@ class Edge:
         answer = _Answer(send, request_id)
         body = _BoundedBody(receive, self._max_body_bytes, self._buffered)
         try:
-            self._admit(scope, request_id)
-            with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests:
+            principal = scope["state"]["principal"] = body.principal = self._admit(scope, answer)
+            with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests.held_by(principal):
                 await self._app(scope, body, answer)
         except ClientDisconnect:
             return
@@ -68,16 +72,30 @@ class Edge:
         finally:
             body.give_back()
 
-    def _admit(self, scope: Scope, request_id: str) -> None:
+    def _admit(self, scope: Scope, answer: _Answer) -> str:
+        """Count the request and return the name of its key. Raises what it is refused for."""
         if self._guard is not None and not self._guard.admits(scope.get("client")):
             raise PermissionDenied("this server answers only to its own machine; set host to listen to others")
-        scope["state"]["principal"] = self._keys.principal(scope)
+        principal = self._keys.principal(scope)
+        if scope["path"] not in OPEN_PATHS:
+            self._count(scope["method"], principal, answer)
         length = header(scope, b"content-length") or b"0"
         if length.isdigit() and int(length) > self._max_body_bytes:
             raise _too_large(self._max_body_bytes)
         retries = header(scope, b"x-stainless-retry-count")
         if retries not in (None, b"0"):
-            _log.info("%s %s is retry %r of its client (%s)", scope["method"], scope["path"], retries, request_id)
+            _log.info(
+                "%s %s is retry %r of its client (%s)", scope["method"], scope["path"], retries, answer.request_id
+            )
+        return principal
+
+    def _count(self, method: str, principal: str, answer: _Answer) -> None:
+        standing = self._limits.spend(principal, method)
+        if standing is not None:
+            answer.headers = standing.headers()
+            if standing.retry_after is not None:
+                words = f"this API key may make {standing.limit} such requests per minute"
+                raise RateLimited(words, retry_after=standing.retry_after)
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: _Answer, error: HecatonError) -> None:
         if error.http_status == 500:
@@ -99,17 +117,19 @@ class Edge:
 
 
 class _Answer:
-    """The way back to the client: adds the request id and remembers whether an answer has begun."""
+    """The way back to the client: adds headers of its own and remembers whether an answer has begun."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self.request_id = request_id
+        self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message.get("headers", ()), (b"request-id", self.request_id.encode())]
+            own = [(b"request-id", self.request_id.encode()), *self.headers]
+            message["headers"] = [*message.get("headers", ()), *own]
         await self._send(message)
 
 
@@ -118,6 +138,7 @@ class _BoundedBody:
 
     def __init__(self, receive: Receive, limit: int, buffered: Slots) -> None:
         self._receive = receive
+        self.principal = ""
         self._limit = limit
         self._buffered = buffered
         self._taken = 0
@@ -137,12 +158,12 @@ class _BoundedBody:
     def _take(self, count: int) -> None:
         if self._taken + count > self._limit:
             raise _too_large(self._limit)
-        self._buffered.take(count)
+        self._buffered.take(self.principal, count)
         self._taken += count
 
     def give_back(self) -> None:
         """Count the body out of the replica's memory."""
-        self._buffered.give_back(self._taken)
+        self._buffered.give_back(self.principal, self._taken)
         self._taken = 0
 
     async def _next(self) -> Message:

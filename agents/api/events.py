@@ -38,7 +38,8 @@ class EventRoutes:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._sessions = platform.store.sessions
-        self._slots = Slots(platform.settings.gateway.max_streams, _too_many_streams)
+        most = platform.settings.gateway.max_streams
+        self._slots = Slots(most, _too_many_streams, share=platform.settings.key_share)
         self._history = HistoryReader(platform.store.sessions, platform.settings.harness.max_queued_events)
 
     def operations(self) -> list[Operation]:
@@ -98,7 +99,7 @@ class EventRoutes:
         previews = query.choices("event_deltas", describe.DELTA_TYPES, most=describe.MAX_DELTA_VALUES)
         last_seen = request.headers.get("last-event-id") or query.text("after")
         async with AsyncExitStack() as held:
-            held.enter_context(self._slots)
+            held.enter_context(self._slots.held_by(request.state.principal))
             frames = await held.enter_async_context(
                 self._platform.sessions.watch(session_id, previews=frozenset(previews))
             )

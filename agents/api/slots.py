@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
-from agents.errors import HecatonError
+from agents.errors import HecatonError, RateLimited
+from agents.shares import Shares
+
+_RETRY_SECONDS = 1.0
 
 
 class Slots:
-    """A bounded count, held by a ``with`` block; entering raises what *refuse* makes when it is full."""
+    """A bounded count, shared fairly by principals; *refuse* makes the error for when it is full."""
 
-    def __init__(self, most: int, refuse: Callable[[int], HecatonError]) -> None:
-        self._most = most
+    def __init__(self, most: int, refuse: Callable[[int], HecatonError], *, share: float = 1.0) -> None:
+        self._shares = Shares(most, share)
         self._refuse = refuse
-        self.taken = 0
 
-    def __enter__(self) -> None:
-        self.take(1)
+    @property
+    def taken(self) -> int:
+        return self._shares.taken
 
-    def __exit__(self, *_: object) -> None:
-        self.give_back(1)
+    @contextmanager
+    def held_by(self, principal: str) -> Generator[None]:
+        """Hold one slot. Raises as ``take``."""
+        self.take(principal, 1)
+        try:
+            yield
+        finally:
+            self.give_back(principal, 1)
 
-    def take(self, count: int) -> None:
-        """Take *count* units, all or none. Raises the refusal."""
-        if self.taken + count > self._most:
-            raise self._refuse(self._most)
-        self.taken += count
+    def take(self, principal: str, count: int) -> None:
+        """Take *count* units, all or none. Raises the refusal, or RateLimited for a key beyond its share."""
+        refusal = self._shares.refusal(principal, count)
+        if refusal == "full":
+            raise self._refuse(self._shares.most)
+        if refusal is not None:
+            raise RateLimited(
+                "this API key holds more than its share of this server, and the rest is kept for others",
+                retry_after=_RETRY_SECONDS,
+            )
+        self._shares.take(principal, count)
 
-    def give_back(self, count: int) -> None:
-        self.taken -= count
+    def give_back(self, principal: str, count: int) -> None:
+        if count:
+            self._shares.give_back(principal, count)

@@ -12,9 +12,17 @@ from api_fakes import Server, refusal
 from agents.api.auth import Keyring
 from agents.api.edge import Edge
 from agents.api.peers import PeerGuard, guard_for, is_loopback, own_addresses
+from agents.api.rate_limits import RateLimits
 from agents.clock import ManualClock
-from agents.config import Settings
+from agents.config import GatewaySettings, Settings
 from agents.errors import Conflict, Fenced, HecatonError, Overloaded, RateLimited, Unavailable
+
+
+def bare_edge(app: Any, guard: PeerGuard | None = None) -> Edge:
+    limits = RateLimits(GatewaySettings(), ManualClock())
+    return Edge(
+        app, keys=Keyring({}), max_body_bytes=1024, max_ongoing_requests=1, share=1.0, limits=limits, guard=guard
+    )
 
 
 async def test_every_answer_carries_a_fresh_request_id(server: Server) -> None:
@@ -200,7 +208,7 @@ async def test_a_body_that_never_comes_is_answered_408(monkeypatch: pytest.Monke
     async def send(message: Any) -> None:
         sent.append(message)
 
-    edge = Edge(app, keys=Keyring({}), max_body_bytes=1024, max_ongoing_requests=1, guard=None)
+    edge = bare_edge(app)
     await edge({"type": "http", "method": "POST", "path": "/", "headers": []}, never, send)
     assert sent[0]["status"] == 408
 
@@ -254,7 +262,7 @@ async def test_a_foreign_peer_is_refused_with_403() -> None:
         sent.append(message)
 
     guard = PeerGuard(ManualClock(), frozenset)
-    edge = Edge(app, keys=Keyring({}), max_body_bytes=1024, max_ongoing_requests=1, guard=guard)
+    edge = bare_edge(app, guard)
     scope = {"type": "http", "method": "GET", "path": "/-/healthz", "headers": [], "client": ("203.0.113.9", 5)}
     await edge(scope, receive, send)
     assert sent[0]["status"] == 403

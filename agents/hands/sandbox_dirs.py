@@ -1,7 +1,7 @@
 """Where sandboxes live on disk: one private directory each, owned by that sandbox's own user.
 
     <root>/<session_id>/{workspace,home,tmp,outputs,shm,calls}     a session's files
-    <root>/.warm/<host>/<n>/...                                    ready, not yet claimed
+    <root>/.warm/<host>/<n>/...                                    ready or being made, not yet claimed
     <root>/.warm/<host>/system/...                                 what a host's sandboxes share, read-only inside
     <root>/.trash/<n>                                              being removed
 
@@ -13,7 +13,6 @@ Invariants: the directories above the private ones belong to the server and may 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -21,10 +20,10 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agents.hands.host_lock import STOCK, HostLock, take_dead
 from agents.hands.system_root import make_system_root
 from agents.hands.tree_removal import remove_tree
 
@@ -32,7 +31,8 @@ log = logging.getLogger(__name__)
 
 PRIVATE = ("workspace", "home", "tmp", "outputs", "shm")
 CALLS = "calls"
-_OWN_DIRS = {".warm", ".trash"}
+TRASH = ".trash"
+OWN_DIRS = frozenset({STOCK, TRASH})
 FIRST_UID = 200_000
 UID_COUNT = 60_000
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -56,45 +56,43 @@ class SandboxRoot:
     def __init__(self, wanted: Path) -> None:
         self._wanted = wanted
         self.path = wanted
-        self._host = f"h{os.getpid()}-{secrets.token_hex(4)}"
-        self._lock_fd = -1
+        self._lock: HostLock | None = None
         self._next_uid = secrets.randbelow(UID_COUNT)
         self._next_warm = 0
 
     def open(self) -> None:
         """Make the root usable by sandbox users and take this host's warm directory; raises OSError."""
         self.path = traversable_root(self._wanted.absolute())
-        for name in (*sorted(_OWN_DIRS), f".warm/{self._host}"):
+        for name in sorted(OWN_DIRS):
             (self.path / name).mkdir(exist_ok=True)
             (self.path / name).chmod(0o711)
-        self._lock_fd = os.open(self._warm / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self._lock = HostLock(self.path)
         make_system_root(self._system)
 
     async def close(self) -> None:
-        """Remove this host's warm directory with whatever is left in it."""
-        if self._lock_fd >= 0:
-            await self.remove(self._warm)
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        """Remove this host's own directory with whatever is left in it."""
+        if self._lock is not None and self._lock.held:
+            await self.remove(self._own)
+            self._lock.release()
             self._leave_no_empty_fallback()
 
     def _leave_no_empty_fallback(self) -> None:
         """Remove the root when it is our own choice of place and holds nothing of any session or host."""
-        if self.path == self._wanted.absolute() or {entry.name for entry in self.path.iterdir()} - _OWN_DIRS:
+        if self.path == self._wanted.absolute() or {entry.name for entry in self.path.iterdir()} - OWN_DIRS:
             return
         with contextlib.suppress(OSError):
-            for name in (".warm", ".trash"):
+            for name in OWN_DIRS:
                 (self.path / name).rmdir()
-            shutil.rmtree(self.path)
+            self.path.rmdir()
 
     @property
-    def _warm(self) -> Path:
-        return self.path / ".warm" / self._host
+    def _own(self) -> Path:
+        assert self._lock is not None, "open() has run"
+        return self._lock.path
 
     @property
     def _system(self) -> Path:
-        return self._warm / "system"
+        return self._own / "system"
 
     def session_path(self, session_id: str) -> Path:
         """Return where a session's files are; raises ValueError for an id that is no plain name."""
@@ -105,7 +103,7 @@ class SandboxRoot:
     def make_warm(self) -> SandboxDirs:
         """Create the directories of a sandbox that nobody has claimed yet."""
         self._next_warm += 1
-        return self._make(self._warm / str(self._next_warm))
+        return self._make(self._own / str(self._next_warm))
 
     def make(self, session_id: str) -> SandboxDirs:
         """Return a session's directories, made when missing; files of an earlier sandbox are kept."""
@@ -119,30 +117,21 @@ class SandboxRoot:
 
     async def remove(self, base: Path) -> None:
         """Delete a sandbox's directories, however deep or many; does nothing when they are gone."""
-        grave = self.path / ".trash" / secrets.token_hex(8)
         with contextlib.suppress(FileNotFoundError):
-            os.rename(base, grave)
-            await remove_tree(grave)
+            await remove_tree(self._bury(base))
 
     async def reap(self) -> int:
         """Delete what dead hosts left behind and return how many trees that was."""
-        leftovers = list(self._dead_warm()) + list((self.path / ".trash").iterdir())
+        leftovers = {*take_dead(self.path, self._bury), *(self.path / TRASH).iterdir()}
         for leftover in leftovers:
             await remove_tree(leftover)
         return len(leftovers)
 
-    def _dead_warm(self) -> Iterator[Path]:
-        for candidate in (self.path / ".warm").iterdir():
-            if candidate == self._warm:
-                continue
-            lock = os.open(candidate / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its host lives
-            finally:
-                os.close(lock)
-            yield candidate
+    def _bury(self, base: Path) -> Path:
+        """Move *base* out of sight at once and return where it is; raises FileNotFoundError when it is gone."""
+        grave = self.path / TRASH / secrets.token_hex(8)
+        base.rename(grave)
+        return grave
 
     def _make(self, base: Path) -> SandboxDirs:
         # Plain strings: on every sandbox's way, and pathlib would cost as much as the directories themselves.
@@ -182,13 +171,18 @@ def traversable_root(wanted: Path) -> Path:
     closed = next((p for p in wanted.parents if not stat.S_IMODE(p.stat().st_mode) & 0o001), None)
     if closed is None or os.geteuid() != 0:
         return wanted
-    fallback = Path("/var/tmp") / f"hecaton-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"  # noqa: S108
+    fallback = fallback_root(wanted)
     fallback.mkdir(mode=0o711, exist_ok=True)
     if fallback.is_symlink() or fallback.stat().st_uid != os.geteuid():
         raise PermissionError(f"{fallback} belongs to somebody else")
     fallback.chmod(0o711)
     log.warning("sandboxes live in %s: their users cannot pass through %s (mode 0700)", fallback, closed)
     return fallback
+
+
+def fallback_root(wanted: Path) -> Path:
+    """Return the place in /var/tmp that stands in for *wanted*."""
+    return Path("/var/tmp") / f"hecaton-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"  # noqa: S108
 
 
 def missing_programs() -> list[str]:

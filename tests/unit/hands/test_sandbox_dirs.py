@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -65,8 +64,8 @@ async def test_what_a_dead_host_left_is_reaped_and_a_living_hosts_is_not(place: 
     dead.open()
     living.open()
     lost, kept = dead.make_warm(), living.make_warm()
-    os.close(dead._lock_fd)  # what the kernel does when the process ends
-    dead._lock_fd = -1
+    assert dead._lock is not None
+    dead._lock.release()  # what the kernel does when the process ends
     third = SandboxRoot(place / "root")
     third.open()
     assert await third.reap() == 1

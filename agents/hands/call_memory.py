@@ -1,16 +1,17 @@
 """What a host remembers of calls, so that a repeated call id is answered and never run again (law 5).
 
-Invariant: for one id there is one run. A repeat while the first still runs waits for it; the run is
-cancelled only when nobody waits any more, and is then remembered as cancelled, for its effects may be
-partial. The memory is bounded by count and by size; finished entries go, oldest first, and of a finished
-run only its result is kept.
+Invariant: for one id there is one run. A repeat while the first still runs waits for it. A run goes on when
+nobody waits for it any more: who asked may have died, and whoever takes over asks again. It ends early only
+when it is cancelled, and is then remembered as cancelled, for its effects may be partial; so is an id that is
+cancelled before it is known here. The memory is bounded by count and by size; finished entries go, oldest
+first, and of a finished run only its result is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from agents.hands.port import ToolCall, ToolResult
 
 CANCELLED = "the call was cancelled while it ran; what it did until then stays done"
 _CANCEL_SECONDS = 15.0
-_MAX_ENTRIES = 4096
+_MAX_ENTRIES = 16_384
+"""Some 16 MB without the results: minutes of a busy host, while an owner of sessions is replaced in seconds."""
 _MAX_CHARS = 64 * 1024 * 1024
 
 Key = tuple[str, str]
@@ -47,25 +49,46 @@ class CallMemory:
 
     def join(self, key: Key, start: Callable[[], asyncio.Task[ToolResult]]) -> RememberedCall:
         """Return the call *key*, started with *start* when it is new; pair it with ``leave``."""
-        call = self._calls.get(key)
-        if call is None:
-            call = RememberedCall(start())
-            self._calls[key] = call
-            self._of_session[key[0]].add(key)
-            call.run.add_done_callback(lambda _: self._finished(key))
+        call = self._calls.get(key) or self._add(key, start())
         call.waiting += 1
         return call
 
+    def _add(self, key: Key, run: asyncio.Future[ToolResult]) -> RememberedCall:
+        call = RememberedCall(run)
+        self._calls[key] = call
+        self._of_session[key[0]].add(key)
+        run.add_done_callback(lambda _: self._finished(key))
+        return call
+
     def leave(self, call: RememberedCall) -> None:
-        """Stop waiting; a run that nobody waits for is cancelled."""
+        """Stop waiting; the run goes on."""
         call.waiting -= 1
-        if call.waiting == 0 and not call.run.done():
-            call.run.cancel()
+
+    def cancel(self, keys: Iterable[Key]) -> None:
+        """Stop these calls, without waiting until they have; one that is not known yet will never run."""
+        for key in keys:
+            if key not in self._calls:
+                self._add(key, asyncio.get_running_loop().create_future())
+            self._calls[key].run.cancel()
+
+    async def end(self, session_id: str | None = None) -> None:
+        """Cancel what runs (of one session, or all of it) and wait, within bounds, until it has ended."""
+        keys = self._calls if session_id is None else self._of_session.get(session_id, ())
+        running = {self._calls[key].run for key in keys if not self._calls[key].run.done()}
+        for run in running:
+            run.cancel()
+        if running:
+            await asyncio.wait(running, timeout=_CANCEL_SECONDS)
+
+    async def idle(self) -> None:
+        """Return when no call runs."""
+        while running := {call.run for call in self._calls.values() if not call.run.done()}:
+            await asyncio.wait(running)
 
     async def results(
         self, calls: Sequence[ToolCall], joined: Sequence[RememberedCall]
     ) -> AsyncGenerator[ToolResult, None]:
-        """Yield one result per call as they finish; leaves every call at the end, and waits for what that cancels."""
+        """Yield one result per call as they finish; leaves every call at the end."""
         runs = [remembered.run for remembered in joined]
         waiting = set(runs)
         try:
@@ -77,9 +100,6 @@ class CallMemory:
         finally:
             for remembered in joined:
                 self.leave(remembered)
-            stopping = {call.run for call in joined if call.waiting == 0 and not call.run.done()}
-            if stopping:
-                await asyncio.wait(stopping, timeout=_CANCEL_SECONDS)
 
     def forget(self, session_id: str) -> None:
         """Drop the finished calls of a session."""

@@ -1,14 +1,15 @@
 """The sandbox host: tool calls of many sessions, each in its session's own sandbox.
 
 This is the class that the sandbox-host actor delegates to. Invariants: one result per call, whatever the
-tool does; a call id that this host has seen is never run again; closing the iterator kills what still runs.
+tool does; a call id that this host has seen is never run again; a call that runs goes on when nobody waits
+for it any more, until it is cancelled or its time is up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from typing import Any
 
 from agents.clock import Clock, SystemClock
 from agents.config import SandboxSettings
-from agents.errors import Unavailable
 from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
+from agents.hands.incarnation import new_incarnation
 from agents.hands.orphans import kill_orphans
 from agents.hands.plain_process import PlainProcessDriver
-from agents.hands.port import ToolCall, ToolResult, Workspace
+from agents.hands.port import CallNotSent, CallRefused, ToolCall, ToolResult, Workspace
 from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
@@ -69,8 +70,11 @@ def check(settings: SandboxSettings) -> list[str]:
 class SandboxHost:
     """Runs tools in sandboxes; implements the ``Hands`` port."""
 
-    def __init__(self, settings: SandboxSettings, root: Path, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: SandboxSettings, root: Path, *, name: str = "sandbox-host", clock: Clock | None = None
+    ) -> None:
         """*root* is the directory of the sandboxes; nothing is touched before ``start``."""
+        self.incarnation = new_incarnation(name)
         self._settings = settings
         self._clock = clock or SystemClock()
         self._root = SandboxRoot(root)
@@ -80,6 +84,7 @@ class SandboxHost:
         self._memory = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
+        self._leaving = False
 
     @property
     def root(self) -> Path:
@@ -106,6 +111,7 @@ class SandboxHost:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._memory.end()
         await self._pool.close()
         await self._root.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -123,33 +129,62 @@ class SandboxHost:
             provision_seconds=counts.provision_seconds,
         )
 
-    async def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncIterator[ToolResult]:
-        """Run *calls* in parallel and yield one result per call as they finish.
+    @property
+    def leaving(self) -> bool:
+        """Whether this host takes no new calls any more."""
+        return self._leaving
 
-        Raises Unavailable when the host is not started, ValueError for a session id that names no directory.
-        """
-        if not self._started:
-            raise Unavailable("the sandbox host is not running")
+    async def drain(self) -> None:
+        """Take no new calls, and return when those that run have ended (each has its own deadline)."""
+        self._leaving = True
+        await self._memory.idle()
+
+    def place(self, workspace: Workspace) -> str | None:
+        """See Hands.place."""
+        del workspace
+        return self.incarnation
+
+    async def locate(self, workspace: Workspace) -> str:
+        """See Hands.locate."""
+        del workspace
+        return self.incarnation
+
+    async def execute(
+        self, workspace: Workspace, calls: Sequence[ToolCall], *, host: str | None = None
+    ) -> AsyncGenerator[ToolResult, None]:
+        """See Hands.execute. Raises CallNotSent, CallRefused, ValueError for a session id that names no directory."""
+        if not self._started or host not in (None, self.incarnation):
+            raise CallNotSent(f"the sandbox host {host or self.incarnation} is not running")
         self._root.session_path(workspace.session_id)
-        async with aclosing(self._memory.results(calls, self._join(workspace, calls))) as results:
+        taken = [call for call in calls if not self._leaving or self._remembers(workspace, call)]
+        async with aclosing(self._memory.results(taken, self._join(workspace, taken))) as results:
             async for result in results:
                 yield result
+        if len(taken) < len(calls):
+            raise CallRefused(f"the sandbox host {self.incarnation} is leaving")
+
+    def cancel(self, session_id: str, calls: Mapping[str, str]) -> None:
+        """See Hands.cancel."""
+        self._memory.cancel((session_id, call_id) for call_id, host in calls.items() if host == self.incarnation)
 
     async def release(self, session_id: str, *, destroy: bool) -> None:
         """End the session's sandbox if there is one; with *destroy* its files go too.
 
         Raises TimeoutError when the sandbox does not end.
         """
+        await self._memory.end(session_id)
         await self._pool.drop(session_id)
         if destroy:
             self._memory.forget(session_id)
             await self._root.remove(self._root.session_path(session_id))
 
+    def _remembers(self, workspace: Workspace, call: ToolCall) -> bool:
+        return (workspace.session_id, call.call_id) in self._memory
+
     def _join(self, workspace: Workspace, calls: Sequence[ToolCall]) -> list[RememberedCall]:
         """Find each call in memory or start it; new bash and grep calls of the batch run beside each other."""
         session_id = workspace.session_id
-        new = [call for call in calls if (session_id, call.call_id) not in self._memory]
-        plans = plan_batch(new)
+        plans = plan_batch([call for call in calls if not self._remembers(workspace, call)])
         return [
             self._memory.join((session_id, call.call_id), partial(self._start, workspace, plans.get(call.call_id)))
             for call in calls
@@ -188,7 +223,8 @@ class SandboxHost:
             # The border of a tool call: a fault of ours is an error result too, never a dead session.
             log.exception("tool call %s (%s) failed", call.call_id, call.name)
             content = text_block(f"{call.name}: the tool failed inside the server")
-        return ToolResult(call.call_id, content, failed, self._clock.monotonic() - began)
+        seconds = self._clock.monotonic() - began
+        return ToolResult(call.call_id, content, failed, seconds, host=self.incarnation)
 
     async def _reap(self) -> None:
         killed = kill_orphans(self._root.path)

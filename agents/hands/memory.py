@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from agents.clock import Clock, SystemClock
 from agents.hands.call_memory import CallMemory, RememberedCall
 from agents.hands.glob_pattern import GlobPattern
+from agents.hands.incarnation import new_incarnation
 from agents.hands.memory_shell import MemoryFiles, MemoryShell, ShellExit
-from agents.hands.port import ToolCall, ToolResult, Workspace
+from agents.hands.port import CallNotSent, ToolCall, ToolResult, Workspace
 from agents.hands.shell_calls import RESTART_REQUIRED
 from agents.hands.text_edits import (
     MAX_TEXT_BYTES,
@@ -50,20 +51,40 @@ class MemoryHands:
     """The ``Hands`` port over dictionaries."""
 
     def __init__(self, *, clock: Clock | None = None, bash_timeout_seconds: float = 120.0) -> None:
+        self.incarnation = new_incarnation("memory")
         self._clock = clock or SystemClock()
         self._bash_timeout = bash_timeout_seconds
         self._sessions: dict[str, _MemorySession] = {}
         self._memory = CallMemory()
 
-    async def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncIterator[ToolResult]:
-        """Run *calls* in parallel and yield one result per call as they finish."""
+    def place(self, workspace: Workspace) -> str | None:
+        """See Hands.place."""
+        del workspace
+        return self.incarnation
+
+    async def locate(self, workspace: Workspace) -> str:
+        """See Hands.locate."""
+        del workspace
+        return self.incarnation
+
+    async def execute(
+        self, workspace: Workspace, calls: Sequence[ToolCall], *, host: str | None = None
+    ) -> AsyncGenerator[ToolResult, None]:
+        """See Hands.execute. Raises CallNotSent."""
+        if host not in (None, self.incarnation):
+            raise CallNotSent(f"{host} is not there")
         joined = self._join(workspace.session_id, calls)
         async with aclosing(self._memory.results(calls, joined)) as results:
             async for result in results:
                 yield result
 
+    def cancel(self, session_id: str, calls: Mapping[str, str]) -> None:
+        """See Hands.cancel."""
+        self._memory.cancel((session_id, call_id) for call_id, host in calls.items() if host == self.incarnation)
+
     async def release(self, session_id: str, *, destroy: bool) -> None:
         """End the session's shell; with *destroy* its files go too."""
+        await self._memory.end(session_id)
         session = self._sessions.get(session_id)
         if session is not None:
             session.restart()
@@ -103,7 +124,8 @@ class MemoryHands:
             failed = False
         except ToolFailure as failure:
             content = text_block(str(failure))
-        return ToolResult(call.call_id, content, failed, self._clock.monotonic() - began)
+        seconds = self._clock.monotonic() - began
+        return ToolResult(call.call_id, content, failed, seconds, host=self.incarnation)
 
 
 class _Beside:

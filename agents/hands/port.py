@@ -3,13 +3,18 @@
 A hand never raises for what a tool did: a failing, hanging or dead tool becomes a
 :class:`ToolResult` with ``is_error`` (law 6 of the design). ``call_id`` is the tool-use event's id
 and the idempotency key (law 5): a host that still lives answers a repeated id from memory.
+
+A host is known by its *incarnation*, one process's life (see :mod:`agents.hands.incarnation`). The owner of
+a session commits the incarnation that a call is meant for before it sends the call (ADR 0009).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from agents.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,6 @@ class ToolCall:
     name: str
     input: dict[str, Any]
     deadline: float = 150.0
-    sent_to: str | None = None
-    """The incarnation that an earlier life of the session's owner may have sent this very call to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +62,51 @@ class ToolResult:
         return cls(call_id, [{"type": "text", "text": message}], is_error=True)
 
 
+class CallNotSent(Unavailable):
+    """No call without a result has left this process this time: its host is gone, or could not be reached."""
+
+
+class CallRefused(CallNotSent):
+    """The host lives, has never seen the calls without a result, and takes no new ones."""
+
+
+class HostLost(Unavailable):
+    """The host is gone; whether the calls without a result took effect there, nobody can know."""
+
+
 class Hands(Protocol):
     """Something that runs tool calls."""
 
-    def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncGenerator[ToolResult, None]:
+    def place(self, workspace: Workspace) -> str | None:
+        """Name the incarnation that new calls of this session should go to, without waiting; None if not known."""
+        ...
+
+    async def locate(self, workspace: Workspace) -> str:
+        """Name it after waiting, within bounds, until there is one. Raises Unavailable."""
+        ...
+
+    def execute(
+        self, workspace: Workspace, calls: Sequence[ToolCall], *, host: str | None = None
+    ) -> AsyncGenerator[ToolResult, None]:
         """Run *calls* in parallel where the tools allow it; yields exactly one result per call, as they finish.
 
-        Closing the iterator early cancels what still runs.
+        They go to the incarnation *host* or nowhere; without one, to whichever there is. Closing the iterator
+        early leaves them running: who asks again for the same ids gets the results (``cancel`` stops them).
+        Raises CallNotSent, CallRefused or HostLost for the calls that have no result yet.
+        """
+        ...
+
+    def cancel(self, session_id: str, calls: Mapping[str, str]) -> None:
+        """Have these calls (id to incarnation) stopped where they run, without waiting for it.
+
+        One that has not arrived there yet will not be run. A host that cannot be reached lets them run into
+        their deadline.
         """
         ...
 
     async def release(self, session_id: str, *, destroy: bool) -> None:
-        """End the session's sandbox if there is one; with *destroy* its files and checkpoints go too."""
-        ...
+        """End the session's sandbox if there is one; with *destroy* its files and checkpoints go too.
 
-    def place(self, workspace: Workspace) -> str | None:
-        """Name the incarnation that calls of this session would go to now, without waiting; None if not known.
-
-        The owner commits it as the intent of a call before the call goes out.
+        Raises Unavailable when a host that may have something of it does not answer.
         """
         ...

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import itertools
 import os
 import shutil
@@ -23,7 +22,7 @@ import pytest
 from agents.config import SandboxSettings
 from agents.hands.host import SandboxHost
 from agents.hands.memory import MemoryHands
-from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
+from agents.hands.port import CallNotSent, Hands, ToolCall, ToolResult, Workspace
 
 _ids = itertools.count()
 
@@ -393,32 +392,63 @@ async def test_the_same_call_id_in_two_sessions_is_two_calls(driver: Driver) -> 
         assert text(result) == "x"
 
 
-async def test_closing_the_iterator_stops_what_runs(driver: Driver) -> None:
+async def place_of(driver: Driver, session: str = "sesn_a") -> str:
+    host = driver.hands.place(Workspace(session))
+    assert host is not None
+    return host
+
+
+async def test_closing_the_iterator_leaves_calls_running_for_who_asks_next(driver: Driver) -> None:
     await driver.bash("true")
     calls = [
         ToolCall(f"fast_{next(_ids)}", "read", {"file_path": "missing"}),
-        ToolCall(f"slow_{next(_ids)}", "bash", {"command": "sleep 0.4; echo too late > late.txt"}),
+        ToolCall(f"slow_{next(_ids)}", "bash", {"command": "sleep 0.2; echo once >> count.txt; cat count.txt"}),
     ]
     results = driver.hands.execute(Workspace("sesn_a"), calls)
     assert (await anext(results)).call_id == calls[0].call_id
-    await results.aclose()  # type: ignore[attr-defined]
-    await asyncio.sleep(0.6)
-    assert "no such file" in text(await driver.one("read", file_path="late.txt"))
+    await results.aclose()
+    found = {result.call_id: result async for result in driver.hands.execute(Workspace("sesn_a"), calls)}
+    assert text(found[calls[1].call_id]) == "once"
 
 
-async def test_a_cancelled_call_is_never_run_again(driver: Driver) -> None:
+async def test_a_cancelled_call_stops_and_is_never_run_again(driver: Driver) -> None:
     await driver.bash("true")
+    host = await place_of(driver)
     call = ToolCall("call_cancelled", "bash", {"command": "sleep 5; echo ran > ran.txt"})
 
     async def run() -> list[ToolResult]:
-        return [result async for result in driver.hands.execute(Workspace("sesn_a"), [call])]
+        return [result async for result in driver.hands.execute(Workspace("sesn_a"), [call], host=host)]
 
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await run()
-    (result,) = await run()
-    assert result.is_error
-    assert "cancelled" in text(result)
+    first = asyncio.create_task(run())
+    while not first.done():
+        driver.hands.cancel("sesn_a", {"call_cancelled": host})
+        await asyncio.wait({first}, timeout=0.01)
+    for (result,) in (await first, await run()):
+        assert result.is_error
+        assert "cancelled" in text(result)
+
+
+async def test_a_call_that_was_cancelled_before_it_came_does_not_run(driver: Driver) -> None:
+    host = await place_of(driver)
+    driver.hands.cancel("sesn_a", {"call_early": host})
+    call = ToolCall("call_early", "write", {"file_path": "f", "content": "ran"})
+    (result,) = [result async for result in driver.hands.execute(Workspace("sesn_a"), [call], host=host)]
+    assert result.is_error and "cancelled" in text(result)
+    assert "no such file" in text(await driver.one("read", file_path="f"))
+
+
+async def test_a_call_for_another_incarnation_is_not_run(driver: Driver) -> None:
+    call = ToolCall("call_elsewhere", "write", {"file_path": "f", "content": "ran"})
+    with pytest.raises(CallNotSent):
+        await anext(driver.hands.execute(Workspace("sesn_a"), [call], host="sandbox-host-9/0011"))
+    driver.hands.cancel("sesn_a", {"call_elsewhere": "sandbox-host-9/0011"})
+    (result,) = [result async for result in driver.hands.execute(Workspace("sesn_a"), [call])]
+    assert not result.is_error
+
+
+async def test_a_result_names_the_incarnation_that_ran_the_call(driver: Driver) -> None:
+    host = await driver.hands.locate(Workspace("sesn_a"))
+    assert (await driver.bash("true")).host == host == await place_of(driver)
 
 
 async def test_the_deadline_of_a_call_bounds_it(driver: Driver) -> None:
@@ -445,6 +475,18 @@ async def test_release_with_destroy_removes_the_files(driver: Driver) -> None:
     await driver.bash("echo gone > f")
     await driver.hands.release("sesn_a", destroy=True)
     assert "no such file" in text(await driver.one("read", file_path="f"))
+
+
+async def test_release_ends_a_call_that_nobody_waits_for(driver: Driver) -> None:
+    await driver.bash("true")
+    call = ToolCall("call_left", "bash", {"command": "sleep 30; echo late > f"})
+    waiting = asyncio.create_task(anext(driver.hands.execute(Workspace("sesn_a"), [call])))
+    await asyncio.wait({waiting}, timeout=0.05)
+    waiting.cancel()
+    await driver.hands.release("sesn_a", destroy=False)
+    async with asyncio.timeout(10):
+        (result,) = [result async for result in driver.hands.execute(Workspace("sesn_a"), [call])]
+    assert result.is_error
 
 
 async def test_releasing_an_unknown_session_does_nothing(driver: Driver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -31,7 +32,11 @@ class Hands:
     async def batch(self, *calls: tuple[str, dict[str, Any]], session: str = "sesn_a") -> list[ToolResult]:
         made = [ToolCall(f"call_{next(_ids)}", name, body) for name, body in calls]
         workspace = Workspace(session, self.environment)
-        found = {result.call_id: result async for result in self.host.execute(workspace, made)}
+        try:
+            found = {result.call_id: result async for result in self.host.execute(workspace, made)}
+        except asyncio.CancelledError:
+            self.host.cancel(session, {call.call_id: self.host.incarnation for call in made})
+            raise
         return [found[call.call_id] for call in made]
 
     async def one(self, name: str, session: str = "sesn_a", **body: Any) -> ToolResult:

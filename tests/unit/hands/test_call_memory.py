@@ -57,7 +57,7 @@ async def test_a_running_call_is_never_forgotten(monkeypatch: pytest.MonkeyPatch
     assert (await slow.run).call_id == "slow"
 
 
-async def test_a_call_runs_on_while_anybody_waits() -> None:
+async def test_a_call_runs_on_when_nobody_waits_any_more() -> None:
     memory = CallMemory()
     gate = asyncio.Event()
 
@@ -69,6 +69,7 @@ async def test_a_call_runs_on_while_anybody_waits() -> None:
     second = memory.join(("s", "c"), lambda: pytest.fail("started twice"))
     assert first is second
     memory.leave(first)
+    memory.leave(second)
     gate.set()
     assert (await second.run).call_id == "c"
 
@@ -89,3 +90,42 @@ async def test_of_a_finished_run_only_the_result_is_kept() -> None:
     again = memory.join(("s", "c"), lambda: pytest.fail("started twice"))
     assert not isinstance(again.run, asyncio.Task)
     assert [result async for result in memory.results([ToolCall("c", "bash", {})], [again])] == found
+
+
+async def test_cancelling_stops_a_run_and_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = CallMemory()
+    forever = asyncio.Event()
+
+    async def waits() -> ToolResult:
+        await forever.wait()
+        return ToolResult("c", [])
+
+    joined = memory.join(("s", "c"), lambda: asyncio.create_task(waits()))
+    memory.cancel([("s", "c"), ("s", "never seen")])
+    await memory.idle()
+    for call_id in ("c", "never seen"):
+        again = memory.join(("s", call_id), lambda: pytest.fail("started"))
+        (result,) = [each async for each in memory.results([ToolCall(call_id, "bash", {})], [again])]
+        assert result.is_error
+    assert joined.run.cancelled()
+    monkeypatch.setattr(call_memory, "_MAX_ENTRIES", 2)
+    memory.cancel([("s", str(number)) for number in range(5)])
+    await asyncio.sleep(0)
+    await run(memory, "last")
+    assert ("s", "never seen") not in memory and ("s", "last") in memory
+
+
+async def test_idle_waits_for_every_run() -> None:
+    memory = CallMemory()
+    gate = asyncio.Event()
+
+    async def waits() -> ToolResult:
+        await gate.wait()
+        return ToolResult("c", [])
+
+    memory.join(("s", "c"), lambda: asyncio.create_task(waits()))
+    idle = asyncio.create_task(memory.idle())
+    await asyncio.sleep(0)
+    assert not idle.done()
+    gate.set()
+    await asyncio.wait_for(idle, 5)

@@ -33,7 +33,7 @@ _HAPROXY_PORTS = (
 )
 
 
-def _prepare_environment(settings: Settings) -> None:
+def prepare_environment(settings: Settings) -> None:
     """Set what Ray reads once at import; the figures behind it are in docs/performance.md."""
     os.environ["HECATON_INSTANCE"] = secrets.token_hex(8)
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, required=True)
     settings = Settings.from_json(parser.parse_args().settings.read_text())
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    _prepare_environment(settings)
+    prepare_environment(settings)
     return PlatformProcess(settings).run()
 
 

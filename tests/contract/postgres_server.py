@@ -22,7 +22,8 @@ FAST = "-c fsync=off -c full_page_writes=off -c shared_buffers=16MB -c max_conne
 
 
 class PostgresServer:
-    def __init__(self) -> None:
+    def __init__(self, options: str = FAST) -> None:
+        self._options = options
         self._bin = _programs()
         self._user = "postgres" if os.geteuid() == 0 else None
         self._home = Path(tempfile.mkdtemp(prefix="hecaton-pg-"))
@@ -33,7 +34,7 @@ class PostgresServer:
         self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
 
     def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories={self._home} {FAST}"
+        options = f"-c listen_addresses='' -c unix_socket_directories={self._home} {self._options}"
         self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self._home / "log", "-w", "-t", "30", "start")
 
     def stop(self) -> None:

@@ -16,12 +16,16 @@ from agents.sessions.host import Frame
 
 
 class Sink(Protocol):
-    """Where a session's frames go. ``deliver`` must not block."""
+    """Where a session's frames go. Neither ``deliver`` nor ``sever`` may block."""
 
     @property
     def previews(self) -> frozenset[str]: ...
 
     def deliver(self, session_id: str, frames: Sequence[Frame]) -> None: ...
+
+    def sever(self) -> None:
+        """Take note that no more frames of the session come from here, and that some may have been missed."""
+        ...
 
 
 class Bus:
@@ -43,6 +47,15 @@ class Bus:
     def publish(self, session_id: str, frames: Sequence[Frame]) -> None:
         for sink in tuple(self._sinks.get(session_id, ())):
             sink.deliver(session_id, frames)
+
+    def sever(self, session_id: str) -> None:
+        """Detach every sink of the session and tell it so: it watches again elsewhere, and reads from the log."""
+        for sink in self._sinks.pop(session_id, ()):
+            sink.sever()
+
+    def sessions(self) -> list[str]:
+        """Name the sessions that somebody watches."""
+        return list(self._sinks)
 
     def watched(self, session_id: str) -> bool:
         return session_id in self._sinks

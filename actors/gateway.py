@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ray import serve
@@ -16,23 +17,29 @@ from agents.api.platform import Platform
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
+from agents.errors import Unavailable
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 
-_FIGURES_SECONDS = 5.0
+_FIGURES_SECONDS = 2.0
 
 
 async def _fleet_figures() -> dict[str, Any]:
-    return await ask_fleet("stats", timeout=_FIGURES_SECONDS)
+    """Return each sandbox host's figures; none while the fleet is replaced, for sessions go on meanwhile."""
+    try:
+        return await ask_fleet("stats", timeout=_FIGURES_SECONDS)
+    except Unavailable:
+        return {}
 
 
 def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> Platform:
     async def ready() -> dict[str, Any]:
-        await store.ping()
-        return {"ready": True, "harness": await sessions.ping(), "sandboxes": await _fleet_figures()}
+        """Ready is: the store answers, and some harness lives. One that is replaced just now is no fault."""
+        members, sandboxes = await asyncio.gather(sessions.members(), _fleet_figures())
+        return {"ready": bool(members), "harness": members, "sandboxes": sandboxes}
 
     async def metrics() -> bytes:
-        return render_metrics(await sessions.ping(), await _fleet_figures())
+        return render_metrics(*await asyncio.gather(sessions.members(), _fleet_figures()))
 
     return Platform(
         settings=settings,
@@ -63,7 +70,7 @@ class GatewayApp:
         await receive()
         ensure_actors(self._settings)
         store = await open_platform_store(self._settings)
-        sessions = SessionClient(self._settings)
+        sessions = SessionClient(self._settings, store.leases)
         self._app = create_app(_platform(self._settings, store, sessions))
         await send({"type": "lifespan.startup.complete"})
         await receive()

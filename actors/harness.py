@@ -87,7 +87,7 @@ class HarnessActor:
             case "create":
                 work = harness.create(*args)
             case "send":
-                session_id, events, repeat_key = args
+                session_id, events, repeat_key, _again = args
                 work = harness.send(session_id, events, repeat_key=repeat_key)
             case "update":
                 work = harness.update(*args)

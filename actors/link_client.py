@@ -1,6 +1,9 @@
 """The calling end of a link: calls and streams over one connection that is opened again when it breaks.
 
-When the link breaks (its server died or restarted) everything under way on it fails as Unavailable.
+When the link breaks (its server died or restarted) everything under way on it fails as LinkLost: nobody
+knows then whether it was carried out. While the link is down new calls fail as LinkDown: nothing was sent.
+A server whose machine is gone says no goodbye: the kernel notices, because what was sent is not
+acknowledged, or because an idle connection no longer answers its probes.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -22,8 +26,23 @@ logger = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 30.0
 _REOPEN_SECONDS = 0.2
+# A kernel that acknowledges nothing for ten seconds is gone; that of a process which is only stopped acknowledges.
+_PROBES = {
+    socket.TCP_KEEPIDLE: 4,
+    socket.TCP_KEEPINTVL: 2,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 10_000,
+}
 
 Find = Callable[[], Awaitable[Endpoint]]
+
+
+class LinkLost(Unavailable):
+    """The link broke, or its answer did not come in time: the call may have been carried out or not."""
+
+
+class LinkDown(Unavailable):
+    """The link is not open: nothing was sent."""
 
 
 class LinkClient:
@@ -37,14 +56,17 @@ class LinkClient:
         on_message: Callable[[Message], None] = lambda _: None,
         on_lost: Callable[[], None] = lambda: None,
         reopen: bool = True,
+        open_seconds: float = _OPEN_SECONDS,
     ) -> None:
         self.name = name
         self._find = find
         self._on_message = on_message
         self._on_lost = on_lost
         self._reopen = reopen
+        self._open_seconds = open_seconds
         self._numbers = itertools.count()
         self._pending: dict[int, asyncio.Queue[Reply | Message]] = {}
+        self._topics: dict[int, int] = {}
         self._stream: MessageStream | None = None
         self._opened = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -59,20 +81,25 @@ class LinkClient:
         """Whether the link is gone for good."""
         return self._keeper is not None and self._keeper.done()
 
-    async def call(self, kind: str, *content: Any, timeout: float, cancels: bool = False) -> Any:
-        """Send a message that is answered. Raises the domain error of the answer, or Unavailable.
+    async def call(
+        self, kind: str, *content: Any, timeout: float, cancels: bool = False, topic: int | None = None
+    ) -> Any:
+        """Send a message that is answered. Raises the domain error of the answer, LinkLost or LinkDown.
 
-        With *cancels* the work ends when its answer is no longer waited for.
+        With *cancels* the work ends when its answer is no longer waited for. *topic* is what ``cut`` goes by.
         """
         number, inbox = await self._ask(kind, content)
+        if topic is not None:
+            self._topics[number] = topic
         reply: Reply | Message | None = None
         try:
             async with asyncio.timeout(timeout):
                 reply = await inbox.get()
         except TimeoutError:
-            raise Unavailable(f"{self.name} did not answer within {timeout:g} s", retry_after=1.0) from None
+            raise LinkLost(f"{self.name} did not answer within {timeout:g} s", retry_after=1.0) from None
         finally:
             self._pending.pop(number, None)
+            self._topics.pop(number, None)
             if cancels and reply is None:
                 self.post("cancel", number)
         assert isinstance(reply, Reply)
@@ -92,7 +119,7 @@ class LinkClient:
                     async with asyncio.timeout_at(end):
                         got = await inbox.get()
                 except TimeoutError:
-                    raise Unavailable(f"{self.name} did not answer within {timeout:g} s") from None
+                    raise LinkLost(f"{self.name} did not answer within {timeout:g} s") from None
                 if isinstance(got, Reply):
                     finished = True
                     _value(got)
@@ -107,6 +134,11 @@ class LinkClient:
         """Send a message that is not answered; does nothing while the link is down."""
         if self._stream is not None:
             self._stream.send(message)
+
+    def cut(self, lost: Callable[[int], bool]) -> None:
+        """Wait no longer for calls whose topic is *lost*: each fails as LinkLost."""
+        for number in [number for number, topic in self._topics.items() if lost(topic)]:
+            self._pending[number].put_nowait(Reply(error=LinkLost(f"{self.name} is no longer asked", retry_after=1.0)))
 
     async def _ask(self, kind: str, content: tuple[Any, ...]) -> tuple[int, asyncio.Queue[Reply | Message]]:
         stream = self._stream
@@ -125,12 +157,12 @@ class LinkClient:
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_open())
         try:
-            async with asyncio.timeout(_OPEN_SECONDS):
+            async with asyncio.timeout(self._open_seconds):
                 await self._opened.wait()
         except TimeoutError:
-            raise Unavailable(f"{self.name} cannot be reached", retry_after=1.0) from None
+            raise LinkDown(f"{self.name} cannot be reached", retry_after=1.0) from None
         if self._stream is None:
-            raise Unavailable(f"{self.name} is gone", retry_after=1.0)
+            raise LinkDown(f"{self.name} is gone", retry_after=1.0)
         return self._stream
 
     async def _keep_open(self) -> None:
@@ -153,6 +185,10 @@ class LinkClient:
         host, port, token = await self._find()
         async with asyncio.timeout(_OPEN_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
+        plug: socket.socket = writer.get_extra_info("socket")
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _PROBES.items():
+            plug.setsockopt(socket.IPPROTO_TCP, option, value)
         writer.write(token)
         return MessageStream(reader, writer)
 
@@ -164,18 +200,22 @@ class LinkClient:
             inbox.put_nowait(message[2] if kind == "reply" else message)
 
     def _lost(self) -> None:
+        was_open = self._stream is not None
         self._opened.clear()
         self._stream = None
         for inbox in self._pending.values():
-            inbox.put_nowait(Reply(error=Unavailable(f"{self.name} is restarting", retry_after=1.0)))
-        self._on_lost()
+            inbox.put_nowait(Reply(error=LinkLost(f"{self.name} is restarting", retry_after=1.0)))
+        if was_open:
+            self._on_lost()
 
     async def close(self) -> None:
+        """Hang up; what is under way fails as LinkLost."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         if self._stream is not None:
             self._stream.close()
+        self._lost()
 
 
 def _value(reply: Reply) -> Any:

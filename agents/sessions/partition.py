@@ -1,6 +1,7 @@
 """Which partition a session belongs to: the same answer in every process, for the session's whole life.
 
-The number is stored in the session's row, so changing the count of partitions moves no existing session.
+The number is stored in the session's row. The count of partitions is fixed with the database, which is
+refused with any other: a gateway finds a session's owner by hashing its id, without reading its row.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
@@ -75,6 +75,21 @@ class SqlLeases:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+
+    async def fix_partitions(self, count: int) -> int:
+        """Settle how many partitions there are, when nobody has yet; returns the number for good. Raises Unavailable.
+
+        A session's partition is stored with it, and found by hashing its id into their number.
+        """
+
+        def work(connection: Connection) -> int:
+            known = connection.execute(select(func.count()).select_from(leases)).scalar_one()
+            if known == 0:
+                insert_missing = _INSERT_MISSING[connection.dialect.name]
+                connection.execute(insert_missing, [{"partition": partition, **_FREE} for partition in range(count)])
+            return known or count
+
+        return await self._database.write(work)
 
     async def join(self, name: str, *, ttl: float) -> int:
         """Start a new generation of *name*. Raises Unavailable."""

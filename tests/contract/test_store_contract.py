@@ -34,6 +34,14 @@ async def test_a_reachable_store_answers_a_ping(store: AnyStore) -> None:
     await store.ping()
 
 
+async def test_the_number_of_partitions_is_fixed_by_whoever_asks_first(reopen: Reopen) -> None:
+    first, second = await reopen(), await reopen()
+    assert await first.leases.fix_partitions(8) == 8
+    assert [await each.leases.fix_partitions(16) for each in (first, second)] == [8, 8]
+    await second.leases.join("one", ttl=10)
+    assert len(await second.leases.claim("one", 1, range(8), ttl=10)) == 8
+
+
 async def test_what_was_acknowledged_is_there_after_the_writer_is_killed(location: str, clock: ManualClock) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(WRITER), location, stdout=asyncio.subprocess.PIPE, cwd=WRITER.parent

@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, S
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound, Overloaded, Unavailable
+from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound, Overloaded, RateLimited, Unavailable
 from agents.ids import SessionId
 from agents.sessions import transitions
 from agents.sessions.bus import Subscription
 from agents.sessions.changes import apply_changes
 from agents.sessions.draft import Draft
-from agents.sessions.events import SessionRecord
+from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.host import Frame
 from agents.sessions.intake import admit
 from agents.sessions.leasing import LeaseKeeper
@@ -30,6 +30,7 @@ from agents.sessions.runner import SessionRunner, StaleRunner
 from agents.sessions.state import SessionState
 from agents.sessions.transitions import TurnRules
 from agents.sessions.wire import usage_wire
+from agents.shares import Shares
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Harness:
         )
         self._runners: OrderedDict[str, SessionRunner] = OrderedDict()
         self._running: set[SessionRunner] = set()
+        self._places = Shares(self._settings.max_active_sessions, ports.settings.key_share)
         self._loading: dict[str, asyncio.Task[SessionRunner]] = {}
         self._leases = LeaseKeeper(
             ports.leases, ports.clock, owner, ttl=self._settings.lease_ttl_seconds, on_lost=self._partitions_lost
@@ -148,10 +150,15 @@ class Harness:
 
     def _turn_changed(self, runner: SessionRunner) -> None:
         """Called when a runner's turn starts and when it ends."""
+        principal = runner.state.record.principal
         if runner.running:
-            self._running.add(runner)
+            if runner not in self._running:
+                self._running.add(runner)
+                self._places.take(principal)
             return
-        self._running.discard(runner)
+        if runner in self._running:
+            self._running.discard(runner)
+            self._places.give_back(principal)
         if runner.poisoned and not self._draining and self._runners.get(runner.state.record.id) is runner:
             self._forget(runner)
             self._spawn(self._reload(SessionId(runner.state.record.id)))
@@ -184,22 +191,40 @@ class Harness:
                 self._forget(runner)
         raise Unavailable(f"session {session_id} is being taken over", retry_after=1.0)
 
-    def _check_room(self) -> None:
+    def _check_room(self, session_id: str) -> None:
+        """Refuse at once, without reading the session, what could not start a turn anyway."""
         if self._draining:
             raise Unavailable("the server is shutting down", retry_after=1.0)
-        if self.active >= self._settings.max_active_sessions:
+        runner = self._runners.get(session_id)
+        if self.active >= self._settings.max_active_sessions and not (runner is not None and runner.running):
             raise Overloaded(f"{self.active} sessions are running, which is the limit", retry_after=1.0)
+
+    def _admit(self, draft: Draft, events: Sequence[dict[str, Any]]) -> list[Event]:
+        # What concerns a running session always may come: an interrupt is what makes room.
+        starts = any(event["type"] != EventType.USER_INTERRUPT for event in events)
+        if starts and not draft.state.busy:
+            self._check_share(draft.state.record.principal)
+        return admit(draft, self._rules, events, max_queued=self._settings.max_queued_events)
+
+    def _check_share(self, principal: str) -> None:
+        refusal = self._places.refusal(principal)
+        if refusal == "full":
+            raise Overloaded(f"{self.active} sessions are running, which is the limit", retry_after=1.0)
+        if refusal is not None:
+            held = self._places.held(principal)
+            words = f"{held} sessions of this API key are running, more than its share; the rest is kept for others"
+            raise RateLimited(words, retry_after=1.0)
 
     # -- SessionHost -----------------------------------------------------------------------------
 
     async def create(self, record: SessionRecord, initial_events: Sequence[dict[str, Any]]) -> SessionRecord:
         """See SessionHost.create."""
-        self._check_room()
+        self._check_room(record.id)
         runner = self._make_runner(SessionState(record))
 
         def change(draft: Draft) -> None:
             if initial_events:
-                admit(draft, self._rules, initial_events, max_queued=self._settings.max_queued_events)
+                self._admit(draft, initial_events)
 
         stored = await runner.create(change)
         self._keep(runner)
@@ -209,13 +234,10 @@ class Harness:
         self, session_id: SessionId, events: Sequence[dict[str, Any]], *, repeat_key: str | None = None
     ) -> list[dict[str, Any]]:
         """See SessionHost.send."""
-        self._check_room()
+        self._check_room(session_id)
 
         async def accept() -> list[dict[str, Any]]:
-            echoes = await self._apply(
-                session_id,
-                lambda draft: admit(draft, self._rules, events, max_queued=self._settings.max_queued_events),
-            )
+            echoes = await self._apply(session_id, lambda draft: self._admit(draft, events))
             return [echo.wire() for echo in echoes]
 
         return await self._repeats.once(f"{session_id}/{repeat_key}" if repeat_key else None, accept)

@@ -139,7 +139,9 @@ class World:
     meter: MemoryMeter
     sessions: list[SessionId] = field(default_factory=list)
 
-    async def create(self, *tools: dict[str, Any], initial: Sequence[dict[str, Any]] = ()) -> SessionId:
+    async def create(
+        self, *tools: dict[str, Any], initial: Sequence[dict[str, Any]] = (), principal: str = ""
+    ) -> SessionId:
         session_id = new_session_id()
         now = self.clock.now()
         record = SessionRecord(
@@ -153,6 +155,7 @@ class World:
             environment_id="env_1",
             environment={"type": "cloud"},
             thread_id=new_thread_id(),
+            principal=principal,
         )
         await self.harness.create(record, initial)
         return session_id

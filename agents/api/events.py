@@ -22,7 +22,7 @@ from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
 from agents.api.slots import Slots
-from agents.api.stream import EventStream, StreamSource
+from agents.api.stream import EventStream, StreamSource, Watch
 from agents.api.wire import loads, parse
 from agents.errors import InvalidRequest, NotFound, RateLimited
 from agents.ids import SessionId
@@ -100,20 +100,22 @@ class EventRoutes:
         last_seen = request.headers.get("last-event-id") or query.text("after")
         async with AsyncExitStack() as held:
             held.enter_context(self._slots.held_by(request.state.principal))
-            frames = await held.enter_async_context(
-                self._platform.sessions.watch(session_id, previews=frozenset(previews))
-            )
+            watch = Watch(self._platform.sessions, session_id, frozenset(previews))
+            held.push_async_callback(watch.close)
+            await watch.open()
             # Read only now: whatever changes from here on arrives as a frame.
             record = await self._sessions.get(session_id)
             check_thread(record, thread_id)
             replay_after = await self._position(session_id, last_seen)
             live = record.status is not SessionStatus.TERMINATED
+            gateway = self._platform.settings.gateway
             return EventStream(
-                StreamSource(session_id, frames, replay_after, live),
+                StreamSource(session_id, watch, record.seq, replay_after, live),
                 self._sessions,
                 self._platform.clock,
                 held.pop_all(),
-                keepalive_seconds=self._platform.settings.gateway.stream_keepalive_seconds,
+                keepalive_seconds=gateway.stream_keepalive_seconds,
+                patience_seconds=gateway.owner_wait_seconds,
                 request_id=request.state.request_id,
             )
         raise AssertionError("no exit callback swallows an error")

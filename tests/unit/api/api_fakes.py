@@ -38,6 +38,7 @@ class FakeSessionHost:
         self.failure: HecatonError | None = None
         self.subscriptions: list[Subscription] = []
         self.watching = asyncio.Event()
+        self.watches = 0
 
     async def start(self) -> None:
         generation = await self._store.leases.join("fake", ttl=3600)
@@ -92,6 +93,9 @@ class FakeSessionHost:
 
     @asynccontextmanager
     async def watch(self, session_id: SessionId, *, previews: frozenset[str]) -> AsyncIterator[AsyncIterator[Frame]]:
+        self.watches += 1
+        if self.failure is not None:
+            raise self.failure
         subscription = Subscription(previews, max_frames=self._settings.gateway.stream_queue_frames)
         self._bus.attach(session_id, subscription)
         self.subscriptions.append(subscription)
@@ -102,6 +106,11 @@ class FakeSessionHost:
             self._bus.detach(session_id, subscription)
             self.subscriptions.remove(subscription)
             self.watching.clear()
+
+    def lose(self) -> None:
+        """Lose the owner of everything: what is committed from now on is shown by the next one, to who watches it."""
+        for subscription in self.subscriptions:
+            subscription.sever()
 
     def publish(self, session_id: str, *frames: Frame) -> None:
         self._bus.publish(session_id, frames)

@@ -191,6 +191,119 @@ async def test_a_lost_owner_ends_the_stream_with_an_error_frame(
     assert frame["data"]["request_id"] == frames.headers["request-id"]
 
 
+async def test_a_stream_outlives_the_owner_and_shows_everything_once_and_in_order(server: Server) -> None:
+    session_id, path = await opened(server)
+    async with Frames(server, path) as frames:
+        ids = [await say(server, session_id, "shown")]
+        shown = await frames.take(1)
+        server.host.lose()
+        ids += [await say(server, session_id, f"while away {n}") for n in range(3)]
+        shown += await frames.take(3)
+        ids.append(await say(server, session_id, "live again"))
+        shown += await frames.take(1)
+    assert [frame["id"] for frame in shown] == ids
+    assert server.host.watches == 2 and server.host.subscriptions == []
+
+
+async def test_a_stream_that_has_shown_nothing_goes_on_from_where_it_was_opened(server: Server) -> None:
+    session_id, path = await opened(server)
+    await say(server, session_id, "before")
+    async with Frames(server, path) as frames:
+        server.host.lose()
+        missed = await say(server, session_id, "missed")
+        assert [frame["id"] for frame in await frames.take(1)] == [missed]
+
+
+async def test_what_the_lost_owner_still_showed_is_neither_lost_nor_repeated(server: Server) -> None:
+    session_id, path = await opened(server)
+    async with Frames(server, path) as frames:
+        ids = [await say(server, session_id, str(n)) for n in range(2)]
+        server.host.lose()
+        ids.append(await say(server, session_id, "missed"))
+        assert [frame["id"] for frame in await frames.take(3)] == ids
+
+
+async def test_the_preview_of_a_message_that_died_with_its_owner_is_not_continued(server: Server) -> None:
+    session_id, path = await opened(server)
+
+    def preview(kind: str, event_id: str) -> Frame:
+        return Frame(kind, b"{}", None, event_id, preview="agent.message")
+
+    async with Frames(server, path, {"event_deltas[]": ["agent.message"]}) as frames:
+        server.host.publish(session_id, preview("event_start", "sevt_half"), preview("event_delta", "sevt_half"))
+        await frames.take(2)
+        server.host.lose()
+        missed = await say(server, session_id, "missed")
+        assert [frame["id"] for frame in await frames.take(1)] == [missed]
+        server.host.publish(session_id, preview("event_delta", "sevt_half"), preview("event_start", "sevt_new"))
+        assert [frame["event"] for frame in await frames.take(1)] == ["event_start"]
+
+
+async def test_a_stream_waits_for_the_next_owner_and_gives_up_in_time(make_server: Make) -> None:
+    server = await make_server(gateway={"owner_wait_seconds": 0.3})
+    session_id, path = await opened(server)
+    async with Frames(server, path) as frames:
+        await say(server, session_id)
+        await frames.take(1)
+        server.host.failure = Unavailable("nobody owns it")
+        server.host.lose()
+        (frame,) = await frames.rest()
+    assert (frame["event"], frame["data"]["error"]["type"]) == ("error", "api_error")
+    assert server.host.watches > 2
+
+
+async def test_a_log_that_cannot_be_read_for_a_moment_only_delays_a_stream(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, path = await opened(server)
+    real, failed = type(server.store.sessions).events, list[str]()
+
+    async def events(self: Any, session_id: Any, query: Any) -> Any:
+        if not failed:
+            failed.append("once")
+            raise Unavailable("the store is away")
+        return await real(self, session_id, query)
+
+    async with Frames(server, path) as frames:
+        monkeypatch.setattr(type(server.store.sessions), "events", events)
+        server.host.lose()
+        missed = await say(server, session_id)
+        assert [frame["id"] for frame in await frames.take(1)] == [missed]
+    assert failed and server.host.subscriptions == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "terminated"])
+async def test_a_stream_ends_when_its_session_ended_while_nobody_could_say_so(server: Server, how: str) -> None:
+    session_id, path = await opened(server)
+    async with Frames(server, path) as frames:
+        server.host.lose()
+        if how == "deleted":
+            await server.client.delete(f"/v1/sessions/{session_id}")
+            expected = "session.deleted"
+        else:
+            await server.host.log(session_id, EventType.SESSION_TERMINATED, status=SessionStatus.TERMINATED)
+            expected = "session.status_terminated"
+        assert [frame["event"] for frame in await frames.rest()] == [expected]
+
+
+async def test_a_stream_whose_session_terminates_during_the_replay_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, path = await opened(server)
+    first = await say(server, session_id)
+    real, late = type(server.store.sessions).events, list[str]()
+
+    async def events(self: Any, session_id: Any, query: Any) -> Any:
+        if not late:
+            late.append("terminated")
+            await server.host.log(session_id, EventType.SESSION_TERMINATED, status=SessionStatus.TERMINATED)
+        return await real(self, session_id, query)
+
+    monkeypatch.setattr(type(server.store.sessions), "events", events)
+    async with Frames(server, path, {"after": first}) as frames:
+        assert [frame["event"] for frame in await frames.rest()] == ["session.status_terminated"]
+
+
 async def test_hanging_up_releases_the_subscription_and_the_slot(make_server: Make) -> None:
     server = await make_server(gateway={"max_streams": 1})
     _, path = await opened(server)

@@ -3,7 +3,8 @@
 When the link breaks (its server died or restarted) everything under way on it fails as LinkLost: nobody
 knows then whether it was carried out. While the link is down new calls fail as LinkDown: nothing was sent.
 A server whose machine is gone says no goodbye: the kernel notices, because what was sent is not
-acknowledged, or because an idle connection no longer answers its probes.
+acknowledged, or because an idle connection no longer answers its probes. One that is only stopped or stuck
+is noticed by its silence (``actors.heartbeat``); a link counts as open once its server has said something.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
+from actors.heartbeat import CALLER_BEATS, watch_pulse
 from actors.link_server import Endpoint
 from actors.message_stream import Message, MessageStream
 from actors.replies import Reply
@@ -25,6 +27,7 @@ from agents.errors import HecatonError, Unavailable
 logger = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 30.0
+_GREETING_SECONDS = 10.0
 _REOPEN_SECONDS = 0.2
 # A kernel that acknowledges nothing for ten seconds is gone; that of a process which is only stopped acknowledges.
 _PROBES = {
@@ -57,6 +60,7 @@ class LinkClient:
         on_lost: Callable[[], None] = lambda: None,
         reopen: bool = True,
         open_seconds: float = _OPEN_SECONDS,
+        beats: int = CALLER_BEATS,
     ) -> None:
         self.name = name
         self._find = find
@@ -64,12 +68,20 @@ class LinkClient:
         self._on_lost = on_lost
         self._reopen = reopen
         self._open_seconds = open_seconds
+        self._beats = beats
         self._numbers = itertools.count()
         self._pending: dict[int, asyncio.Queue[Reply | Message]] = {}
         self._topics: dict[int, int] = {}
         self._stream: MessageStream | None = None
         self._opened = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self.draining = False
+        """Whether the server has asked for nothing new."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a message would be sent at once."""
+        return self._stream is not None and not self._stream.closed
 
     @property
     def under_way(self) -> int:
@@ -153,6 +165,10 @@ class LinkClient:
 
     # -- the connection --------------------------------------------------------------------------
 
+    async def connect(self) -> None:
+        """Open the link unless it is open. Raises LinkDown."""
+        await self._connected()
+
     async def _connected(self) -> MessageStream:
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_open())
@@ -170,9 +186,7 @@ class LinkClient:
             try:
                 self._stream = await self._open()
                 self._opened.set()
-                async for batch in self._stream.batches():
-                    for message in batch:
-                        self._receive(message)
+                await self._read(self._stream)
             except (HecatonError, RayError, OSError, ValueError, TimeoutError) as error:
                 logger.warning("no link to %s: %s: %s", self.name, type(error).__name__, error)
             self._lost()
@@ -183,17 +197,40 @@ class LinkClient:
 
     async def _open(self) -> MessageStream:
         host, port, token = await self._find()
-        async with asyncio.timeout(_OPEN_SECONDS):
+        async with asyncio.timeout(_GREETING_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
         plug: socket.socket = writer.get_extra_info("socket")
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _PROBES.items():
             plug.setsockopt(socket.IPPROTO_TCP, option, value)
         writer.write(token)
-        return MessageStream(reader, writer)
+        stream = MessageStream(reader, writer)
+        try:
+            async with asyncio.timeout(_GREETING_SECONDS):
+                greeting = await stream.read()
+        except (asyncio.IncompleteReadError, TimeoutError) as error:
+            stream.abort()
+            raise ConnectionError(f"it does not greet ({type(error).__name__})") from error
+        self.draining = False
+        for message in greeting:
+            self._receive(message)
+        return stream
+
+    async def _read(self, stream: MessageStream) -> None:
+        watching = asyncio.create_task(watch_pulse(stream, beats=self._beats, pings=True))
+        try:
+            async for batch in stream.batches():
+                for message in batch:
+                    self._receive(message)
+        finally:
+            watching.cancel()
 
     def _receive(self, message: Message) -> None:
         kind, target = message[0], message[1]
+        if kind in ("hello", "pong"):
+            return
+        if kind == "draining":
+            self.draining = True
         if kind not in ("reply", "item"):
             self._on_message(message)
         elif (inbox := self._pending.get(target)) is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 
+from actors.heartbeat import SERVER_BEATS, watch_pulse
 from actors.message_stream import Message, MessageStream
 from actors.replies import Reply
 from agents.api.peers import is_loopback
@@ -55,6 +56,8 @@ class Connection:
                 self._start(number, self._answer(number, method, args))
             case ("stream", int(number), str(method), args):
                 self._start(number, self._stream_items(number, method, args))
+            case ("ping", _):
+                self.stream.send(("pong", 0))
             case ("cancel", int(number)):
                 if (task := self._tasks.get(number)) is not None:
                     task.cancel()
@@ -90,9 +93,14 @@ class Connection:
             reply = Reply(error=Unavailable(f"{method} failed inside the server"))
         self.stream.send(("reply", number, reply))
 
+    @property
+    def under_way(self) -> tuple[asyncio.Task[None], ...]:
+        """The caller's calls and streams that have not ended yet."""
+        return tuple(self._tasks.values())
+
     async def closed(self) -> None:
         """End whatever still runs for the caller."""
-        tasks = tuple(self._tasks.values())
+        tasks = self.under_way
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -105,11 +113,12 @@ class LinkServer:
         self._connect = connect
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         self._server: asyncio.Server | None = None
-        self._streams: set[MessageStream] = set()
+        self._connections: dict[MessageStream, Connection] = {}
+        self._draining = False
 
     @property
     def open_links(self) -> int:
-        return len(self._streams)
+        return len(self._connections)
 
     async def start(self, host: str) -> Endpoint:
         """Listen on *host*; returns where, and the token that a caller must show."""
@@ -128,19 +137,38 @@ class LinkServer:
             writer.close()
             return
         stream = MessageStream(reader, writer)
-        connection = self._connect(stream)
-        self._streams.add(stream)
+        connection = self._connections[stream] = self._connect(stream)
+        # A caller takes the link for open when it has heard from it: a stopped process accepts connections too.
+        stream.send(("hello", 0))
+        if self._draining:
+            stream.send(("draining", 0))
+        watching = asyncio.create_task(watch_pulse(stream, beats=SERVER_BEATS, pings=False))
         try:
             async for batch in stream.batches():
                 for message in batch:
                     connection.received(message)
         finally:
-            self._streams.discard(stream)
+            watching.cancel()
+            del self._connections[stream]
             await connection.closed()
+
+    async def drain(self, seconds: float) -> None:
+        """Ask the callers for nothing new, and give what is under way *seconds* to end."""
+        self._draining = True
+        for stream in self._connections:
+            stream.send(("draining", 0))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        # In rounds: until the word has reached them, callers may still begin something.
+        while tasks := [task for each in self._connections.values() for task in each.under_way]:
+            if loop.time() >= end:
+                logger.warning("%d calls were still under way after %g s of draining", len(tasks), seconds)
+                return
+            await asyncio.wait(tasks, timeout=end - loop.time())
 
     def hang_up(self) -> None:
         """Close every link; callers may open new ones."""
-        for stream in tuple(self._streams):
+        for stream in tuple(self._connections):
             stream.close()
 
     async def stop(self) -> None:

@@ -34,6 +34,8 @@ class BrainRequest:
     speed: str | None = None
     inference_geo: str | None = None
     attempt: int = 1
+    principal: str = ""
+    """Whose request it is: places to think are dealt out fairly between principals."""
     live: bool = True
     """Whether somebody watches the answer in the making; a transport may else carry it whole, as one item."""
 
@@ -56,12 +58,22 @@ def _rebuild_failure(kind: FailureKind, message: str, transient: bool, retry_aft
     return BrainFailure(kind, message, transient=transient, retry_after=retry_after)
 
 
+class BrainLost(BrainFailure):
+    """Who was thinking is gone, or was never reached: no failure of the model's. Ask again at once, another will."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("request_failed", message, transient=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (BrainLost, (self.message,))
+
+
 class Brain(Protocol):
     """Something that thinks."""
 
     def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
         """Stream the answer as Messages-API events; ends after ``message_stop``.
 
-        Raises BrainFailure. Closing the iterator early cancels the generation.
+        Raises BrainFailure (BrainLost among them). Closing the iterator early cancels the generation.
         """
         ...

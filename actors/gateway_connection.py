@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from actors.link_server import Call, Connection
 from actors.message_stream import Message, MessageStream
 from actors.replies import Reply
+from agents.errors import HecatonError
 from agents.sessions.bus import Bus
 from agents.sessions.host import Frame
 
@@ -14,29 +15,34 @@ from agents.sessions.host import Frame
 class _SessionSink:
     """What one gateway wants of one session."""
 
-    __slots__ = ("previews", "stream")
+    __slots__ = ("_on_severed", "previews", "stream")
 
-    def __init__(self, stream: MessageStream, previews: frozenset[str]) -> None:
+    def __init__(self, stream: MessageStream, previews: frozenset[str], on_severed: Callable[[], None]) -> None:
         self.stream = stream
         self.previews = previews
+        self._on_severed = on_severed
 
     def deliver(self, session_id: str, frames: Sequence[Frame]) -> None:
         self.stream.send(("frames", session_id, [frame.packed() for frame in frames]))
 
+    def sever(self) -> None:
+        self._on_severed()
+
 
 class GatewayConnection(Connection):
-    """Adds ``watch`` and ``unwatch`` to calls."""
+    """Adds ``watch`` and ``unwatch`` to calls, and says ``moved`` when a watched session must be watched again."""
 
-    def __init__(self, stream: MessageStream, call: Call, bus: Bus) -> None:
+    def __init__(self, stream: MessageStream, call: Call, bus: Bus, check_owner: Callable[[str], None]) -> None:
+        """*check_owner* raises what a gateway is told that watches a session which is not owned here."""
         super().__init__(stream, call, None)
         self._bus = bus
+        self._check_owner = check_owner
         self._sinks: dict[str, _SessionSink] = {}
 
     def received(self, message: Message) -> None:
         match message:
             case ("watch", int(number), str(session_id), frozenset() as previews):
-                self._watch(session_id, previews)
-                self.stream.send(("reply", number, Reply(True)))
+                self.stream.send(("reply", number, self._watch(session_id, previews)))
             case ("unwatch", str(session_id)):
                 sink = self._sinks.pop(session_id, None)
                 if sink is not None:
@@ -44,13 +50,23 @@ class GatewayConnection(Connection):
             case _:
                 super().received(message)
 
-    def _watch(self, session_id: str, previews: frozenset[str]) -> None:
+    def _watch(self, session_id: str, previews: frozenset[str]) -> Reply:
+        try:
+            self._check_owner(session_id)
+        except HecatonError as error:
+            return Reply(error=error)
         sink = self._sinks.get(session_id)
         if sink is None:
-            sink = self._sinks[session_id] = _SessionSink(self.stream, previews)
+            sink = _SessionSink(self.stream, previews, lambda: self._severed(session_id))
+            self._sinks[session_id] = sink
             self._bus.attach(session_id, sink)
         else:
             sink.previews |= previews
+        return Reply(True)
+
+    def _severed(self, session_id: str) -> None:
+        del self._sinks[session_id]
+        self.stream.send(("moved", session_id))
 
     async def closed(self) -> None:
         for session_id, sink in self._sinks.items():

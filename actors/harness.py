@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from actors.brain_client import BrainClient
 from actors.database import open_platform_store
@@ -18,7 +19,7 @@ from actors.replies import Reply, reply_of
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
-from agents.errors import InvalidRequest
+from agents.errors import Fenced, InvalidRequest, Unavailable
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -29,32 +30,33 @@ logger = logging.getLogger(__name__)
 
 # Actor calls only find, check and stop it; sessions travel over links.
 _MAX_CONCURRENCY = 100
+_RETRY_SECONDS = 0.5
+
+T = TypeVar("T")
+
+_REPLACED = 70  # exit status (EX_SOFTWARE); anything but 0 makes Ray start the actor again, if it is still its own
 
 
 @actor(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
 class HarnessActor:
-    """Owns the partitions ``index, index + actors, ...`` of the session space.
+    """Owns its share of the partitions; which ones, the lease table says.
 
     ``num_cpus=0``: it waits on brains, hands and the store; reserving a CPU would only keep hands out.
     """
 
     def __init__(self, settings_json: str, index: int) -> None:
         self._settings = Settings.from_json(settings_json)
-        self._index = index
+        self._name = harness_name(index)
         self._bus = Bus()
-        self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus))
+        self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None
-        self._starting: asyncio.Task[Harness] | None = None
-
-    async def _harness(self) -> Harness:
-        # Ray restarts an actor by its constructor alone, so the first call of any kind starts it.
-        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.create_task(self._start())
-        return await asyncio.shield(self._starting)
+        self._harness: Harness | None = None
+        # Ray starts an actor again by its constructor alone, and its sessions must not wait for somebody to ask.
+        self._starting = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> Harness:
         settings = self._settings
-        store = await open_platform_store(settings)
+        store = await _patiently(lambda: open_platform_store(settings))
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
@@ -67,52 +69,80 @@ class HarnessActor:
             prices=PriceBook.load(settings.brain.price_book),
             tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
         )
-        harness = Harness(ports, owner=harness_name(self._index))
-        await harness.start(range(self._index, settings.harness.partitions, settings.harness.actors))
         self._endpoint = await self._links.start(link_address(settings))
+        harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)
+        await _patiently(harness.start)
         return harness
+
+    async def _started(self) -> Harness:
+        if self._starting.done() and self._starting.exception() is not None:
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
 
     # -- gateways --------------------------------------------------------------------------------
 
     async def endpoint(self) -> Reply:
         """Tell a gateway where to connect and which token to show."""
-        await self._harness()
+        await self._started()
         assert self._endpoint is not None
         return Reply(self._endpoint)
 
+    def _check_owner(self, session_id: str) -> None:
+        if self._harness is None:
+            raise Fenced(f"{self._name} has just started")
+        self._harness.check_owner(session_id)
+
     async def _dispatch(self, method: str, args: Sequence[Any]) -> Reply:
         """Serve one call of a gateway (the SessionHost port)."""
-        harness = await self._harness()
-        match method:
-            case "create":
-                work = harness.create(*args)
-            case "send":
-                session_id, events, repeat_key, _again = args
-                work = harness.send(session_id, events, repeat_key=repeat_key)
-            case "update":
-                work = harness.update(*args)
-            case "archive":
-                work = harness.archive(*args)
-            case "delete":
-                work = harness.delete(*args)
-            case "figures":
+        harness = await self._started()
+        match method, args:
+            case "create", (record, initial_events):
+                work = harness.create(record, initial_events)
+            case "send", (session_id, events, repeat_key, again):
+                work = harness.send(session_id, events, repeat_key=repeat_key, again=again)
+            case "update", (session_id, changes):
+                work = harness.update(session_id, changes)
+            case "archive", (session_id,):
+                work = harness.archive(session_id)
+            case "delete", (session_id,):
+                work = harness.delete(session_id)
+            case "figures", ():
                 return Reply(self._figures(harness))
             case _:
                 return Reply(error=InvalidRequest(f"no such call: {method}"))
         return await reply_of(work)
 
     def _figures(self, harness: Harness) -> dict[str, int]:
-        return {"active": harness.active, "cached": harness.cached, "links": self._links.open_links}
+        return {**harness.figures, "links": self._links.open_links}
 
     # -- life ------------------------------------------------------------------------------------
 
     async def ping(self) -> Reply:
-        """Answer once the harness owns its partitions."""
-        return Reply(self._figures(await self._harness()))
+        """Answer once the harness is a member and owns what was free for it."""
+        return Reply(self._figures(await self._started()))
 
     async def stop(self) -> Reply:
-        """Drain and give the partitions back."""
-        if self._starting is not None and self._starting.done() and self._starting.exception() is None:
-            await self._links.stop()
-            await self._starting.result().stop()
+        """Hand the partitions over and leave; gateways are served until then, and told where to go."""
+        if self._harness is not None:
+            await self._harness.stop()
+        await self._links.stop()
         return Reply(True)
+
+    def _replaced(self) -> None:
+        """End at once: another process has this actor's name in the store, and with it all partitions.
+
+        Ray starts an actor again only while it counts it as the one of its name; then the next process joins
+        anew. One that was given up for dead (its node was cut off, or frozen) stays away.
+        """
+        logger.critical("%s is ended: a later process has its name", self._name)
+        os._exit(_REPLACED)
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do *work*, again and again while the store is away."""
+    while True:
+        try:
+            return await work()
+        except Unavailable as error:
+            logger.warning("the store does not answer yet: %s", error.message)
+        await asyncio.sleep(_RETRY_SECONDS)

@@ -6,8 +6,9 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -75,6 +76,20 @@ class ManualClock:
     def sleeping(self) -> int:
         """How many sleepers wait."""
         return sum(not wake.done() for _, _, wake in self._sleepers)
+
+
+async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+    """Do *work* for at most *seconds* of *clock*'s time, then cancel it; returns whether it ended by itself."""
+    task, alarm = asyncio.ensure_future(work), asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return True
+        return False
+    finally:
+        task.cancel()
+        alarm.cancel()
 
 
 def rfc3339(moment: datetime) -> str:

@@ -2,19 +2,19 @@
 
 A harness holds some partitions by lease and is then the only writer of their sessions (law 3). What
 it keeps of a session is a cache of the log: a runner can be dropped at any moment and read back.
-On Ray one actor delegates to one Harness; in a single process the gateway calls it directly.
+Whoever asks for a session of a partition that it does not hold is refused with Fenced, and nothing is
+written. On Ray one actor delegates to one Harness; in a single process the gateway calls it directly.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound, Overloaded, RateLimited, Unavailable
+from agents.errors import HecatonError, InvalidRequest, LogConflict, Unavailable
 from agents.ids import SessionId
 from agents.sessions import transitions
 from agents.sessions.bus import Subscription
@@ -23,14 +23,17 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.host import Frame
 from agents.sessions.intake import admit
-from agents.sessions.leasing import LeaseKeeper
+from agents.sessions.leasing import PartitionKeeper
+from agents.sessions.log import Lease
+from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
+from agents.sessions.removals import Removals
 from agents.sessions.repeats import RepeatMemory
 from agents.sessions.runner import SessionRunner, StaleRunner
+from agents.sessions.runners import Runners
 from agents.sessions.state import SessionState
 from agents.sessions.transitions import TurnRules
 from agents.sessions.wire import usage_wire
-from agents.shares import Shares
 
 logger = logging.getLogger(__name__)
 
@@ -38,202 +41,160 @@ T = TypeVar("T")
 
 _LOAD_ATTEMPTS = 3
 _RELEASE_SECONDS = 30.0
-_RESUME_AT_ONCE = 16
+_RETRY_SECONDS = 0.5
 
 
 class Harness:
-    """Owns the sessions of some partitions."""
+    """Owns the sessions of the partitions that it holds."""
 
-    def __init__(self, ports: HarnessPorts, *, owner: str) -> None:
+    def __init__(self, ports: HarnessPorts, *, owner: str, on_replaced: Callable[[], None] = lambda: None) -> None:
+        """*on_replaced* hears that a later process has *owner*'s name; this one holds nothing any more."""
         self._ports = ports
         self._settings = ports.settings.harness
         self._rules = TurnRules(
             max_tool_rounds=self._settings.max_tool_rounds,
             usage_wire=lambda record, now: usage_wire(record, now, ports.prices),
         )
-        self._runners: OrderedDict[str, SessionRunner] = OrderedDict()
-        self._running: set[SessionRunner] = set()
-        self._places = Shares(self._settings.max_active_sessions, ports.settings.key_share)
-        self._loading: dict[str, asyncio.Task[SessionRunner]] = {}
-        self._leases = LeaseKeeper(
-            ports.leases, ports.clock, owner, ttl=self._settings.lease_ttl_seconds, on_lost=self._partitions_lost
+        self._runners = Runners(
+            ports,
+            self._rules,
+            lease_of=self._lease_of,
+            on_fenced=self._lease_refused,
+            on_gone=lambda partition: self._spawn(self._take_up([partition])),
         )
+        self._keeper = PartitionKeeper(
+            ports.leases,
+            ports.clock,
+            owner,
+            self._runners,
+            self._settings,
+            on_gained=lambda partitions: self._spawn(self._take_up(partitions)),
+            on_replaced=on_replaced,
+        )
+        self._removals = Removals(ports.log, ports.hands, ports.clock, ours=self._owns)
         self._repeats = RepeatMemory(ports.clock, ports.settings.gateway.retry_dedupe_seconds)
-        self._background: set[asyncio.Task[Any]] = set()
-        self._draining = False
+        self._background: set[asyncio.Task[None]] = set()
 
     # -- life ------------------------------------------------------------------------------------
 
-    async def start(self, partitions: Sequence[int]) -> None:
-        """Take *partitions* and go on with every session that has work left in them."""
-        await self._leases.start(partitions)
-        await self._resume(await self._ports.log.unfinished(sorted(self._leases.held)))
+    async def start(self) -> None:
+        """Become a member and own what is due; unfinished sessions go on in the background. Raises Unavailable."""
+        await self._keeper.start()
 
     async def stop(self) -> None:
-        """Drain: finish the steps under way within the deadline, then give the partitions back."""
-        self._draining = True
-        turns = list(self._running)
-        if turns:
-            drains = [asyncio.create_task(runner.drain()) for runner in turns]
-            await asyncio.wait(drains, timeout=self._settings.drain_seconds)
+        """Hand the partitions over, each once its turns have reached the end of a step, within the deadline."""
+        await self._keeper.stop()
+        await self._removals.stop()
         for task in self._background:
             task.cancel()
-        await asyncio.gather(*(runner.stop() for runner in turns), *self._background, return_exceptions=True)
-        self._runners.clear()
-        await self._leases.stop()
+        await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def _resume(self, session_ids: Iterable[SessionId]) -> None:
-        gate = asyncio.Semaphore(_RESUME_AT_ONCE)
+    async def _take_up(self, partitions: Sequence[int]) -> None:
+        """Go on with whatever is unfinished in *partitions*."""
+        while held := [partition for partition in partitions if partition in self._keeper.held]:
+            try:
+                self._runners.bring_back(await self._ports.log.unfinished(held))
+                self._removals.add(await self._ports.log.deleted(held))
+                return
+            except HecatonError as error:
+                logger.warning("partitions %s wait for the store: %s", held, error.message)
+            await self._ports.clock.sleep(_RETRY_SECONDS)
 
-        async def one(session_id: SessionId) -> None:
-            async with gate:
-                (await self._runner(session_id)).resume()
-
-        results = await asyncio.gather(*(one(session_id) for session_id in session_ids), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, NotFound):
-                logger.error("a session could not be resumed: %r", result)
-
-    def _partitions_lost(self, partitions: set[int]) -> None:
-        for runner in [r for r in self._runners.values() if r.lease.partition in partitions]:
-            self._forget(runner)
-            self._spawn(runner.stop())
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     @property
     def active(self) -> int:
         """Sessions with a turn under way."""
-        return len(self._running)
+        return self._runners.active
 
     @property
-    def cached(self) -> int:
-        return len(self._runners)
+    def figures(self) -> dict[str, int]:
+        """What goes on here, for people and metrics."""
+        return {
+            "active": self._runners.active,
+            "cached": len(self._runners),
+            "removals": len(self._removals),
+            "generation": self._keeper.generation,
+            "partitions": len(self._keeper.held),
+            "takeovers": self._keeper.takeovers,
+            "handovers": self._keeper.handovers,
+        }
 
-    # -- runners ---------------------------------------------------------------------------------
+    # -- ownership -------------------------------------------------------------------------------
 
-    async def _runner(self, session_id: SessionId) -> SessionRunner:
-        runner = self._runners.get(session_id)
-        if runner is not None and not runner.poisoned:
-            self._runners.move_to_end(session_id)
-            return runner
-        task = self._loading.get(session_id)
-        if task is None:
-            task = asyncio.create_task(self._load(session_id))
-            self._loading[session_id] = task
-            task.add_done_callback(lambda _: self._loading.pop(session_id, None))
-        return await asyncio.shield(task)
+    def check_owner(self, session_id: str) -> None:
+        """Raise Fenced unless the session's partition is held here."""
+        self._keeper.lease(partition_of(session_id, self._settings.partitions))
 
-    async def _load(self, session_id: SessionId) -> SessionRunner:
-        snapshot = await self._ports.log.load(session_id)
-        runner = self._make_runner(SessionState.restore(snapshot))
-        self._keep(runner)
-        runner.resume()
-        return runner
+    def _lease_of(self, partition: int) -> Lease:
+        return self._keeper.lease(partition)
 
-    def _make_runner(self, state: SessionState) -> SessionRunner:
-        if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
-        lease = self._leases.lease(state.record.partition)
-        return SessionRunner(state, lease, self._ports, self._rules, on_turn=self._turn_changed)
+    def _lease_refused(self, lease: Lease) -> None:
+        self._keeper.lose(lease)
 
-    def _keep(self, runner: SessionRunner) -> None:
-        self._runners[runner.state.record.id] = runner
-        self._runners.move_to_end(runner.state.record.id)
-        excess = len(self._runners) - self._settings.max_cached_sessions
-        if excess > 0:
-            idle = [r for r in self._runners.values() if not r.running and r is not runner]
-            for old in idle[:excess]:
-                self._forget(old)
-
-    def _forget(self, runner: SessionRunner) -> None:
-        if self._runners.get(runner.state.record.id) is runner:
-            del self._runners[runner.state.record.id]
-
-    def _turn_changed(self, runner: SessionRunner) -> None:
-        """Called when a runner's turn starts and when it ends."""
-        principal = runner.state.record.principal
-        if runner.running:
-            if runner not in self._running:
-                self._running.add(runner)
-                self._places.take(principal)
-            return
-        if runner in self._running:
-            self._running.discard(runner)
-            self._places.give_back(principal)
-        if runner.poisoned and not self._draining and self._runners.get(runner.state.record.id) is runner:
-            self._forget(runner)
-            self._spawn(self._reload(SessionId(runner.state.record.id)))
-
-    async def _reload(self, session_id: SessionId) -> None:
-        """Go on with a session whose owner's state was dropped in mid-turn."""
-        delay = 0.1
-        while not self._draining:
-            await self._ports.clock.sleep(delay)
-            try:
-                await self._runner(session_id)
-                return
-            except (NotFound, Fenced):
-                return
-            except Unavailable as error:
-                logger.warning("session %s waits for the store: %s", session_id, error)
-                delay = min(delay * 2, 5.0)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def _owns(self, session_id: str) -> bool:
+        return partition_of(session_id, self._settings.partitions) in self._keeper.held
 
     async def _apply(self, session_id: SessionId, change: Callable[[Draft], T]) -> T:
+        async def work(runner: SessionRunner) -> T:
+            return await runner.apply(change)
+
+        return await self._with_runner(session_id, work)
+
+    async def _with_runner(self, session_id: SessionId, work: Callable[[SessionRunner], Coroutine[Any, Any, T]]) -> T:
         for _ in range(_LOAD_ATTEMPTS):
-            runner = await self._runner(session_id)
+            runner = await self._runners.get(session_id)
             try:
-                return await runner.apply(change)
+                return await work(runner)
             except (StaleRunner, LogConflict):
-                self._forget(runner)
+                self._runners.forget(runner)
         raise Unavailable(f"session {session_id} is being taken over", retry_after=1.0)
 
     def _check_room(self, session_id: str) -> None:
         """Refuse at once, without reading the session, what could not start a turn anyway."""
-        if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
-        runner = self._runners.get(session_id)
-        if self.active >= self._settings.max_active_sessions and not (runner is not None and runner.running):
-            raise Overloaded(f"{self.active} sessions are running, which is the limit", retry_after=1.0)
+        runner = self._runners.known(session_id)
+        if runner is None or not runner.running:
+            self._runners.room.check_any()
 
     def _admit(self, draft: Draft, events: Sequence[dict[str, Any]]) -> list[Event]:
         # What concerns a running session always may come: an interrupt is what makes room.
         starts = any(event["type"] != EventType.USER_INTERRUPT for event in events)
         if starts and not draft.state.busy:
-            self._check_share(draft.state.record.principal)
+            self._runners.room.check(draft.state.record.principal)
         return admit(draft, self._rules, events, max_queued=self._settings.max_queued_events)
-
-    def _check_share(self, principal: str) -> None:
-        refusal = self._places.refusal(principal)
-        if refusal == "full":
-            raise Overloaded(f"{self.active} sessions are running, which is the limit", retry_after=1.0)
-        if refusal is not None:
-            held = self._places.held(principal)
-            words = f"{held} sessions of this API key are running, more than its share; the rest is kept for others"
-            raise RateLimited(words, retry_after=1.0)
 
     # -- SessionHost -----------------------------------------------------------------------------
 
     async def create(self, record: SessionRecord, initial_events: Sequence[dict[str, Any]]) -> SessionRecord:
         """See SessionHost.create."""
-        self._check_room(record.id)
-        runner = self._make_runner(SessionState(record))
+        session_id = SessionId(record.id)
+        self.check_owner(session_id)
+        self._check_room(session_id)
 
         def change(draft: Draft) -> None:
             if initial_events:
                 self._admit(draft, initial_events)
 
-        stored = await runner.create(change)
-        self._keep(runner)
+        stored = await self._runners.create(record, change)
+        if stored is None:  # by an earlier try
+            stored = await self._apply(session_id, lambda draft: draft.state.record)
+        if stored.created_at != record.created_at:
+            raise LogConflict(f"session {session_id} is already stored, and is another one")
         return stored
 
     async def send(
-        self, session_id: SessionId, events: Sequence[dict[str, Any]], *, repeat_key: str | None = None
+        self,
+        session_id: SessionId,
+        events: Sequence[dict[str, Any]],
+        *,
+        repeat_key: str | None = None,
+        again: bool = False,
     ) -> list[dict[str, Any]]:
         """See SessionHost.send."""
+        self.check_owner(session_id)
         self._check_room(session_id)
 
         async def accept() -> list[dict[str, Any]]:
@@ -257,35 +218,33 @@ class Harness:
             return draft.state.record
 
         record = await self._apply(session_id, change)
-        self._spawn(self._release(session_id, destroy=False))
+        self._spawn(self._put_away(session_id))
         return record
+
+    async def _put_away(self, session_id: SessionId) -> None:
+        """End an archived session's sandbox; where that fails, it ends later because nobody uses it."""
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._ports.hands.release(session_id, destroy=False)
+        except (HecatonError, OSError) as error:
+            logger.warning("the sandbox of %s was not released: %s: %s", session_id, type(error).__name__, error)
 
     async def delete(self, session_id: SessionId) -> None:
         """See SessionHost.delete."""
-        for _ in range(_LOAD_ATTEMPTS):
-            runner = await self._runner(session_id)
-            try:
-                await runner.delete(lambda state: _check_not_busy(state, "deleted"))
-                break
-            except StaleRunner:
-                self._forget(runner)
-        else:
-            raise Unavailable(f"session {session_id} is being taken over", retry_after=1.0)
-        self._forget(runner)
-        self._spawn(self._release(session_id, destroy=True))
 
-    async def _release(self, session_id: SessionId, *, destroy: bool) -> None:
-        try:
-            async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._ports.hands.release(session_id, destroy=destroy)
-        except TimeoutError:
-            logger.error("the sandbox of %s was not released within %g s", session_id, _RELEASE_SECONDS)
+        async def work(runner: SessionRunner) -> None:
+            await runner.delete(lambda state: _check_not_busy(state, "deleted"))
+            self._runners.forget(runner)
+
+        await self._with_runner(session_id, work)
+        self._removals.add([session_id])
 
     @asynccontextmanager
     async def watch(
         self, session_id: SessionId, *, previews: frozenset[str]
     ) -> AsyncGenerator[AsyncIterator[Sequence[Frame]]]:
-        """See SessionHost.watch."""
+        """See SessionHost.watch. Raises Fenced."""
+        self.check_owner(session_id)
         frames = self._ports.settings.gateway.stream_queue_frames
         subscription = Subscription(previews, max_frames=frames)
         self._ports.bus.attach(session_id, subscription)

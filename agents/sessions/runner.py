@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from agents.errors import HecatonError
+from agents.errors import HecatonError, LogConflict
 from agents.ids import SessionId, new_event_id
 from agents.sessions import transitions
 from agents.sessions.acting import Actor
@@ -59,7 +59,9 @@ class SessionRunner:
         rules: TurnRules,
         *,
         on_turn: Callable[[SessionRunner], None] = lambda _: None,
+        on_lost: Callable[[SessionRunner, BaseException], None] = lambda _, __: None,
     ) -> None:
+        """*on_turn* hears when a turn starts and ends, *on_lost* that a failed commit made the state worthless."""
         self.state = state
         self.lease = lease
         self.ports = ports
@@ -67,6 +69,7 @@ class SessionRunner:
         self.poisoned = False
         self._draining = False
         self._on_turn = on_turn
+        self._on_lost = on_lost
         self._lock = asyncio.Lock()
         self._turn: asyncio.Task[None] | None = None
         self._activity: asyncio.Task[None] | None = None
@@ -89,11 +92,14 @@ class SessionRunner:
                 result = change(draft)
                 if not draft.empty:
                     await self.ports.log.append(draft.commit(self.lease))
-            except BaseException:
+            except BaseException as error:
                 # The state may have moved ahead of the log: drop it unless nothing was drafted.
-                self.poisoned = not draft.empty
+                if not draft.empty:
+                    self._lose(error)
                 raise
             self.show(draft.shown)
+            if draft.called_off:
+                self.ports.hands.cancel(self.state.record.id, draft.called_off)
             self._keep_going()
             return result
 
@@ -102,7 +108,13 @@ class SessionRunner:
         async with self._lock:
             draft = Draft(self.state, self.ports.clock.now())
             change(draft)
-            await self.ports.log.create(draft.commit(self.lease))
+            try:
+                await self.ports.log.create(draft.commit(self.lease))
+            except LogConflict:
+                raise  # an earlier try has stored the session
+            except BaseException as error:
+                self._lose(error)
+                raise
             self.show(draft.shown)
             stored = self.state.record
             self._keep_going()
@@ -114,9 +126,17 @@ class SessionRunner:
             if self.poisoned:
                 raise StaleRunner
             check(self.state)
+            try:
+                await self.ports.log.delete(self.lease, SessionId(self.state.record.id))
+            except BaseException as error:
+                self._lose(error)
+                raise
             self.poisoned = True
-            await self.ports.log.delete(self.lease, SessionId(self.state.record.id))
             self.show([Event(new_event_id(), EventType.SESSION_DELETED, {}, self.ports.clock.now())])
+
+    def _lose(self, error: BaseException) -> None:
+        self.poisoned = True
+        self._on_lost(self, error)
 
     def show(self, events: Sequence[Event]) -> None:
         """Publish committed events, in order."""
@@ -143,19 +163,27 @@ class SessionRunner:
         if self.state.interrupted and self._activity is not None:
             self._activity.cancel()
 
-    async def stop(self) -> None:
-        """Abandon the turn without a trace; the log says where the next owner goes on."""
-        self.poisoned = True
-        turn = self._turn
-        if turn is not None and not turn.done():
-            turn.cancel()
-            await asyncio.gather(turn, return_exceptions=True)
+    @property
+    def quiet(self) -> bool:
+        """Whether no turn runs and no commit is under way."""
+        return not (self.running or self._lock.locked())
 
-    async def drain(self) -> None:
-        """Finish the step under way and start no other one."""
-        self._draining = True
+    async def settled(self) -> None:
+        """Return when the turn and the commit that are under way now have ended."""
         if self._turn is not None:
             await asyncio.wait({self._turn})
+        async with self._lock:
+            pass
+
+    def drain(self) -> None:
+        """Let the step under way be the last one here; what the client sends is still taken in."""
+        self._draining = True
+
+    def abandon(self) -> None:
+        """Leave the turn where it is, without a trace: the log says where the next owner goes on."""
+        self.poisoned = True
+        if self._turn is not None:
+            self._turn.cancel()
 
     async def _run(self) -> None:
         try:

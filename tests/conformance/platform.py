@@ -94,7 +94,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
         )
         harness = Harness(ports, owner="harness-0")
-        await harness.start(range(settings.harness.partitions))
+        await harness.start()
         stack.push_async_callback(harness.stop)
 
         async def ready() -> dict[str, Any]:

@@ -58,7 +58,7 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
         tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
     )
     harness = Harness(ports, owner="harness-0")
-    await harness.start(range(settings.harness.partitions))
+    await harness.start()
 
     async def ready() -> dict[str, Any]:
         return {"ready": True}

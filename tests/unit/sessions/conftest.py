@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -91,14 +91,26 @@ class FakeHands:
             call.call_id, [{"type": "text", "text": f"ran {call.name}"}]
         )
         self.fault: Exception | None = None
-        self.cancelled = 0
+        self.cancelled: list[str] = []
+        self.where: str | None = "fake-host/1"
         self._started = asyncio.Condition()
 
     async def started(self, count: int) -> None:
         async with asyncio.timeout(5), self._started:
             await self._started.wait_for(lambda: len(self.calls) >= count)
 
-    async def execute(self, workspace: Workspace, calls: Sequence[ToolCall]) -> AsyncGenerator[ToolResult, None]:
+    def place(self, workspace: Workspace) -> str | None:
+        return self.where
+
+    async def locate(self, workspace: Workspace) -> str:
+        return self.where or "fake-host/1"
+
+    def cancel(self, session_id: str, calls: Mapping[str, str]) -> None:
+        self.cancelled.extend(calls)
+
+    async def execute(
+        self, workspace: Workspace, calls: Sequence[ToolCall], *, host: str | None = None
+    ) -> AsyncGenerator[ToolResult, None]:
         async with self._started:
             self.calls.extend(calls)
             self._started.notify_all()
@@ -108,9 +120,6 @@ class FakeHands:
         try:
             for done in asyncio.as_completed(waiting):
                 yield await done
-        except BaseException:
-            self.cancelled += 1
-            raise
         finally:
             for task in waiting:
                 task.cancel()
@@ -241,6 +250,6 @@ def make_world(**changes: Any) -> World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     made = make_world()
-    await made.harness.start(range(made.settings.harness.partitions))
+    await made.harness.start()
     yield made
     await made.harness.stop()

@@ -21,7 +21,7 @@ async def crowded() -> AsyncIterator[World]:
     made = make_world(harness={"max_active_sessions": 8, "drain_seconds": 0}, gateway={"key_share": 0.25}, **KEYS)
     gate = asyncio.Event()
     made.brain._by = lambda _: reply(Hold(gate), text("done"))
-    await made.harness.start(range(made.settings.harness.partitions))
+    await made.harness.start()
     yield made
     await made.harness.stop()
 
@@ -75,7 +75,7 @@ async def test_without_several_keys_everything_is_for_the_one() -> None:
     world = make_world(harness={"max_active_sessions": 4, "drain_seconds": 0})
     gate = asyncio.Event()
     world.brain._by = lambda _: reply(Hold(gate), text("done"))
-    await world.harness.start(range(world.settings.harness.partitions))
+    await world.harness.start()
     for _ in range(4):
         await world.create(initial=[message("go")])
     with pytest.raises(Overloaded):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve
 
 from actors.brain import brain_app
+from actors.database import check_cluster
 from actors.gateway import gateway_app
 from agents.config import Settings, load_settings
 
@@ -23,7 +24,10 @@ class AppArguments(BaseModel):
 
 
 def _settings(args: dict[str, Any]) -> Settings:
-    return load_settings(AppArguments.model_validate(args).settings)
+    """Raises InvalidSettings, or InvalidRequest when they do not fit this cluster; `serve status` shows either."""
+    settings = load_settings(AppArguments.model_validate(args).settings)
+    check_cluster(settings)
+    return settings
 
 
 def brain(args: dict[str, Any]) -> serve.Application:

@@ -8,9 +8,10 @@ from typing import Any
 from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.bootstrap import ensure_actors
+from actors.bootstrap import ensure_some_actors
 from actors.database import open_platform_store
 from actors.fleet import ask_fleet
+from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
@@ -68,7 +69,7 @@ class GatewayApp:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        ensure_actors(self._settings)
+        ensure_some_actors(self._settings)
         store = await open_platform_store(self._settings)
         sessions = SessionClient(self._settings, store.leases)
         self._app = create_app(_platform(self._settings, store, sessions))
@@ -97,8 +98,10 @@ def gateway_app(settings: Settings) -> serve.Application:
         "num_replicas": settings.gateway.replicas,
         # Open event streams count as ongoing requests; the gateway refuses more of either by itself.
         "max_ongoing_requests": settings.gateway.max_ongoing_requests + settings.gateway.max_streams,
-        "ray_actor_options": {"num_cpus": 0.1},
+        "ray_actor_options": {"num_cpus": 0.1, **off_gpu_nodes()},
         "graceful_shutdown_timeout_s": 5,
+        # Replaced one by one, each new one before an old one goes.
+        "max_surge_percent": 1,
         # One log line per request costs more than parsing it; figures are on /metrics.
         "logging_config": {"enable_access_log": False},
     }

@@ -22,6 +22,7 @@ from typing import Any
 
 from actors.reaper import adopt_orphans, end_descendants, start_reaper
 from agents.config import Settings
+from agents.errors import InvalidRequest
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
@@ -81,8 +82,8 @@ class PlatformProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop = threading.Event()
-        self._handles: list[Any] = []
         self._dashboard: str | None = None
+        self._deploying = False
         self._joins = "RAY_ADDRESS" in os.environ
 
     def run(self) -> int:
@@ -115,6 +116,8 @@ class PlatformProcess:
     def _start(self) -> None:
         import ray
 
+        from actors.database import check_cluster
+
         # The platform's own actors reserve little; tools and brains bring their own requests.
         # "local" so that a cluster somebody else left on this machine is never joined by accident.
         where: dict[str, Any] = {} if self._joins else {"address": "local", "num_cpus": max(4, os.cpu_count() or 1)}
@@ -129,6 +132,7 @@ class PlatformProcess:
         # Ray has put its own handlers in place, down to one that aborts the process on SIGTERM.
         self._take_signals()
         self._dashboard = context.dashboard_url or None
+        check_cluster(self._settings)
         self._deploy()
 
     def _deploy(self) -> None:
@@ -142,7 +146,8 @@ class PlatformProcess:
         from actors.names import BRAIN_APP, GATEWAY_APP
 
         settings = self._settings
-        self._handles = ensure_actors(settings)
+        self._deploying = True
+        fleet, *members = ensure_actors(settings)
         # One address to give to clients; elsewhere a proxy would fight for the port when nodes share a machine.
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port})
         serve.run_many(
@@ -151,8 +156,7 @@ class PlatformProcess:
                 RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/"),
             ]
         )
-        fleet, *harnesses = self._handles
-        ray.get([fleet.hosts.remote(), *(harness.ping.remote() for harness in harnesses)], timeout=_READY_SECONDS)
+        ray.get([fleet.hosts.remote(), *(harness.ping.remote() for harness in members)], timeout=_READY_SECONDS)
         self._wait_until_served()
 
     def _wait_until_served(self) -> None:
@@ -191,18 +195,26 @@ class PlatformProcess:
         scratch.replace(path)
 
     def _shut_down(self) -> None:
-        """Drain: no new requests, turns stop at a step's end, sandboxes end, then Ray goes."""
         import ray
 
+        self._state_file().unlink(missing_ok=True)
         if not ray.is_initialized():
             return
+        if self._deploying:
+            self._end_parts()
+        ray.shutdown()
+
+    def _end_parts(self) -> None:
+        """Drain: no new requests, turns stop at a step's end, sandboxes end, then Serve goes."""
+        import ray
         from ray import serve
 
+        from actors.bootstrap import find_fleet, harnesses
         from actors.names import BRAIN_APP, GATEWAY_APP
 
-        self._state_file().unlink(missing_ok=True)
-        fleet, *harnesses = self._handles or [None]
-        ends = [harness.stop.remote() for harness in harnesses]
+        # Not those that were started once: `scale` and `roll` may have replaced them.
+        fleet, members = find_fleet(), list(harnesses().values())
+        ends = [harness.stop.remote() for harness in members]
         ray.wait(ends, num_returns=len(ends), timeout=_STOP_SECONDS) if ends else None
         if fleet is not None:
             ray.wait([fleet.stop.remote()], timeout=_STOP_SECONDS)
@@ -212,9 +224,9 @@ class PlatformProcess:
             serve.delete(BRAIN_APP)
         else:
             serve.shutdown()
-        for handle in self._handles:
-            ray.kill(handle)
-        ray.shutdown()
+        for handle in (fleet, *members):
+            if handle is not None:
+                ray.kill(handle)
 
 
 def main() -> int:
@@ -224,7 +236,11 @@ def main() -> int:
     settings = Settings.from_json(parser.parse_args().settings.read_text())
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     prepare_environment(settings)
-    return PlatformProcess(settings).run()
+    try:
+        return PlatformProcess(settings).run()
+    except InvalidRequest as refusal:
+        sys.stderr.write(f"hecaton: {refusal.message}\n")
+        return 2
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,16 @@ SessionOption = Annotated[str | None, typer.Option("--session", help="Go on with
 Ask = Annotated[bool, typer.Option("--ask", help="Let bash, write and edit ask you before they run.")]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session (sesn_…).")]
 _MODEL = "claude-sonnet-5-5"
+
+
+class Part(StrEnum):
+    """What `roll` can replace."""
+
+    HANDS = "hands"
+    BRAIN = "brain"
+    HARNESS = "harness"
+    GATEWAY = "gateway"
+    ALL = "all"
 
 
 @app.command()
@@ -76,6 +87,34 @@ def down(data_dir: DataDir = None, config: Config = None) -> None:
         console.print(Text(f"process {record.pid} did not end in {patience_of(settings):.0f} s: killed", style="red"))
         raise typer.Exit(1)
     console.print(f"{record.url} is down")
+
+
+@app.command()
+def scale(
+    harness: Annotated[int, typer.Option("--harness", min=1, max=256, help="Harnesses that shall run.")],
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Change how many harnesses a running server has; no session notices."""
+    from agents.commands.rollout import rollout_command
+
+    command = rollout_command(settings_from(config, data_dir=data_dir), ["scale", str(harness)], anew=False)
+    os.execv(command[0], command)  # noqa: S606 - as in `up`
+
+
+@app.command()
+def roll(
+    part: Annotated[Part, typer.Argument(metavar="PART", help="hands, brain, harness, gateway or all.")] = Part.ALL,
+    data_dir: DataDir = None,
+    config: Config = None,
+    assignments: Assignments = None,
+) -> None:
+    """Replace a running server's processes one by one: new code, and with --config or --set new settings."""
+    from agents.commands.rollout import rollout_command
+
+    settings = settings_from(config, assignments, data_dir=data_dir)
+    command = rollout_command(settings, ["roll", part.value], anew=bool(config or assignments))
+    os.execv(command[0], command)  # noqa: S606 - as in `up`
 
 
 @app.command()

@@ -30,6 +30,7 @@ class PlatformRecord:
     url: str
     instance: str | None = None
     dashboard: str | None = None
+    ray_address: str | None = None
 
 
 def run_dir(settings: Settings) -> Path:
@@ -38,6 +39,11 @@ def run_dir(settings: Settings) -> Path:
 
 def platform_command(settings: Settings) -> list[str]:
     """Write the settings for the platform's process and return its command line."""
+    return [sys.executable, "-m", _MODULE, "--settings", str(write_settings(settings))]
+
+
+def write_settings(settings: Settings) -> Path:
+    """Write the settings for a process of the platform; returns the file, which nobody else may read."""
     folder = run_dir(settings)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "settings.json"
@@ -45,7 +51,7 @@ def platform_command(settings: Settings) -> list[str]:
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         os.fchmod(out.fileno(), 0o600)  # an older file may have been wider
         out.write(settings.to_json())
-    return [sys.executable, "-m", _MODULE, "--settings", str(file)]
+    return file
 
 
 def find_platform(settings: Settings) -> PlatformRecord | None:
@@ -59,7 +65,8 @@ def find_platform(settings: Settings) -> PlatformRecord | None:
     fields = cast("dict[str, Any]", content)
     if not isinstance(fields.get("pid"), int) or not isinstance(fields.get("url"), str):
         return None
-    record = PlatformRecord(fields["pid"], fields["url"], fields.get("instance"), fields.get("dashboard"))
+    optional = (fields.get("instance"), fields.get("dashboard"), fields.get("ray_address"))
+    record = PlatformRecord(fields["pid"], fields["url"], *optional)
     return record if _is_platform(record.pid) else None
 
 

@@ -1,0 +1,199 @@
+"""``hecaton scale`` and ``hecaton roll``: changing a platform that runs, without a failed session.
+
+Every part is replaced one at a time, each by its own way of leaving: a harness hands its sessions over to
+the others, a sandbox host finishes its calls and keeps its files, Serve starts a new replica before it ends
+an old one. It runs in a process of its own, on the code and the settings that the new parts shall have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+
+from actors.bootstrap import ensure_fleet, ensure_harness, harnesses
+from actors.brain import brain_app
+from actors.database import check_cluster
+from actors.gateway import gateway_app
+from actors.names import BRAIN_APP, FLEET, GATEWAY_APP, NAMESPACE, harness_name
+from actors.replies import Reply
+from agents.config import Settings
+from agents.errors import HecatonError
+
+PARTS = ("hands", "brain", "harness", "gateway")
+"""In the order in which ``all`` rolls them: what is asked comes before who asks."""
+
+_READY_SECONDS = 120.0
+_STOP_GRACE_SECONDS = 30.0
+_GONE_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
+
+Say = Callable[[str], None]
+
+
+class RolloutFailed(Exception):
+    """A part did not come up; what was not reached yet is as it was."""
+
+
+class Rollout:
+    """Scales and replaces the parts of one platform; blocks. *say* is told each step."""
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._settings = settings
+        self._say = say
+
+    # -- harnesses -------------------------------------------------------------------------------
+
+    def scale_harnesses(self, wanted: int) -> None:
+        """Add harnesses up to *wanted*, or let the last ones hand over and leave. Raises RolloutFailed."""
+        there = harnesses()
+        for index in range(wanted):
+            if index not in there:
+                self._start_harness(index)
+        for index in sorted((index for index in there if index >= wanted), reverse=True):
+            self._end_harness(index, there[index])
+
+    def _start_harness(self, index: int) -> None:
+        name = harness_name(index)
+        self._say(f"{name}: starts")
+        self._wait_until_ready(name, ensure_harness(self._settings, index))
+
+    def _end_harness(self, index: int, handle: Any) -> None:
+        name = harness_name(index)
+        harness = self._settings.harness
+        self._say(f"{name}: hands its sessions over")
+        self._end(name, handle, patience=harness.drain_seconds + harness.handover_seconds + _STOP_GRACE_SECONDS)
+
+    def _roll_harness(self) -> None:
+        there = harnesses()
+        # The only one needs somebody to hand over to.
+        spare = max(there) + 1 if len(there) == 1 else None
+        if spare is not None:
+            self._start_harness(spare)
+        for index, handle in there.items():
+            self._end_harness(index, handle)
+            self._start_harness(index)
+        if spare is not None:
+            self._end_harness(spare, harnesses()[spare])
+
+    # -- all parts -------------------------------------------------------------------------------
+
+    def roll(self, part: str) -> None:
+        """Replace every process of *part* (``all``: of every part), one at a time. Raises RolloutFailed."""
+        rolls = {
+            "hands": self._roll_hands,
+            "brain": self._roll_brain,
+            "harness": self._roll_harness,
+            "gateway": self._roll_gateway,
+        }
+        for each in PARTS if part == "all" else (part,):
+            rolls[each]()
+
+    def _roll_hands(self) -> None:
+        # The fleet holds nothing that its hosts and brains do not tell it again.
+        self._end("fleet", ray.get_actor(FLEET, namespace=NAMESPACE), patience=0)
+        fleet = ensure_fleet(self._settings)
+        hosts = self._answer("fleet", fleet.hosts.remote(), _READY_SECONDS)
+        for name in sorted(hosts):
+            self._say(f"{name}: finishes its calls and starts anew")
+            patience = self._settings.sandbox.tool_timeout_seconds + _READY_SECONDS
+            self._answer(name, fleet.replace_host.remote(name), patience)
+
+    def _roll_brain(self) -> None:
+        self._say("brain: new replicas start, then the old ones end")
+        serve.run(brain_app(self._settings), name=BRAIN_APP, route_prefix=None)
+
+    def _roll_gateway(self) -> None:
+        self._say("gateway: new replicas start, then the old ones end")
+        serve.run(gateway_app(self._settings), name=GATEWAY_APP, route_prefix="/")
+
+    # -- single actors ---------------------------------------------------------------------------
+
+    def _end(self, name: str, handle: Any, *, patience: float) -> None:
+        """Let an actor stop by itself within *patience* seconds (0: it has nothing to finish), then end it for good."""
+        if patience:
+            try:
+                ray.get(handle.stop.remote(), timeout=patience)
+            except RayError as error:
+                self._say(f"{name}: did not stop by itself ({type(error).__name__}); it is ended")
+        ray.kill(handle, no_restart=True)
+        end = time.monotonic() + _GONE_SECONDS
+        while time.monotonic() < end:
+            try:
+                ray.get_actor(name, namespace=NAMESPACE)
+            except ValueError:
+                return
+            time.sleep(_LOOK_SECONDS)
+        raise RolloutFailed(f"{name}: Ray still knows it {_GONE_SECONDS:g} s after it was ended")
+
+    def _wait_until_ready(self, name: str, handle: Any) -> None:
+        self._answer(name, handle.ping.remote(), _READY_SECONDS)
+
+    def _answer(self, name: str, ref: Any, timeout: float) -> Any:
+        try:
+            reply = cast("Reply", ray.get(ref, timeout=timeout))
+        except RayError as error:
+            raise RolloutFailed(f"{name}: does not answer ({type(error).__name__})") from error
+        if reply.error is not None:
+            raise RolloutFailed(f"{name}: {reply.error.message}")
+        return reply.value
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Generator[None]:
+    """Keep a second rollout of the same platform out. Raises RolloutFailed."""
+    data_dir.joinpath("run").mkdir(parents=True, exist_ok=True)
+    with data_dir.joinpath("run", "rollout.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RolloutFailed("another scale or roll of this platform is under way") from None
+        yield
+
+
+def main() -> int:
+    """Do one order; prints its steps. Returns 0, or 1 when a part did not come up."""
+    parser = argparse.ArgumentParser(prog="python -m actors.rollout")
+    parser.add_argument("--settings", type=Path, required=True)
+    parser.add_argument("--address", required=True)
+    orders = parser.add_subparsers(dest="order", required=True)
+    orders.add_parser("scale").add_argument("harnesses", type=int)
+    orders.add_parser("roll").add_argument("part", choices=(*PARTS, "all"))
+    given = parser.parse_args()
+    settings = Settings.from_json(given.settings.read_text())
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    started = time.monotonic()
+
+    def say(step: str) -> None:
+        sys.stdout.write(f"{time.monotonic() - started:6.1f} s  {step}\n")
+        sys.stdout.flush()
+
+    try:
+        with _alone(settings.data_dir):
+            ray.init(address=given.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+            check_cluster(settings)
+            rollout = Rollout(settings, say)
+            if given.order == "scale":
+                rollout.scale_harnesses(given.harnesses)
+            else:
+                rollout.roll(given.part)
+    except (RolloutFailed, HecatonError, ConnectionError) as failure:
+        sys.stderr.write(f"hecaton: {failure}\n")
+        return 1
+    say("done")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,8 +8,9 @@ exists only when ``message_stop`` was seen; half an answer never exists (law 7 o
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, cast
 
 import orjson
@@ -36,6 +37,9 @@ class TokenUsage:
     cache_read_input_tokens: int = 0
     cache_creation_5m: int = 0
     cache_creation_1h: int = 0
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(*map(operator.add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ async def bounded_stream(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield from *stream*; raises BrainFailure (transient) when a deadline passes.
 
-    An answer that is not *live* comes whole: only the deadline of the whole request applies to it here.
+    An answer that is not *live* may come whole, so that the gaps in it say nothing. Waiting for a place to think
+    has a bound of its own, which comes on top of the first event's and the whole request's.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + settings.request_timeout_seconds
-    patience = settings.first_event_timeout_seconds if live else settings.request_timeout_seconds
+    end = loop.time() + settings.waiting_timeout_seconds + settings.request_timeout_seconds
+    patience = settings.waiting_timeout_seconds + settings.first_event_timeout_seconds
     try:
         while True:
             try:
@@ -34,7 +35,7 @@ async def bounded_stream(
             if event is None:
                 return
             yield event
-            patience = settings.event_gap_timeout_seconds
+            patience = settings.event_gap_timeout_seconds if live else settings.request_timeout_seconds
     finally:
         close = getattr(stream, "aclose", None)
         if close is not None:

@@ -6,8 +6,8 @@ import logging
 import random
 from contextlib import aclosing
 
-from agents.brains.assembly import AnswerAssembler
-from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.brain_stream import bounded_stream
@@ -20,6 +20,8 @@ from agents.sessions.transitions import Spent
 
 logger = logging.getLogger(__name__)
 
+_REPEATS = 3
+"""How often a request whose brain was lost is made again at once; then it counts as failed and backs off."""
 _SANDBOX_NOTE = (
     "Your tools run in a Linux sandbox. The working directory is /workspace. "
     "Files for the user go to /mnt/session/outputs."
@@ -32,13 +34,14 @@ class Thinker:
     def __init__(self, owner: SessionOwner) -> None:
         self._owner = owner
         self._assembler = AnswerAssembler()
+        self._abandoned = TokenUsage()
         self._retry_after: float | None = None
         self._toolbox_of: tuple[int, Toolbox] | None = None
 
     def spent(self) -> Spent:
-        """What the current (or last) request consumed, at list price."""
+        """What the current (or last) request consumed, at list price, answers that were lost halfway included."""
         model = self._owner.state.record.agent["model"]
-        usage = self._assembler.usage
+        usage = self._abandoned + self._assembler.usage
         return Spent(usage, self._owner.ports.prices.cost(model["id"], usage, speed=model["speed"]))
 
     def _toolbox(self) -> Toolbox:
@@ -64,23 +67,17 @@ class Thinker:
             speed=agent["model"]["speed"],
             inference_geo=agent["model"]["inference_geo"],
             attempt=state.failures + 1,
+            principal=state.record.principal,
             live=any(self._owner.ports.bus.wants(state.record.id, kind) for kind in PREVIEWED),
         )
 
     async def think(self, request_id: EventId) -> None:
         """Make the model request that the log has opened and record how it ended."""
         ports = self._owner.ports
-        self._assembler = assembler = AnswerAssembler()
-        previews = PreviewWriter(ports.bus, self._owner.state.record.id)
+        self._abandoned = TokenUsage()
         started = ports.clock.monotonic()
-        request = self._request()
         try:
-            thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
-            async with aclosing(thinking) as events:
-                async for event in events:
-                    if changes := assembler.feed(event):
-                        previews.show(changes)
-            answer = assembler.finish()
+            answer, preview_ids = await self._answer()
         except BrainFailure as failure:
             await self._failed(request_id, failure)
             return
@@ -88,19 +85,46 @@ class Thinker:
 
         def record(draft: Draft) -> None:
             if draft.state.open_request == request_id:
-                transitions.record_answer(draft, self._owner.rules, answer, spent, toolbox, previews.ids)
+                transitions.record_answer(draft, self._owner.rules, answer, spent, toolbox, preview_ids)
 
         await self._owner.apply(record)
+        state = self._owner.state
         row = model_request_row(
             request_id,
-            request.session_id,
-            request.model,
+            state.record.id,
+            state.record.agent["model"]["id"],
             spent.usage,
             seconds=ports.clock.monotonic() - started,
             micro_usd=spent.micro_usd,
             at=ports.clock.now(),
         )
         await ports.meter.record([row])
+
+    async def _answer(self) -> tuple[Answer, dict[int, EventId]]:
+        """Ask until there is an answer; returns it with the ids of its previews. Raises BrainFailure.
+
+        A brain that is lost in mid-answer is no failure of the model's: half a message never existed (law 7),
+        and the same request goes to the next brain. Its previews are given up with it: new ones have new ids.
+        """
+        ports = self._owner.ports
+        repeats = 0
+        while True:
+            self._assembler = assembler = AnswerAssembler()
+            previews = PreviewWriter(ports.bus, self._owner.state.record.id)
+            request = self._request()
+            try:
+                thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
+                async with aclosing(thinking) as events:
+                    async for event in events:
+                        if changes := assembler.feed(event):
+                            previews.show(changes)
+                return assembler.finish(), previews.ids
+            except BrainLost as lost:
+                logger.warning("the brain of %s was lost: %s", request.session_id, lost.message)
+                if repeats == _REPEATS:
+                    raise
+                repeats += 1
+                self._abandoned += assembler.usage
 
     async def _failed(self, request_id: EventId, failure: BrainFailure) -> None:
         logger.warning(

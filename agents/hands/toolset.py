@@ -84,6 +84,9 @@ _INPUTS: dict[str, type[BashInput | ReadInput | WriteInput | EditInput | GlobInp
     "grep": GrepInput,
 }
 TOOL_NAMES: tuple[str, ...] = tuple(_INPUTS)
+REPEATABLE = frozenset({"read", "glob", "grep", "write"})
+"""Tools that may run again when nobody knows whether they ran: three only look, and ``write`` puts the same whole
+content in the same place. Not ``edit``, which finds its text replaced the second time, and never ``bash``."""
 
 
 def parse_input(name: str, raw: dict[str, Any]) -> ToolInput:

@@ -1,20 +1,13 @@
-"""The hands' half of a turn: dispatch every runnable call, record each result as it comes back."""
+"""The hands' half of a turn: every runnable call is dispatched, together with those that go the same way."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from contextlib import aclosing
 
-from agents.errors import HecatonError
-from agents.hands.port import ToolCall, ToolResult, Workspace
 from agents.ids import EventId
-from agents.sessions import transitions
-from agents.sessions.metering import tool_call_rows
+from agents.sessions.dispatch import Dispatch
 from agents.sessions.owner import SessionOwner
 from agents.sessions.state import OpenCall
-
-logger = logging.getLogger(__name__)
 
 
 class Actor:
@@ -24,18 +17,22 @@ class Actor:
         self._owner = owner
         self.wake = asyncio.Event()
         """Set when the session changed: a confirmation may have made a call runnable."""
+        self._maybe_sent = {EventId(call_id) for call_id in owner.state.record.dispatched}
+        """Calls that may have reached the host of their intent: sent from here, or by an owner before."""
 
     async def use_tools(self) -> None:
         """Run every runnable call; calls that become runnable meanwhile join in. Returns when none is left."""
         batches: set[asyncio.Task[None]] = set()
-        sent: set[EventId] = set()
+        taken: set[EventId] = set()
         try:
             while True:
                 self.wake.clear()
-                fresh = [call for call in self._owner.state.runnable_calls() if call.id not in sent]
-                if fresh:
-                    sent.update(call.id for call in fresh)
-                    batches.add(asyncio.create_task(self._run_batch(fresh)))
+                if not await self._owner.committed():
+                    return
+                fresh = [call for call in self._owner.state.runnable_calls() if call.id not in taken]
+                taken.update(call.id for call in fresh)
+                for host, calls in self._by_host(fresh).items():
+                    batches.add(asyncio.create_task(Dispatch(self._owner, host, calls, self._maybe_sent).run()))
                 if not batches:
                     return
                 await self._first_of(batches)
@@ -46,6 +43,7 @@ class Actor:
             for batch in batches:
                 batch.cancel()
             await asyncio.gather(*batches, return_exceptions=True)
+            self._maybe_sent &= self._owner.state.calls.keys()
 
     async def _first_of(self, batches: set[asyncio.Task[None]]) -> None:
         wake = asyncio.create_task(self.wake.wait())
@@ -54,29 +52,9 @@ class Actor:
         finally:
             wake.cancel()
 
-    async def _run_batch(self, calls: list[OpenCall]) -> None:
-        ports, record = self._owner.ports, self._owner.state.record
-        limit = ports.settings.sandbox.tool_timeout_seconds
-        workspace = Workspace(record.id, record.environment)
-        tool_calls = [ToolCall(call.id, call.name, call.input, limit) for call in calls]
-        missing = {call.id: call.name for call in calls}
-        why = "the sandbox ended without an answer"
-        try:
-            async with aclosing(ports.hands.execute(workspace, tool_calls)) as results:
-                async for result in results:
-                    name = missing.pop(EventId(result.call_id))
-                    await self._record([result], {EventId(result.call_id): name})
-        except HecatonError as error:
-            why = error.message
-        except Exception:
-            # Tool-call border: whatever broke between here and the hand, the session goes on (law 6).
-            logger.exception("hands failed for %s", record.id)
-            why = "the sandbox failed while the call ran"
-        if missing:
-            text = f"The tool call was lost: {why}. It may or may not have taken effect."
-            await self._record([ToolResult.error(call_id, text) for call_id in missing], missing)
-
-    async def _record(self, results: list[ToolResult], names: dict[EventId, str]) -> None:
-        await self._owner.apply(lambda draft: transitions.record_results(draft, self._owner.rules, results))
-        rows = tool_call_rows(results, self._owner.state.record.id, names, self._owner.ports.clock.now())
-        await self._owner.ports.meter.record(rows)
+    def _by_host(self, calls: list[OpenCall]) -> dict[str | None, list[OpenCall]]:
+        """Put together what goes to one host; calls without an intent yet go together too."""
+        groups: dict[str | None, list[OpenCall]] = {}
+        for call in calls:
+            groups.setdefault(self._owner.state.record.dispatched.get(call.id), []).append(call)
+        return groups

@@ -28,11 +28,13 @@ class Draft:
         self.events: list[Event] = []
         self.queued: list[Event] = []
         self.consumed: list[EventId] = []
-        self._base_seq = state.record.seq
+        self.called_off: dict[str, str] = {}
+        """Calls that were closed without their host's result, with that host; once committed they are stopped there."""
+        self._base = state.record
 
     @property
     def empty(self) -> bool:
-        return not (self.events or self.queued or self.consumed)
+        return self.state.record is self._base and not (self.events or self.queued or self.consumed)
 
     def _moment(self) -> datetime:
         # Strictly increasing, so that ordering by processed_at is ordering by log position.
@@ -75,14 +77,14 @@ class Draft:
             self.queued.remove(event)
         else:
             self.consumed.append(event.id)
-        return self.emit(event.type, event.body, event_id=event.id)
+        return self.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
 
     def commit(self, lease: Lease) -> Commit:
         """Close the draft; the row carries the number of waiting events and the time of change."""
         self.state.set(updated_at=self.now, queued=len(self.state.queue))
         return Commit(
             lease=lease,
-            expected_seq=self._base_seq,
+            expected_seq=self._base.seq,
             record=self.state.record,
             events=tuple(self.events),
             queue=tuple(self.queued),

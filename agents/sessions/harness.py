@@ -24,6 +24,7 @@ from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.host import Frame
 from agents.sessions.intake import admit
 from agents.sessions.leasing import PartitionKeeper
+from agents.sessions.ledger import workspace_of
 from agents.sessions.log import Lease
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
@@ -54,6 +55,7 @@ class Harness:
         self._rules = TurnRules(
             max_tool_rounds=self._settings.max_tool_rounds,
             usage_wire=lambda record, now: usage_wire(record, now, ports.prices),
+            place=lambda record: ports.hands.place(workspace_of(record)),
         )
         self._runners = Runners(
             ports,

@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.errors import Conflict, InvalidRequest, RateLimited
 from agents.ids import EventId, new_event_id
+from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus
 from agents.sessions.state import SessionState
@@ -50,7 +51,7 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
     """Check an answer to a tool call; returns the accepted event when this one repeats it."""
     key = _ANSWER_KEYS[type_]
     call_id = EventId(body[key])
-    earlier = state.answers.get(call_id)
+    earlier = state.answers.get(call_id) or _waiting_answer(state, call_id)
     if earlier is not None:
         if earlier.type is type_ and earlier.body == body:
             return earlier
@@ -63,6 +64,12 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
     if type_ is EventType.USER_TOOL_CONFIRMATION and not call.asked:
         raise InvalidRequest(f"{where}.{key}: {call_id} does not ask for a confirmation")
     return None
+
+
+def _waiting_answer(state: SessionState, call_id: EventId) -> Event | None:
+    """Find a confirmation that was accepted and has yet to take its place in the log."""
+    waiting = (event for event in state.queue if event.type is EventType.USER_TOOL_CONFIRMATION)
+    return next((event for event in waiting if event.body["tool_use_id"] == call_id), None)
 
 
 def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> None:
@@ -121,7 +128,8 @@ def _admit_answer(draft: Draft, where: str, type_: EventType, body: dict[str, An
         return earlier, False
     if type_ is EventType.USER_CUSTOM_TOOL_RESULT:
         return draft.emit(type_, body), True
-    echo = Event(new_event_id(), type_, body, None)
+    call = draft.state.calls[EventId(body["tool_use_id"])]
+    echo = Event(new_event_id(), type_, body, None, hidden={"approves": call_digest(call.name, call.input)})
     draft.enqueue(echo)
     return echo, True
 

@@ -25,6 +25,10 @@ class SessionOwner(Protocol):
     @property
     def rules(self) -> TurnRules: ...
 
+    async def committed(self) -> bool:
+        """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""
+        ...
+
     async def apply(self, change: Callable[[Draft], T]) -> T:
         """Draft, commit durably, show. Raises what *change* or the log raises."""
         ...

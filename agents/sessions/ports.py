@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agents.brains.assembly import TokenUsage
@@ -13,6 +13,7 @@ from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.hands.port import Hands
 from agents.sessions.bus import Bus
+from agents.sessions.ledger import EffectCounts
 from agents.sessions.log import EventLog, Leases
 from agents.sessions.wire import RuntimePrice
 
@@ -40,3 +41,4 @@ class HarnessPorts:
     prices: Prices
     tool_definitions: Callable[[], Sequence[dict[str, Any]]]
     """Definitions of the built-in tools that the hands can run."""
+    effects: EffectCounts = field(default_factory=EffectCounts)

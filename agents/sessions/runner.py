@@ -103,6 +103,11 @@ class SessionRunner:
             self._keep_going()
             return result
 
+    async def committed(self) -> bool:
+        """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""
+        async with self._lock:
+            return not self.poisoned
+
     async def create(self, change: Callable[[Draft], None]) -> SessionRecord:
         """Store the session for the first time, with what *change* drafts; returns the stored row."""
         async with self._lock:
@@ -187,7 +192,7 @@ class SessionRunner:
 
     async def _run(self) -> None:
         try:
-            while self.state.busy and not (self.poisoned or self._draining):
+            while await self.committed() and self.state.busy and not self._draining:
                 await self._step()
         except StaleRunner:
             pass  # somebody else's commit failed and dropped the state; on_turn sees it

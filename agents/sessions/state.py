@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from agents.ids import EventId
+from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
@@ -27,10 +28,17 @@ class OpenCall:
     asked: bool
     decision: Literal["allow", "deny"] | None = None
     deny_message: str | None = None
+    approves: str | None = None
+    """Digest of the call that the client's answer was given for."""
 
     @property
     def runnable(self) -> bool:
         return self.kind == "builtin" and (not self.asked or self.decision == "allow")
+
+    @property
+    def cleared(self) -> bool:
+        """Whether the call needs no approval, or has one for exactly this tool and these arguments."""
+        return not self.asked or (self.decision == "allow" and self.approves == call_digest(self.name, self.input))
 
     @property
     def blocking(self) -> bool:
@@ -99,6 +107,12 @@ class SessionState:
         """Change columns of the row; durable only with the commit that carries the row."""
         self.record = replace(self.record, **columns)
 
+    def close(self, call_id: EventId) -> None:
+        """Take note of a call's result: the call, and the intent to send it, are no more."""
+        self.calls.pop(call_id, None)
+        if call_id in self.record.dispatched:
+            self.set(dispatched={other: host for other, host in self.record.dispatched.items() if other != call_id})
+
 
 def _opened(state: SessionState, event: Event) -> None:
     state.open_request = event.id
@@ -121,12 +135,12 @@ def _tool_use(state: SessionState, event: Event) -> None:
 
 
 def _tool_result(state: SessionState, event: Event) -> None:
-    state.calls.pop(event.body["tool_use_id"], None)
+    state.close(EventId(event.body["tool_use_id"]))
 
 
 def _custom_result(state: SessionState, event: Event) -> None:
     call_id = event.body["custom_tool_use_id"]
-    state.calls.pop(call_id, None)
+    state.close(EventId(call_id))
     state.answers[call_id] = event
 
 
@@ -137,6 +151,7 @@ def _confirmation(state: SessionState, event: Event) -> None:
     if call is not None:
         call.decision = event.body["result"]
         call.deny_message = event.body.get("deny_message")
+        call.approves = (event.hidden or {}).get("approves")
 
 
 def _error(state: SessionState, event: Event) -> None:
@@ -164,7 +179,7 @@ def _rescheduled(state: SessionState, event: Event) -> None:
 
 def _terminated(state: SessionState, event: Event) -> None:
     del event
-    state.set(status=SessionStatus.TERMINATED)
+    state.set(status=SessionStatus.TERMINATED, dispatched={})
 
 
 _HANDLERS = {

@@ -18,6 +18,7 @@ from agents.hands.port import ToolResult
 from agents.ids import EventId
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
+from agents.sessions.ledger import fold_result, intend
 from agents.sessions.permissions import Toolbox
 
 END_TURN: dict[str, Any] = {"type": "end_turn"}
@@ -38,6 +39,8 @@ class TurnRules:
 
     max_tool_rounds: int
     usage_wire: Callable[[SessionRecord, datetime], dict[str, Any]]
+    place: Callable[[SessionRecord], str | None] = lambda _: None
+    """Names the sandbox host that new calls of the session would go to; None when that is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,8 @@ def _record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId,
 
 def _close_call(draft: Draft, call_id: EventId, reason: str) -> None:
     call = draft.state.calls[call_id]
+    if (host := draft.state.record.dispatched.get(call_id)) is not None:
+        draft.called_off[call_id] = host
     if call.kind == "custom":
         # No server event answers a custom call; closing it in the client's own form keeps history
         # well formed and tells a reconnecting tool runner that the call is settled (ADR 0003).
@@ -216,7 +221,8 @@ def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) ->
     for result in results:
         if EventId(result.call_id) in draft.state.calls:
             body = {"tool_use_id": result.call_id, "content": result.content, "is_error": result.is_error}
-            draft.emit(EventType.AGENT_TOOL_RESULT, body)
+            draft.emit(EventType.AGENT_TOOL_RESULT, body, hidden={"outcome": "ambiguous"} if result.ambiguous else None)
+            draft.state.record = fold_result(draft.state.record, result)
     follow_up(draft, rules)
 
 
@@ -225,7 +231,8 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
     state = draft.state
     if state.status is not SessionStatus.RUNNING or state.open_request is not None or state.interrupted:
         return
-    if state.runnable_calls():
+    if runnable := state.runnable_calls():
+        _place(draft, rules, [call.id for call in runnable if call.id not in state.record.dispatched])
         return
     if not state.blocking_ids():
         close_denied_calls(draft)
@@ -244,6 +251,12 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
         )
     else:
         start_request(draft)
+
+
+def _place(draft: Draft, rules: TurnRules, calls: list[EventId]) -> None:
+    """Note where these calls will be sent, if that is known: then no commit of its own is needed for it."""
+    if calls and (host := rules.place(draft.state.record)) is not None:
+        intend(draft, dict.fromkeys(calls, host))
 
 
 def settle(draft: Draft, rules: TurnRules, confirmations: list[Event]) -> None:

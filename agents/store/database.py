@@ -15,23 +15,28 @@ from sqlalchemy.exc import ArgumentError
 from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
 from agents.store.catalog import SqlAgents, SqlEnvironments
-from agents.store.engine import DEADLINE_SECONDS, Database, PostgresDatabase, SqliteDatabase
+from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.event_log import SqlEventLog
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
 from agents.store.migrate import migrate
+from agents.store.postgres import PostgresDatabase
 from agents.store.sessions import SqlSessions
+from agents.store.sqlite import SqliteDatabase
+
+_PING_SECONDS = 2.0
+"""Whoever asks whether the database answers wants to know it now."""
 
 
 class SqlStore:
     """All repositories, the log, the leases and the meter of one database."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, deadline: float = DEADLINE_SECONDS) -> None:
         self._database = database
         self.agents = SqlAgents(database)
         self.environments = SqlEnvironments(database)
         self.sessions = SqlSessions(database)
-        self.log = SqlEventLog(database)
+        self.log = SqlEventLog(database, deadline=deadline)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
 
@@ -41,7 +46,7 @@ class SqlStore:
         def work(connection: Connection) -> None:
             connection.execute(text("SELECT 1")).close()
 
-        await self._database.read(work)
+        await self._database.read(work, deadline=_PING_SECONDS)
 
     async def close(self) -> None:
         """Write what was accepted, then give every connection back. Raises Unavailable."""
@@ -55,7 +60,7 @@ class SqlStore:
 async def open_store(where: str | Path, *, clock: Clock | None = None, deadline: float = DEADLINE_SECONDS) -> SqlStore:
     """Open the store at a path (SQLite) or URL, bringing its schema up to date.
 
-    *deadline* bounds every later transaction, in seconds.
+    *deadline* bounds every later call, in seconds: so long it rides out a database that is away.
     Raises InvalidRequest for a URL of another kind, Unavailable when the database does not answer.
     """
     database = _database(where, deadline)
@@ -64,7 +69,7 @@ async def open_store(where: str | Path, *, clock: Clock | None = None, deadline:
     except BaseException:
         await database.close()
         raise
-    return SqlStore(database, clock or SystemClock())
+    return SqlStore(database, clock or SystemClock(), deadline=deadline)
 
 
 def _database(where: str | Path, deadline: float) -> Database:

@@ -1,168 +1,49 @@
-"""Running work in a transaction, on SQLite or on PostgreSQL.
+"""The port to a database that runs work in transactions: SQLite (``sqlite``) or PostgreSQL (``postgres``).
 
-Work is a plain function of an open connection; both databases run the same functions. SQLite runs
-them in threads of its own: one writes, a few read (a transaction there is a few hundred microseconds
-of C code, cheaper than an awaited driver call per statement). PostgreSQL runs them on asyncpg.
-
-No driver error crosses this border: a database that does not answer within the deadline is
-``Unavailable``, a violated constraint ``Conflict``. After ``Unavailable`` from a write whose commit
-was under way the outcome is unknown; the log's expected positions make asking again safe.
+*Work* is a plain function of an open connection; both databases run the same functions. A *script* (see
+``script``) is the same for the hot path. No driver's error crosses this border: a violated constraint is
+``Conflict``, everything else ``Unavailable``, after what may pass was ridden out (``patience``).
 """
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection
 
-from agents.errors import Conflict, Unavailable
+from agents.store.script import Script
 
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
+Transaction = Callable[[], Script[Result]]
+"""Makes a script anew for each attempt."""
 
 DEADLINE_SECONDS = 15.0
-"""Longest wait for one transaction, waiting for a connection and for locks of other processes included."""
-_CONNECT_SHARE = 1 / 3
-_LOCK_SHARE = 2 / 3
-"""Shares of the deadline after which the database itself gives up, so that it says why."""
-_READER_THREADS = 4
-_POOL_SIZE = 8
-_CHECKPOINT_PAGES = 4000
-"""SQLite copies its log back after so many pages (16 MB): fewer pauses than its default of 1000."""
+"""Longest wait for one call: for a connection, for locks of other processes, for a server that restarts."""
 
 
 class Database(Protocol):
     """A database that runs work in transactions."""
 
-    async def read(self, work: Work[Result]) -> Result:
+    async def read(self, work: Work[Result], *, deadline: float | None = None) -> Result:
         """Run *work* on one consistent state. Raises Unavailable and what *work* raises."""
         ...
 
-    async def write(self, work: Work[Result], *, deadline: float | None = None) -> Result:
-        """Run *work* and commit; when it raises, nothing is written. Raises Conflict, Unavailable and as *work*."""
+    async def write(self, work: Work[Result], *, deadline: float | None = None, repeatable: bool = False) -> Result:
+        """Run *work* and commit; when it raises, nothing is written. Raises Conflict, Unavailable and as *work*.
+
+        After a connection lost during the commit the outcome is unknown: *repeatable* work is then done
+        again, other work is Unavailable. After Unavailable *work* may also still be under way.
+        """
+        ...
+
+    async def transact(self, script: Transaction[Result], *, deadline: float) -> Result:
+        """Run a script and commit, as ``write`` of repeatable work. One at a time."""
+        ...
+
+    async def migrate(self, work: Work[None]) -> None:
+        """Run *work* once, for as long as it takes (within reason). Raises as ``write``."""
         ...
 
     async def close(self) -> None: ...
-
-
-class SqliteDatabase:
-    """A file in WAL mode; every commit is on disk before it is acknowledged."""
-
-    def __init__(self, path: Path, *, deadline: float = DEADLINE_SECONDS) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._deadline = deadline
-        self._writer = _sqlite_engine(path, "BEGIN IMMEDIATE", pool_size=1, lock_wait=deadline * _LOCK_SHARE)
-        self._reader = _sqlite_engine(path, "BEGIN", pool_size=_READER_THREADS, lock_wait=deadline * _LOCK_SHARE)
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
-        self._read_threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="store-read")
-
-    async def read(self, work: Work[Result]) -> Result:
-        return await self._run(self._read_threads, self._reader, work, self._deadline)
-
-    async def write(self, work: Work[Result], *, deadline: float | None = None) -> Result:
-        return await self._run(self._write_thread, self._writer, work, deadline or self._deadline)
-
-    async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Work[Result], deadline: float) -> Result:
-        async with _border(deadline):
-            return await asyncio.get_running_loop().run_in_executor(threads, _in_transaction, engine, work)
-
-    async def close(self) -> None:
-        for threads, engine in ((self._read_threads, self._reader), (self._write_thread, self._writer)):
-            async with _border(self._deadline):
-                await asyncio.get_running_loop().run_in_executor(threads, engine.dispose)
-            threads.shutdown(wait=False)
-
-
-def _in_transaction(engine: Engine, work: Work[Result]) -> Result:
-    with engine.begin() as connection:
-        return work(connection)
-
-
-def _sqlite_engine(path: Path, begin: str, *, pool_size: int, lock_wait: float) -> Engine:
-    engine = create_engine(
-        f"sqlite+pysqlite:///{path}",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=lock_wait,
-        connect_args={"timeout": lock_wait, "check_same_thread": False},
-    )
-
-    def prepare(connection: Any, _record: Any) -> None:
-        # The driver's own transactions start too late (at the first write): ours start where they are asked to.
-        connection.isolation_level = None
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    def start(connection: Connection) -> None:
-        # Past SQLAlchemy: this runs at every transaction, and its machinery costs many times the statement.
-        driver: Any = connection.connection.driver_connection
-        driver.execute(begin).close()
-
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", start)
-    return engine
-
-
-class PostgresDatabase:
-    """A PostgreSQL server reached through asyncpg."""
-
-    def __init__(self, url: str, *, deadline: float = DEADLINE_SECONDS) -> None:
-        self._deadline = deadline
-        self._engine = create_async_engine(
-            url,
-            pool_size=_POOL_SIZE,
-            max_overflow=0,
-            pool_timeout=deadline * _CONNECT_SHARE,
-            pool_pre_ping=True,
-            connect_args={
-                "timeout": deadline * _CONNECT_SHARE,
-                "server_settings": {
-                    "application_name": "hecaton",
-                    "lock_timeout": _milliseconds(deadline * _LOCK_SHARE),
-                    # A frozen process must not keep the others from its rows.
-                    "idle_in_transaction_session_timeout": _milliseconds(deadline * 2),
-                },
-            },
-        )
-        self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-    async def read(self, work: Work[Result]) -> Result:
-        async with _border(self._deadline), self._snapshot.begin() as connection:
-            return await connection.run_sync(work)
-
-    async def write(self, work: Work[Result], *, deadline: float | None = None) -> Result:
-        async with _border(deadline or self._deadline), self._engine.begin() as connection:
-            return await connection.run_sync(work)
-
-    async def close(self) -> None:
-        async with _border(self._deadline):
-            await self._engine.dispose()
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f}ms"
-
-
-@asynccontextmanager
-async def _border(deadline: float) -> AsyncGenerator[None]:
-    try:
-        async with asyncio.timeout(deadline):
-            yield
-    except IntegrityError as error:
-        raise Conflict("the change contradicts what is stored") from error
-    except (DBAPIError, sqlite3.Error, PoolTimeout, OSError, TimeoutError) as error:
-        raise Unavailable(f"the database does not answer ({type(error).__name__})") from error

@@ -48,6 +48,8 @@ _SET_MEMBER = (
     .where(members.c.name == bindparam("key"))
     .values(generation=bindparam("generation"), expires_at=bindparam("expires_at"))
 )
+_SHORT_SECONDS = 5.0
+"""Nobody waits long to give back or to look: it is soon done anew, or by others. The rest waits its ttl at most."""
 LEFT = 0
 """Expiry of a member that left. One that is merely late comes back by renewing."""
 
@@ -89,7 +91,7 @@ class SqlLeases:
                 connection.execute(insert_missing, [{"partition": partition, **_FREE} for partition in range(count)])
             return known or count
 
-        return await self._database.write(work)
+        return await self._database.write(work, repeatable=True)
 
     async def join(self, name: str, *, ttl: float) -> int:
         """Start a new generation of *name*. Raises Unavailable."""
@@ -102,7 +104,7 @@ class SqlLeases:
             connection.execute(_SET_MEMBER, _membership(name, generation, expires_at))
             return generation
 
-        return await self._database.write(work)
+        return await self._database.write(work, deadline=ttl, repeatable=True)
 
     async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
         """Take what is free, expired or *name*'s. Raises Fenced, Unavailable."""
@@ -121,7 +123,7 @@ class SqlLeases:
                 connection.execute(_GRANT, [_grant(lease, expires_at) for lease in taken])
             return taken
 
-        return await self._database.write(work)
+        return await self._database.write(work, deadline=ttl, repeatable=True)
 
     async def renew(self, name: str, generation: int, *, ttl: float, staying: bool = True) -> Sequence[Lease]:
         """Extend what *name* holds, also when it expired and nobody took it. Raises Fenced, Unavailable."""
@@ -137,7 +139,7 @@ class SqlLeases:
                 connection.execute(_GRANT, [_grant(lease, expires_at) for lease in held])
             return held
 
-        return await self._database.write(work)
+        return await self._database.write(work, deadline=ttl, repeatable=True)
 
     async def release(self, name: str, generation: int, partitions: Sequence[int]) -> None:
         """Give partitions back. Raises Fenced, Unavailable."""
@@ -148,7 +150,7 @@ class SqlLeases:
             mine = leases.c.owner == name, leases.c.partition.in_(given)
             connection.execute(update(leases).where(*mine).values(owner=None, expires_at=0)).close()
 
-        await self._database.write(work)
+        await self._database.write(work, deadline=_SHORT_SECONDS, repeatable=True)
 
     async def leave(self, name: str, generation: int) -> None:
         """Give everything of *name* back and end its membership. Raises Unavailable."""
@@ -161,7 +163,7 @@ class SqlLeases:
             free = update(leases).where(leases.c.owner == name).values(owner=None, expires_at=0)
             connection.execute(free).close()
 
-        await self._database.write(work)
+        await self._database.write(work, deadline=_SHORT_SECONDS, repeatable=True)
 
     async def table(self) -> LeaseTable:
         """Read owners and members; what expired counts as none. Raises Unavailable."""
@@ -173,7 +175,7 @@ class SqlLeases:
             owners = {row.partition: row.owner for row in connection.execute(live)}
             return LeaseTable(owners, tuple(connection.execute(there).scalars()))
 
-        return await self._database.read(work)
+        return await self._database.read(work, deadline=_SHORT_SECONDS)
 
 
 def _check_member(connection: Connection, name: str, generation: int) -> None:

@@ -72,7 +72,7 @@ class SqlMeter:
         """Write what waits. Raises Unavailable; the rows then stay."""
         async with self._writing:
             while group := self._rows[:_GROUP_ROWS]:
-                await self._database.write(lambda connection, group=group: _insert(connection, group))
+                await self._database.write(lambda connection, group=group: _insert(connection, group), repeatable=True)
                 del self._rows[: len(group)]
 
     async def totals(self, session_id: SessionId | None = None) -> Sequence[MeterTotal]:

@@ -44,7 +44,7 @@ async def migrate(database: Database, revision: str = "head") -> None:
             raise InvalidRequest(f"the database was made by another release: {error}") from error
 
     async with _alone():
-        await database.write(upgrade, deadline=_DEADLINE_SECONDS)
+        await database.migrate(upgrade)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord
 from agents.store.codec import clamped, event_of, findable, queued_event_of, session_of
 from agents.store.engine import Database
-from agents.store.log_statements import WHOLE_SESSION, read_session
+from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import page, within
 from agents.store.ports import EventListing, SessionListing
 from agents.store.tables import events, queue, sessions

@@ -17,6 +17,7 @@ from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease
 from agents.store.batch import Change
+from agents.store.engine import Transaction
 from agents.store.event_log import SqlEventLog
 
 LEASE = Lease(1, "one", 1)
@@ -32,12 +33,18 @@ class SteppedDatabase:
         self.go = asyncio.Semaphore(0)
         self.answer: Callable[[list[str]], list[HecatonError | None]] = lambda names: [None] * len(names)
 
-    async def read(self, work: Callable[[Connection], Any]) -> Any:
+    async def read(self, work: Callable[[Connection], Any], **more: Any) -> Any:
         raise NotImplementedError
 
-    async def write(self, work: Callable[[Connection], Any], *, deadline: float | None = None) -> Any:
-        assert isinstance(work, partial)
-        changes: list[Change] = work.keywords["changes"]
+    async def write(self, work: Callable[[Connection], Any], **more: Any) -> Any:
+        raise NotImplementedError
+
+    async def migrate(self, work: Callable[[Connection], None]) -> None:
+        raise NotImplementedError
+
+    async def transact(self, script: Transaction[Any], *, deadline: float) -> Any:
+        assert isinstance(script, partial)
+        changes: list[Change] = script.keywords["changes"]
         self.batches.append([change.session_id for change in changes])
         self.begun.release()
         await self.go.acquire()

@@ -14,6 +14,7 @@ from agents.clock import ManualClock
 from agents.economics.meter import MeterKind, MeterRow
 from agents.errors import Overloaded, Unavailable
 from agents.ids import SessionId
+from agents.store.engine import Transaction
 from agents.store.meter import SqlMeter
 
 
@@ -25,10 +26,16 @@ class CountingDatabase:
         self.tried = asyncio.Semaphore(0)
         self.writes = 0
 
-    async def read(self, work: Callable[[Connection], Any]) -> Any:
+    async def read(self, work: Callable[[Connection], Any], **more: Any) -> Any:
         raise NotImplementedError
 
-    async def write(self, work: Callable[[Connection], Any], *, deadline: float | None = None) -> Any:
+    async def transact(self, script: Transaction[Any], *, deadline: float) -> Any:
+        raise NotImplementedError
+
+    async def migrate(self, work: Callable[[Connection], None]) -> None:
+        raise NotImplementedError
+
+    async def write(self, work: Callable[[Connection], Any], **more: Any) -> Any:
         self.tried.release()
         if self.down:
             raise Unavailable("down")

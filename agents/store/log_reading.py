@@ -1,0 +1,96 @@
+"""Reading the event log: plain functions of one open transaction, the same on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection, bindparam, delete, or_, select, union
+
+from agents.errors import NotFound
+from agents.ids import EventId, SessionId
+from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.sessions.log import SessionSnapshot
+from agents.store.codec import event_of, queued_event_of, session_of
+from agents.store.tables import deleted_sessions, events, queue, session_snapshots, sessions
+
+_Key = TypeVar("_Key", int, str)
+
+_DELETED = (
+    select(deleted_sessions.c.session_id)
+    .where(deleted_sessions.c.partition.in_(bindparam("partitions", expanding=True)))
+    .order_by(deleted_sessions.c.session_id)
+)
+_FORGET_DELETED = delete(deleted_sessions).where(deleted_sessions.c.session_id == bindparam("key"))
+_AMONG_EVENTS, _AMONG_QUEUE = (
+    select(table).where(table.c.session_id == bindparam("key"), table.c.id.in_(bindparam("ids", expanding=True)))
+    for table in (events, queue)
+)
+WHOLE_SESSION = select(sessions, session_snapshots.c.agent, session_snapshots.c.environment).join_from(
+    sessions, session_snapshots, sessions.c.id == session_snapshots.c.session_id
+)
+_SESSION = WHOLE_SESSION.where(sessions.c.id == bindparam("key"))
+_EVENTS_AFTER = (
+    select(events)
+    .where(events.c.session_id == bindparam("key"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+)
+_QUEUED = select(queue).where(queue.c.session_id == bindparam("key")).order_by(queue.c.arrival)
+_UNFINISHED = union(
+    select(sessions.c.id).where(
+        sessions.c.partition.in_(bindparam("partitions", expanding=True)),
+        or_(sessions.c.status == SessionStatus.RUNNING.value, sessions.c.status == SessionStatus.RESCHEDULING.value),
+    ),
+    select(sessions.c.id)
+    .join(queue, queue.c.session_id == sessions.c.id)
+    .where(sessions.c.partition.in_(bindparam("partitions", expanding=True))),
+)
+
+
+def read_session(connection: Connection, session_id: str) -> SessionRecord:
+    """Raises NotFound."""
+    row = connection.execute(_SESSION, {"key": session_id}).mappings().first()
+    if row is None:
+        raise NotFound(f"session {session_id} not found")
+    return session_of(row)
+
+
+def read_whole(connection: Connection, session_id: str) -> SessionSnapshot:
+    """Raises NotFound."""
+    record = read_session(connection, session_id)
+    logged = connection.execute(_EVENTS_AFTER, {"key": session_id, "after": 0}).mappings()
+    queued = connection.execute(_QUEUED, {"key": session_id}).mappings()
+    return SessionSnapshot(record, tuple(map(event_of, logged)), tuple(map(queued_event_of, queued)))
+
+
+def read_after(connection: Connection, session_id: str, after: int, limit: int) -> list[Event]:
+    rows = connection.execute(_EVENTS_AFTER.limit(limit), {"key": session_id, "after": after}).mappings()
+    return [event_of(row) for row in rows]
+
+
+def read_unfinished(connection: Connection, partitions: Sequence[int]) -> list[SessionId]:
+    rows = connection.execute(_UNFINISHED, {"partitions": list(partitions)}).scalars()
+    return sorted(SessionId(row) for row in rows)
+
+
+def read_deleted(connection: Connection, partitions: Sequence[int]) -> list[SessionId]:
+    return [SessionId(row) for row in connection.execute(_DELETED, {"partitions": list(partitions)}).scalars()]
+
+
+def forget_deleted(connection: Connection, session_id: str) -> None:
+    connection.execute(_FORGET_DELETED, {"key": session_id}).close()
+
+
+def read_among(connection: Connection, session_id: str, event_ids: Sequence[EventId]) -> list[Event]:
+    """Return those of *event_ids* that are in the session's log or queue, in the order asked."""
+    asked = {"key": session_id, "ids": _padded(set(event_ids))}
+    known = {row["id"]: event_of(row) for row in connection.execute(_AMONG_EVENTS, asked).mappings()}
+    known |= {row["id"]: queued_event_of(row) for row in connection.execute(_AMONG_QUEUE, asked).mappings()}
+    return [known[event_id] for event_id in event_ids if event_id in known]
+
+
+def _padded(keys: set[_Key]) -> list[_Key]:
+    """Repeat a key up to the next power of two: few distinct statements, so that they stay prepared."""
+    padded = sorted(keys)
+    padded += padded[-1:] * ((1 << (len(padded) - 1).bit_length()) - len(padded))
+    return padded

@@ -1,0 +1,120 @@
+"""What a group commit writes, as one script: read what is stored, judge every change, write the good ones.
+
+Rows are locked in the order of their keys, leases first, so that concurrent writers on PostgreSQL cannot
+deadlock; on SQLite the transaction holds the write lock from its start. What was read is locked until the
+commit: nobody can claim a partition between the check of its lease and the commit that relies on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+
+from sqlalchemy import ClauseElement, null, select, union_all
+
+from agents.errors import HecatonError
+from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
+from agents.store.codec import Row
+from agents.store.script import Among, Ask, Rows, Script, Statement, Write, insert, query, remove, update
+from agents.store.tables import deleted_sessions, events, leases, queue, session_snapshots, sessions
+
+
+def _standing(among: Among) -> ClauseElement:
+    """Holders and heads in one question: each question costs PostgreSQL's client a round trip."""
+    held = (
+        select(leases.c.partition, leases.c.owner, leases.c.epoch)
+        .where(among(leases.c.partition, "partitions"))
+        .order_by(leases.c.partition)
+        .with_for_update(read=True)
+        .cte("held")
+    )
+    found = (
+        select(sessions.c.partition, sessions.c.id, sessions.c.seq, sessions.c.digest, sessions.c.stamp)
+        .where(among(sessions.c.id, "ids"))
+        .order_by(sessions.c.id)
+        .with_for_update()
+        .cte("found")
+    )
+    return union_all(
+        select(held.c.partition, null(), held.c.epoch, held.c.owner, null()),
+        select(found.c.partition, found.c.id, found.c.seq, found.c.digest, found.c.stamp),
+    )
+
+
+def _gone(among: Among) -> ClauseElement:
+    wanted = among(deleted_sessions.c.session_id, "ids")
+    return select(deleted_sessions.c.session_id, deleted_sessions.c.stamp).where(wanted)
+
+
+Steps = Generator[Write, Rows, None]
+
+# Only what a commit changes: a column of an index that is set, even to the same value, costs an index write.
+_PROGRESS = ("status", "seq", "queued", "updated_at", "archived_at", "state", "stamp")
+_IDENTITY = ("agent_id", "agent_version", "environment_id", "digest")
+_WAITING = ("session_id", "id", "type", "body", "hidden")
+
+_STANDING = query(_standing)
+_GONE = query(_gone)
+_INSERT_SESSION = insert(sessions, *sessions.c.keys())
+_INSERT_SNAPSHOT = insert(session_snapshots, *session_snapshots.c.keys())
+_INSERT_EVENTS = insert(events, *events.c.keys())
+_INSERT_QUEUE = insert(queue, *_WAITING)
+_NOTE_DELETED = insert(deleted_sessions, *deleted_sessions.c.keys(), replace_on="session_id")
+_ADVANCE = update(sessions, {"id": "id"}, *_PROGRESS)
+_REPLACE_IDENTITY = update(sessions, {"id": "id"}, *_IDENTITY)
+_REPLACE_SNAPSHOT = update(session_snapshots, {"session_id": "session_id"}, "agent", "environment")
+_CONSUME = remove(queue, {"session_id": "session_id", "id": "id"})
+_REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in (events, queue, session_snapshots))
+_REMOVE_SESSION = remove(sessions, {"session_id": "id"})
+
+
+def write_batch(changes: Sequence[Change]) -> Script[list[HecatonError | None]]:
+    """Write every change that passes its checks; returns for each why it was refused, or None."""
+    stored = yield from _read_stored(changes)
+    refusals = decide(changes, stored)
+    pairs = zip(changes, refusals, strict=True)
+    accepted = [change for change, refusal in pairs if refusal is None and not stored.has(change)]
+    yield from _write_sessions(accepted, stored.heads)
+    yield from _many(_INSERT_EVENTS, (row for change in accepted for row in change.events))
+    yield from _many(_INSERT_QUEUE, (row for change in accepted for row in change.queue))
+    consumed = ({"session_id": change.session_id, "id": gone} for change in accepted for gone in change.consume)
+    yield from _many(_CONSUME, consumed)
+    return refusals
+
+
+def _read_stored(changes: Sequence[Change]) -> Script[Stored]:
+    partitions = list({change.lease.partition for change in changes})
+    rows = yield Ask(_STANDING, {"partitions": partitions, "ids": [change.session_id for change in changes]})
+    holders: dict[int, Holder] = {}
+    heads: dict[str, Head] = {}
+    for partition, session_id, number, text, stamp in rows:
+        if session_id is None:
+            holders[partition] = Holder(owner=text, epoch=number)
+        else:
+            heads[session_id] = Head(partition, seq=number, digest=text, stamp=stamp)
+    missing = [change.session_id for change in changes if change.kind is Kind.DELETE and change.session_id not in heads]
+    gone = (yield Ask(_GONE, {"ids": missing})) if missing else ()
+    return Stored(holders, heads, {session_id: stamp for session_id, stamp in gone})
+
+
+def _write_sessions(accepted: Sequence[Change], heads: Mapping[str, Head]) -> Steps:
+    created = [change for change in accepted if change.kind is Kind.CREATE]
+    yield from _many(_INSERT_SESSION, (change.session for change in created))
+    yield from _many(_INSERT_SNAPSHOT, (change.snapshot for change in created))
+    advanced = [change for change in accepted if change.kind is Kind.APPEND]
+    yield from _many(_ADVANCE, (change.session for change in advanced))
+    changed = [change for change in advanced if heads[change.session_id].digest != change.session["digest"]]
+    yield from _many(_REPLACE_IDENTITY, (change.session for change in changed))
+    yield from _many(_REPLACE_SNAPSHOT, (change.snapshot for change in changed))
+    deleted = [
+        {"session_id": change.session_id, "partition": change.partition, "stamp": change.stamp}
+        for change in accepted
+        if change.kind is Kind.DELETE
+    ]
+    for statement in (*_REMOVE, _REMOVE_SESSION, _NOTE_DELETED):
+        yield from _many(statement, deleted)
+
+
+def _many(statement: Statement, rows: Iterable[Row]) -> Steps:
+    every = list(rows)
+    if every:
+        yield Write(statement, every)

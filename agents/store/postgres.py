@@ -1,0 +1,114 @@
+"""PostgreSQL through asyncpg: a pool for reading and the catalog, one direct connection for the log.
+
+Connections die: the server restarts, fails over, or something between cuts what was idle. A call never
+fails for that alone; it is tried again on another connection until its deadline (``patience``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
+from agents.store.faults import DRIVER_ERRORS, READ_ONLY, sqlstate_of
+from agents.store.patience import ATTEMPT_SHARE, Attempt, ride_out
+from agents.store.postgres_line import DirectLine
+
+logger = logging.getLogger(__name__)
+
+_LOCK_SHARE = 0.8
+"""Share of an attempt after which the server itself gives up on a lock, so that it says why."""
+_MIGRATION_SECONDS = 120.0
+_POOL_SIZE = 8
+_RECYCLE_SECONDS = 300.0
+"""Older connections are made anew: load balancers and firewalls forget idle ones after a few minutes, silently."""
+
+
+class PostgresDatabase:
+    """The Database of a PostgreSQL server, or of a primary with standbys."""
+
+    def __init__(self, url: str, *, deadline: float = DEADLINE_SECONDS) -> None:
+        self._deadline = deadline
+        attempt = deadline * ATTEMPT_SHARE
+        given = make_url(url)
+        arguments: dict[str, Any] = {
+            "timeout": attempt,
+            "server_settings": {
+                "application_name": "hecaton",
+                "lock_timeout": _milliseconds(attempt * _LOCK_SHARE),
+                # A frozen process must not keep the others from its rows.
+                "idle_in_transaction_session_timeout": _milliseconds(deadline * 2),
+            },
+        }
+        # A standby, or a former primary, is not taken for the database: we wait until somebody may write.
+        if "target_session_attrs" not in given.query:
+            arguments["target_session_attrs"] = "read-write"
+        self._engine = create_async_engine(
+            given,
+            pool_size=_POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=attempt,
+            pool_recycle=_RECYCLE_SECONDS,
+            connect_args=arguments,
+        )
+        self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        _, options = self._engine.dialect.create_connect_args(given)
+        self._line = DirectLine({**options, **arguments}, idle=_RECYCLE_SECONDS)
+        self._lost_at: float | None = None
+
+    async def read(self, work: Work[Result], *, deadline: float | None = None) -> Result:
+        return await self._ride_out(partial(self._read, work), deadline, repeatable=True)
+
+    async def write(self, work: Work[Result], *, deadline: float | None = None, repeatable: bool = False) -> Result:
+        return await self._ride_out(partial(self._write, work), deadline, repeatable=repeatable)
+
+    async def transact(self, script: Transaction[Result], *, deadline: float) -> Result:
+        return await self._ride_out(partial(self._line.play, script), deadline, repeatable=True)
+
+    async def migrate(self, work: Work[None]) -> None:
+        await self.read(lambda connection: connection.execute(text("SELECT 1")).close())  # is it there at all?
+        await ride_out(partial(self._write, work), deadline=_MIGRATION_SECONDS, share=1.0, repeatable=False)
+
+    async def close(self) -> None:
+        self._line.drop()
+        async with asyncio.timeout(self._deadline):
+            await self._engine.dispose()
+
+    async def _read(self, work: Work[Result], attempt: Attempt) -> Result:
+        del attempt
+        async with self._snapshot.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def _write(self, work: Work[Result], attempt: Attempt) -> Result:
+        async with self._engine.connect() as connection:
+            result = await connection.run_sync(work)
+            attempt.committing = True
+            await connection.commit()
+            return result
+
+    async def _ride_out(
+        self, work: Callable[[Attempt], Awaitable[Result]], deadline: float | None, *, repeatable: bool
+    ) -> Result:
+        async def noticed(attempt: Attempt) -> Result:
+            try:
+                result = await work(attempt)
+            except DRIVER_ERRORS as error:
+                if sqlstate_of(error) == READ_ONLY:
+                    # The server is no longer the primary, so none of the pool's connections leads to it.
+                    await self._engine.dispose()
+                raise
+            return result
+
+        within = min(deadline or self._deadline, self._deadline)
+        return await ride_out(noticed, deadline=within, repeatable=repeatable)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"

@@ -1,0 +1,149 @@
+"""Transactions of the hot path: statements compiled once, run by the drivers themselves.
+
+A *script* is a transaction as a generator: it yields steps and is sent the rows that each returned. So
+one text of logic runs in SQLite's writing thread and, awaiting, on asyncpg, without SQLAlchemy's machinery
+per statement, which costs several times the statement. The statements are SQLAlchemy expressions all the
+same, compiled for both dialects at import.
+
+Many rows are one step: SQLite runs the statement once per row; PostgreSQL gets one array per column, which
+costs it less than a row at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, any_, bindparam, delete, func, select
+from sqlalchemy import update as update_of
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.selectable import TableValuedAlias
+
+Result = TypeVar("Result")
+Values = Mapping[str, Any]
+Rows = Sequence[Sequence[Any]]
+Among = Callable[[Column[Any], str], ColumnElement[bool]]
+"""Makes the condition that a column is one of the values in the list that a parameter names."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A statement's text in one dialect, and the order in which it takes its parameters."""
+
+    text: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """One statement for both databases."""
+
+    sqlite: Compiled
+    postgresql: Compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A step that reads and is answered with rows. The values may be lists."""
+
+    statement: Statement
+    values: Values
+
+    def for_sqlite(self) -> list[Any]:
+        values = map(self.values.__getitem__, self.statement.sqlite.names)
+        return [orjson.dumps(value).decode() if isinstance(value, list) else value for value in values]
+
+    def for_postgresql(self) -> list[Any]:
+        return [self.values[name] for name in self.statement.postgresql.names]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A step that writes rows and is answered with none."""
+
+    statement: Statement
+    rows: Sequence[Values]
+
+    def for_sqlite(self) -> list[list[Any]]:
+        names = self.statement.sqlite.names
+        return [[row[name] for name in names] for row in self.rows]
+
+    def for_postgresql(self) -> list[list[Any]]:
+        return [[row[name] for row in self.rows] for name in self.statement.postgresql.names]
+
+
+Script = Generator[Ask | Write, Rows, Result]
+
+
+def query(build: Callable[[Among], ClauseElement]) -> Statement:
+    """Compile what *build* makes of each database's way to say "one of these"."""
+    return _statement(build(_in_json), build(_in_array))
+
+
+def insert(table: Table, *names: str, replace_on: str | None = None) -> Statement:
+    """Insert rows, in the order given; with *replace_on*, a key, a row that is there gets the new values."""
+    given = _given(table, {name: name for name in names})
+    one = sqlite.insert(table).values({name: bindparam(name) for name in names})
+    ordered = select(*(given.c[name] for name in names)).order_by(given.c.place)
+    many = postgresql.insert(table).from_select(list(names), ordered)
+    if replace_on is not None:
+        rest = [name for name in names if name != replace_on]
+        one = one.on_conflict_do_update(index_elements=[replace_on], set_={name: one.excluded[name] for name in rest})
+        many = many.on_conflict_do_update(
+            index_elements=[replace_on], set_={name: many.excluded[name] for name in rest}
+        )
+    return _statement(one.inline(), many.inline())
+
+
+def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:
+    """Set *names* in the rows whose columns (the values of *keys*) equal the parameters (its keys)."""
+    given = _given(table, {**keys, **{name: name for name in names}})
+    one = update_of(table).where(*(table.c[column] == bindparam(name) for name, column in keys.items()))
+    many = update_of(table).where(*(table.c[column] == given.c[name] for name, column in keys.items()))
+    return _statement(
+        one.values({name: bindparam(name) for name in names}), many.values({name: given.c[name] for name in names})
+    )
+
+
+def remove(table: Table, keys: Mapping[str, str]) -> Statement:
+    """Delete the rows whose columns equal the parameters, as in ``update``."""
+    given = _given(table, keys)
+    one = delete(table).where(*(table.c[column] == bindparam(name) for name, column in keys.items()))
+    many = delete(table).where(*(table.c[column] == given.c[name] for name, column in keys.items()))
+    return _statement(one, many)
+
+
+def _given(table: Table, columns: Mapping[str, str]) -> TableValuedAlias:
+    """Return the rows that PostgreSQL is given as arrays, as a table with a column per parameter."""
+    kinds = {name: _plain(table.c[column]) for name, column in columns.items()}
+    arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in kinds.items())
+    columns_of = [Column(name, kind) for name, kind in kinds.items()]
+    return func.unnest(*arrays).table_valued(*columns_of, with_ordinality="place", name="given").render_derived()
+
+
+def _plain(column: Column[Any]) -> Text | Integer | BigInteger:
+    if isinstance(column.type, BigInteger):
+        return BigInteger()
+    return Integer() if isinstance(column.type, Integer) else Text()
+
+
+def _in_json(column: Column[Any], name: str) -> ColumnElement[bool]:
+    values = func.json_each(bindparam(name, type_=Text())).table_valued("value")
+    return column.in_(select(values.c.value))
+
+
+def _in_array(column: Column[Any], name: str) -> ColumnElement[bool]:
+    return column == any_(bindparam(name, type_=ARRAY(_plain(column))))
+
+
+def _statement(for_sqlite: ClauseElement, for_postgresql: ClauseElement) -> Statement:
+    compiled = (
+        for_sqlite.compile(dialect=sqlite.dialect()),
+        for_postgresql.compile(dialect=PGDialect_asyncpg()),
+    )
+    return Statement(*(Compiled(str(each), tuple(each.positiontup or ())) for each in compiled))  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """The brain deployment: an engine on Serve replicas, apart from everything else, that harnesses link to.
 
 Serve places, checks, scales and replaces the replicas; model requests reach them over links, which cost a
-tenth of a handle call (docs/adr/0007). Serve's fast mode runs this code on the replica's own event loop,
-so nothing here may block it.
+tenth of a handle call (docs/adr/0007). As Serve does not see those requests, a replica that is to end drains
+itself. Serve's fast mode runs this code on the replica's own event loop, so nothing here may block it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
 
 from actors.bootstrap import ensure_fleet
-from actors.coalesce import coalesce
+from actors.coalesce import coalesce, in_two
 from actors.link_server import Connection, LinkServer, link_address, no_calls
-from actors.replies import Reply, result_of
+from actors.replies import result_of
 from agents.brains.factory import make_brain
-from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.fair_queue import FairQueue
+from agents.brains.port import BrainRequest
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest
 from agents.vault import SettingsVault
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _REGISTER_EVERY_SECONDS = 5.0
 _REGISTER_SECONDS = 10.0
+_LEAVE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
 
 
 @serve.deployment(name="brain")
@@ -37,8 +41,17 @@ class BrainServer:
 
     async def __init__(self, settings_json: str) -> None:
         settings = Settings.from_json(settings_json)
+        brain = settings.brain
         self._brain = make_brain(settings, SettingsVault(settings))
-        self._links = LinkServer(lambda stream: Connection(stream, self._call, self._stream))
+        # Each harness keeps to the bound by itself; here they meet.
+        self._places = FairQueue(
+            brain.max_ongoing_requests,
+            most_waiting=brain.max_waiting_requests,
+            patience=brain.waiting_timeout_seconds,
+        )
+        self._drain_seconds = brain.drain_seconds
+        self._draining = False
+        self._links = LinkServer(lambda stream: Connection(stream, no_calls, self._stream))
         self._endpoint = await self._links.start(link_address(settings))
         self._fleet = ensure_fleet(settings)
         self._replica = serve.get_replica_context().replica_id.unique_id
@@ -59,28 +72,31 @@ class BrainServer:
 
     def check_health(self) -> None:
         """Called by Serve; raises RuntimeError when this replica must be replaced."""
-        if self._registering.done():
+        if self._registering.done() and not self._draining:
             raise RuntimeError("the replica no longer tells the fleet where it is")
-
-    async def _call(self, method: str, args: Sequence[Any]) -> Reply:
-        """Answer with every event at once: an answer that nobody watches needs no stream."""
-        if method != "think":
-            return await no_calls(method, args)
-        (request,) = args
-        events: list[dict[str, Any]] = []
-        try:
-            async for event in self._brain.think(request):
-                events.append(event)  # noqa: PERF401 - what came before a failure was paid for
-        except BrainFailure as failure:
-            return Reply((events, failure))
-        return Reply((events, None))
 
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         if method != "think":
             raise InvalidRequest(f"no such stream: {method}")
         request: BrainRequest = args[0]
-        async for batch in coalesce(self._brain.think(request)):
-            yield batch
+        async with self._places.place(request.principal):
+            events = self._brain.think(request)
+            async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def __del__(self) -> None:
+        """Called by Serve before it ends the replica: leave, let what is under way end, hang up."""
+        self._draining = True
+        self._registering.cancel()
+        try:
+            ref = self._fleet.unregister_brain.remote(self._replica)
+            await result_of(ref, what="the fleet", timeout=_LEAVE_SECONDS)
+        except (HecatonError, RayError) as error:
+            logger.warning("the fleet is not told that this replica ends: %s", error)
+        await self._links.drain(self._drain_seconds)
+        await self._links.stop()
+        await self._brain.aclose()
 
 
 def brain_app(settings: Settings) -> serve.Application:
@@ -89,7 +105,9 @@ def brain_app(settings: Settings) -> serve.Application:
         "num_replicas": settings.brain.replicas,
         # It relays streams; GPU engines ask for their own resources (step C).
         "ray_actor_options": {"num_cpus": 0.1},
-        "graceful_shutdown_timeout_s": 10,
+        # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + _CLOSE_SECONDS,
         "logging_config": {"enable_access_log": False},
     }
     return BrainServer.options(**options).bind(settings.to_json())

@@ -1,63 +1,78 @@
-"""The harness's Brain: links to the replicas of the brain deployment, least busy first (law 7)."""
+"""The harness's Brain: links to the replicas of the brain deployment, least busy first (law 7).
+
+Requests wait in line for a free place (``agents.brains.fair_queue``), also while there is no replica at all:
+one that is lost, drains or is replaced costs its requests a moment, not a failure.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Any
 
 from actors.fleet import ask_fleet
-from actors.link_client import LinkClient
+from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
-from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.fair_queue import FairQueue
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.config import Settings
 from agents.errors import Unavailable
 
+logger = logging.getLogger(__name__)
+
 _TABLE_SECONDS = 10.0
 _TABLE_AGE_SECONDS = 5.0
+_SEARCH_SECONDS = 0.25
+# Six seconds: another replica can do the work, and the one that was only stopped is found again.
+_BEATS = 3
+# The replica itself ends a request at its deadline; this much later it is not waited for.
+_GRACE_SECONDS = 15.0
 
 
 class BrainClient:
     """Thinks on whichever replica has the least under way; of equals, on the one that knows the session."""
 
     def __init__(self, settings: Settings) -> None:
-        self._most = settings.brain.max_ongoing_requests
-        self._timeout = settings.brain.request_timeout_seconds
+        brain = settings.brain
+        self._most = brain.max_ongoing_requests
+        self._timeout = brain.waiting_timeout_seconds + brain.request_timeout_seconds + _GRACE_SECONDS
+        self._places = FairQueue(0, most_waiting=brain.max_waiting_requests, patience=brain.waiting_timeout_seconds)
         self._links: dict[str, LinkClient] = {}
-        self._asked_at = float("-inf")
-        self._asking = asyncio.Lock()
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._missed = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return self._places.waiting
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think."""
-        try:
-            link = await self._choose(request.session_id)
-            if not request.live:
-                asked = link.call("call", "think", (request,), timeout=self._timeout, cancels=True)
-                events, failure = await asked
-                for event in events:
-                    yield event
-                if failure is not None:
-                    raise failure
-                return
-            batches = link.stream("think", request, timeout=self._timeout)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_for_replicas())
+        async with self._places.place(request.principal):
+            link = self._choose(request.session_id)
             try:
-                async for batch in batches:
-                    for event in batch:
-                        yield event
-            finally:
-                await batches.aclose()
-        except Unavailable as error:
-            raise BrainFailure(
-                "request_failed", f"the brain replica was lost: {error.message}", transient=True
-            ) from error
+                async with aclosing(link.stream("think", request, timeout=self._timeout)) as batches:
+                    async for batch in batches:
+                        for event in batch:
+                            yield event
+            except (LinkLost, LinkDown) as error:
+                raise BrainLost(error.message) from error
+            except Unavailable as error:
+                raise BrainFailure("request_failed", f"the brain failed: {error.message}", transient=True) from error
 
-    async def _choose(self, session_id: str) -> LinkClient:
-        await self._refresh()
-        free = [name for name, link in self._links.items() if link.under_way < self._most]
+    def _usable(self) -> list[str]:
+        return [name for name, link in self._links.items() if link.open and not link.draining]
+
+    def _choose(self, session_id: str) -> LinkClient:
+        free = [name for name in self._usable() if self._links[name].under_way < self._most]
         if not free:
-            busy = f"all {len(self._links)} brain replicas are busy" if self._links else "no brain replica is up"
-            raise BrainFailure("overloaded", busy, transient=True)
+            raise BrainLost("the brain replica went away")
 
         def preference(name: str) -> tuple[int, bytes]:
             # Affinity is a hint: a replica may hold the session's prefix, but load decides first.
@@ -65,30 +80,63 @@ class BrainClient:
 
         return self._links[min(free, key=preference) if len(free) > 1 else free[0]]
 
-    async def _refresh(self) -> None:
-        """Learn of replicas that came; forget those whose link is gone."""
-        loop = asyncio.get_running_loop()
-        self._links = {name: link for name, link in self._links.items() if not link.ended}
-        if self._links and loop.time() - self._asked_at < _TABLE_AGE_SECONDS:
-            return
-        async with self._asking:
-            if self._links and loop.time() - self._asked_at < _TABLE_AGE_SECONDS:
-                return
-            self._asked_at = loop.time()
+    # -- replicas --------------------------------------------------------------------------------
+
+    async def _look_for_replicas(self) -> None:
+        """Learn of replicas that come: every few seconds, at once when one is lost, often while there is none."""
+        while True:
+            self._missed.clear()
             try:
-                table = await ask_fleet("brains", timeout=_TABLE_SECONDS)
-            except Unavailable:
-                if self._links:
-                    return  # the replicas already known serve on while the fleet restarts
-                raise
+                table: dict[str, Endpoint] = await ask_fleet("brains", timeout=_TABLE_SECONDS)
+            except Unavailable as error:
+                # The replicas already known serve on while the fleet restarts.
+                logger.warning("no news of brain replicas: %s", error.message)
+                table = {}
             for name, endpoint in table.items():
-                if name not in self._links:
-                    self._links[name] = _link_to(name, endpoint)
+                if name not in self._links and name not in self._opening:
+                    opening = self._opening[name] = asyncio.create_task(self._open(name, endpoint))
+                    opening.add_done_callback(lambda _, name=name: self._opening.pop(name, None))
+            await asyncio.sleep(_SEARCH_SECONDS)
+            if self._usable():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TABLE_AGE_SECONDS):
+                        await self._missed.wait()
 
+    async def _open(self, name: str, endpoint: Endpoint) -> None:
+        async def find() -> Endpoint:
+            return endpoint
 
-def _link_to(name: str, endpoint: Endpoint) -> LinkClient:
-    async def find() -> Endpoint:
-        return endpoint
+        # A replica has one endpoint for life: when its link breaks it is gone, or is found in the table again.
+        link = LinkClient(
+            f"brain replica {name}",
+            find,
+            on_message=lambda _: self._count_places(),
+            on_lost=lambda: self._lost(name),
+            reopen=False,
+            beats=_BEATS,
+        )
+        try:
+            await link.connect()
+        except Unavailable:
+            await link.close()  # why, the link has said
+            return
+        self._links[name] = link
+        self._count_places()
 
-    # A replica has one endpoint for life: when its link breaks it is gone.
-    return LinkClient(f"brain replica {name}", find, reopen=False)
+    def _lost(self, name: str) -> None:
+        self._links.pop(name, None)
+        self._count_places()
+
+    def _count_places(self) -> None:
+        usable = self._usable()
+        self._places.resize(self._most * len(usable))
+        if len(usable) < len(self._links) or not usable:
+            self._missed.set()
+
+    async def close(self) -> None:
+        """Hang up."""
+        tasks = [task for task in (self._looking, *self._opening.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in tuple(self._links.values())))

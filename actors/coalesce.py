@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
+from agents.errors import HecatonError
+
 T = TypeVar("T")
 
 _MAX_WAITING = 10_000
@@ -57,3 +59,30 @@ async def coalesce(
     finally:
         pumping.cancel()
         await asyncio.gather(pumping, return_exceptions=True)
+
+
+async def in_two(stream: AsyncIterator[T]) -> AsyncGenerator[list[T], None]:
+    """Yield the first item at once and the others together at the end; closing it closes *stream*.
+
+    For an answer that nobody watches: its opening tells what was asked for, and so what an interrupt has cost.
+    Raises what *stream* raises, after its items.
+    """
+    rest: list[T] = []
+    failure: HecatonError | None = None
+    try:
+        opening = await anext(stream, None)
+        if opening is None:
+            return
+        yield [opening]
+        async for item in stream:
+            rest.append(item)  # noqa: PERF401 - what came before a failure was paid for
+    except HecatonError as error:
+        failure = error
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+    if rest:
+        yield rest
+    if failure is not None:
+        raise failure

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from actors.link_server import Endpoint
 from actors.names import FLEET, NAMESPACE, sandbox_host_name
@@ -60,6 +61,11 @@ class FleetActor:
         self._brains[replica] = (time.monotonic(), endpoint)
         return Reply(True)
 
+    async def unregister_brain(self, replica: str) -> Reply:
+        """Take note that a brain replica is about to end."""
+        self._brains.pop(replica, None)
+        return Reply(True)
+
     async def brains(self) -> Reply:
         """Return the endpoints of the brain replicas heard of lately."""
         oldest = time.monotonic() - _BRAIN_SECONDS
@@ -82,7 +88,8 @@ class FleetActor:
 async def ask_fleet(question: str, *, timeout: float) -> Any:
     """Call a method of the fleet and return its answer. Raises Unavailable, also when there is no fleet yet."""
     try:
-        fleet = ray.get_actor(FLEET, namespace=NAMESPACE)
-    except ValueError as error:
-        raise Unavailable("the fleet does not exist yet", retry_after=1.0) from error
+        # In a thread: while the head is away the look-up waits, and the event loop must not.
+        fleet = await asyncio.to_thread(ray.get_actor, FLEET, namespace=NAMESPACE)
+    except (ValueError, RayError) as error:
+        raise Unavailable("the fleet cannot be found just now", retry_after=1.0) from error
     return await result_of(getattr(fleet, question).remote(), what="the fleet", timeout=timeout)

@@ -149,13 +149,17 @@ class BrainSettings(_Section):
     request_timeout_seconds: float = Field(default=1800.0, gt=0)
     """Outer limit of one model request."""
     max_waiting_requests: int = Field(default=10_000, ge=1)
-    """Model requests per harness that may wait for a free place on a replica; above it they are rescheduled."""
+    """Model requests per harness that may wait for a free place on a replica; above it they are rescheduled. Places
+    are dealt out in turns between API keys, and within a key in order."""
     waiting_timeout_seconds: float = Field(default=120.0, gt=0)
     """A model request that gets no place on a replica for this long is rescheduled."""
     replicas: int = Field(default=1, ge=1)
     """Serve replicas of the brain."""
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Model requests one replica of the brain streams at a time."""
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """How long a replica that is to end (a redeploy, fewer replicas) finishes answers under way; then they are asked
+    for again elsewhere."""
     price_book: AbsolutePath | None = None
     """YAML price book; the built-in one when unset."""
 

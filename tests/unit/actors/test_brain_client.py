@@ -1,0 +1,282 @@
+"""A harness's way to the brain replicas, without Ray between them: places, losses, drains, replacements."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from actors import brain_client
+from actors.brain_client import BrainClient
+from actors.coalesce import in_two
+from actors.link_server import Connection, Endpoint, LinkServer, no_calls
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest
+from agents.config import Settings
+from agents.errors import Unavailable
+
+SECONDS = 5
+
+
+class Replica:
+    """Serves ``think`` as batches: its name first, then, once its gate opens, the end."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.gate = asyncio.Event()
+        self.thinking = 0
+        self.cancelled = 0
+        self.server = LinkServer(lambda stream: Connection(stream, no_calls, self._think))
+        self.endpoint: Endpoint | None = None
+
+    async def _think(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
+        assert method == "think"
+        self.thinking += 1
+        try:
+            yield [{"by": self.name}]
+            await self.gate.wait()
+            yield [{"end": args[0].session_id}]
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.thinking -= 1
+
+
+class Table:
+    """The fleet's table of replicas."""
+
+    def __init__(self) -> None:
+        self.replicas: dict[str, Replica] = {}
+        self.away = False
+
+    async def ask(self, question: str, *, timeout: float) -> dict[str, Endpoint | None]:
+        del timeout
+        assert question == "brains"
+        if self.away:
+            raise Unavailable("the fleet cannot be found just now")
+        return {name: replica.endpoint for name, replica in self.replicas.items()}
+
+    async def add(self, name: str) -> Replica:
+        replica = Replica(name)
+        replica.endpoint = await replica.server.start("127.0.0.1")
+        self.replicas[name] = replica
+        return replica
+
+
+@pytest.fixture
+async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
+    made = Table()
+    monkeypatch.setattr(brain_client, "ask_fleet", made.ask)
+    monkeypatch.setattr(brain_client, "_SEARCH_SECONDS", 0.005)
+    yield made
+    for replica in made.replicas.values():
+        await replica.server.stop()
+
+
+@pytest.fixture
+async def make_client() -> AsyncIterator[Callable[..., BrainClient]]:
+    clients: list[BrainClient] = []
+
+    def make(**brain: Any) -> BrainClient:
+        clients.append(BrainClient(Settings(brain=brain)))  # type: ignore[arg-type]
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+class Asked:
+    """One request under way."""
+
+    def __init__(self, client: BrainClient, session: str, principal: str = "") -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.began = asyncio.Event()
+        request = BrainRequest(session, "m", [], principal=principal)
+        self.task = asyncio.create_task(self._think(client, request))
+
+    async def _think(self, client: BrainClient, request: BrainRequest) -> None:
+        async for event in client.think(request):
+            self.seen.append(event)
+            self.began.set()
+
+    async def by(self) -> str:
+        async with asyncio.timeout(SECONDS):
+            await self.began.wait()
+        return self.seen[0]["by"]
+
+    async def end(self) -> list[dict[str, Any]]:
+        async with asyncio.timeout(SECONDS):
+            await self.task
+        return self.seen
+
+    async def failure(self) -> BrainFailure:
+        async with asyncio.timeout(SECONDS):
+            with pytest.raises(BrainFailure) as caught:
+                await self.task
+        return caught.value
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_request_goes_to_the_replica_with_the_least_under_way(table: Table, make_client: Any) -> None:
+    await table.add("one"), await table.add("two")
+    client: BrainClient = make_client()
+    first = Asked(client, "a")
+    await first.by()
+    await until(lambda: len(client._usable()) == 2)
+    asked = [first, Asked(client, "b")]
+    assert {await each.by() for each in asked} == {"one", "two"}
+    for replica in table.replicas.values():
+        replica.gate.set()
+    assert [(await each.end())[-1] for each in asked] == [{"end": "a"}, {"end": "b"}]
+
+
+async def test_a_replica_that_dies_in_mid_answer_is_told_from_a_failure_and_the_next_one_serves(
+    table: Table, make_client: Any
+) -> None:
+    one = await table.add("one")
+    client: BrainClient = make_client()
+    asked = Asked(client, "a")
+    assert await asked.by() == "one"
+    del table.replicas["one"]
+    await one.server.stop()
+    assert isinstance(await asked.failure(), BrainLost)
+    again = Asked(client, "a")
+    two = await table.add("two")
+    assert await again.by() == "two"
+    two.gate.set()
+    assert (await again.end())[-1] == {"end": "a"}
+
+
+async def test_a_replica_that_only_lost_its_link_is_found_again(table: Table, make_client: Any) -> None:
+    one = await table.add("one")
+    client: BrainClient = make_client()
+    asked = Asked(client, "a")
+    await asked.by()
+    one.server.hang_up()
+    assert isinstance(await asked.failure(), BrainLost)
+    await until(lambda: one.cancelled == 1)
+    again = Asked(client, "a")
+    assert await again.by() == "one"
+    one.gate.set()
+    await again.end()
+
+
+async def test_without_a_replica_requests_wait_for_one(table: Table, make_client: Any) -> None:
+    table.away = True
+    client: BrainClient = make_client()
+    asked = [Asked(client, name) for name in "ab"]
+    await until(lambda: client.waiting == 2)
+    one = await table.add("one")
+    table.away = False
+    one.gate.set()
+    assert [await each.end() for each in asked] == [[{"by": "one"}, {"end": name}] for name in "ab"]
+
+
+async def test_waiting_for_a_replica_has_an_end(table: Table, make_client: Any) -> None:
+    failure = await Asked(make_client(waiting_timeout_seconds=0.01), "a").failure()
+    assert (failure.kind, failure.transient) == ("overloaded", True)
+    assert not isinstance(failure, BrainLost)
+
+
+async def test_a_draining_replica_ends_its_answers_and_gets_no_new_ones(table: Table, make_client: Any) -> None:
+    one = await table.add("one")
+    client: BrainClient = make_client()
+    old = Asked(client, "a")
+    await old.by()
+    draining = asyncio.create_task(one.server.drain(SECONDS))
+    await until(lambda: not client._usable())
+    new = Asked(client, "b")
+    two = await table.add("two")
+    assert await new.by() == "two"
+    assert not draining.done()
+    one.gate.set(), two.gate.set()
+    assert (await old.end())[-1] == {"end": "a"}
+    assert (await new.end())[-1] == {"end": "b"}
+    await draining
+
+
+async def test_no_more_requests_than_places_and_the_rest_wait_fairly(table: Table, make_client: Any) -> None:
+    one = await table.add("one")
+    client: BrainClient = make_client(max_ongoing_requests=2)
+    greedy = [Asked(client, f"greedy{n}", "greedy") for n in range(5)]
+    await until(lambda: one.thinking == 2)
+    modest = Asked(client, "modest", "modest")
+    await until(lambda: client.waiting == 4)
+    assert one.thinking == 2
+    greedy[0].task.cancel()
+    assert await modest.by() == "one"
+    assert sum(each.began.is_set() for each in greedy) == 2
+    one.gate.set()
+    for each in [modest, *greedy[1:]]:
+        await each.end()
+
+
+async def test_whoever_gives_up_leaves_the_line_or_ends_the_work(table: Table, make_client: Any) -> None:
+    one = await table.add("one")
+    client: BrainClient = make_client(max_ongoing_requests=1)
+    thinking, waiting = Asked(client, "a"), Asked(client, "b")
+    await thinking.by()
+    await until(lambda: client.waiting == 1)
+    waiting.task.cancel()
+    await until(lambda: client.waiting == 0)
+    thinking.task.cancel()
+    await until(lambda: one.cancelled == 1)
+    one.gate.set()
+    assert (await Asked(client, "c").end())[-1] == {"end": "c"}
+
+
+async def test_a_fault_inside_the_replica_is_a_failure_and_no_loss(table: Table, make_client: Any) -> None:
+    one = await table.add("one")
+    one.server._connect = lambda stream: Connection(stream, no_calls, _broken)
+    failure = await Asked(make_client(), "a").failure()
+    assert (failure.kind, failure.transient) == ("request_failed", True)
+    assert not isinstance(failure, BrainLost)
+
+
+async def _broken(method: str, args: Sequence[Any]) -> AsyncGenerator[Any, None]:
+    raise RuntimeError("a bug")
+    yield
+
+
+async def numbers(count: int, failure: Exception | None = None) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+    if failure is not None:
+        raise failure
+
+
+@pytest.mark.parametrize(("count", "batches"), [(0, []), (1, [[0]]), (4, [[0], [1, 2, 3]])])
+async def test_an_answer_in_two_parts_is_its_opening_and_the_rest(count: int, batches: list[list[int]]) -> None:
+    assert [batch async for batch in in_two(numbers(count))] == batches
+
+
+async def test_what_came_before_a_failure_is_carried_before_the_failure() -> None:
+    seen: list[list[int]] = []
+    with pytest.raises(BrainFailure):
+        async for batch in in_two(numbers(3, BrainFailure("overloaded", "busy", transient=True))):
+            seen.append(batch)
+    assert seen == [[0], [1, 2]]
+
+
+async def test_giving_up_an_answer_in_two_parts_ends_it() -> None:
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncIterator[int]:
+        try:
+            yield 0
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    parts = in_two(endless())
+    assert await anext(parts) == [0]
+    await parts.aclose()
+    assert closed.is_set()

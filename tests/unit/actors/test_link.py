@@ -47,7 +47,7 @@ class PeerConnection(GatewayConnection):
     """A gateway's connection that also serves streams."""
 
     def __init__(self, stream: MessageStream, peer: Peer) -> None:
-        super().__init__(stream, peer.dispatch, peer.bus)
+        super().__init__(stream, peer.dispatch, peer.bus, lambda _: None)
         self._peer = peer
         self._items = self.count
 

@@ -1,0 +1,45 @@
+"""What one chaos run is asked for: everything that decides its course, so that it can be named and repeated."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Store = Literal["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run. Times in seconds."""
+
+    store: Store = "postgresql"
+    seed: int = 1
+    sessions: int = 500
+    rounds: int = 5
+    """Tool rounds of each session before its closing turn."""
+    kills: int = 104
+    """Actions of the nemesis; 0 leaves everything alone."""
+    interval: float = 4.0
+    """Mean time between two actions."""
+    harnesses: int = 3
+    hosts: int = 3
+    brains: int = 2
+    gateways: int = 2
+    cpu_nodes: int = 2
+    """Raylets without a GPU, beside the head and the one with a logical GPU; SQLite runs on the head alone."""
+    patience: float = 300.0
+    """How long the sessions may take to end once the nemesis has stopped."""
+    only: tuple[str, ...] = ()
+    """Names of the actions that may happen; all when empty."""
+
+    @property
+    def spread(self) -> float:
+        """Over how long the sessions arrive: most of the nemesis's time, so that every action meets some."""
+        return max(2.0, 0.85 * self.kills * self.interval)
+
+    def facts(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+SMALL = Options(sessions=48, kills=26, interval=3.0, patience=120.0)
+"""What the test suite runs: about three minutes with start and end."""

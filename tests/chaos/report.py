@@ -1,0 +1,123 @@
+"""What a run is told by: lines for a terminal, a table for docs/reliability.md, everything as JSON."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.checks import NAMES
+from tests.chaos.memory import MEBIBYTE
+from tests.chaos.record import Run
+from tests.chaos.run import Result
+from tests.chaos.takeover import Takeover, percentile, takeovers
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+_SHOWN = 12
+"""Violations of one check that are shown; all of them are in the JSON."""
+
+
+def counted(run: Run) -> Counter[str]:
+    """How often each kind of action was carried out."""
+    return Counter(action.kind for action in run.actions if not action.skipped)
+
+
+def times(found: Sequence[Takeover]) -> str:
+    """p50, p95 and maximum in seconds."""
+    if not found:
+        return "none"
+    seconds = [each.seconds for each in found]
+    shares = " / ".join(f"{percentile(seconds, share):.1f}" for share in (0.5, 0.95, 1.0))
+    return f"{shares} s ({len(seconds)})"
+
+
+def figures(result: Result) -> dict[str, str]:
+    """The figures of a run, as they are shown."""
+    run = result.run
+    moved = list(takeovers(run))
+    dead = [each for each in moved if each.kind == "kill harness"]
+    absorbed = ", ".join(f"{count} x {name}" for name, count in sorted(run.absorbed.items())) or "none"
+    kills = counted(run)
+    return {
+        "store": result.options.store,
+        "seed": str(result.options.seed),
+        "sessions x rounds": f"{len(run.visits)} x {result.options.rounds}",
+        "came to their end": str(sum(visit.outcome == "done" for visit in run.visits)),
+        "kills": f"{kills.total()}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kills.items())),
+        "violations": str(len(result.violations)),
+        "takeover, harness killed: p50 / p95 / max (sessions)": times(dead),
+        "the same, no other kill within 6 s": times([each for each in dead if each.alone]),
+        "takeover, harness stopped": times([each for each in moved if each.kind == "stop harness"]),
+        "takeover, its node lost": times([each for each in moved if each.kind not in ("kill harness", "stop harness")]),
+        "answers that the SDK retried": absorbed,
+        "API errors past the SDK's retries": str(len(run.errors)),
+        "effects felt": str(len(run.effects)),
+        "memory, MiB before -> after (median process)": _memory(result),
+        "seconds of load": f"{result.seconds:.0f}",
+        "revision": result.revision,
+    }
+
+
+def _memory(result: Result) -> str:
+    parts = [
+        f"{kind} {statistics.median(result.before[kind]) / MEBIBYTE:.0f} -> {statistics.median(values) / MEBIBYTE:.0f}"
+        for kind, values in sorted(result.after.items())
+        if kind in result.before
+    ]
+    return ", ".join(parts)
+
+
+def lines(result: Result) -> list[str]:
+    """The result for a terminal."""
+    told = ["", *(f"{name}: {value}" for name, value in figures(result).items())]
+    by_check = Counter(violation.check for violation in result.violations)
+    for check, count in by_check.items():
+        told.append(f"VIOLATED {check}: {count}")
+        found = [violation for violation in result.violations if violation.check == check]
+        told += [f"    {violation.where}: {violation.what}" for violation in found[:_SHOWN]]
+    errors = Counter(error.error[:120] for error in result.run.errors)
+    told += [f"API error x {count}: {error}" for error, count in errors.most_common(_SHOWN)]
+    return told
+
+
+def detail(result: Result) -> dict[str, Any]:
+    """Everything, for a machine."""
+    return {
+        "options": result.options.facts(),
+        "revision": result.revision,
+        "seconds": result.seconds,
+        "figures": figures(result),
+        "violations": [asdict(violation) for violation in result.violations],
+        "takeovers": [asdict(each) for each in takeovers(result.run)],
+        "before": result.before,
+        "after": result.after,
+        "run": result.run.to_json(),
+    }
+
+
+def table(results: Sequence[Result], command: str) -> str:
+    """The results as a Markdown table, a column each."""
+    columns = [figures(result) for result in results]
+    rows = [f"`{command}`, {datetime.now(UTC):%Y-%m-%d}", ""]
+    rows += ["| | " + " | ".join(column["store"] for column in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    rows += [f"| {name} | " + " | ".join(column[name] for column in columns) + " |" for name in columns[0]]
+    checked = [Counter(violation.check for violation in result.violations) for result in results]
+    rows += [f"| violated: {name} | " + " | ".join(str(found[name]) for found in checked) + " |" for name in NAMES]
+    return "\n".join(rows) + "\n"
+
+
+def publish(results: Sequence[Result], arguments: Sequence[str], section: str = "chaos") -> None:
+    """Put the results' table in its place on the page."""
+    command = " ".join(["python -m tests.chaos", *(word for word in arguments if word != "--publish")])
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    page = PAGE.read_text(encoding="utf-8")
+    body = f"{begin}\n{table(results, command)}{end}"
+    changed, count = re.subn(f"{begin}.*?{end}", lambda _: body, page, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{PAGE} has no place for {section!r}")
+    PAGE.write_text(changed, encoding="utf-8")

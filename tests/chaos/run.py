@@ -1,0 +1,200 @@
+"""One run from the first process to the last: load, misfortune, and what was seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos import memory, remains
+from tests.chaos.api import Api
+from tests.chaos.checks import violations
+from tests.chaos.effects import EffectServer
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.options import Options
+from tests.chaos.plan import KINDS, Script, plan_file, scripts
+from tests.chaos.record import Run, Violation, Visit
+from tests.chaos.schedule import schedule
+from tests.chaos.site import Site
+from tests.chaos.visitor import Scene, Visitor, set_scene, visits
+
+_WARM_SECONDS = 120.0
+_SETTLE_SECONDS = 5.0
+_DELETED_SECONDS = 60.0
+_ENDED_SECONDS = 30.0
+_AT_A_TIME = 16
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run came to."""
+
+    options: Options
+    run: Run
+    violations: list[Violation] = field(default_factory=list)
+    before: memory.Sample = field(default_factory=dict)
+    after: memory.Sample = field(default_factory=dict)
+    seconds: float = 0.0
+    """From the first session to the last one's end."""
+    revision: str = ""
+
+
+class Course:
+    """One run on one site. *spared* are processes of the runner's own."""
+
+    def __init__(self, options: Options, site: Site, say: Say, spared: set[int]) -> None:
+        self._options = options
+        self._site = site
+        self._say = say
+        self._spared = spared
+        self._run = Run()
+        self.result = Result(options, self._run, revision=revision())
+        self._effects = EffectServer()
+
+    async def go(self) -> Result:
+        """Run to the end and check; the site is down afterwards, its directory still there."""
+        port = await self._effects.start()
+        made = scripts(self._options.rounds, port)
+        try:
+            await asyncio.to_thread(self._site.start, plan_file(made))
+            await self._live(made)
+        finally:
+            status = await asyncio.to_thread(self._take_down)
+            await self._effects.stop()
+        if status != 0:
+            self.result.violations.append(Violation("remains", "shutdown", f"the platform ended with status {status}"))
+        self.result.violations += violations(self._run, made)
+        return self.result
+
+    def _take_down(self) -> int:
+        self._say("taking everything down")
+        try:
+            return self._site.stop_platform()
+        finally:
+            self._site.stop_rest()
+            look = remains.after_shutdown
+            self.result.violations += remains.settled(lambda: look(self._site.data_dir, self._spared), _ENDED_SECONDS)
+
+    # -- load and misfortune ---------------------------------------------------------------------
+
+    async def _live(self, made: dict[str, Script]) -> None:
+        api = Api(self._site.url)
+        self._run.errors, self._run.effects = api.errors, self._effects.felt
+        try:
+            scene = await set_scene(api, self._options.seed)
+            await self._warm_up(api, scene, made)
+            began = time.monotonic()
+            await self._disturb(api, scene, made)
+            self.result.seconds = time.monotonic() - began
+            await self._look_back(api)
+        finally:
+            self._run.absorbed = dict(api.absorbed)
+            await api.close()
+
+    async def _warm_up(self, api: Api, scene: Scene, made: dict[str, Script]) -> None:
+        """One session of each kind, undisturbed: what the parts need once is in the memory before."""
+        self._say(f"{self._site.url} is up; one session of each kind first")
+        first = visits(len(KINDS))
+        self._run.visits += first
+        await self._visit_all(api, scene, made, first, [0.0] * len(first), _WARM_SECONDS)
+        self.result.before = await self._memory()
+
+    async def _disturb(self, api: Api, scene: Scene, made: dict[str, Script]) -> None:
+        options = self._options
+        steps = schedule(options)
+        nemesis = Nemesis(self._site, steps, self._say)
+        self._run.actions = nemesis.actions
+        coming = [visit for visit in visits(options.sessions) if visit.number >= len(KINDS)]
+        self._run.visits += coming
+        draws = random.Random(f"arrivals {options.seed}")
+        starts = sorted(draws.uniform(0, options.spread) for _ in coming)
+        lasting = sum(step.delay for step in steps) * 3 + options.patience
+        load = asyncio.create_task(self._visit_all(api, scene, made, coming, starts, lasting))
+        await nemesis.run()
+        api.end = time.monotonic() + options.patience
+        left = sum(visit.outcome == "unfinished" for visit in coming)
+        self._say(f"the nemesis is done; {left} sessions are still at work")
+        done, _ = await asyncio.wait([load], timeout=options.patience)
+        if not done:
+            load.cancel()
+            await asyncio.wait([load])
+        self._say(f"{sum(visit.outcome == 'done' for visit in self._run.visits)} sessions came to their end")
+
+    async def _visit_all(
+        self,
+        api: Api,
+        scene: Scene,
+        made: dict[str, Script],
+        guests: Sequence[Visit],
+        starts: Sequence[float],
+        within: float,
+    ) -> None:
+        async def visit(guest: Visit, start: float) -> None:
+            await asyncio.sleep(start)
+            await Visitor(api, scene, made[guest.kind], guest, self._options.seed).run()
+
+        tasks = [asyncio.create_task(visit(*pair)) for pair in zip(guests, starts, strict=True)]
+        try:
+            await asyncio.wait(tasks, timeout=within)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            for guest, end in zip(guests, ends, strict=True):
+                if isinstance(end, Exception):
+                    guest.outcome = f"the client failed: {end!r}"
+
+    # -- afterwards ------------------------------------------------------------------------------
+
+    async def _look_back(self, api: Api) -> None:
+        """Read what became of every session, measure, then delete them all and see that nothing of them stays."""
+        gate = asyncio.Semaphore(_AT_A_TIME)
+        api.end = time.monotonic() + self._options.patience
+
+        async def read(visit: Visit) -> None:
+            async with gate:
+                if visit.session_id:
+                    visit.final = await api.log(visit.session_id)
+                    visit.final_again = await api.log(visit.session_id)
+                    visit.status = await self._status(api, visit.session_id)
+
+        await asyncio.gather(*(read(visit) for visit in self._run.visits))
+        self.result.after = await self._memory()
+        self.result.violations += memory.growth(self.result.before, self.result.after)
+
+        async def delete(visit: Visit) -> None:
+            async with gate:
+                session = visit.session_id
+                if session and visit.status == "idle":
+                    await api.get("delete session", session, lambda: api.client.beta.sessions.delete(session))
+
+        await asyncio.gather(*(delete(visit) for visit in self._run.visits))
+        if all(visit.status == "idle" for visit in self._run.visits):
+            look = remains.of_deleted_sessions
+            found = await asyncio.to_thread(remains.settled, lambda: look(self._site.data_dir), _DELETED_SECONDS)
+            self.result.violations += found
+
+    async def _status(self, api: Api, session_id: str) -> str:
+        retrieve = api.client.beta.sessions.retrieve
+        return (await api.get("retrieve session", session_id, lambda: retrieve(session_id))).status
+
+    async def _memory(self) -> memory.Sample:
+        await asyncio.sleep(_SETTLE_SECONDS)
+        parts = await asyncio.to_thread(self._site.parts)
+        return await asyncio.to_thread(memory.sample, parts)
+
+
+def revision() -> str:
+    """The revision under test; a ``+`` marks changes that are not committed."""
+    root = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "agents", "actors") else "")

@@ -1,0 +1,168 @@
+"""Everything one run stands on: database, Ray cluster and platform, in a scratch directory of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from agents.commands.embedded import free_port
+from agents.config import Settings
+from tests.chaos.api import KEY
+from tests.chaos.cluster import ClusterProcess, ray_environment
+from tests.chaos.options import Options
+from tests.chaos.parts import Part, living
+from tests.contract.postgres_server import PostgresServer
+
+# What is acknowledged must survive a crash of the server: no short cuts here.
+_POSTGRES = "-c fsync=on -c shared_buffers=64MB -c max_connections=100"
+_READY = re.compile(r"^ready (http://\S+)$", re.MULTILINE)
+_READY_SECONDS = 180.0
+_DOWN_SECONDS = 120.0
+_LOOK_SECONDS = 0.1
+_CPUS = 2
+
+
+class Site:
+    """Starts all, names the parts, takes all down. Its methods block: call them off the event loop."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        # Short, for Ray puts sockets below it, whose paths may have 107 characters.
+        self.scratch = Path(tempfile.mkdtemp(prefix="hc-"))
+        self.scratch.chmod(0o755)  # sandboxes have users of their own, who must pass through
+        self.data_dir = self.scratch / "data"
+        self.postgres: PostgresServer | None = None
+        self.raylets: dict[str, int] = {}
+        self.url = ""
+        self.database_url = ""
+        self._platform: subprocess.Popen[bytes] | None = None
+        self._cluster: ClusterProcess | None = None
+        self._names: dict[int, str] = {}
+
+    # -- start -----------------------------------------------------------------------------------
+
+    def start(self, plan: dict[str, Any]) -> None:
+        """Bring everything up with *plan* as what the brains say; returns when the platform is ready."""
+        (self.scratch / "plan.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+        several = self.options.store == "postgresql"
+        if several:
+            self.postgres = PostgresServer(_POSTGRES)
+            self.postgres.start()
+            self.database_url = self.postgres.new_database()
+        settings = self._settings()
+        self._cluster = ClusterProcess(self.scratch, settings, head_cpus=0 if several else 2 * _CPUS)
+        if several:
+            self.raylets = self._cluster.add("gpu-0", cpus=_CPUS, gpus=1)
+            for number in range(self.options.cpu_nodes):
+                self.raylets = self._cluster.add(f"cpu-{number}", cpus=_CPUS)
+        self._start_platform(settings)
+
+    def _settings(self) -> Settings:
+        options = self.options
+        return Settings.model_validate(
+            {
+                "data_dir": self.data_dir,
+                "port": free_port(),
+                "api_key": KEY,
+                "database_url": self.database_url or None,
+                "harness": {"actors": options.harnesses},
+                "gateway": {"replicas": options.gateways},
+                "brain": {
+                    "engine": "replay",
+                    "replay_plan": self.scratch / "plan.yaml",
+                    "replicas": options.brains,
+                },
+                "sandbox": {"hosts": options.hosts},
+            }
+        )
+
+    def _start_platform(self, settings: Settings) -> None:
+        assert self._cluster is not None
+        secrets = {"api_key": KEY}
+        if self.database_url:
+            secrets["database_url"] = self.database_url
+        config = self.scratch / "hecaton.yaml"
+        config.write_text(yaml.safe_dump({**settings.model_dump(mode="json", exclude_none=True), **secrets}))
+        environment = {**ray_environment(settings), "RAY_ADDRESS": self._cluster.address}
+        with self.log.open("wb") as log:
+            self._platform = subprocess.Popen(
+                [sys.executable, "-m", "agents.cli", "up", "--config", str(config)],
+                cwd=self.scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        self.url = self._wait_ready()
+
+    @property
+    def log(self) -> Path:
+        return self.scratch / "platform.log"
+
+    def _wait_ready(self) -> str:
+        assert self._platform is not None
+        end = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < end:
+            said = self.log.read_text(encoding="utf-8", errors="replace")
+            if found := _READY.search(said):
+                return found[1]
+            if self._platform.poll() is not None:
+                break
+            time.sleep(_LOOK_SECONDS)
+        raise RuntimeError(f"the platform did not become ready:\n{self.log.read_text()[-3000:]}")
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def parts(self) -> list[Part]:
+        """Return the platform's living processes; actors have their names."""
+        assert self._cluster is not None
+        self._names = self._cluster.actors()
+        return living(self._names)
+
+    def remove_node(self, name: str, *, graceful: bool) -> None:
+        assert self._cluster is not None
+        self.raylets = self._cluster.remove(name, graceful=graceful)
+
+    def add_node(self, name: str) -> None:
+        assert self._cluster is not None
+        self.raylets = self._cluster.add(name, cpus=_CPUS, gpus=1 if name.startswith("gpu") else 0)
+
+    def processes_of(self, node: str) -> list[psutil.Process]:
+        """Return a node's raylet and everything below it."""
+        raylet = psutil.Process(self.raylets[node])
+        return [raylet, *raylet.children(recursive=True)]
+
+    # -- end -------------------------------------------------------------------------------------
+
+    def stop_platform(self) -> int:
+        """End the platform as an operator would; returns its exit status (-9 when it had to be killed)."""
+        if self._platform is None:
+            return 0
+        process, self._platform = self._platform, None
+        process.terminate()
+        try:
+            return process.wait(_DOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait(10)
+
+    def stop_rest(self) -> None:
+        """End cluster and database."""
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+        if self.postgres is not None:
+            self.postgres.remove()
+            self.postgres = None
+
+    def remove(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)

@@ -16,6 +16,7 @@ from anthropic.types.beta.sessions import EventSendParams
 
 from agents.catalog import limits
 from agents.errors import InvalidRequest
+from agents.ids import new_event_id
 
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
@@ -32,24 +33,29 @@ _INITIAL_TYPES = ("user.message", "user.define_outcome")
 
 
 def checked_events(params: EventSendParams) -> list[dict[str, Any]]:
-    """Return the events of a send request. Raises InvalidRequest naming the first fault."""
+    """Return the events of a send request, each with an ``id``. Raises InvalidRequest naming the first fault."""
     events = cast("list[dict[str, Any]]", params["events"])
     if not events:
         raise InvalidRequest("events: must have at least one event")
     limits.check_count("events", events, limits.EVENTS_PER_SEND)
     for index, event in enumerate(events):
         _check_event(f"events[{index}]", event)
-    return events
+    return _identified(events)
 
 
 def checked_initial_events(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events that a session starts with, all or none. Raises InvalidRequest."""
+    """Return the events that a session starts with, each with an ``id``, all or none. Raises InvalidRequest."""
     limits.check_count("initial_events", events, limits.INITIAL_EVENTS)
     for index, event in enumerate(events):
         if event["type"] not in _INITIAL_TYPES:
             raise InvalidRequest(f"initial_events[{index}].type: must be one of {', '.join(_INITIAL_TYPES)}")
         _check_event(f"initial_events[{index}]", event)
-    return [dict(event) for event in events]
+    return _identified(events)
+
+
+def _identified(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    # Named here and not by the owner: when an owner is lost before it answers, the next one knows them again.
+    return [{**event, "id": new_event_id()} for event in events]
 
 
 def _check_event(where: str, event: Mapping[str, Any]) -> None:

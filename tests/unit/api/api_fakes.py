@@ -130,8 +130,8 @@ class FakeSessionHost:
 
 
 def _waiting(params: dict[str, Any]) -> Event:
-    body = {key: value for key, value in params.items() if key != "type"}
-    return Event(new_event_id(), EventType(params["type"]), body, None)
+    body = {key: value for key, value in params.items() if key not in ("id", "type")}
+    return Event(params["id"], EventType(params["type"]), body, None)
 
 
 class Server:

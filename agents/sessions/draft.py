@@ -68,7 +68,7 @@ class Draft:
         """Let a client event wait; streams show its queued copy."""
         self.queued.append(event)
         self.shown.append(event)
-        self.state.queue.append(event)
+        self.state.enqueue(event)
 
     def take(self, event: Event) -> Event:
         """Give a waiting event its place in the log."""

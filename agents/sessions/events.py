@@ -44,6 +44,10 @@ class EventType(StrEnum):
     MODEL_REQUEST_START = "span.model_request_start"
     MODEL_REQUEST_END = "span.model_request_end"
 
+    @property
+    def from_client(self) -> bool:
+        return self.value.startswith("user.")
+
 
 class SessionStatus(StrEnum):
     IDLE = "idle"

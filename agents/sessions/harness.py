@@ -29,7 +29,7 @@ from agents.sessions.log import Lease
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.removals import Removals
-from agents.sessions.repeats import RepeatMemory
+from agents.sessions.repeats import ClientRequest
 from agents.sessions.runner import SessionRunner, StaleRunner
 from agents.sessions.runners import Runners
 from agents.sessions.state import SessionState
@@ -74,7 +74,6 @@ class Harness:
             on_replaced=on_replaced,
         )
         self._removals = Removals(ports.log, ports.hands, ports.clock, ours=self._owns)
-        self._repeats = RepeatMemory(ports.clock, ports.settings.gateway.retry_dedupe_seconds)
         self._background: set[asyncio.Task[None]] = set()
 
     # -- life ------------------------------------------------------------------------------------
@@ -161,12 +160,15 @@ class Harness:
         if runner is None or not runner.running:
             self._runners.room.check_any()
 
-    def _admit(self, draft: Draft, events: Sequence[dict[str, Any]]) -> list[Event]:
+    def _admit(self, draft: Draft, request: ClientRequest) -> list[Event]:
+        echo = draft.state.accepted.echo(request, draft.now.timestamp())
+        if echo is not None:
+            return echo
         # What concerns a running session always may come: an interrupt is what makes room.
-        starts = any(event["type"] != EventType.USER_INTERRUPT for event in events)
+        starts = any(event["type"] != EventType.USER_INTERRUPT for event in request.events)
         if starts and not draft.state.busy:
             self._runners.room.check(draft.state.record.principal)
-        return admit(draft, self._rules, events, max_queued=self._settings.max_queued_events)
+        return admit(draft, self._rules, request, max_queued=self._settings.max_queued_events)
 
     # -- SessionHost -----------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class Harness:
 
         def change(draft: Draft) -> None:
             if initial_events:
-                self._admit(draft, initial_events)
+                self._admit(draft, ClientRequest.of(initial_events))
 
         stored = await self._runners.create(record, change)
         if stored is None:  # by an earlier try
@@ -198,12 +200,10 @@ class Harness:
         """See SessionHost.send."""
         self.check_owner(session_id)
         self._check_room(session_id)
-
-        async def accept() -> list[dict[str, Any]]:
-            echoes = await self._apply(session_id, lambda draft: self._admit(draft, events))
-            return [echo.wire() for echo in echoes]
-
-        return await self._repeats.once(f"{session_id}/{repeat_key}" if repeat_key else None, accept)
+        span = self._ports.settings.gateway.retry_dedupe_seconds
+        request = ClientRequest.of(events, repeat_key=repeat_key, again=again, span=span)
+        echoes = await self._apply(session_id, lambda draft: self._admit(draft, request))
+        return [echo.wire() for echo in echoes]
 
     async def update(self, session_id: SessionId, changes: dict[str, Any]) -> SessionRecord:
         """See SessionHost.update."""

@@ -7,13 +7,15 @@ before anything is drafted for good. Repeats of an accepted answer are harmless 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agents.errors import Conflict, InvalidRequest, RateLimited
-from agents.ids import EventId, new_event_id
+from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus
+from agents.sessions.repeats import ClientRequest
 from agents.sessions.state import SessionState
 from agents.sessions.transitions import TurnRules, begin_turn, close_open_calls, follow_up, go_idle, settle
 
@@ -24,7 +26,7 @@ _ANSWER_KEYS = {
 
 
 def _body(params: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in params.items() if key != "type"}
+    return {key: value for key, value in params.items() if key not in ("id", "type")}
 
 
 def _normalised(type_: EventType, params: dict[str, Any]) -> dict[str, Any]:
@@ -72,48 +74,55 @@ def _waiting_answer(state: SessionState, call_id: EventId) -> Event | None:
     return next((event for event in waiting if event.body["tool_use_id"] == call_id), None)
 
 
-def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> None:
-    seen: dict[str, dict[str, Any]] = {}
+def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> list[EventId]:
+    """Return the ids of the events that the request is answered with."""
+    seen: dict[str, tuple[dict[str, Any], EventId]] = {}
+    ids: list[EventId] = []
     for index, params in enumerate(events):
-        type_, where = EventType(params["type"]), f"events[{index}]"
+        type_, where, event_id = EventType(params["type"]), f"events[{index}]", EventId(params["id"])
         if type_ in _ANSWER_KEYS:
             body = _normalised(type_, params)
             call_id = body[_ANSWER_KEYS[type_]]
-            if call_id in seen and seen[call_id] != body:
+            earlier = _check_answer(state, where, type_, body)
+            first, event_id = seen.setdefault(call_id, (body, earlier.id if earlier else event_id))
+            if first != body:
                 raise InvalidRequest(f"{where}: {call_id} is answered twice in one request")
-            seen[call_id] = body
-            _check_answer(state, where, type_, body)
         elif type_ is EventType.USER_INTERRUPT:
             thread = params.get("session_thread_id")
             if thread is not None and thread != state.record.thread_id:
                 raise InvalidRequest(f"{where}.session_thread_id: {thread} is not a thread of this session")
+        ids.append(event_id)
+    return ids
 
 
-def admit(draft: Draft, rules: TurnRules, events: Sequence[dict[str, Any]], *, max_queued: int) -> list[Event]:
-    """Draft what *events* do; returns the echo of each, in order.
+def admit(draft: Draft, rules: TurnRules, request: ClientRequest, *, max_queued: int) -> list[Event]:
+    """Draft what the events of *request* do; returns the echo of each, in order.
 
     Raises Conflict (archived), InvalidRequest (an answer to nothing) or RateLimited (queue full).
     """
     state = draft.state
     check_open(state)
-    _check_all(state, events)
-    if len(state.queue) + len(events) > max_queued:
+    answer = _check_all(state, request.events)
+    if len(state.queue) + len(request.events) > max_queued:
         raise RateLimited(f"{len(state.queue)} events already wait in this session", retry_after=1.0)
+    mark = request.mark(answer, draft.now.timestamp())  # for the first event that is new
     echoes: list[Event] = []
     answered = False
-    for index, params in enumerate(events):
-        type_ = EventType(params["type"])
-        if type_ in _ANSWER_KEYS:
-            echo, fresh = _admit_answer(draft, f"events[{index}]", type_, _normalised(type_, params))
+    for index, params in enumerate(request.events):
+        event = Event(EventId(params["id"]), EventType(params["type"]), _body(params), None, hidden=mark)
+        if event.type in _ANSWER_KEYS:
+            event = replace(event, body=_normalised(event.type, params))
+            echo, fresh = _admit_answer(draft, f"events[{index}]", event)
             answered = answered or fresh
-        elif type_ is EventType.USER_INTERRUPT:
+        elif event.type is EventType.USER_INTERRUPT:
             if answered:
                 _after_answers(draft, rules)
                 answered = False
-            echo = _admit_interrupt(draft, rules, _body(params))
+            echo, fresh = _admit_interrupt(draft, rules, event), True
         else:
-            echo = Event(new_event_id(), type_, _body(params), None)
-            draft.enqueue(echo)
+            draft.enqueue(event)
+            echo, fresh = event, True
+        mark = None if fresh else mark
         echoes.append(echo)
     if answered:
         _after_answers(draft, rules)
@@ -122,16 +131,16 @@ def admit(draft: Draft, rules: TurnRules, events: Sequence[dict[str, Any]], *, m
     return echoes
 
 
-def _admit_answer(draft: Draft, where: str, type_: EventType, body: dict[str, Any]) -> tuple[Event, bool]:
-    earlier = _check_answer(draft.state, where, type_, body)
+def _admit_answer(draft: Draft, where: str, event: Event) -> tuple[Event, bool]:
+    earlier = _check_answer(draft.state, where, event.type, event.body)
     if earlier is not None:
         return earlier, False
-    if type_ is EventType.USER_CUSTOM_TOOL_RESULT:
-        return draft.emit(type_, body), True
-    call = draft.state.calls[EventId(body["tool_use_id"])]
-    echo = Event(new_event_id(), type_, body, None, hidden={"approves": call_digest(call.name, call.input)})
-    draft.enqueue(echo)
-    return echo, True
+    if event.type is EventType.USER_CUSTOM_TOOL_RESULT:
+        return draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden), True
+    call = draft.state.calls[EventId(event.body["tool_use_id"])]
+    event = replace(event, hidden={**(event.hidden or {}), "approves": call_digest(call.name, call.input)})
+    draft.enqueue(event)
+    return event, True
 
 
 def _after_answers(draft: Draft, rules: TurnRules) -> None:
@@ -152,15 +161,14 @@ def _after_answers(draft: Draft, rules: TurnRules) -> None:
         follow_up(draft, rules)
 
 
-def _admit_interrupt(draft: Draft, rules: TurnRules, body: dict[str, Any]) -> Event:
+def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event) -> Event:
     state = draft.state
-    body.setdefault("session_thread_id", None)
-    echo = Event(new_event_id(), EventType.USER_INTERRUPT, body, None)
+    event.body.setdefault("session_thread_id", None)
     if state.busy:
         # The running turn stops at its next await and takes the interrupt up before any message.
-        draft.enqueue(echo)
-        return echo
-    echo = draft.emit(EventType.USER_INTERRUPT, body, event_id=echo.id)
+        draft.enqueue(event)
+        return event
+    echo = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
     if state.calls:
         close_open_calls(draft, "The call was interrupted by the user.")
         go_idle(draft, rules, {"type": "end_turn"})

@@ -1,64 +1,104 @@
-"""Answering a client's automatic retry from memory (spec H-7).
+"""Recognising a client's request that was accepted before, also by an owner that is no more (spec H-7).
 
-The SDK retries a POST whose answer was lost and marks the retry. Within a short span a retry of a
-byte-identical body is answered with the first attempt's answer, also while that one is still under way.
+Repeats come from two sides. A gateway asks the next owner when the last one was lost before it answered:
+then the events carry the ids that they had the first time. The SDK sends a POST again whose answer was lost:
+then the gateway has given the events new ids, but the body is the same, byte for byte. So the first event
+of a request keeps, hidden, the digest of the body and the ids of the answer. All of it is a fold of the log.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.clock import Clock
+from agents.ids import EventId, new_event_id
+from agents.sessions.events import Event, EventType
 
-_MAX_REMEMBERED = 2_000
-
-Echoes = list[dict[str, Any]]
-
-
-class RepeatMemory:
-    """Recent answers by request digest; bounded in number and time."""
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._answers: OrderedDict[str, tuple[float, asyncio.Future[Echoes]]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    async def once(self, key: str | None, work: Callable[[], Awaitable[Echoes]]) -> Echoes:
-        """Do *work*, unless *key* (``<session>/<retry count>:<digest>``) marks a retry of work already done."""
-        if key is None or self._seconds == 0:
-            return await work()
-        digest, is_retry = _split(key)
-        now = self._clock.monotonic()
-        known = self._answers.get(digest)
-        if is_retry and known is not None and now - known[0] <= self._seconds:
-            return await asyncio.shield(known[1])
-        answer: asyncio.Future[Echoes] = asyncio.ensure_future(work())
-        self._answers[digest] = (now, answer)
-        self._answers.move_to_end(digest)
-        answer.add_done_callback(lambda done: self._forget_failure(digest, done))
-        self._forget_old(now)
-        return await asyncio.shield(answer)
-
-    def _forget_old(self, now: float) -> None:
-        while self._answers:
-            digest, (asked_at, _) = next(iter(self._answers.items()))
-            if len(self._answers) <= _MAX_REMEMBERED and now - asked_at <= self._seconds:
-                return
-            del self._answers[digest]
-
-    def _forget_failure(self, digest: str, done: asyncio.Future[Echoes]) -> None:
-        if (done.cancelled() or done.exception() is not None) and self._answers.get(digest, (0, None))[1] is done:
-            del self._answers[digest]
+_MAX_EVENTS = 2048
+"""Client events that are remembered; a repeat comes within seconds, and a request has at most a hundred."""
+_MAX_REQUESTS = 16
+_HIDDEN = "repeat"
+_WAIT_FIRST = frozenset({EventType.USER_MESSAGE, EventType.USER_TOOL_CONFIRMATION})
 
 
-def _split(key: str) -> tuple[str, bool]:
-    """Take ``<session>/<retry count>:<digest>`` apart."""
-    session, _, rest = key.partition("/")
-    count, _, digest = rest.partition(":")
-    return f"{session}:{digest}", count not in ("", "0")
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """One request to take events in, each with its id."""
+
+    events: tuple[dict[str, Any], ...]
+    digest: str | None = None
+    retried: bool = False
+    """Whether the SDK says that it has sent this before."""
+    again: bool = False
+    """Whether the gateway has."""
+    span: float = 0.0
+    """Seconds for which a retry is recognised."""
+
+    @classmethod
+    def of(
+        cls, events: Iterable[dict[str, Any]], *, repeat_key: str | None = None, again: bool = False, span: float = 0.0
+    ) -> ClientRequest:
+        """Make one of wire params; *repeat_key* is ``<retry count>:<digest>``. An event without an id gets one."""
+        count, _, digest = (repeat_key or "").partition(":")
+        return cls(
+            tuple({**event, "id": event.get("id") or new_event_id()} for event in events),
+            digest=digest if span > 0 and digest else None,
+            retried=count not in ("", "0"),
+            again=again,
+            span=span,
+        )
+
+    def mark(self, answer: Sequence[EventId], at: float) -> dict[str, Any] | None:
+        """Return what the first event of the request keeps; *at* is its time in seconds since the epoch."""
+        return None if self.digest is None else {_HIDDEN: {"digest": self.digest, "at": at, "answer": list(answer)}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    at: float
+    answer: tuple[EventId, ...]
+
+
+class Accepted:
+    """The newest client events of one session, and the requests that they came with."""
+
+    def __init__(self) -> None:
+        self._events: dict[EventId, Event] = {}
+        self._requests: dict[str, _Answered] = {}
+
+    def note(self, event: Event) -> None:
+        """Take note of an event that waits, or of its place in the log."""
+        self._events[event.id] = event
+        if len(self._events) > _MAX_EVENTS:
+            del self._events[next(iter(self._events))]
+        mark = (event.hidden or {}).get(_HIDDEN)
+        if mark is not None:
+            self._note_request(mark["digest"], _Answered(mark["at"], tuple(mark["answer"])))
+
+    def _note_request(self, digest: str, request: _Answered) -> None:
+        known = self._requests.get(digest)
+        if known is not None and known.at > request.at:
+            return  # the log is read before the queue, which may be older
+        self._requests[digest] = request
+        if len(self._requests) > _MAX_REQUESTS:
+            del self._requests[min(self._requests, key=lambda each: self._requests[each].at)]
+
+    def echo(self, request: ClientRequest, now: float) -> list[Event] | None:
+        """Return what *request* was answered with; None when it has not been seen before."""
+        first = next((each for event in request.events if (each := self._events.get(event["id"]))), None)
+        if request.again and first is not None:
+            mark = (first.hidden or {}).get(_HIDDEN)
+            return self._found(mark["answer"] if mark else (event["id"] for event in request.events))
+        known = self._requests.get(request.digest) if request.retried and request.digest else None
+        if known is None or now - known.at > request.span:
+            return None
+        return self._found(known.answer)
+
+    def _found(self, ids: Iterable[EventId]) -> list[Event]:
+        return [_as_answered(self._events[event_id]) for event_id in ids if event_id in self._events]
+
+
+def _as_answered(event: Event) -> Event:
+    # What waits in the queue first is echoed so, also when its turn starts in the same commit.
+    return replace(event, processed_at=None) if event.type in _WAIT_FIRST else event

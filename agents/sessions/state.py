@@ -15,6 +15,7 @@ from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
+from agents.sessions.repeats import Accepted
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class SessionState:
     calls: dict[EventId, OpenCall] = field(default_factory=lambda: {})
     queue: list[Event] = field(default_factory=lambda: [])
     answers: dict[str, Event] = field(default_factory=lambda: {})
+    accepted: Accepted = field(default_factory=Accepted)
     failed_servers: set[str] = field(default_factory=lambda: set())
     """MCP servers whose connection error is in the log."""
     open_request: EventId | None = None
@@ -65,7 +67,9 @@ class SessionState:
     @classmethod
     def restore(cls, snapshot: SessionSnapshot) -> SessionState:
         """Rebuild the state from the log."""
-        state = cls(snapshot.record, queue=list(snapshot.queued))
+        state = cls(snapshot.record)
+        for event in snapshot.queued:
+            state.enqueue(event)
         for event in snapshot.events:
             state.apply(event)
         # The row was written with the last event of the log, so it is already what the fold leads to.
@@ -94,8 +98,15 @@ class SessionState:
     def runnable_calls(self) -> list[OpenCall]:
         return [call for call in self.calls.values() if call.runnable]
 
+    def enqueue(self, event: Event) -> None:
+        """Let a client event wait."""
+        self.queue.append(event)
+        self.accepted.note(event)
+
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
+        if event.type.from_client:
+            self.accepted.note(event)
         if event.processed_at is not None:
             self.last_moment = event.processed_at
         self.conversation.apply(event)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,14 +146,11 @@ class World:
     harness: Harness
     ports: HarnessPorts
     meter: MemoryMeter
-    sessions: list[SessionId] = field(default_factory=list)
 
-    async def create(
-        self, *tools: dict[str, Any], initial: Sequence[dict[str, Any]] = (), principal: str = ""
-    ) -> SessionId:
-        session_id = new_session_id()
-        now = self.clock.now()
-        record = SessionRecord(
+    def new_record(self, *tools: dict[str, Any], principal: str = "") -> SessionRecord:
+        """The row of a session that is yet to be stored, as a gateway makes it."""
+        session_id, now = new_session_id(), self.clock.now()
+        return SessionRecord(
             id=session_id,
             partition=partition_of(session_id, self.settings.harness.partitions),
             created_at=now,
@@ -166,8 +163,13 @@ class World:
             thread_id=new_thread_id(),
             principal=principal,
         )
+
+    async def create(
+        self, *tools: dict[str, Any], initial: Sequence[dict[str, Any]] = (), principal: str = ""
+    ) -> SessionId:
+        record = self.new_record(*tools, principal=principal)
         await self.harness.create(record, initial)
-        return session_id
+        return SessionId(record.id)
 
     async def send(self, session_id: SessionId, *events: dict[str, Any]) -> list[dict[str, Any]]:
         return await self.harness.send(session_id, events)

@@ -50,6 +50,6 @@ def test_every_type_of_ours_is_produced_and_folded_or_shown() -> None:
     emitted = set(re.findall(r"emit\(\s*EventType\.(\w+)", sources)) | set(
         re.findall(r"new_event_id\(\), EventType\.(\w+)", sources)
     )
-    # Messages and confirmations come from the client: they are queued and then taken into the log as they are.
-    taken = {"USER_MESSAGE", "USER_TOOL_CONFIRMATION"}
+    # These come from the client; they are taken into the log as they are, queued first or not.
+    taken = {"USER_MESSAGE", "USER_TOOL_CONFIRMATION", "USER_INTERRUPT"}
     assert emitted | taken == {type_.name for type_ in EventType}

@@ -124,7 +124,10 @@ class Leases(Protocol):
     """
 
     async def join(self, name: str, *, ttl: float) -> int:
-        """Enter the members under *name* for *ttl* seconds; returns the new generation. Raises Unavailable."""
+        """Enter the members under *name* for *ttl* seconds; returns the new generation. Raises Unavailable.
+
+        What an earlier generation held is free from then on, and its writers are fenced.
+        """
         ...
 
     async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:

@@ -33,6 +33,7 @@ _GRANT = (
     .where(leases.c.partition == bindparam("key"))
     .values(owner=bindparam("owner"), epoch=bindparam("epoch"), expires_at=bindparam("expires_at"))
 )
+_FREE_ALL = update(leases).where(leases.c.owner == bindparam("name")).values(owner=None, expires_at=0)
 _FREE = {"owner": None, "epoch": 0, "expires_at": 0}
 _INSERT_MISSING = {
     "postgresql": postgresql.insert(leases).on_conflict_do_nothing(),
@@ -94,7 +95,7 @@ class SqlLeases:
         return await self._database.write(work, repeatable=True)
 
     async def join(self, name: str, *, ttl: float) -> int:
-        """Start a new generation of *name*. Raises Unavailable."""
+        """Start a new generation of *name*; what an earlier one held is free. Raises Unavailable."""
         expires_at = expiry(self._clock, ttl)
 
         def work(connection: Connection) -> int:
@@ -102,6 +103,7 @@ class SqlLeases:
             connection.execute(insert, [{"name": name, "generation": 0, "expires_at": 0}])
             generation = connection.execute(_MEMBER, {"key": name}).mappings().one()["generation"] + 1
             connection.execute(_SET_MEMBER, _membership(name, generation, expires_at))
+            connection.execute(_FREE_ALL, {"name": name}).close()
             return generation
 
         return await self._database.write(work, deadline=ttl, repeatable=True)
@@ -160,8 +162,7 @@ class SqlLeases:
             if row is None or row["generation"] != generation:
                 return
             connection.execute(_SET_MEMBER, _membership(name, generation, LEFT))
-            free = update(leases).where(leases.c.owner == name).values(owner=None, expires_at=0)
-            connection.execute(free).close()
+            connection.execute(_FREE_ALL, {"name": name}).close()
 
         await self._database.write(work, deadline=_SHORT_SECONDS, repeatable=True)
 

@@ -48,6 +48,7 @@ class MemoryLeases:
     async def join(self, name: str, *, ttl: float) -> int:
         row = self.members.setdefault(name, {"generation": 0, "expires_at": 0})
         row.update(generation=row["generation"] + 1, expires_at=expiry(self._clock, ttl))
+        self._free(name)
         return row["generation"]
 
     async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
@@ -79,9 +80,7 @@ class MemoryLeases:
         if member is None or member["generation"] != generation:
             return
         member["expires_at"] = LEFT
-        for row in self.rows.values():
-            if row["owner"] == name:
-                row.update(owner=None, expires_at=0)
+        self._free(name)
 
     async def table(self) -> LeaseTable:
         now = micros(self._clock.now())
@@ -91,6 +90,11 @@ class MemoryLeases:
             if row["owner"] is not None and row["expires_at"] > now
         }
         return LeaseTable(owners, tuple(sorted(n for n, row in self.members.items() if row["expires_at"] > now)))
+
+    def _free(self, name: str) -> None:
+        for row in self.rows.values():
+            if row["owner"] == name:
+                row.update(owner=None, expires_at=0)
 
     def holder(self, partition: int) -> Holder | None:
         row = self.rows.get(partition)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,16 @@ Reopen = Callable[[], Awaitable[SqlStore]]
 T0 = datetime(2026, 11, 21, 8, 30, 0, 123457, tzinfo=UTC)
 
 
-async def claimed(store: AnyStore, partition: int = 1, owner: str = "one", ttl: float = 10) -> Lease:
+async def claimed_all(store: AnyStore, *partitions: int, owner: str = "one", ttl: float = 10) -> Sequence[Lease]:
     """Join under the owner's name and claim, as a process that starts."""
     generation = await store.leases.join(owner, ttl=ttl)
-    (lease,) = await store.leases.claim(owner, generation, [partition], ttl=ttl)
+    leases = await store.leases.claim(owner, generation, partitions, ttl=ttl)
+    assert len(leases) == len(partitions)
+    return leases
+
+
+async def claimed(store: AnyStore, partition: int = 1, owner: str = "one", ttl: float = 10) -> Lease:
+    (lease,) = await claimed_all(store, partition, owner=owner, ttl=ttl)
     return lease
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from store_records import T0, AnyStore, claimed, full_session, logged, session, step, waiting
+from store_records import T0, AnyStore, claimed, claimed_all, full_session, logged, session, step, waiting
 
 from agents.clock import ManualClock
 from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound
@@ -130,6 +130,14 @@ async def test_an_owner_that_claims_again_fences_what_it_wrote_with_before(store
         await store.log.append(step(old, record, logged()))
 
 
+async def test_a_writer_is_fenced_as_soon_as_another_process_joins_under_its_name(store: AnyStore) -> None:
+    old = await claimed(store)
+    record = await created(store, old)
+    await store.leases.join("one", ttl=10)
+    with pytest.raises(Fenced):
+        await store.log.append(step(old, record, logged()))
+
+
 async def test_a_lease_that_expired_unclaimed_still_writes(store: AnyStore, clock: ManualClock) -> None:
     lease = await claimed(store)
     record = await created(store, lease)
@@ -146,7 +154,7 @@ async def test_a_released_lease_no_longer_writes(store: AnyStore) -> None:
 
 
 async def test_a_lease_of_another_partition_or_owner_does_not_write(store: AnyStore) -> None:
-    lease, other = await claimed(store), await claimed(store, partition=2)
+    lease, other = await claimed_all(store, 1, 2)
     record = await created(store, lease)
     for wrong in (other, replace(lease, owner="two"), Lease(77, "one", 1)):
         with pytest.raises(Fenced):
@@ -306,7 +314,7 @@ async def test_reading_on_returns_events_after_a_position_up_to_a_limit(store: A
 
 
 async def test_unfinished_names_what_runs_waits_for_a_retry_or_has_input(store: AnyStore) -> None:
-    one, two, three = await claimed(store, 1), await claimed(store, 2), await claimed(store, 3)
+    one, two, three = await claimed_all(store, 1, 2, 3)
     await created(store, one)
     await created(store, one, status=SessionStatus.TERMINATED)
     running = await created(store, one, status=SessionStatus.RUNNING)
@@ -341,7 +349,7 @@ async def test_delete_removes_row_events_and_queue_of_that_session_only(store: A
 
 
 async def test_a_deleted_session_is_noted_in_the_same_step_until_it_is_forgotten(store: AnyStore) -> None:
-    one, two = await claimed(store, 1), await claimed(store, 2)
+    one, two = await claimed_all(store, 1, 2)
     gone, there = await created(store, one, logged()), await created(store, two)
     with pytest.raises(Fenced):
         await store.log.delete(replace(one, epoch=0), SessionId(gone.id))

@@ -151,8 +151,18 @@ async def test_a_paused_process_is_fenced_once_another_has_joined_under_its_name
     await store.leases.leave("one", 1)
 
     table = await store.leases.table()
-    assert (table.owners, table.members) == ({1: "one", 2: "one"}, ("one",))
-    assert await store.leases.renew("one", 2, ttl=10) == [Lease(1, "one", 2), Lease(2, "one", 1)]
+    assert (table.owners, table.members) == ({1: "one"}, ("one",))
+    assert await store.leases.renew("one", 2, ttl=10) == [lease]
+
+
+async def test_joining_frees_what_an_earlier_generation_held_so_that_no_lease_has_two_holders(store: AnyStore) -> None:
+    await joined(store, "one", "two")
+    await store.leases.claim("one", 1, [1, 2], ttl=10)
+    await store.leases.join("one", ttl=10)
+    assert await store.leases.renew("one", 2, ttl=10) == []
+    assert await owners(store) == {}
+    assert await store.leases.claim("two", 1, [1], ttl=10) == [Lease(1, "two", 2)]
+    assert await store.leases.claim("one", 2, [1, 2], ttl=10) == [Lease(2, "one", 2)]
 
 
 async def test_who_never_joined_or_has_left_is_fenced(store: AnyStore) -> None:

@@ -14,15 +14,14 @@ from contextlib import aclosing
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayError
 
 from actors.bootstrap import ensure_fleet
 from actors.coalesce import coalesce, in_two
+from actors.fleet import ask_fleet
 from actors.link_server import Connection, LinkServer, link_address, no_calls
-from actors.replies import result_of
 from agents.brains.factory import make_brain
-from agents.brains.fair_queue import FairQueue
 from agents.brains.port import BrainRequest
+from agents.brains.queued import QueuedBrain
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest
 from agents.vault import SettingsVault
@@ -41,33 +40,27 @@ class BrainServer:
 
     async def __init__(self, settings_json: str) -> None:
         settings = Settings.from_json(settings_json)
-        brain = settings.brain
-        self._brain = make_brain(settings, SettingsVault(settings))
+        self._engine = make_brain(settings, SettingsVault(settings))
         # Each harness keeps to the bound by itself; here they meet.
-        self._places = FairQueue(
-            brain.max_ongoing_requests,
-            most_waiting=brain.max_waiting_requests,
-            patience=brain.waiting_timeout_seconds,
-        )
-        self._drain_seconds = brain.drain_seconds
+        self._brain = QueuedBrain(self._engine, settings.brain)
+        self._drain_seconds = settings.brain.drain_seconds
         self._draining = False
         self._links = LinkServer(lambda stream: Connection(stream, no_calls, self._stream))
         self._endpoint = await self._links.start(link_address(settings))
-        self._fleet = ensure_fleet(settings)
+        ensure_fleet(settings)
         self._replica = serve.get_replica_context().replica_id.unique_id
         await self._register()
         self._registering = asyncio.create_task(self._keep_registered())
 
     async def _register(self) -> None:
-        ref = self._fleet.register_brain.remote(self._replica, self._endpoint)
-        await result_of(ref, what="the fleet", timeout=_REGISTER_SECONDS)
+        await ask_fleet("register_brain", self._replica, self._endpoint, timeout=_REGISTER_SECONDS)
 
     async def _keep_registered(self) -> None:
         while True:
             await asyncio.sleep(_REGISTER_EVERY_SECONDS)
             try:
                 await self._register()
-            except (HecatonError, RayError) as error:
+            except HecatonError as error:
                 logger.warning("the fleet does not answer: %s", error)
 
     def check_health(self) -> None:
@@ -79,24 +72,22 @@ class BrainServer:
         if method != "think":
             raise InvalidRequest(f"no such stream: {method}")
         request: BrainRequest = args[0]
-        async with self._places.place(request.principal):
-            events = self._brain.think(request)
-            async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
-                async for batch in batches:
-                    yield batch
+        events = self._brain.think(request)
+        async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def __del__(self) -> None:
         """Called by Serve before it ends the replica: leave, let what is under way end, hang up."""
         self._draining = True
         self._registering.cancel()
         try:
-            ref = self._fleet.unregister_brain.remote(self._replica)
-            await result_of(ref, what="the fleet", timeout=_LEAVE_SECONDS)
-        except (HecatonError, RayError) as error:
+            await ask_fleet("unregister_brain", self._replica, timeout=_LEAVE_SECONDS)
+        except HecatonError as error:
             logger.warning("the fleet is not told that this replica ends: %s", error)
         await self._links.drain(self._drain_seconds)
         await self._links.stop()
-        await self._brain.aclose()
+        await self._engine.aclose()
 
 
 def brain_app(settings: Settings) -> serve.Application:

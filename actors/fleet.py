@@ -4,57 +4,76 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from actors.link_server import Endpoint
-from actors.names import FLEET, NAMESPACE, sandbox_host_name
+from actors.names import FLEET, NAMESPACE
+from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
-from actors.replies import Reply, result_of
-from actors.sandbox_host import SandboxHostActor
+from actors.replies import Reply, reply_of, result_of
+from agents.clock import SystemClock
 from agents.config import Settings
 from agents.errors import Unavailable
+from agents.hands.host_fleet import HostFleet
 
-_PING_SECONDS = 30.0
 _BRAIN_SECONDS = 15.0
-
-
-def sandbox_root(settings: Settings, index: int) -> Path:
-    """Where a host keeps its sandboxes; one host owns the whole root, several have a part each."""
-    root = settings.sandbox.root or settings.data_dir / "sandboxes"
-    return root if settings.sandbox.hosts == 1 else root / str(index)
+_DRAIN_GRACE_SECONDS = 30.0
 
 
 @actor(num_cpus=0, max_restarts=-1, max_concurrency=100)
 class FleetActor:
-    """Holds one detached actor per sandbox host. ``num_cpus=0``: it only keeps a table."""
+    """Keeps the sandbox hosts, and tells where hosts and brain replicas are. ``num_cpus=0``: it only keeps tables.
+
+    It may die: hosts and brain replicas tell the next one all that it must know.
+    """
 
     def __init__(self, settings_json: str) -> None:
-        self._settings_json = settings_json
         self._settings = Settings.from_json(settings_json)
-        self._hosts: dict[str, Any] = {}
+        self._starting: asyncio.Task[HostFleet] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._brains: dict[str, tuple[float, Endpoint]] = {}
+        self._settings_json = settings_json
 
-    def _host(self, index: int) -> Any:
-        name = sandbox_host_name(index)
-        if name not in self._hosts:
-            self._hosts[name] = SandboxHostActor.options(
-                name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-            ).remote(self._settings_json, str(sandbox_root(self._settings, index)))
-        return self._hosts[name]
+    async def _fleet(self) -> HostFleet:
+        # Ray restarts an actor by its constructor alone, so the first call of any kind starts it.
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
 
-    async def _figures(self) -> dict[str, Any]:
-        """Return what each host answers to a ping, by name."""
-        hosts = {sandbox_host_name(index): self._host(index) for index in range(self._settings.sandbox.hosts)}
-        pings = [result_of(host.ping.remote(), what=name, timeout=_PING_SECONDS) for name, host in hosts.items()]
-        return dict(zip(hosts, await asyncio.gather(*pings), strict=True))
+    async def _start(self) -> HostFleet:
+        drain_seconds = self._settings.sandbox.tool_timeout_seconds + _DRAIN_GRACE_SECONDS
+        fleet = HostFleet(partial(RayHost, self._settings_json), SystemClock(), drain_seconds=drain_seconds)
+        fleet.adopt(await asyncio.to_thread(host_numbers), wanted=self._settings.sandbox.hosts)
+        self._watching = asyncio.create_task(fleet.watch())
+        return fleet
+
+    # -- sandbox hosts ---------------------------------------------------------------------------
 
     async def hosts(self) -> Reply:
-        """Return the hosts' handles by name, once each of them answers."""
-        return Reply({name: self._hosts[name] for name in await self._figures()})
+        """Return where each host is, as far as is known."""
+        return Reply((await self._fleet()).table())
+
+    async def ready(self) -> Reply:
+        """Return the hosts' names once every one of them answers."""
+        return Reply(await (await self._fleet()).ready())
+
+    async def stats(self) -> Reply:
+        """Return what each host said of itself last."""
+        return Reply((await self._fleet()).figures())
+
+    async def scale_hosts(self, count: int) -> Reply:
+        """See that there are *count* hosts; those that are too many leave, in the background."""
+        return Reply((await self._fleet()).scale(count))
+
+    async def replace_host(self, name: str) -> Reply:
+        """Let a host finish its calls and start it anew, with this fleet's settings; returns when it is up."""
+        return await reply_of((await self._fleet()).replace(name))
+
+    # -- brain replicas --------------------------------------------------------------------------
 
     async def register_brain(self, replica: str, endpoint: Endpoint) -> Reply:
         """Take note of a brain replica; it says so again every few seconds for as long as it lives."""
@@ -72,24 +91,24 @@ class FleetActor:
         self._brains = {name: known for name, known in self._brains.items() if known[0] >= oldest}
         return Reply({name: endpoint for name, (_, endpoint) in self._brains.items()})
 
-    async def stats(self) -> Reply:
-        """Return each host's figures."""
-        return Reply(await self._figures())
+    # -- life ------------------------------------------------------------------------------------
 
     async def stop(self) -> Reply:
         """Let every host end its sandboxes, then end the hosts."""
-        stops = [result_of(host.stop.remote(), what=name, timeout=_PING_SECONDS) for name, host in self._hosts.items()]
-        await asyncio.gather(*stops, return_exceptions=True)
-        for host in self._hosts.values():
-            ray.kill(host)
+        if self._watching is not None:
+            self._watching.cancel()
+        await (await self._fleet()).stop()
         return Reply(True)
 
 
-async def ask_fleet(question: str, *, timeout: float) -> Any:
-    """Call a method of the fleet and return its answer. Raises Unavailable, also when there is no fleet yet."""
+async def ask_fleet(question: str, *args: Any, timeout: float) -> Any:
+    """Call a method of the fleet and return its answer. Raises Unavailable, also when there is no fleet yet.
+
+    The fleet is looked up each time: whoever kept a handle would go on asking one that was replaced.
+    """
     try:
         # In a thread: while the head is away the look-up waits, and the event loop must not.
         fleet = await asyncio.to_thread(ray.get_actor, FLEET, namespace=NAMESPACE)
     except (ValueError, RayError) as error:
         raise Unavailable("the fleet cannot be found just now", retry_after=1.0) from error
-    return await result_of(getattr(fleet, question).remote(), what="the fleet", timeout=timeout)
+    return await result_of(getattr(fleet, question).remote(*args), what="the fleet", timeout=timeout)

@@ -53,8 +53,12 @@ class FairLine(Generic[T]):
         principal = min(self._lines, key=lambda each: (held[each], self._served.get(each, 0)))
         item = next(iter(self._lines[principal]))
         self.discard(principal, item)
-        self._served[principal] = next(self._turns)
+        self.note_served(principal)
         return principal, item
+
+    def note_served(self, principal: str) -> None:
+        """Remember when *principal* was served last, also without having waited."""
+        self._served[principal] = next(self._turns)
 
 
 class FairQueue:
@@ -92,6 +96,7 @@ class FairQueue:
     async def _take(self, principal: str) -> None:
         if not self._line and self.taken < self._places:
             self._held[principal] += 1
+            self._line.note_served(principal)
             return
         if len(self._line) >= self._most_waiting:
             raise BrainFailure("overloaded", f"{self._most_waiting} model requests wait already", transient=True)

@@ -22,6 +22,7 @@ import uvicorn
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.claude import ClaudeBrain
+from agents.brains.queued import QueuedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -85,7 +86,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=brain,
+            brain=QueuedBrain(brain, settings.brain),
             hands=hands,
             clock=clock,
             meter=store.meter,
@@ -157,10 +158,10 @@ class _ServerThread:
 
 
 @contextmanager
-def in_process(data_dir: Path) -> Iterator[LivePlatform]:
-    """Run the server and its stub in threads of this process."""
+def in_process(data_dir: Path, **more: Any) -> Iterator[LivePlatform]:
+    """Run the server and its stub in threads of this process; *more* as for :func:`settings_for`."""
     with stub_in_thread(keep=4000) as stub:
-        server = _ServerThread(settings_for(data_dir, stub.url))
+        server = _ServerThread(settings_for(data_dir, stub.url, **more))
         url = server.start()
         try:
             yield LivePlatform(url, stub)

@@ -70,6 +70,11 @@ _ALL = (
     R("transport:body-cap", "A.12", "a body over 32 MB is a 413 request_too_large"),
     R("transport:conflict-no-retry", "0", "a semantic 409 says x-should-retry: false and the SDK tries once"),
     R("transport:retry-after", "E.2", "a 429 has retry-after"),
+    R("transport:keys", "ours", "each of several keys opens the same workspace; its name is not shown"),
+    R("transport:rate-limit:headers", "E.2", "with a limit, every answer says limit, remaining and reset of its key"),
+    R("transport:rate-limit:refused", "A.12", "above a key's limit 429 rate_limit_error; other keys are not touched"),
+    R("transport:rate-limit:sdk", "0", "the SDK's own retry waits as told and succeeds"),
+    R("transport:key-share", "ours", "a key beyond its share of a full replica is refused; others find room"),
     R("transport:repeats", "H-7", "an SDK retry of the same bytes is answered from memory; an unmarked repeat is new"),
     # -- agents: A.1, C.1 (config), C.2, C.3, C.4 (config) ------------------------------------------
     R("agents:create:minimal", "A.1", "name and model suffice; the answer is resolved, version 1"),
@@ -236,6 +241,8 @@ _ALL = (
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),
     R("platform:owners", "ours", "several harnesses and gateways act as one server"),
+    R("platform:fair-brains", "ours", "one key's many sessions do not delay another key's one at a busy model"),
+    R("platform:brain-lost", "ours", "a brain that dies in mid-answer is replaced without a trace in the log"),
     R("platform:ready", "ours", "readiness and metrics report on every part"),
     R("platform:crash:log", "ours", "after kill -9 of everything every committed event is there, unchanged"),
     R("platform:crash:resume", "ours", "an interrupted session goes on by itself after a restart, and finishes"),

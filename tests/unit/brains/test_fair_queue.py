@@ -162,6 +162,17 @@ async def test_a_place_is_handed_on_when_it_is_given_back() -> None:
     assert (places.taken, places.waiting) == (0, 0)
 
 
+async def test_the_only_place_goes_to_whoever_was_not_served_yet() -> None:
+    places = queue()
+    holders = [Holder(places, principal) for principal in ("greedy", "greedy", "modest")]
+    await settle()
+    await holders[0].end()
+    await settle()
+    assert [each.holds.is_set() for each in holders] == [True, False, True]
+    await holders[2].end()
+    await holders[1].end()
+
+
 async def test_whoever_is_cancelled_leaves_the_line_cleanly() -> None:
     places = queue()
     first, second, third = Holder(places), Holder(places), Holder(places)

@@ -1,0 +1,34 @@
+"""A brain with a bounded number of places before it, dealt out fairly (law 9)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from agents.brains.fair_queue import FairQueue
+from agents.brains.port import Brain, BrainRequest
+from agents.config import BrainSettings
+
+
+class QueuedBrain:
+    """Thinks as *brain* does, at most ``max_ongoing_requests`` at a time."""
+
+    def __init__(self, brain: Brain, settings: BrainSettings) -> None:
+        self._brain = brain
+        self._places = FairQueue(
+            settings.max_ongoing_requests,
+            most_waiting=settings.max_waiting_requests,
+            patience=settings.waiting_timeout_seconds,
+        )
+
+    async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """See Brain.think; also raises BrainFailure (overloaded) when no place comes free."""
+        async with self._places.place(request.principal):
+            events = self._brain.think(request)
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                close = getattr(events, "aclose", None)
+                if close is not None:
+                    await close()

@@ -2,11 +2,16 @@
 
 Several processes may start at once: each waits for the database's own lock (SQLite: the write lock;
 PostgreSQL: an advisory lock) and then finds the work done. All of it is one transaction.
+
+Releases overlap: while one is rolled out, processes of the release before go on working on the new
+schema, and may start again on it. So migrations only expand (``migrations/versions``), and the schema
+says itself which releases it still serves (table ``schema_info``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,11 +19,15 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, select, text
 
 from agents.errors import InvalidRequest, Unavailable
 from agents.store.engine import Database
+from agents.store.tables import schema_info
+
+logger = logging.getLogger(__name__)
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _DEADLINE_SECONDS = 120.0
@@ -29,7 +38,10 @@ _one_at_a_time = threading.Lock()
 
 
 async def migrate(database: Database, revision: str = "head") -> None:
-    """Upgrade the schema to *revision*. Raises Unavailable, or InvalidRequest for a newer release's database."""
+    """Upgrade the schema to *revision*; one that is newer and still serves this release is left as it is.
+
+    Raises Unavailable, or InvalidRequest for a database that this release must not touch.
+    """
 
     def upgrade(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
@@ -38,13 +50,29 @@ async def migrate(database: Database, revision: str = "head") -> None:
         config = Config()
         config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
         config.attributes["connection"] = connection
-        try:
+        if not _is_newer(connection, ScriptDirectory.from_config(config)):
             command.upgrade(config, revision)
-        except CommandError as error:
-            raise InvalidRequest(f"the database was made by another release: {error}") from error
 
     async with _alone():
         await database.migrate(upgrade)
+
+
+def _is_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether a later release has migrated the database. Raises InvalidRequest when that left this one behind."""
+    found, own = MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if found is None or found in known:
+        return False
+    since = None
+    if inspect(connection).has_table(schema_info.name):
+        since = connection.execute(select(schema_info.c.compatible_since)).scalar()
+    if since is None or own is None or since > own:
+        reason = "does not say which it serves" if since is None else f"serves releases from schema {since} on"
+        raise InvalidRequest(
+            f"the database was made by another release: its schema {found} {reason}, this release has schema {own}"
+        )
+    logger.warning("the database has the newer schema %s, which still serves this release (schema %s)", found, own)
+    return True
 
 
 @asynccontextmanager

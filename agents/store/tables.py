@@ -157,6 +157,13 @@ deleted_sessions = Table(
     Index(None, "partition"),
 )
 
+schema_info = Table(
+    "schema_info",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("compatible_since", Text, nullable=False),
+)
+
 meter = Table(
     "meter",
     metadata,

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from postgres_server import PostgresServer
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from store_records import T0, AnyStore, Reopen, agent, claimed, environment, logged, session, step
 
@@ -25,7 +23,6 @@ from agents.errors import InvalidRequest, Unavailable
 from agents.ids import EventId, SessionId
 from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing, Listing, SessionListing
-from agents.store.tables import metadata
 
 WRITER = Path(__file__).with_name("acknowledging_writer.py")
 
@@ -114,28 +111,6 @@ async def test_one_process_may_open_several_databases_at_once(postgres: Postgres
     async with asyncio.timeout(60):
         for store in await asyncio.gather(*(open_store(place) for place in places * 2)):
             await store.close()
-
-
-async def test_the_migrated_schema_is_the_one_the_statements_are_built_from(reopen: Reopen) -> None:
-    store = await reopen()
-
-    def differences(connection: Connection) -> list[object]:
-        return compare_metadata(MigrationContext.configure(connection), metadata)
-
-    assert await store._database.read(differences) == []
-
-
-async def test_opening_again_keeps_what_is_there(reopen: Reopen) -> None:
-    await (await reopen()).agents.insert(agent())
-    assert await (await reopen()).agents.get(agent().id) == agent()
-
-
-async def test_a_database_of_a_newer_release_is_refused(reopen: Reopen, location: str) -> None:
-    store = await reopen()
-    newer = text("UPDATE alembic_version SET version_num = '9999'")
-    await store._database.write(lambda connection: connection.execute(newer).close())
-    with pytest.raises(InvalidRequest, match="another release"):
-        await open_store(location)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from tests.cluster.instance import Instance, survivors
 from tests.conformance.fixtures import aclient, ahttp, client, environment_id, http, scene
 from tests.conformance.platform import LivePlatform
-from tests.stub_model import stub_in_thread
+from tests.stub_model import StubControl, stub_in_thread
 
 __all__ = ["aclient", "ahttp", "client", "environment_id", "http", "scene"]
 
@@ -17,16 +17,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="package")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
+def stub() -> Iterator[StubControl]:
+    with stub_in_thread(keep=4000) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def instance(stub: StubControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """A platform on Ray with two harnesses and two gateways, so that every test crosses them."""
-    with stub_in_thread(keep=4000) as stub:
-        data_dir = tmp_path_factory.mktemp("cluster") / "data"
-        instance = Instance(data_dir, stub.url, harness={"actors": 2}, gateway={"replicas": 2})
-        try:
-            yield LivePlatform(instance.up(), stub)
-            known = instance.processes()
-        finally:
-            stub.release("*")
-            status = instance.down()
-        assert status == 0, instance.output()
-        assert survivors(known, str(data_dir)) == []
+    data_dir = tmp_path_factory.mktemp("cluster") / "data"
+    made = Instance(data_dir, stub.url, harness={"actors": 2}, gateway={"replicas": 2})
+    try:
+        made.up()
+        yield made
+        known = made.processes()
+    finally:
+        stub.release("*")
+        status = made.down()
+    assert status == 0, made.output()
+    assert survivors(known, str(data_dir)) == []
+
+
+@pytest.fixture(scope="package")
+def platform(instance: Instance, stub: StubControl) -> LivePlatform:
+    return LivePlatform(instance.url, stub)

@@ -51,6 +51,10 @@ def prepare_environment(settings: Settings) -> None:
         os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")
     # Reconciling four times a second instead of ten halves the controller's idle CPU.
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.25")
+    # A dead proxy is noticed at the third check: by default after half a minute without the server's one address.
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
+    # A dead node at the fifth: by default after a quarter of a minute, in which its actors start nowhere else.
+    os.environ.setdefault("RAY_health_check_period_ms", "1000")
     # Ray gives its node half a minute to start, which a busy machine with two cores can miss.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")
     # Ray remembers a hundred thousand finished calls by default, at 19 KB a session of ours.
@@ -156,7 +160,7 @@ class PlatformProcess:
                 RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/"),
             ]
         )
-        ray.get([fleet.hosts.remote(), *(harness.ping.remote() for harness in members)], timeout=_READY_SECONDS)
+        ray.get([fleet.ready.remote(), *(harness.ping.remote() for harness in members)], timeout=_READY_SECONDS)
         self._wait_until_served()
 
     def _wait_until_served(self) -> None:

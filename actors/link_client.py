@@ -77,6 +77,8 @@ class LinkClient:
         self._keeper: asyncio.Task[None] | None = None
         self.draining = False
         """Whether the server has asked for nothing new."""
+        self.failure: Exception | None = None
+        """Why the link could not be opened the last time."""
 
     @property
     def open(self) -> bool:
@@ -188,6 +190,7 @@ class LinkClient:
                 self._opened.set()
                 await self._read(self._stream)
             except (HecatonError, RayError, OSError, ValueError, TimeoutError) as error:
+                self.failure = error
                 logger.warning("no link to %s: %s: %s", self.name, type(error).__name__, error)
             self._lost()
             if not self._reopen:

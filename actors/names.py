@@ -16,7 +16,3 @@ def harness_index(name: str) -> int | None:
     """Return the index in a harness's name, None for another part's."""
     prefix, _, index = name.rpartition("-")
     return int(index) if prefix == "harness" and index.isdigit() else None
-
-
-def sandbox_host_name(index: int) -> str:
-    return f"sandbox-host-{index}"

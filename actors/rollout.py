@@ -104,8 +104,8 @@ class Rollout:
         # The fleet holds nothing that its hosts and brains do not tell it again.
         self._end("fleet", ray.get_actor(FLEET, namespace=NAMESPACE), patience=0)
         fleet = ensure_fleet(self._settings)
-        hosts = self._answer("fleet", fleet.hosts.remote(), _READY_SECONDS)
-        for name in sorted(hosts):
+        hosts = self._answer("fleet", fleet.ready.remote(), _READY_SECONDS)
+        for name in hosts:
             self._say(f"{name}: finishes its calls and starts anew")
             patience = self._settings.sandbox.tool_timeout_seconds + _READY_SECONDS
             self._answer(name, fleet.replace_host.remote(name), patience)

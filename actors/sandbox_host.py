@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from actors.link_server import Connection, Endpoint, LinkServer, link_address, no_calls
@@ -14,6 +14,8 @@ from actors.replies import Reply, reply_of
 from agents.config import Settings
 from agents.errors import InvalidRequest
 from agents.hands.host import SandboxHost
+from agents.hands.host_fleet import HostReport
+from agents.hands.incarnation import host_root
 
 # Actor calls only find, check and stop it; tool calls travel over links.
 _MAX_CONCURRENCY = 100
@@ -23,9 +25,9 @@ _MAX_CONCURRENCY = 100
 class SandboxHostActor:
     """Runs tool calls in sandboxes and keeps a few of them warm."""
 
-    def __init__(self, settings_json: str, root: str) -> None:
+    def __init__(self, settings_json: str, name: str) -> None:
         self._settings = Settings.from_json(settings_json)
-        self._root = Path(root)
+        self._name = name
         self._starting: asyncio.Task[SandboxHost] | None = None
         self._links = LinkServer(lambda stream: Connection(stream, self._call, self._stream))
         self._endpoint: Endpoint | None = None
@@ -36,34 +38,41 @@ class SandboxHostActor:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> SandboxHost:
-        host = SandboxHost(self._settings.sandbox, self._root)
+        host = SandboxHost(self._settings.sandbox, host_root(self._settings, self._name), name=self._name)
         await host.start()
         self._endpoint = await self._links.start(link_address(self._settings))
         return host
-
-    async def endpoint(self) -> Reply:
-        """Tell a harness where to connect and which token to show."""
-        await self._host()
-        return Reply(self._endpoint)
 
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[Any, None]:
         """Serve one batch of tool calls: results come back as they finish (the Hands port)."""
         if method != "execute":
             raise InvalidRequest(f"no such stream: {method}")
-        async for result in (await self._host()).execute(*args):
-            yield result
+        async with aclosing((await self._host()).execute(*args)) as results:
+            async for result in results:
+                yield result
 
     async def _call(self, method: str, args: Sequence[Any]) -> Reply:
-        if method != "release":
-            return await no_calls(method, args)
-        session_id, destroy = args
-        return await reply_of((await self._host()).release(session_id, destroy=destroy))
+        host = await self._host()
+        match method, args:
+            case "release", (str(session_id), bool(destroy)):
+                return await reply_of(host.release(session_id, destroy=destroy))
+            case "cancel", (str(session_id), calls):
+                return Reply(host.cancel(session_id, calls))
+            case _:
+                return await no_calls(method, args)
 
     async def ping(self) -> Reply:
-        """Answer with the host's figures once it can run tools."""
-        return Reply(asdict((await self._host()).stats()))
+        """Say, once it can run tools, who and where this is and how it goes."""
+        host = await self._host()
+        assert self._endpoint is not None
+        return Reply(HostReport(host.incarnation, self._endpoint, host.leaving, asdict(host.stats())))
+
+    async def drain(self) -> Reply:
+        """Take no new calls, and return when those that run have ended."""
+        return Reply(await (await self._host()).drain())
 
     async def stop(self) -> Reply:
+        """Put the sandboxes away; their files stay."""
         if self._starting is not None and self._starting.done() and self._starting.exception() is None:
             await self._links.stop()
             await self._starting.result().stop()

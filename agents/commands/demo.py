@@ -28,6 +28,7 @@ from agents.commands.talk import exit_code
 from agents.commands.timeline_view import TimelineView
 from agents.commands.waiting import waiting
 from agents.config import Settings
+from agents.hands.incarnation import host_name, host_root
 from agents.hands.sandbox_dirs import traversable_root
 
 REPORT = "report.md"
@@ -158,9 +159,9 @@ class Demo:
 
     def _outputs_of(self, session: str) -> Path:
         # The same rule as the sandbox host's: below a closed directory it keeps its files elsewhere.
-        root = traversable_root(self._settings.sandbox.root or self._settings.data_dir / "sandboxes")
-        # Several hosts have a part of the root each.
-        return next(root.glob(f"*/{session}/outputs"), root / session / "outputs")
+        hosts = [host_name(number) for number in range(self._settings.sandbox.hosts)]
+        places = [traversable_root(host_root(self._settings, host)) / session / "outputs" for host in hosts]
+        return next((place for place in places if place.exists()), places[0])
 
     def _tell(
         self, client: Anthropic, session: str, server: EmbeddedServer, outcome: Outcome, files: list[Path]

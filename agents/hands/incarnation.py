@@ -1,12 +1,30 @@
-"""Names of sandbox hosts' lives: ``<host name>/<hex>``, new with every start of a host's process.
+"""Names of sandbox hosts and of their lives.
 
-What a host remembers of calls dies with its process, so a call that was sent to one incarnation is never
-answered from the memory of the next. The host's name stays: its files may still be there.
+A host keeps its name and its directory; each start of its process is a new *incarnation*, ``<host>/<hex>``. What a
+host remembers of calls dies with its process, so a call that was sent to one incarnation is never answered from
+the memory of the next.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
+from pathlib import Path
+
+from agents.config import Settings
+
+_NAME = re.compile(r"sandbox-host-(\d+)")
+
+
+def host_name(number: int) -> str:
+    """Return the name of the host with this number."""
+    return f"sandbox-host-{number}"
+
+
+def host_number(name: str) -> int | None:
+    """Return the number of a host's name; None when *name* is none."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def new_incarnation(host: str) -> str:
@@ -17,3 +35,8 @@ def new_incarnation(host: str) -> str:
 def host_of(incarnation: str) -> str:
     """Return the name of the host whose life this is."""
     return incarnation.rpartition("/")[0]
+
+
+def host_root(settings: Settings, host: str) -> Path:
+    """Return where *host* keeps its sandboxes: a place of its own, on whichever machine it runs."""
+    return (settings.sandbox.root or settings.data_dir / "sandboxes") / host

@@ -191,6 +191,8 @@ class Runners:
         session_id = SessionId(runner.state.record.id)
         self._faults[session_id] += 1
         self.forget(runner)
+        if (earlier := self._returning.pop(session_id, None)) is not None:
+            earlier.cancel()  # it may have ended its work just now, with the runner that is lost
         self.bring_back([session_id])
 
     def bring_back(self, session_ids: Iterable[SessionId]) -> None:

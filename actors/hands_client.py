@@ -76,6 +76,8 @@ class HandsClient:
         sent = False
         while left:
             try:
+                if loop.time() >= end:
+                    raise TimeoutError
                 async with asyncio.timeout_at(end):
                     link = await self._hosts.link(host)
                 batch = link.stream("execute", workspace, list(left.values()), timeout=end - loop.time())
@@ -106,12 +108,10 @@ class HandsClient:
 
     async def _cancel(self, session_id: str, host: str, calls: Mapping[str, str]) -> None:
         try:
-            async with asyncio.timeout(_CANCEL_SECONDS):
-                link = await self._hosts.link(host)
-                await link.call("call", "cancel", (session_id, calls), timeout=_CANCEL_SECONDS)
+            await self._hosts.call(host, "cancel", (session_id, calls), timeout=_CANCEL_SECONDS)
         except IncarnationGone:
             pass  # and the calls with it
-        except (TimeoutError, HecatonError) as error:
+        except HecatonError as error:
             logger.warning("%s runs on with cancelled calls of %s: %s", host, session_id, error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -133,11 +133,7 @@ class HandsClient:
     async def _release_on(self, host: str, session_id: str, *, destroy: bool) -> bool:
         """Returns whether it was done; not when the host is gone: its next start finds what it left."""
         try:
-            async with asyncio.timeout(_RELEASE_SECONDS):
-                link = await self._hosts.link(host)
-                await link.call("call", "release", (session_id, destroy), timeout=_RELEASE_SECONDS)
+            await self._hosts.call(host, "release", (session_id, destroy), timeout=_RELEASE_SECONDS)
         except IncarnationGone:
             return False
-        except TimeoutError:
-            raise Unavailable(f"the sandbox host {host} did not answer within {_RELEASE_SECONDS:g} s") from None
         return True

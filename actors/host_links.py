@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
-from actors.link_client import LinkClient, LinkDown
+from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
 from agents.errors import Unavailable
 from agents.hands.incarnation import host_of
@@ -46,9 +48,9 @@ class HostLinks:
             self._ask_again()
         return self._table
 
-    async def fresh_table(self, *, within: float = _LOOK_SECONDS) -> HostTable:
-        """Return a table that is no older than *within* seconds, or the last one there was. Raises Unavailable."""
-        if asyncio.get_running_loop().time() - self._asked_at > within:
+    async def fresh_table(self) -> HostTable:
+        """Return a table that was asked for just now, or the last one there was. Raises Unavailable."""
+        if asyncio.get_running_loop().time() - self._asked_at > _LOOK_SECONDS:
             try:
                 await asyncio.shield(self._ask_again())
             except Unavailable:
@@ -82,6 +84,17 @@ class HostLinks:
         self._table = {name: self._as_seen_here(place) for name, place in self._table.items()}
 
     # -- links -----------------------------------------------------------------------------------
+
+    async def call(self, incarnation: str, method: str, args: tuple[Any, ...], *, timeout: float) -> None:
+        """Have a host do what it may do twice; made again when the link breaks. Raises IncarnationGone, Unavailable."""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    link = await self.link(incarnation)
+                    with suppress(LinkDown, LinkLost):
+                        return await link.call("call", method, args, timeout=timeout)
+        except TimeoutError:
+            raise Unavailable(f"the sandbox host {incarnation} did not answer within {timeout:g} s") from None
 
     async def link(self, incarnation: str) -> LinkClient:
         """Return an open link, however long it takes. Raises IncarnationGone."""

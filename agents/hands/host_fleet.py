@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from agents.clock import Clock
-from agents.errors import HecatonError, NotFound, Unavailable
+from agents.errors import HecatonError, NotFound
 from agents.hands.incarnation import host_name
 from agents.hands.placement import Address, HostPlace, HostState
 
@@ -119,7 +120,11 @@ class HostFleet:
     async def watch(self) -> None:
         """Ping the hosts for ever."""
         while True:
-            await self.sweep()
+            try:
+                await self.sweep()
+            except Exception:
+                # Actor-supervisor border: hosts that nobody watches any more would hang sessions without a trace.
+                logger.exception("the sandbox hosts could not be looked after")
             await self._clock.sleep(_SWEEP_SECONDS)
 
     async def sweep(self) -> None:
@@ -131,7 +136,7 @@ class HostFleet:
     async def _look_at(self, number: int, host: _Host) -> None:
         try:
             report = await host.process.ping(timeout=_PING_SECONDS)
-        except Unavailable as error:
+        except HecatonError as error:
             self._silent(host_name(number), host, error)
             return
         if self._hosts.get(number) is not host:
@@ -143,7 +148,7 @@ class HostFleet:
             # A fleet before this one had sent it away.
             self._move(number, host, again=number < self._wanted)
 
-    def _silent(self, name: str, host: _Host, error: Unavailable) -> None:
+    def _silent(self, name: str, host: _Host, error: HecatonError) -> None:
         now = self._clock.monotonic()
         if host.killed_at is not None and now - host.killed_at >= _KILL_SECONDS:
             host.place = HostPlace(HostState.REPLACED, leaving=host.leaving)
@@ -192,7 +197,13 @@ class HostFleet:
         host.place = HostPlace(host.place.state, host.place.incarnation, host.place.address, leaving=True)
         task = asyncio.create_task(self._leave(number, host, again=again))
         self._moving[number] = task
-        task.add_done_callback(lambda _: self._moving.pop(number, None))
+        task.add_done_callback(partial(self._moved, number))
+
+    def _moved(self, number: int, task: asyncio.Task[None]) -> None:
+        del self._moving[number]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # It says at its next ping that it is leaving, and is then helped on.
+            logger.error("%s did not leave: %s", host_name(number), error)
 
     async def _leave(self, number: int, host: _Host, *, again: bool) -> None:
         name = host_name(number)

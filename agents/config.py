@@ -117,6 +117,8 @@ class HarnessSettings(_Section):
     """Idle sessions kept in memory per actor, least recently used out first."""
     max_queued_events: int = Field(default=1000, ge=1)
     """Client events that may wait in one session's queue; above it 429."""
+    max_queued_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """All client events together that may wait in one session's queue; above it 429."""
     max_tool_rounds: int = Field(default=200, ge=1)
     """Model requests in one turn before it ends with tool_use_limit_reached_error."""
     drain_seconds: float = Field(default=20.0, ge=0)

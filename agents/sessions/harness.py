@@ -168,7 +168,7 @@ class Harness:
         starts = any(event["type"] != EventType.USER_INTERRUPT for event in request.events)
         if starts and not draft.state.busy:
             self._runners.room.check(draft.state.record.principal)
-        return admit(draft, self._rules, request, max_queued=self._settings.max_queued_events)
+        return admit(draft, self._rules, request, self._settings)
 
     # -- SessionHost -----------------------------------------------------------------------------
 

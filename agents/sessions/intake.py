@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
+from agents.config import HarnessSettings
 from agents.errors import Conflict, InvalidRequest, RateLimited
 from agents.ids import EventId
 from agents.sessions.approvals import call_digest
@@ -95,7 +98,19 @@ def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> list[Ev
     return ids
 
 
-def admit(draft: Draft, rules: TurnRules, request: ClientRequest, *, max_queued: int) -> list[Event]:
+def _check_queue(state: SessionState, events: Sequence[dict[str, Any]], limits: HarnessSettings) -> None:
+    """Raise RateLimited when the queue has no room for these events."""
+    # The first interrupt finds room in a full queue: it is what empties it.
+    coming = [each for each in events if state.interrupted or each["type"] != EventType.USER_INTERRUPT]
+    if len(state.queue) + len(coming) > limits.max_queued_events:
+        raise RateLimited(f"{len(state.queue)} events already wait in this session", retry_after=1.0)
+    # What one request may hold is bounded at the edge; only what it adds to is measured.
+    waiting = state.waiting_bytes()
+    if waiting and waiting + sum(len(orjson.dumps(each)) for each in coming) > limits.max_queued_bytes:
+        raise RateLimited(f"events of {waiting} bytes already wait in this session", retry_after=1.0)
+
+
+def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: HarnessSettings) -> list[Event]:
     """Draft what the events of *request* do; returns the echo of each, in order.
 
     Raises Conflict (archived), InvalidRequest (an answer to nothing) or RateLimited (queue full).
@@ -103,8 +118,7 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, *, max_queued:
     state = draft.state
     check_open(state)
     answer = _check_all(state, request.events)
-    if len(state.queue) + len(request.events) > max_queued:
-        raise RateLimited(f"{len(state.queue)} events already wait in this session", retry_after=1.0)
+    _check_queue(state, request.events, limits)
     mark = request.mark(answer, draft.now.timestamp())  # for the first event that is new
     echoes: list[Event] = []
     answered = False

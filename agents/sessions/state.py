@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+import orjson
+
 from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
@@ -55,6 +57,8 @@ class SessionState:
     conversation: Conversation = field(default_factory=Conversation)
     calls: dict[EventId, OpenCall] = field(default_factory=lambda: {})
     queue: list[Event] = field(default_factory=lambda: [])
+    sizes: dict[EventId, int] = field(default_factory=lambda: {})
+    """Bytes of waiting events, as far as they were asked for."""
     answers: dict[str, Event] = field(default_factory=lambda: {})
     accepted: Accepted = field(default_factory=Accepted)
     failed_servers: set[str] = field(default_factory=lambda: set())
@@ -97,6 +101,12 @@ class SessionState:
 
     def runnable_calls(self) -> list[OpenCall]:
         return [call for call in self.calls.values() if call.runnable]
+
+    def waiting_bytes(self) -> int:
+        """Return the size of everything that waits in the queue; each event is measured once."""
+        known = self.sizes
+        self.sizes = {event.id: known.get(event.id) or len(orjson.dumps(event.body)) for event in self.queue}
+        return sum(self.sizes.values())
 
     def enqueue(self, event: Event) -> None:
         """Let a client event wait."""

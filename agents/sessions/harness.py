@@ -121,6 +121,9 @@ class Harness:
             "generation": self._keeper.generation,
             "partitions": len(self._keeper.held),
             "takeovers": self._keeper.takeovers,
+            "calls_resumed": self._ports.effects.resumed,
+            "calls_repeated": self._ports.effects.repeated,
+            "calls_ambiguous": self._ports.effects.ambiguous,
             "handovers": self._keeper.handovers,
         }
 

@@ -84,9 +84,15 @@ def sqlstate_of(error: BaseException) -> str | None:
     return getattr(_driver_error(error), "sqlstate", None)
 
 
+def name_of(error: BaseException) -> str:
+    """Return what to call an error: never its message, which may show addresses, names and values."""
+    cause = _driver_error(error)
+    return getattr(cause, "sqlite_errorname", None) or type(cause).__name__
+
+
 def told(error: BaseException, *, uncertain: bool) -> HecatonError:
     """Return what a caller hears of an error that we stop trying to ride out."""
-    name = _name(_driver_error(error))
+    name = name_of(error)
     match fault_of(error):
         case Fault.CONFLICT:
             return Conflict("the change contradicts what is stored")
@@ -101,12 +107,13 @@ def told(error: BaseException, *, uncertain: bool) -> HecatonError:
 
 
 def _driver_error(error: BaseException) -> BaseException:
-    """Return the driver's own error from inside what SQLAlchemy made of it."""
-    while True:
-        inner = error.orig if isinstance(error, DBAPIError) else error.__cause__
-        if not isinstance(inner, DRIVER_ERRORS):
-            return error
-        error = inner
+    """Return the driver's own error from inside what SQLAlchemy and asyncio made of it."""
+    found, inner = error, error
+    while inner is not None:
+        if isinstance(inner, DRIVER_ERRORS):
+            found = inner
+        inner = inner.orig if isinstance(inner, DBAPIError) else inner.__cause__
+    return found
 
 
 def _fault_of_state(state: str) -> Fault:
@@ -124,8 +131,3 @@ def _fault_of_sqlite(error: sqlite3.Error) -> Fault:
     if code in _SQLITE_FULL:
         return Fault.FULL
     return Fault.PASSES if code in _SQLITE_PASSING else Fault.STAYS
-
-
-def _name(error: BaseException) -> str:
-    # Never the message: it may show addresses, names and values to a client of the API.
-    return getattr(error, "sqlite_errorname", None) or type(error).__name__

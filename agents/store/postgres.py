@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
-from agents.store.faults import DRIVER_ERRORS, READ_ONLY, sqlstate_of
+from agents.store.faults import DRIVER_ERRORS, READ_ONLY, Fault, fault_of, name_of, sqlstate_of, told
 from agents.store.patience import ATTEMPT_SHARE, Attempt, ride_out
 from agents.store.postgres_line import DirectLine
 
@@ -61,7 +61,7 @@ class PostgresDatabase:
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         _, options = self._engine.dialect.create_connect_args(given)
         self._line = DirectLine({**options, **arguments}, idle=_RECYCLE_SECONDS)
-        self._lost_at: float | None = None
+        self._lost = False
 
     async def read(self, work: Work[Result], *, deadline: float | None = None) -> Result:
         return await self._ride_out(partial(self._read, work), deadline, repeatable=True)
@@ -78,8 +78,11 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         self._line.drop()
-        async with asyncio.timeout(self._deadline):
-            await self._engine.dispose()
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._engine.dispose()
+        except DRIVER_ERRORS as error:
+            raise told(error, uncertain=False) from error
 
     async def _read(self, work: Work[Result], attempt: Attempt) -> Result:
         del attempt
@@ -100,14 +103,23 @@ class PostgresDatabase:
             try:
                 result = await work(attempt)
             except DRIVER_ERRORS as error:
-                if sqlstate_of(error) == READ_ONLY:
-                    # The server is no longer the primary, so none of the pool's connections leads to it.
-                    await self._engine.dispose()
+                await self._notice(error)
                 raise
+            if self._lost:
+                self._lost = False
+                logger.warning("the database answers again")
             return result
 
         within = min(deadline or self._deadline, self._deadline)
         return await ride_out(noticed, deadline=within, repeatable=repeatable)
+
+    async def _notice(self, error: BaseException) -> None:
+        if fault_of(error) is Fault.PASSES and not self._lost:
+            self._lost = True
+            logger.warning("the database is away or too busy (%s); trying again", name_of(error))
+        if sqlstate_of(error) == READ_ONLY:
+            # Its server is no longer the primary, so none of the pool's connections leads there.
+            await self._engine.dispose()
 
 
 def _milliseconds(seconds: float) -> str:

@@ -11,7 +11,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 MISSING = (
     "these tests need a PostgreSQL server: install it (Debian and Ubuntu: apt-get install postgresql) "
@@ -22,37 +27,90 @@ FAST = "-c fsync=off -c full_page_writes=off -c shared_buffers=16MB -c max_conne
 
 
 class PostgresServer:
-    def __init__(self, options: str = FAST) -> None:
+    """One server; with *primary*, a standby of that one."""
+
+    def __init__(self, options: str = FAST, *, primary: PostgresServer | None = None) -> None:
         self._options = options
         self._bin = _programs()
         self._user = "postgres" if os.geteuid() == 0 else None
-        self._home = Path(tempfile.mkdtemp(prefix="hecaton-pg-"))
+        self.home = Path(tempfile.mkdtemp(prefix="hecaton-pg-"))
         if self._user:
-            shutil.chown(self._home, self._user, self._user)
-        self._data = self._home / "data"
+            shutil.chown(self.home, self._user, self._user)
+        self._data = self.home / "data"
         self._names = itertools.count()
-        self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
+        if primary is None:
+            self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
+        else:
+            source = ("-h", primary.home, "-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync")
+            self._run("pg_basebackup", *source, "-D", self._data, "--write-recovery-conf")
 
     def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories={self._home} {self._options}"
-        self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self._home / "log", "-w", "-t", "30", "start")
+        options = f"-c listen_addresses='' -c unix_socket_directories={self.home} {self._options}"
+        self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self.home / "log", "-w", "-t", "30", "start")
 
     def stop(self) -> None:
         """Stop as a crash would: connections are cut."""
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "-t", "30", "stop")
 
+    def kill(self) -> None:
+        """SIGKILL the postmaster; its processes then end by themselves."""
+        postmaster = self._postmaster()
+        family = [postmaster, *postmaster.children(recursive=True)]
+        postmaster.kill()
+        ends = time.monotonic() + 30
+        while not all(map(_ended, family)):
+            assert time.monotonic() < ends, "the processes of a killed server do not end"
+            time.sleep(0.01)
+        # It names a process that may stay a zombie where nobody reaps, and would then keep the next server away.
+        (self._data / "postmaster.pid").unlink()
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-t", "30", "promote")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of the server for a while (SIGSTOP)."""
+        postmaster = self._postmaster()
+        stopped = [postmaster, *postmaster.children(recursive=True)]
+        for process in stopped:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                process.resume()
+
     def remove(self) -> None:
-        self.stop()
-        shutil.rmtree(self._home)
+        if self._running():
+            self.stop()
+        shutil.rmtree(self.home)
 
     def new_database(self) -> str:
         """Create an empty database and return its URL."""
         name = f"test_{next(self._names)}"
-        self._run("createdb", "-h", self._home, "-U", "postgres", name)
+        self._run("createdb", "-h", self.home, "-U", "postgres", name)
         return self.url(name)
 
-    def url(self, name: str) -> str:
-        return f"postgresql+asyncpg://postgres@/{name}?host={self._home}"
+    def url(self, name: str, *others: PostgresServer) -> str:
+        """The URL of a database here, or on whichever of this and *others* is the primary."""
+        if not others:
+            return f"postgresql+asyncpg://postgres@/{name}?host={self.home}"
+        hosts = "&".join(f"host={server.home}:5432" for server in (self, *others))
+        return f"postgresql+asyncpg://postgres@/{name}?{hosts}"
+
+    def tell(self, command: str) -> None:
+        """Run an SQL command as the administrator."""
+        self._run("psql", "-h", self.home, "-U", "postgres", "-q", "-c", command, "postgres")
+
+    def _postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n")[0]))
+
+    def _running(self) -> bool:
+        try:
+            return not _ended(self._postmaster())
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            return False
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [str(self._bin / program), *map(str, arguments)]
@@ -65,12 +123,19 @@ class PostgresServer:
                 user=self._user,
                 group=self._user,
                 extra_groups=[] if self._user else None,
-                cwd=self._home,
+                cwd=self.home,
                 timeout=60,
             )
             output.seek(0)
             text = output.read().decode(errors="replace")
         assert done.returncode == 0, f"{program} failed: {text}"
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _programs() -> Path:

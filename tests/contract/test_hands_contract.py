@@ -468,7 +468,10 @@ async def test_sessions_do_not_share_files(driver: Driver) -> None:
 async def test_release_keeps_files_and_ends_the_shell(driver: Driver) -> None:
     await driver.bash("export A=1; echo kept > f")
     await driver.hands.release("sesn_a", destroy=False)
-    assert text(await driver.bash("echo [$A]; cat f")) == "[]\nkept"
+    notice, output = (await driver.bash("echo [$A]; cat f")).content
+    assert output["text"] == "[]\nkept"
+    assert "shell is new" in notice["text"]
+    assert text(await driver.bash("cat f")) == "kept"
 
 
 async def test_release_with_destroy_removes_the_files(driver: Driver) -> None:

@@ -34,7 +34,7 @@ class HarnessLink:
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
-        self._max_frames = settings.gateway.stream_queue_frames
+        self._gateway = settings.gateway
         self._bus = Bus()
         self._watchers: Counter[str] = Counter()
         self._subscriptions: dict[Subscription, tuple[str, int]] = {}
@@ -64,7 +64,10 @@ class HarnessLink:
         self, partition: int, session_id: str, previews: frozenset[str]
     ) -> AsyncIterator[AsyncIterator[Sequence[Frame]]]:
         """Subscribe to a session's frames; established on entry. Raises Fenced, LinkLost or LinkDown."""
-        subscription = Subscription(previews, max_frames=self._max_frames)
+        limits = self._gateway
+        subscription = Subscription(
+            previews, max_frames=limits.stream_queue_frames, max_bytes=limits.stream_queue_bytes
+        )
         self._bus.attach(session_id, subscription)
         self._subscriptions[subscription] = (session_id, partition)
         self._watchers[session_id] += 1

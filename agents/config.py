@@ -82,6 +82,8 @@ class GatewaySettings(_Section):
     """Longest silence on an event stream before a ping."""
     stream_queue_frames: int = Field(default=4096, ge=16)
     """Frames one slow stream may lag before it is closed so that its client reconnects."""
+    stream_queue_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    """What those frames may hold together; a single one may be larger."""
     max_streams: int = Field(default=2000, ge=1)
     """Open event streams per replica; above it 429 with retry-after."""
     max_ongoing_requests: int = Field(default=512, ge=1)

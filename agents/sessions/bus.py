@@ -66,12 +66,14 @@ class Bus:
 
 
 class Subscription:
-    """One client's view of one session: a bounded queue of frames."""
+    """One client's view of one session: a queue of frames, bounded in number and in bytes."""
 
-    def __init__(self, previews: frozenset[str], *, max_frames: int) -> None:
+    def __init__(self, previews: frozenset[str], *, max_frames: int, max_bytes: int = 8 * 1024 * 1024) -> None:
         self._previews = previews
         self._max_frames = max_frames
+        self._max_bytes = max_bytes
         self._frames: list[Frame] = []
+        self._bytes = 0
         self._ready = asyncio.Event()
         self._closed = False
         self._severed = False
@@ -86,10 +88,14 @@ class Subscription:
         for frame in frames:
             if self._closed or self._severed or not self._admits(frame):
                 continue
-            if len(self._frames) >= self._max_frames:
+            # One frame always fits: a reader that keeps up is never cut off for the size of what it reads.
+            if self._frames and (
+                len(self._frames) >= self._max_frames or self._bytes + len(frame.data) > self._max_bytes
+            ):
                 self.close()
                 break
             self._frames.append(frame)
+            self._bytes += len(frame.data)
             self._closed = self._closed or frame.ends
         self._ready.set()
 
@@ -119,7 +125,7 @@ class Subscription:
         """Yield whatever has come since the last time, as one batch."""
         while True:
             if self._frames:
-                batch, self._frames = self._frames, []
+                batch, self._frames, self._bytes = self._frames, [], 0
                 yield batch
             elif self._closed:
                 return

@@ -250,8 +250,10 @@ class Harness:
     ) -> AsyncGenerator[AsyncIterator[Sequence[Frame]]]:
         """See SessionHost.watch. Raises Fenced."""
         self.check_owner(session_id)
-        frames = self._ports.settings.gateway.stream_queue_frames
-        subscription = Subscription(previews, max_frames=frames)
+        limits = self._ports.settings.gateway
+        subscription = Subscription(
+            previews, max_frames=limits.stream_queue_frames, max_bytes=limits.stream_queue_bytes
+        )
         self._ports.bus.attach(session_id, subscription)
         try:
             yield aiter(subscription)

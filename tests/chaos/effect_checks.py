@@ -74,11 +74,11 @@ def repeated_with_reason(run: Run) -> Iterator[Violation]:
     """A call failed only if a sandbox host died in mid-call or shortly before (or the client refused or stopped it)."""
     deaths = [action for action in run.actions if action.kind in HOST_DEATHS and not action.skipped]
     for visit in run.visits:
-        interrupts = [event for event in of_type(visit.final, "user.interrupt")]
+        stops = [instant(event) for event in of_type(visit.final, "user.interrupt")]
         for call, result in _calls(visit):
-            if not result.get("is_error") or call["id"] in visit.denied or interrupts:
-                continue
             begun, ended = instant(call), instant(result)
+            if not result.get("is_error") or call["id"] in visit.denied or ended in stops:
+                continue
             if begun is None or ended is None or not _one_between(deaths, begun - _AFTER_SECONDS, ended):
                 what = f"{call['id']} failed and no host had died: {text_of(result)[:160]!r}"
                 yield Violation("failed calls", name_of(visit), what)
@@ -124,6 +124,10 @@ def _read_back(visit: Visit, writes: Mapping[str, str]) -> Iterator[Violation]:
             continue
         if call["name"] == "write" and not result.get("is_error"):
             good.add(path)
+        elif call["name"] == "write":
+            yield Violation(
+                "files", name_of(visit), f"writing {path} failed, which can be repeated: {text_of(result)[:160]!r}"
+            )
         elif call["name"] == "read" and path in good and writes[path].split("\n")[0] not in text_of(result):
             yield Violation("files", name_of(visit), f"{path} was written and read as {text_of(result)[:120]!r}")
 

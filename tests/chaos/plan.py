@@ -37,6 +37,7 @@ class Script:
     """Step and label of the calls that also make up for failed ones."""
     turns: int = 0
     """Turns before the closing ones."""
+    closings: int = 0
     denied: str = ""
     """Label of the call that the client refuses."""
     interrupted: str = ""
@@ -69,7 +70,10 @@ class Script:
         return {"name": "bash", "as": label, "input": {"command": command}}
 
     def close(self, port: int) -> None:
-        """Add one closing turn: make up for what failed, then show the file of effects."""
+        """Add one closing turn: make up for what failed, then show the file of effects; later ones restart the shell."""
+        if self.closings:
+            self.call({"name": "bash", "input": {"restart": True}})
+        self.closings += 1
         step = len(self.steps)
         label = f"close{step}"
         command = _feel(port) + self._made_up(step) + f"touch {FILE} && cat {FILE}"
@@ -143,6 +147,7 @@ def _stop(script: Script, rounds: int, port: int) -> None:
     script.call(script.bash("r1", port, after=f"sleep {LONG}"))
     script.turns += 1
     script.interrupted = "r1"
+    script.call({"name": "bash", "input": {"restart": True}})  # an interrupted command may take its shell with it
     for number in range(2, rounds):
         script.call(script.bash(f"r{number}", port))
     script.say()

@@ -23,6 +23,8 @@ from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 
 _FIGURES_SECONDS = 2.0
+_REFUSALS = 512
+"""Requests beyond a full replica's bounds that may be there to hear so, and as many again that may queue before it."""
 
 
 async def _fleet_figures() -> dict[str, Any]:
@@ -96,8 +98,10 @@ def gateway_app(settings: Settings) -> serve.Application:
     """Bind the gateway deployment for *settings*."""
     options: dict[str, Any] = {
         "num_replicas": settings.gateway.replicas,
-        # Open event streams count as ongoing requests; the gateway refuses more of either by itself.
-        "max_ongoing_requests": settings.gateway.max_ongoing_requests + settings.gateway.max_streams,
+        # Open event streams count as ongoing requests; the gateway refuses more of either by itself, at once and
+        # in the API's own words, so it must be reached for that. What Serve itself refuses is a bare 503.
+        "max_ongoing_requests": settings.gateway.max_ongoing_requests + settings.gateway.max_streams + _REFUSALS,
+        "max_queued_requests": _REFUSALS,
         "ray_actor_options": {"num_cpus": 0.1, **off_gpu_nodes()},
         "graceful_shutdown_timeout_s": 5,
         # Replaced one by one, each new one before an old one goes.

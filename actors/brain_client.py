@@ -46,9 +46,13 @@ class BrainClient:
         self._looking: asyncio.Task[None] | None = None
 
     @property
-    def waiting(self) -> int:
-        """Requests that wait for a place."""
-        return self._places.waiting
+    def figures(self) -> dict[str, int]:
+        """Replicas that can be asked, and requests that have a place and that wait for one."""
+        return {
+            "brain_replicas": len(self._usable()),
+            "model_requests": self._places.taken,
+            "model_requests_waiting": self._places.waiting,
+        }
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think."""

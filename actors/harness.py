@@ -48,6 +48,7 @@ class HarnessActor:
         self._settings = Settings.from_json(settings_json)
         self._name = harness_name(index)
         self._bus = Bus()
+        self._brain = BrainClient(self._settings)
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None
         self._harness: Harness | None = None
@@ -61,7 +62,7 @@ class HarnessActor:
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=BrainClient(settings),
+            brain=self._brain,
             hands=HandsClient(settings),
             clock=SystemClock(),
             meter=store.meter,
@@ -113,7 +114,7 @@ class HarnessActor:
         return await reply_of(work)
 
     def _figures(self, harness: Harness) -> dict[str, int]:
-        return {**harness.figures, "links": self._links.open_links}
+        return {**harness.figures, **self._brain.figures, "links": self._links.open_links}
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -173,7 +173,7 @@ async def test_without_a_replica_requests_wait_for_one(table: Table, make_client
     table.away = True
     client: BrainClient = make_client()
     asked = [Asked(client, name) for name in "ab"]
-    await until(lambda: client.waiting == 2)
+    await until(lambda: client.figures["model_requests_waiting"] == 2)
     one = await table.add("one")
     table.away = False
     one.gate.set()
@@ -209,7 +209,7 @@ async def test_no_more_requests_than_places_and_the_rest_wait_fairly(table: Tabl
     greedy = [Asked(client, f"greedy{n}", "greedy") for n in range(5)]
     await until(lambda: one.thinking == 2)
     modest = Asked(client, "modest", "modest")
-    await until(lambda: client.waiting == 4)
+    await until(lambda: client.figures["model_requests_waiting"] == 4)
     assert one.thinking == 2
     greedy[0].task.cancel()
     assert await modest.by() == "one"
@@ -224,9 +224,9 @@ async def test_whoever_gives_up_leaves_the_line_or_ends_the_work(table: Table, m
     client: BrainClient = make_client(max_ongoing_requests=1)
     thinking, waiting = Asked(client, "a"), Asked(client, "b")
     await thinking.by()
-    await until(lambda: client.waiting == 1)
+    await until(lambda: client.figures["model_requests_waiting"] == 1)
     waiting.task.cancel()
-    await until(lambda: client.waiting == 0)
+    await until(lambda: client.figures["model_requests_waiting"] == 0)
     thinking.task.cancel()
     await until(lambda: one.cancelled == 1)
     one.gate.set()

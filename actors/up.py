@@ -52,7 +52,7 @@ def prepare_environment(settings: Settings) -> None:
     # Reconciling four times a second instead of ten halves the controller's idle CPU.
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.25")
     # A dead proxy is noticed at the third check: by default after half a minute without the server's one address.
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "0.5")
     # A dead node at the fifth: by default after a quarter of a minute, in which its actors start nowhere else.
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
     # Ray gives its node half a minute to start, which a busy machine with two cores can miss.

@@ -74,12 +74,13 @@ def repeated_with_reason(run: Run) -> Iterator[Violation]:
     """A call failed only if a sandbox host died in mid-call or shortly before (or the client refused or stopped it)."""
     deaths = [action for action in run.actions if action.kind in HOST_DEATHS and not action.skipped]
     for visit in run.visits:
-        stops = [instant(event) for event in of_type(visit.final, "user.interrupt")]
+        stops = [instant(event) or 0.0 for event in of_type(visit.final, "user.interrupt")]
         for call, result in _calls(visit):
-            begun, ended = instant(call), instant(result)
-            if not result.get("is_error") or call["id"] in visit.denied or ended in stops:
+            begun, ended = instant(call) or 0.0, instant(result) or 0.0
+            stopped = any(begun <= stop <= ended for stop in stops)
+            if not result.get("is_error") or call["id"] in visit.denied or stopped:
                 continue
-            if begun is None or ended is None or not _one_between(deaths, begun - _AFTER_SECONDS, ended):
+            if not _one_between(deaths, begun - _AFTER_SECONDS, ended):
                 what = f"{call['id']} failed and no host had died: {text_of(result)[:160]!r}"
                 yield Violation("failed calls", name_of(visit), what)
 

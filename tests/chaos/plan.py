@@ -70,7 +70,7 @@ class Script:
         return {"name": "bash", "as": label, "input": {"command": command}}
 
     def close(self, port: int) -> None:
-        """Add one closing turn: make up for what failed, then show the file of effects; later ones restart the shell."""
+        """Add a closing turn: make up for what failed, then show the file of effects. Later ones restart the shell."""
         if self.closings:
             self.call({"name": "bash", "input": {"restart": True}})
         self.closings += 1

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DIR ?= .
 
-.PHONY: help setup programs demo test lint format docs bench lock clean
+.PHONY: help setup programs demo test chaos lint format docs bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -33,6 +33,9 @@ demo: setup ## Watch an agent work: make demo [DIR=folder]
 
 test: setup ## Run the whole suite
 	@$(BIN)/python -m pytest -q tests
+
+chaos: setup ## Kill every part under load, on both stores; CHAOS="--seed 2" for another course
+	@$(BIN)/python -m tests.chaos --publish --json benchmarks/results/chaos.json $(CHAOS)
 
 lint: setup ## Format check, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }

@@ -35,6 +35,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int)
     parser.add_argument("--interval", type=float, help="mean seconds between two actions")
     parser.add_argument("--only", action="append", default=[], help="an action that may happen (all by default)")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="steady load and the slope of each part's memory")
+    parser.add_argument("--undisturbed", action="store_true", help="a soak without actions")
     parser.add_argument("--publish", action="store_true", help="write the result into docs/reliability.md")
     parser.add_argument("--json", type=Path, help="where everything that was seen goes")
     parser.add_argument("--keep", action="store_true", help="leave the scratch directory for a look")
@@ -44,6 +46,8 @@ def arguments() -> argparse.Namespace:
 def courses(chosen: argparse.Namespace) -> list[Options]:
     """Return the runs that were asked for, one per store."""
     base = SMALL if chosen.small else Options()
+    if chosen.soak:
+        base = Options.soaking(chosen.soak, disturbed=not chosen.undisturbed)
     names = ("seed", "sessions", "rounds", "kills", "interval")
     given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
     stores: tuple[Store, ...] = get_args(Store) if chosen.store == "both" else (chosen.store,)
@@ -74,7 +78,7 @@ def main() -> int:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps([detail(result) for result in results]), encoding="utf-8")
     if chosen.publish:
-        publish(results, sys.argv[1:])
+        publish(results, sys.argv[1:], section="soak" if chosen.soak else "chaos")
     return 1 if any(result.violations for result in results) else 0
 
 

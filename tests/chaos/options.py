@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tests.chaos.plan import KINDS
+
 Store = Literal["sqlite", "postgresql"]
+
+SOAK_RATE = 40
+"""Sessions per minute of a soak: about a third of what two cores can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,20 @@ class Options:
     """How long the sessions may take to end once the nemesis has stopped."""
     only: tuple[str, ...] = ()
     """Names of the actions that may happen; all when empty."""
+    soak: float = 0.0
+    """Minutes of steady load, in which every session is deleted after its end; 0 is a run of the usual kind."""
 
     @property
     def spread(self) -> float:
         """Over how long the sessions arrive: most of the nemesis's time, so that every action meets some."""
-        return max(2.0, 0.85 * self.kills * self.interval)
+        return 60 * self.soak or max(2.0, 0.85 * self.kills * self.interval)
+
+    @classmethod
+    def soaking(cls, minutes: float, *, disturbed: bool, interval: float = 15.0, **more: Any) -> Options:
+        """A soak: so many sessions that the machine is busy and keeps up, and rarer actions or none."""
+        kills = int(60 * minutes / interval) if disturbed else 0
+        sessions = max(len(KINDS) + 1, int(SOAK_RATE * minutes))
+        return cls(soak=minutes, sessions=sessions, kills=kills, interval=interval, **more)
 
     def facts(self) -> dict[str, Any]:
         return asdict(self)

@@ -54,6 +54,7 @@ class Visit:
     denied: list[str] = field(default_factory=list)
     """Event ids of calls that the client refused."""
     interrupted: bool = False
+    deleted: bool = False
 
 
 @dataclass(slots=True)

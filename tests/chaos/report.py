@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.checks import NAMES
-from tests.chaos.memory import MEBIBYTE
+from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
-from tests.chaos.run import Result
+from tests.chaos.run import Course, Result
 from tests.chaos.takeover import Takeover, percentile, takeovers
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -58,6 +58,7 @@ def figures(result: Result) -> dict[str, str]:
         "API errors past the SDK's retries": str(len(run.errors)),
         "effects felt": str(len(run.effects)),
         "memory, MiB before -> after (median process)": _memory(result),
+        **_slopes(result),
         "seconds of load": f"{result.seconds:.0f}",
         "revision": result.revision,
     }
@@ -70,6 +71,15 @@ def _memory(result: Result) -> str:
         if kind in result.before
     ]
     return ", ".join(parts)
+
+
+def _slopes(result: Result) -> dict[str, str]:
+    """The slope of each part's memory in a soak."""
+    return {
+        f"MiB per hour: {slope.part}": f"{slope.per_hour:+.1f} ({slope.low:+.1f} to {slope.high:+.1f}), "
+        f"from {slope.start:.0f} MiB"
+        for slope in slopes(Course.settled_samples(result))
+    }
 
 
 def lines(result: Result) -> list[str]:
@@ -96,6 +106,7 @@ def detail(result: Result) -> dict[str, Any]:
         "takeovers": [asdict(each) for each in takeovers(result.run)],
         "before": result.before,
         "after": result.after,
+        "samples": result.samples,
         "run": result.run.to_json(),
     }
 

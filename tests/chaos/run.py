@@ -6,7 +6,7 @@ import asyncio
 import random
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _SETTLE_SECONDS = 5.0
 _DELETED_SECONDS = 60.0
 _ENDED_SECONDS = 30.0
 _AT_A_TIME = 16
+_SAMPLE_SECONDS = 5.0
 Say = Callable[[str], None]
 
 
@@ -39,6 +40,8 @@ class Result:
     violations: list[Violation] = field(default_factory=list)
     before: memory.Sample = field(default_factory=dict)
     after: memory.Sample = field(default_factory=dict)
+    samples: list[tuple[float, memory.Sample]] = field(default_factory=list)
+    """Memory along the way of a soak, with seconds since its beginning."""
     seconds: float = 0.0
     """From the first session to the last one's end."""
     revision: str = ""
@@ -113,9 +116,9 @@ class Course:
         self._run.visits += coming
         draws = random.Random(f"arrivals {options.seed}")
         starts = sorted(draws.uniform(0, options.spread) for _ in coming)
-        lasting = sum(step.delay for step in steps) * 3 + options.patience
+        lasting = options.spread + sum(step.delay for step in steps) * 3 + options.patience
         load = asyncio.create_task(self._visit_all(api, scene, made, coming, starts, lasting))
-        await nemesis.run()
+        await self._meanwhile(nemesis)
         api.end = time.monotonic() + options.patience
         left = sum(visit.outcome == "unfinished" for visit in coming)
         self._say(f"the nemesis is done; {left} sessions are still at work")
@@ -124,6 +127,16 @@ class Course:
             load.cancel()
             await asyncio.wait([load])
         self._say(f"{sum(visit.outcome == 'done' for visit in self._run.visits)} sessions came to their end")
+
+    async def _meanwhile(self, nemesis: Nemesis) -> None:
+        """Let the nemesis do its work; a soak goes on for its whole time and is measured along the way."""
+        began = time.monotonic()
+        acting = asyncio.create_task(nemesis.run())
+        while (now := time.monotonic() - began) < 60 * self._options.soak:
+            parts = await asyncio.to_thread(self._site.parts)
+            self.result.samples.append((now, await asyncio.to_thread(memory.sample, parts)))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+        await acting
 
     async def _visit_all(
         self,
@@ -137,6 +150,9 @@ class Course:
         async def visit(guest: Visit, start: float) -> None:
             await asyncio.sleep(start)
             await Visitor(api, scene, made[guest.kind], guest, self._options.seed).run()
+            if self._options.soak and guest.outcome == "done":
+                await self._read(api, guest)
+                await self._delete(api, guest)
 
         tasks = [asyncio.create_task(visit(*pair)) for pair in zip(guests, starts, strict=True)]
         try:
@@ -156,32 +172,44 @@ class Course:
         gate = asyncio.Semaphore(_AT_A_TIME)
         api.end = time.monotonic() + self._options.patience
 
-        async def read(visit: Visit) -> None:
+        async def each(work: Callable[[Api, Visit], Awaitable[None]], visit: Visit) -> None:
             async with gate:
-                if visit.session_id:
-                    visit.final = await api.log(visit.session_id)
-                    visit.final_again = await api.log(visit.session_id)
-                    visit.status = await self._status(api, visit.session_id)
+                await work(api, visit)
 
-        await asyncio.gather(*(read(visit) for visit in self._run.visits))
+        known = [visit for visit in self._run.visits if visit.session_id and not visit.deleted]
+        await asyncio.gather(*(each(self._read, visit) for visit in known))
         self.result.after = await self._memory()
-        self.result.violations += memory.growth(self.result.before, self.result.after)
-
-        async def delete(visit: Visit) -> None:
-            async with gate:
-                session = visit.session_id
-                if session and visit.status == "idle":
-                    await api.get("delete session", session, lambda: api.client.beta.sessions.delete(session))
-
-        await asyncio.gather(*(delete(visit) for visit in self._run.visits))
-        if all(visit.status == "idle" for visit in self._run.visits):
+        self.result.violations += self._growth()
+        idle = [visit for visit in known if visit.status == "idle"]
+        await asyncio.gather(*(each(self._delete, visit) for visit in idle))
+        if len(idle) == len(known):
             look = remains.of_deleted_sessions
             found = await asyncio.to_thread(remains.settled, lambda: look(self._site.data_dir), _DELETED_SECONDS)
             self.result.violations += found
 
-    async def _status(self, api: Api, session_id: str) -> str:
-        retrieve = api.client.beta.sessions.retrieve
-        return (await api.get("retrieve session", session_id, lambda: retrieve(session_id))).status
+    async def _read(self, api: Api, visit: Visit) -> None:
+        retrieve, session = api.client.beta.sessions.retrieve, visit.session_id
+        visit.final = await api.log(session)
+        visit.final_again = await api.log(session)
+        visit.status = (await api.get("retrieve session", session, lambda: retrieve(session))).status
+
+    async def _delete(self, api: Api, visit: Visit) -> None:
+        delete, session = api.client.beta.sessions.delete, visit.session_id
+        await api.get("delete session", session, lambda: delete(session))
+        visit.deleted = True
+
+    def _growth(self) -> Iterator[Violation]:
+        if not self._options.soak:
+            yield from memory.growth(self.result.before, self.result.after)
+        for slope in memory.slopes(self.settled_samples(self.result)):
+            if slope.grows:
+                what = f"{slope.per_hour:.1f} MiB/h, at least {slope.low:.1f}, from {slope.start:.0f} MiB"
+                yield Violation("memory", slope.part, what)
+
+    @staticmethod
+    def settled_samples(result: Result) -> list[tuple[float, memory.Sample]]:
+        """The samples of a soak without its first quarter, in which caches and arenas fill."""
+        return [each for each in result.samples if each[0] > 15 * result.options.soak]
 
     async def _memory(self) -> memory.Sample:
         await asyncio.sleep(_SETTLE_SECONDS)

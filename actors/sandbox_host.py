@@ -13,7 +13,7 @@ from actors.remote import actor
 from actors.replies import Reply, reply_of
 from agents.config import Settings
 from agents.errors import InvalidRequest
-from agents.hands.host import SandboxHost
+from agents.hands.host import SandboxHost, host_of
 from agents.hands.host_fleet import HostReport
 from agents.hands.incarnation import host_root
 
@@ -38,7 +38,7 @@ class SandboxHostActor:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> SandboxHost:
-        host = SandboxHost(self._settings.sandbox, host_root(self._settings, self._name), name=self._name)
+        host = host_of(self._settings, host_root(self._settings, self._name), name=self._name)
         await host.start()
         self._endpoint = await self._links.start(link_address(self._settings))
         return host

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from typing import Any
 
 from agents.config import SandboxSettings
@@ -82,16 +83,20 @@ class BubblewrapDriver:
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox did not start: {error.strerror}") from error
         await await_ready(shell, self._settings)
-        try:
-            init, bash = _inner_pids(shell.process.pid)
-            root = os.open(f"/proc/{bash}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            init_fd = os.pidfd_open(init)
-        except (OSError, IndexError) as error:
-            shell.process.kill()
-            raise SandboxUnavailable(f"the sandbox ended while it started: {error}") from error
-        files = FileRoot(root, WORKSPACE, dirs.uid)
-        # Tool work gives way to the server on a busy machine.
-        os.setpriority(os.PRIO_PROCESS, bash, _NICE)
+        with ExitStack() as undo:
+            undo.callback(shell.process.kill)
+            try:
+                init, bash = _inner_pids(shell.process.pid)
+                init_fd = os.pidfd_open(init)
+                undo.callback(os.close, init_fd)
+                root = os.open(f"/proc/{bash}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                undo.callback(os.close, root)
+                files = FileRoot(root, WORKSPACE, dirs.uid)
+                # Tool work gives way to the server on a busy machine.
+                os.setpriority(os.PRIO_PROCESS, bash, _NICE)
+            except (OSError, IndexError) as error:
+                raise SandboxUnavailable(f"the sandbox ended while it started: {error}") from error
+            undo.pop_all()
         return Sandbox(dirs, shell, files, calls=_CALLS_INSIDE, scratch=_MOUNTS["tmp"], init_fd=init_fd)
 
     def _options(self, dirs: SandboxDirs, network: bool) -> list[str]:

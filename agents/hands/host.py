@@ -12,15 +12,17 @@ import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agents.clock import Clock, SystemClock
-from agents.config import SandboxSettings
+from agents.config import CheckpointSettings, SandboxSettings, Settings
 from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
+from agents.hands.checkpoint_store import CheckpointStore, open_store
+from agents.hands.checkpoint_work import Checkpoints
 from agents.hands.incarnation import new_incarnation
 from agents.hands.orphans import kill_orphans
 from agents.hands.plain_process import PlainProcessDriver
@@ -29,13 +31,15 @@ from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
 from agents.hands.session_sandbox import SessionSandbox
-from agents.hands.tool_batch import PlannedCall, plan_batch, run_planned
+from agents.hands.tool_batch import PlannedCall, changes_files, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
 
 log = logging.getLogger(__name__)
 
 _FILE_THREADS = 8
+_CHECKPOINT_THREADS = 16
+"""More than file tools have: most of their time they wait for a disk or a far store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,13 @@ class HostStats:
     evictions: int
     failures: int
     provision_seconds: float
+    checkpoints: int
+    checkpoint_bytes: int
+    checkpoint_seconds: float
+    checkpoint_failures: int
+    restores: int
+    restore_seconds: float
+    files_evicted: int
 
 
 def driver_for(settings: SandboxSettings) -> SandboxDriver:
@@ -67,20 +78,38 @@ def check(settings: SandboxSettings) -> list[str]:
     return driver_for(settings).check()
 
 
+def host_of(settings: Settings, root: Path, *, name: str = "sandbox-host") -> SandboxHost:
+    """Return a host as configured, checkpoints included. Raises StoreUnavailable when their store cannot be used."""
+    store = open_store(settings.checkpoints, settings.data_dir)
+    return SandboxHost(settings.sandbox, root, name=name, checkpoints=settings.checkpoints, store=store)
+
+
 class SandboxHost:
     """Runs tools in sandboxes; implements the ``Hands`` port."""
 
     def __init__(
-        self, settings: SandboxSettings, root: Path, *, name: str = "sandbox-host", clock: Clock | None = None
+        self,
+        settings: SandboxSettings,
+        root: Path,
+        *,
+        name: str = "sandbox-host",
+        checkpoints: CheckpointSettings | None = None,
+        store: CheckpointStore | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """*root* is the directory of the sandboxes; nothing is touched before ``start``."""
+        """*root* is the directory of the sandboxes, *store* where their files are copied to (None: nowhere).
+
+        Nothing is touched before ``start``.
+        """
         self.incarnation = new_incarnation(name)
         self._settings = settings
         self._clock = clock or SystemClock()
         self._root = SandboxRoot(root)
         self._driver = driver_for(settings)
         self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="file-tool")
-        self._pool = SandboxPool(settings, self._root, self._driver, self._clock, self._threads)
+        self._copying = ThreadPoolExecutor(_CHECKPOINT_THREADS, thread_name_prefix="checkpoint")
+        self._shared = Checkpoints(checkpoints or CheckpointSettings(), store, self.incarnation, self._copying)
+        self._pool = SandboxPool(settings, self._root, self._driver, self._clock, self._threads, self._shared)
         self._memory = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
@@ -115,6 +144,7 @@ class SandboxHost:
         await self._pool.close()
         await self._root.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._copying.shutdown(wait=False, cancel_futures=True)
 
     def stats(self) -> HostStats:
         """Return this host's figures."""
@@ -123,10 +153,11 @@ class SandboxHost:
             live=self._pool.live,
             warm=self._pool.warm,
             provisions=counts.provisions,
-            warm_hits=counts.warm_hits,
+            warm_hits=self._pool.warm_hits,
             evictions=counts.evictions,
             failures=counts.failures,
             provision_seconds=counts.provision_seconds,
+            **asdict(self._shared.counts),
         )
 
     @property
@@ -135,9 +166,13 @@ class SandboxHost:
         return self._leaving
 
     async def drain(self) -> None:
-        """Take no new calls, and return when those that run have ended (each has its own deadline)."""
+        """Take no new calls; when those that run have ended (each has its own deadline), put every sandbox away.
+
+        Checkpoints of all files are then complete, or have failed.
+        """
         self._leaving = True
         await self._memory.idle()
+        await self._pool.rest()
 
     def place(self, workspace: Workspace) -> str | None:
         """See Hands.place."""
@@ -168,15 +203,21 @@ class SandboxHost:
         self._memory.cancel((session_id, call_id) for call_id, host in calls.items() if host == self.incarnation)
 
     async def release(self, session_id: str, *, destroy: bool) -> None:
-        """End the session's sandbox if there is one; with *destroy* its files go too.
+        """End the session's sandbox if there is one; with *destroy* its files and checkpoints go too.
 
-        Raises TimeoutError when the sandbox does not end.
+        Raises TimeoutError when the sandbox does not end, StoreUnavailable when its checkpoints cannot be deleted.
         """
         await self._memory.end(session_id)
-        await self._pool.drop(session_id)
+        await self._pool.drop(session_id, discard=destroy)
         if destroy:
             self._memory.forget(session_id)
             await self._root.remove(self._root.session_path(session_id))
+            if (store := self._shared.store) is not None:
+                await asyncio.get_running_loop().run_in_executor(self._copying, store.remove_folder, session_id)
+
+    def sessions(self) -> list[str]:
+        """Return the sessions that have files on this host, also of earlier lives of it."""
+        return self._root.sessions()
 
     def _remembers(self, workspace: Workspace, call: ToolCall) -> bool:
         return (workspace.session_id, call.call_id) in self._memory
@@ -193,7 +234,7 @@ class SandboxHost:
     def _start(self, workspace: Workspace, plan: PlannedCall | None) -> asyncio.Task[ToolResult]:
         """Start a planned call; what it holds is given back when it ends, even if it never got to run."""
         assert plan is not None, "only a new call is started"
-        session = self._pool.enter(workspace.session_id, network=self._driver.network(workspace.environment))
+        session = self._pool.enter(workspace, network=self._driver.network(workspace.environment))
         task = asyncio.create_task(self._run(session, plan))
 
         def ended(_: asyncio.Task[ToolResult]) -> None:
@@ -219,12 +260,18 @@ class SandboxHost:
             content = text_block(error.message)
         except TimeoutError:
             content = text_block(f"{call.name}: stopped after {limit:g}s, the time limit of one call")
+        except asyncio.CancelledError:
+            if changes_files(plan):
+                session.files.look_soon()
+            raise
         except Exception:
             # The border of a tool call: a fault of ours is an error result too, never a dead session.
             log.exception("tool call %s (%s) failed", call.call_id, call.name)
             content = text_block(f"{call.name}: the tool failed inside the server")
         seconds = self._clock.monotonic() - began
-        return ToolResult(call.call_id, content, failed, seconds, host=self.incarnation)
+        version = await session.files.cover() if changes_files(plan) else session.files.unreported()
+        content = [*session.take_notices(), *content]
+        return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version)
 
     async def _reap(self) -> None:
         killed = kill_orphans(self._root.path)

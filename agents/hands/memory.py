@@ -19,6 +19,7 @@ from agents.hands.call_memory import CallMemory, RememberedCall
 from agents.hands.glob_pattern import GlobPattern
 from agents.hands.incarnation import new_incarnation
 from agents.hands.memory_shell import MemoryFiles, MemoryShell, ShellExit
+from agents.hands.notices import IDLE, notice_block
 from agents.hands.port import CallNotSent, ToolCall, ToolResult, Workspace
 from agents.hands.shell_calls import RESTART_REQUIRED
 from agents.hands.text_edits import (
@@ -88,6 +89,7 @@ class MemoryHands:
         session = self._sessions.get(session_id)
         if session is not None:
             session.restart()
+            session.notices = [notice_block(IDLE)]
         if destroy:
             self._sessions.pop(session_id, None)
             self._memory.forget(session_id)
@@ -124,6 +126,7 @@ class MemoryHands:
             failed = False
         except ToolFailure as failure:
             content = text_block(str(failure))
+        session.notices, content = [], session.notices + content
         seconds = self._clock.monotonic() - began
         return ToolResult(call.call_id, content, failed, seconds, host=self.incarnation)
 
@@ -154,6 +157,7 @@ class _MemorySession:
         self._clock = clock
         self._bash_timeout = bash_timeout
         self._lock = asyncio.Lock()
+        self.notices: list[dict[str, Any]] = []
         self.restart()
 
     def restart(self) -> None:

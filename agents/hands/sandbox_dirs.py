@@ -12,6 +12,7 @@ Invariants: the directories above the private ones belong to the server and may 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -59,6 +60,7 @@ class SandboxRoot:
         self._lock: HostLock | None = None
         self._next_uid = secrets.randbelow(UID_COUNT)
         self._next_warm = 0
+        self._removing: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Make the root usable by sandbox users and take this host's warm directory; raises OSError."""
@@ -72,6 +74,7 @@ class SandboxRoot:
     async def close(self) -> None:
         """Remove this host's own directory with whatever is left in it."""
         if self._lock is not None and self._lock.held:
+            await asyncio.gather(*self._removing)
             await self.remove(self._own)
             self._lock.release()
             self._leave_no_empty_fallback()
@@ -115,10 +118,27 @@ class SandboxRoot:
         dirs.base.rename(target)
         return replace(dirs, base=target)
 
+    def replace(self, dirs: SandboxDirs, session_id: str) -> SandboxDirs:
+        """Give *dirs* to a session in place of what it has."""
+        self.discard(self.session_path(session_id))
+        return self.claim(dirs, session_id)
+
+    def sessions(self) -> list[str]:
+        """Return the sessions that have files here."""
+        with os.scandir(self.path) as entries:
+            return [entry.name for entry in entries if entry.is_dir() and _SESSION_ID.fullmatch(entry.name)]
+
     async def remove(self, base: Path) -> None:
         """Delete a sandbox's directories, however deep or many; does nothing when they are gone."""
         with contextlib.suppress(FileNotFoundError):
             await remove_tree(self._bury(base))
+
+    def discard(self, base: Path) -> None:
+        """Take a sandbox's directories away at once and delete them in the background."""
+        with contextlib.suppress(FileNotFoundError):
+            task = asyncio.create_task(remove_tree(self._bury(base)))
+            self._removing.add(task)
+            task.add_done_callback(self._removing.discard)
 
     async def reap(self) -> int:
         """Delete what dead hosts left behind and return how many trees that was."""

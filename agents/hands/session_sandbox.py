@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agents.clock import Clock
 from agents.config import SandboxSettings
+from agents.hands import notices
 from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
-from agents.hands.port import ToolCall
+from agents.hands.port import ToolCall, Workspace
 from agents.hands.sandbox import Sandbox
+from agents.hands.session_files import SessionFiles
 from agents.hands.shell_calls import RESTART_REQUIRED, Command, ForkedCalls, ShellCalls
 from agents.hands.shell_script import search_command
 from agents.hands.tool_failure import ToolFailure, file_failure
@@ -24,10 +27,22 @@ from agents.hands.tool_output import CallFile, OutputLimit, text_block
 from agents.hands.toolset import BashInput, EditInput, GrepInput, WriteInput
 
 
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A running sandbox for a session."""
+
+    sandbox: Sandbox
+    quota: DiskQuota
+    notice: str | None
+    """What the model should know about how it came about."""
+    shell_only: bool
+    """Whether that is about nothing but the shell: then the session may know better."""
+
+
 class SandboxSource(Protocol):
     """Where a session gets its running sandbox from, and where it gives its slot back."""
 
-    async def provide(self, session: SessionSandbox) -> tuple[Sandbox, DiskQuota]:
+    async def provide(self, session: SessionSandbox) -> Provided:
         """Start or claim a sandbox for *session*, waiting for a free slot. Raises SandboxUnavailable."""
         ...
 
@@ -40,9 +55,17 @@ class SessionSandbox:
     """The sandbox of one session over time."""
 
     def __init__(
-        self, session_id: str, source: SandboxSource, settings: SandboxSettings, clock: Clock, executor: Executor
+        self,
+        workspace: Workspace,
+        source: SandboxSource,
+        files: SessionFiles,
+        settings: SandboxSettings,
+        clock: Clock,
+        executor: Executor,
     ) -> None:
-        self.session_id = session_id
+        self.session_id = workspace.session_id
+        self.workspace = workspace
+        self.files = files
         self.network = False
         self.active = 0
         self.last_used = clock.monotonic()
@@ -53,6 +76,9 @@ class SessionSandbox:
         self._sandbox: Sandbox | None = None
         self._networked = False
         self._quota: DiskQuota | None = None
+        self._notices: list[str] = []
+        self._why_gone: str | None = None
+        """Why there is no sandbox, for the model; empty when it knows; None when this object has never had one."""
         self._turnover = asyncio.Lock()
         self._shell = ShellCalls(self)
         self._slots = asyncio.Semaphore(settings.max_parallel_calls)
@@ -69,12 +95,13 @@ class SessionSandbox:
 
     @property
     def remembers(self) -> bool:
-        """Whether something outlives the sandbox: that the model has yet to restart its shell."""
-        return self._shell.ended
+        """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
+        return self._shell.ended or self.files.busy or bool(self._notices)
 
-    def forget_shell(self) -> None:
-        """Let the next bash call have a fresh shell without a restart."""
+    def forget(self) -> None:
+        """Let the next bash call have a fresh shell without a restart; what matters is noted beside the files."""
         self._shell.ended = False
+        self._notices.clear()
 
     async def running(self) -> Sandbox:
         """Return the session's sandbox, started when there is none. Raises SandboxUnavailable."""
@@ -83,22 +110,41 @@ class SessionSandbox:
         async with self._turnover:
             if (sandbox := self._usable()) is not None:
                 return sandbox
+            why_gone = self._why_new() if self._sandbox is not None else self._why_gone
             await self._end()
             network = self.network
-            sandbox, self._quota = await self._source.provide(self)
-            self._sandbox, self._networked = sandbox, network
-            return sandbox
+            provided = await self._source.provide(self)
+            self._sandbox, self._quota, self._networked = provided.sandbox, provided.quota, network
+            self._note(provided, why_gone)
+            return provided.sandbox
 
     async def end(self, sandbox: Sandbox) -> None:
-        """End that sandbox; does nothing when it is no longer the session's."""
+        """End that sandbox, of which the model knows; does nothing when it is no longer the session's."""
         async with self._turnover:
             if self._sandbox is sandbox:
+                self._why_gone = ""
                 await self._end()
 
     async def put_away(self) -> None:
-        """End the session's sandbox if there is one; its files stay."""
+        """End the session's sandbox if there is one; its files stay, and a checkpoint of them is begun."""
+        async with self._turnover:
+            if self._sandbox is not None:
+                self._why_gone = notices.IDLE
+            await self._end(away=True)
+
+    async def discard(self) -> None:
+        """End the session's sandbox if there is one, for its files are to be deleted."""
         async with self._turnover:
             await self._end()
+            await self.files.discard()
+
+    def take_notices(self) -> list[dict[str, Any]]:
+        """Return, once, what the model must be told in front of a result."""
+        blocks = [notices.notice_block(text) for text in self._notices]
+        if blocks:
+            self._notices.clear()
+            self.files.note_told()
+        return blocks
 
     def show(self, sandbox: Sandbox, output: CallFile, call_id: str) -> str:
         """Return a finished call's output as the model sees it."""
@@ -167,13 +213,32 @@ class SessionSandbox:
         return OutputLimit(self._settings.output_chars, sandbox.dirs, sandbox.scratch)
 
     def _usable(self) -> Sandbox | None:
-        """The running sandbox, unless it is dead or the environment's networking has changed since."""
-        alive = self._sandbox is not None and self._sandbox.alive
-        return self._sandbox if alive and self._networked == self.network else None
+        """The running sandbox, unless it must be replaced."""
+        return self._sandbox if self._sandbox is not None and self._why_new() is None else None
 
-    async def _end(self) -> None:
-        if self._sandbox is None:
-            return
-        await self._sandbox.end()
-        self._sandbox = None
-        self._source.ended(self)
+    def _why_new(self) -> str | None:
+        """Why the sandbox must be replaced, for the model; None when it need not be."""
+        assert self._sandbox is not None, "there is one"
+        if not self._sandbox.alive:
+            return notices.DIED
+        if self._networked != self.network:
+            return notices.NETWORK_CHANGED
+        # The session has gone on elsewhere since.
+        return notices.FILES_OLDER if self.files.version < self.workspace.version else None
+
+    def _note(self, provided: Provided, why_gone: str | None) -> None:
+        notice = provided.notice
+        if provided.shell_only and why_gone is not None:
+            notice = why_gone
+        if notice:
+            self._notices.append(notice)
+
+    async def _end(self, *, away: bool = False) -> None:
+        if self._sandbox is not None:
+            await self._sandbox.end()
+        if away:
+            # Before the pool may forget this object: whoever comes next must wait for what is noted here.
+            self.files.put_away()
+        if self._sandbox is not None:
+            self._sandbox = None
+            self._source.ended(self)

@@ -15,7 +15,7 @@ from agents.hands.port import ToolCall
 from agents.hands.session_sandbox import SessionSandbox
 from agents.hands.shell_calls import ForkedCalls
 from agents.hands.tool_failure import ToolFailure
-from agents.hands.toolset import BashInput, GrepInput, ToolInput, parse_input
+from agents.hands.toolset import BashInput, EditInput, GrepInput, ToolInput, WriteInput, parse_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,11 @@ def _batch_of(request: ToolInput | ToolFailure, forked: ForkedCalls | None) -> F
             return forked
         case _:
             return None
+
+
+def changes_files(plan: PlannedCall) -> bool:
+    """Whether a call may change files."""
+    return isinstance(plan.request, BashInput | WriteInput | EditInput)
 
 
 async def run_planned(session: SessionSandbox, plan: PlannedCall) -> list[dict[str, Any]]:

@@ -52,8 +52,8 @@ async def test_a_dead_warm_sandbox_is_not_handed_out(start: Start) -> None:
     await until(lambda: hands.host.stats().warm == 1)
     for pid in sandbox_processes(f"{hands.host.root}/.warm"):
         os.kill(pid, 9)
-    (_, sandbox), *_ = hands.host._pool._stock[False]
-    await until(lambda: not sandbox.alive)
+    (ready,) = hands.host._pool._provisioner.stock._ready[False]
+    await until(lambda: not ready.sandbox.alive)
     assert await hands.out("echo fine") == "fine"
     assert hands.host.stats().warm_hits == 0
 

@@ -1,0 +1,53 @@
+"""What the model is told in front of the first result after its sandbox was replaced.
+
+A model that believes in a shell, a server or a file that is gone goes wrong without noticing; so it is told,
+once, what is as it was and what is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SHELL = "The shell is new: its working directory, variables and background processes are gone."
+_SCRATCH = "temporary files are gone"
+
+IDLE = f"The sandbox was put away while it was not in use and has been started again. All files are intact. {_SHELL}"
+HOST_RESTARTED = f"The server that runs the sandbox was restarted. All files are intact. {_SHELL}"
+DIED = f"The sandbox ended unexpectedly between two calls and has been started again. All files are intact. {_SHELL}"
+NETWORK_CHANGED = f"The sandbox was started again because its network settings changed. All files are intact. {_SHELL}"
+RESTORED = (
+    "The sandbox was made again from a checkpoint. The files in /workspace, /home/agent and /mnt/session/outputs are "
+    f"as they were after the last finished call; {_SCRATCH}. {_SHELL}"
+)
+RESTORED_OLDER = (
+    "The sandbox was made again from an older checkpoint: the latest changes to files could not be saved and are LOST. "
+    "Look at the files in /workspace, /home/agent and /mnt/session/outputs before you rely on them; "
+    f"{_SCRATCH}. {_SHELL}"
+)
+FILES_OLDER = (
+    "The sandbox was started again on older files: the latest changes to files could not be saved and are LOST. "
+    f"Look at the files before you rely on them. {_SHELL}"
+)
+FILES_LOST = (
+    "The machine that had this session's files is gone, and no checkpoint of them exists: all files are LOST and "
+    f"/workspace is as at the session's start. {_SHELL}"
+)
+_MAX_NAMED = 5
+_PLACES = {"workspace": "/workspace", "home": "/home/agent", "outputs": "/mnt/session/outputs"}
+
+
+def damaged(names: list[str]) -> str:
+    """Say which files a checkpoint could not give back."""
+    named = ", ".join(_shown(name) for name in names[:_MAX_NAMED])
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"These files were damaged in the checkpoint and are LOST: {named}{more}."
+
+
+def _shown(path: str) -> str:
+    top, _, rest = path.partition("/")
+    return f"{_PLACES.get(top, top)}/{rest}"
+
+
+def notice_block(text: str) -> dict[str, Any]:
+    """Wrap a notice as content that cannot be taken for a tool's output."""
+    return {"type": "text", "text": f"<system-note>{text}</system-note>".encode(errors="replace").decode()}

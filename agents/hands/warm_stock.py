@@ -1,0 +1,113 @@
+"""Sandboxes that run before anybody wants them, per kind of networking; a claimed one is replaced in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agents.clock import Clock
+from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
+from agents.hands.sandbox_dirs import SandboxDirs, SandboxRoot
+
+log = logging.getLogger(__name__)
+
+_REFILL_DELAY_SECONDS = 0.02
+_REFILL_RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A running sandbox on directories of nobody."""
+
+    dirs: SandboxDirs
+    sandbox: Sandbox
+
+
+class WarmStock:
+    """The warm sandboxes of one host."""
+
+    def __init__(
+        self,
+        size: int,
+        root: SandboxRoot,
+        driver: SandboxDriver,
+        clock: Clock,
+        fill: Callable[[SandboxDirs], Awaitable[None]],
+    ) -> None:
+        """*fill* puts into fresh directories what every session starts with."""
+        self._size = size
+        self._root = root
+        self._driver = driver
+        self._clock = clock
+        self._fill = fill
+        self._ready: dict[bool, deque[Ready]] = {False: deque()}
+        self._refilling: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ready.values()))
+
+    def take(self, *, network: bool) -> Ready | None:
+        """Hand out a living sandbox; None when there is none."""
+        stock = self._ready.setdefault(network, deque())
+        while stock:
+            ready = stock.popleft()
+            if ready.sandbox.alive:
+                return ready
+            self.retire(ready)
+        return None
+
+    def refill(self) -> None:
+        """Bring the stock up to its size in the background."""
+        if self._driver.warmable and not self._closed and (self._refilling is None or self._refilling.done()):
+            self._refilling = asyncio.create_task(self._refill())
+
+    def retire(self, ready: Ready) -> None:
+        """End a sandbox and remove its directories in the background."""
+        task = asyncio.create_task(self._retire(ready))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def close(self) -> None:
+        """End whatever is warm."""
+        self._closed = True
+        if self._refilling is not None:
+            self._refilling.cancel()
+            await asyncio.wait({self._refilling})
+        for stock in self._ready.values():
+            while stock:
+                self.retire(stock.popleft())
+        await asyncio.gather(*self._retiring)
+
+    async def _retire(self, ready: Ready) -> None:
+        try:
+            await ready.sandbox.end()
+        except TimeoutError:
+            log.error("a warm sandbox does not end")
+        await self._root.remove(ready.dirs.base)
+
+    async def _refill(self) -> None:
+        # Starting a process occupies the loop; the call that emptied the stock goes first.
+        await self._clock.sleep(_REFILL_DELAY_SECONDS)
+        for network in list(self._ready):
+            while len(self._ready[network]) < self._size:
+                try:
+                    ready = await self._start(network)
+                except (SandboxUnavailable, OSError) as error:
+                    log.warning("no warm sandbox: %s", error)
+                    await self._clock.sleep(_REFILL_RETRY_SECONDS)
+                    continue
+                self._ready[network].append(ready)
+
+    async def _start(self, network: bool) -> Ready:
+        dirs = self._root.make_warm()
+        try:
+            await self._fill(dirs)
+            return Ready(dirs, await self._driver.start(dirs, network=network))
+        except BaseException:
+            self._root.discard(dirs.base)
+            raise

@@ -7,6 +7,7 @@ import socket
 
 import ray
 
+from agents.api.peers import is_loopback
 from agents.config import Settings
 from agents.errors import InvalidRequest
 from agents.store.database import SqlStore, open_store
@@ -33,8 +34,13 @@ async def open_platform_store(settings: Settings) -> SqlStore:
 
 
 def check_cluster(settings: Settings) -> None:
-    """Raise InvalidRequest when the cluster has several machines and the database is a file of one of them."""
+    """Raise InvalidRequest when the cluster has several machines, and the settings are for one."""
     names = _machines()
+    if len(names) > 1 and is_loopback(settings.host):
+        raise InvalidRequest(
+            f"host: must not be {settings.host}, because this cluster has {len(names)} machines, whose parts could not"
+            " reach each other; set host to 0.0.0.0 and an api_key"
+        )
     if settings.database_url is None and len(names) > 1:
         raise InvalidRequest(
             f"database_url: must be set (postgresql+asyncpg://...), because this cluster has {len(names)} machines"

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -58,16 +58,16 @@ class Rollout:
     def scale_harnesses(self, wanted: int) -> None:
         """Add harnesses up to *wanted*, or let the last ones hand over and leave. Raises RolloutFailed."""
         there = harnesses()
-        for index in range(wanted):
-            if index not in there:
-                self._start_harness(index)
+        self._start_harnesses([index for index in range(wanted) if index not in there])
         for index in sorted((index for index in there if index >= wanted), reverse=True):
             self._end_harness(index, there[index])
 
-    def _start_harness(self, index: int) -> None:
-        name = harness_name(index)
-        self._say(f"{name}: starts")
-        self._wait_until_ready(name, ensure_harness(self._settings, index))
+    def _start_harnesses(self, indexes: Sequence[int]) -> None:
+        started = {harness_name(index): ensure_harness(self._settings, index) for index in indexes}
+        for name in started:
+            self._say(f"{name}: starts")
+        for name, handle in started.items():
+            self._answer(name, handle.ping.remote(), _READY_SECONDS)
 
     def _end_harness(self, index: int, handle: Any) -> None:
         name = harness_name(index)
@@ -80,10 +80,10 @@ class Rollout:
         # The only one needs somebody to hand over to.
         spare = max(there) + 1 if len(there) == 1 else None
         if spare is not None:
-            self._start_harness(spare)
+            self._start_harnesses([spare])
         for index, handle in there.items():
             self._end_harness(index, handle)
-            self._start_harness(index)
+            self._start_harnesses([index])
         if spare is not None:
             self._end_harness(spare, harnesses()[spare])
 
@@ -136,9 +136,6 @@ class Rollout:
                 return
             time.sleep(_LOOK_SECONDS)
         raise RolloutFailed(f"{name}: Ray still knows it {_GONE_SECONDS:g} s after it was ended")
-
-    def _wait_until_ready(self, name: str, handle: Any) -> None:
-        self._answer(name, handle.ping.remote(), _READY_SECONDS)
 
     def _answer(self, name: str, ref: Any, timeout: float) -> Any:
         try:

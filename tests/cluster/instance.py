@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,13 @@ _LOOK_SECONDS = 0.05
 class Instance:
     """A data directory and the platform that may run on it."""
 
-    def __init__(self, data_dir: Path, stub_url: str, **settings: Any) -> None:
+    def __init__(
+        self, data_dir: Path, stub_url: str, *, environment: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
+        """*environment* is added to that of the platform's process (``RAY_ADDRESS``: on a cluster of the test's)."""
         self.data_dir = data_dir
         self.url = ""
+        self.environment = dict(environment or {})
         data_dir.mkdir(parents=True, exist_ok=True)
         self._log = data_dir.with_name(f"{data_dir.name}.log")
         self._config = data_dir.with_name(f"{data_dir.name}.yaml")
@@ -60,7 +65,7 @@ class Instance:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**kept, "HECATON_NO_DASHBOARD": "1"},
+                env={**kept, "HECATON_NO_DASHBOARD": "1", **self.environment},
             )
         self.url = self._wait_ready()
         return self.url

@@ -26,7 +26,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
 
 def settings(data_dir: Path, **more: object) -> Settings:
-    return Settings.model_validate({"data_dir": data_dir, **more})
+    return Settings.model_validate({"data_dir": data_dir, "host": "0.0.0.0", **more})
 
 
 def test_sqlite_on_several_machines_is_refused_and_the_message_says_what_to_set(
@@ -40,6 +40,14 @@ def test_sqlite_on_several_machines_is_refused_and_the_message_says_what_to_set(
     with pytest.raises(InvalidRequest, match=r"database_url.*elsewhere"):
         check_cluster(settings(tmp_path))
     check_cluster(settings(tmp_path, database_url="postgresql+asyncpg://u@h/d"))
+
+
+def test_parts_that_could_not_reach_each_other_are_refused(nodes: list[dict[str, object]], tmp_path: Path) -> None:
+    local = settings(tmp_path, host="127.0.0.1", database_url="postgresql+asyncpg://u@h/d")
+    check_cluster(local)
+    nodes.append(node("elsewhere"))
+    with pytest.raises(InvalidRequest, match=r"^host: "):
+        check_cluster(local)
 
 
 async def test_a_process_on_another_machine_opens_no_file_of_its_own(

@@ -1,0 +1,27 @@
+"""How ``hecaton up`` says what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors import up
+from agents.config import Settings
+from agents.errors import InvalidRequest
+
+
+def test_a_cluster_that_does_not_suit_the_settings_is_refused_with_the_reason_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: object) -> int:
+        raise InvalidRequest("database_url: must be set")
+
+    file = tmp_path / "settings.json"
+    file.write_text(Settings(data_dir=tmp_path / "data").to_json())
+    monkeypatch.setattr(up.PlatformProcess, "run", refuse)
+    monkeypatch.setattr(up, "prepare_environment", lambda settings: None)
+    monkeypatch.setattr(sys, "argv", ["up", "--settings", str(file)])
+    assert up.main() == 2
+    assert "database_url: must be set" in capsys.readouterr().err

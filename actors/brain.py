@@ -17,7 +17,7 @@ from ray import serve
 
 from actors.bootstrap import ensure_fleet
 from actors.coalesce import coalesce, in_two
-from actors.fleet import ask_fleet
+from actors.fleet_client import ask_fleet
 from actors.link_server import Connection, LinkServer, link_address, no_calls
 from agents.brains.factory import make_brain
 from agents.brains.port import BrainRequest

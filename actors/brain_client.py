@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
-from actors.fleet import ask_fleet
+from actors.fleet_client import ask_fleet
 from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
 from agents.brains.fair_queue import FairQueue

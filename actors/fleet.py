@@ -7,17 +7,12 @@ import time
 from functools import partial
 from typing import Any
 
-import ray
-from ray.exceptions import RayError
-
 from actors.link_server import Endpoint
-from actors.names import FLEET, NAMESPACE
 from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
-from actors.replies import Reply, reply_of, result_of
+from actors.replies import Reply, reply_of
 from agents.clock import SystemClock
 from agents.config import Settings
-from agents.errors import Unavailable
 from agents.hands.host_fleet import HostFleet
 
 _BRAIN_SECONDS = 15.0
@@ -99,16 +94,3 @@ class FleetActor:
             self._watching.cancel()
         await (await self._fleet()).stop()
         return Reply(True)
-
-
-async def ask_fleet(question: str, *args: Any, timeout: float) -> Any:
-    """Call a method of the fleet and return its answer. Raises Unavailable, also when there is no fleet yet.
-
-    The fleet is looked up each time: whoever kept a handle would go on asking one that was replaced.
-    """
-    try:
-        # In a thread: while the head is away the look-up waits, and the event loop must not.
-        fleet = await asyncio.to_thread(ray.get_actor, FLEET, namespace=NAMESPACE)
-    except (ValueError, RayError) as error:
-        raise Unavailable("the fleet cannot be found just now", retry_after=1.0) from error
-    return await result_of(getattr(fleet, question).remote(*args), what="the fleet", timeout=timeout)

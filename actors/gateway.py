@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.bootstrap import ensure_some_actors
 from actors.database import open_platform_store
-from actors.fleet import ask_fleet
+from actors.fleet_client import ask_fleet
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from agents.api.app import create_app

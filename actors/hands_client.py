@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from actors.fleet import ask_fleet
+from actors.fleet_client import ask_fleet
 from actors.host_links import HostLinks, IncarnationGone
 from actors.link_client import LinkDown, LinkLost
 from agents.config import Settings

@@ -40,7 +40,8 @@ class FleetActor:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> HostFleet:
-        drain_seconds = self._settings.sandbox.tool_timeout_seconds + _DRAIN_GRACE_SECONDS
+        longest_call = self._settings.sandbox.tool_timeout_seconds + self._settings.checkpoints.timeout_seconds
+        drain_seconds = longest_call + _DRAIN_GRACE_SECONDS
         fleet = HostFleet(partial(RayHost, self._settings_json), SystemClock(), drain_seconds=drain_seconds)
         fleet.adopt(await asyncio.to_thread(host_numbers), wanted=self._settings.sandbox.hosts)
         self._watching = asyncio.create_task(fleet.watch())

@@ -21,7 +21,7 @@ from agents.hands.port import CallNotSent, CallRefused, HostLost, ToolCall, Tool
 logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 15.0
-"""The host itself ends a call at its deadline; this much later nobody waits for it any more."""
+"""The host itself ends a call at its deadline and then copies what it changed; this much later nobody waits."""
 _TABLE_SECONDS = 10.0
 _RESTART_SECONDS = 10.0
 """A session waits so long for its host's next process, for the sake of the files on that disk."""
@@ -38,6 +38,7 @@ class HandsClient:
     def __init__(self, settings: Settings, *, ask: Callable[[], Awaitable[HostTable]] | None = None) -> None:
         """*ask* returns the fleet's table of hosts (for tests; else the fleet is asked)."""
         self._limit = settings.sandbox.tool_timeout_seconds
+        self._grace = _GRACE_SECONDS + settings.checkpoints.timeout_seconds
         self._hosts = HostLinks(ask or partial(ask_fleet, "hosts", timeout=_TABLE_SECONDS))
         self._background: set[asyncio.Task[None]] = set()
 
@@ -71,7 +72,7 @@ class HandsClient:
             return
         host = host or await self.locate(workspace)
         loop = asyncio.get_running_loop()
-        end = loop.time() + max(call.deadline for call in calls) + _GRACE_SECONDS
+        end = loop.time() + max(call.deadline for call in calls) + self._grace
         left = {call.call_id: call for call in calls}
         sent = False
         while left:

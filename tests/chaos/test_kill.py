@@ -33,8 +33,7 @@ from tests.conformance.scene import (
 pytestmark = pytest.mark.timeout(300)
 
 END_TURN = {"type": "end_turn"}
-# The first run notes that it was there and hangs; a later run in the same workspace goes on.
-ONCE_STUCK = "n=$(cat runs 2>/dev/null || echo 0); echo $((n+1)) > runs; [ $n -gt 0 ] || sleep 600; echo run $((n+1))"
+STUCK = "echo run >> runs; sleep 600"
 
 
 def logged(events: list[Json]) -> list[Json]:
@@ -43,7 +42,7 @@ def logged(events: list[Json]) -> list[Json]:
 
 async def running_tool(scene: Scene) -> str:
     """A session whose sandbox runs a command that would take ten minutes."""
-    await scene.answers(calls(bash("echo ready")), calls(bash(ONCE_STUCK)), says("tool done"))
+    await scene.answers(calls(bash("echo ready")), calls(bash(STUCK)), calls(bash("cat runs")), says("tool done"))
     session = await scene.session(toolset())
     await scene.send(session, message())
     await scene.until(session, "agent.tool_use", 2)
@@ -109,7 +108,10 @@ async def test_everything_killed_at_once_loses_nothing_and_goes_on_by_itself(ins
     assert queued["id"] in [event["id"] for event in log]
     log = await acting.idle(tool)
     results = ordered_results(log)
-    assert [text_of(result) for result in results] == ["ready", "run 2"] and log[-1]["stop_reason"] == END_TURN
+    # The sandbox host died with the command: it is not run again, and the model is told what nobody knows.
+    assert [result["is_error"] for result in results] == [False, True, False] and log[-1]["stop_reason"] == END_TURN
+    assert text_of(results[0]) == "ready" and "not at all" in text_of(results[1])
+    assert text_of(results[2]).splitlines()[-1] == "run"
     log = await retrying.idle(backing_off)
     assert text_of(of_type(log, "agent.message")[0]) == "there"
     for each, events in before.items():
@@ -152,4 +154,4 @@ async def test_sigterm_ends_cleanly_and_a_later_start_goes_on(instance: Instance
     log = await scene.idle(session)
     assert log[: len(before)] == before
     assert text_of(of_type(log, "agent.message")[-1]) == "tool done"
-    assert len(ordered_results(log)) == 2 and log[-1]["stop_reason"] == END_TURN
+    assert len(ordered_results(log)) == 3 and log[-1]["stop_reason"] == END_TURN

@@ -246,6 +246,9 @@ _ALL = (
     R("platform:ready", "ours", "readiness and metrics report on every part"),
     R("platform:crash:log", "ours", "after kill -9 of everything every committed event is there, unchanged"),
     R("platform:crash:resume", "ours", "an interrupted session goes on by itself after a restart, and finishes"),
+    R("platform:crash:host", "ours", "a call whose sandbox host died is not run again; the model is told so"),
+    R("platform:crash:owner", "ours", "a call goes on while its session's harness is replaced, and runs once"),
+    R("platform:pause:host", "ours", "a sandbox host that is stopped for ten seconds loses nothing"),
     R("platform:stop", "ours", "SIGTERM ends the platform cleanly; sessions go on at the next start"),
     R("platform:no-survivors", "ours", "no process outlives the platform, whether it is asked or killed"),
 )  # fmt: skip

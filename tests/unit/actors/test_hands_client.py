@@ -180,7 +180,7 @@ async def test_an_incarnation_that_is_newer_than_the_table_is_looked_up_and_foun
 async def test_a_host_that_nobody_can_tell_anything_of_is_waited_for_until_the_deadline(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hands_client, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(fleet.client, "_grace", 0.0)
     fleet.table["sandbox-host-0"] = HostPlace(HostState.UNKNOWN)
     running = asyncio.create_task(fleet.run(HERE, write(deadline=5.0), host="sandbox-host-0/2"))
     await asyncio.sleep(0)
@@ -194,7 +194,7 @@ async def test_a_host_that_nobody_can_tell_anything_of_is_waited_for_until_the_d
 async def test_a_call_without_an_answer_in_time_is_not_taken_for_lost(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hands_client, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(fleet.client, "_grace", 0.0)
     call = ToolCall("c1", "bash", {"command": "true"}, deadline=0.05)
     with pytest.raises(Unavailable) as caught:
         await fleet.run(HERE, call, host="sandbox-host-0/1")

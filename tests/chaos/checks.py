@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.chaos import effect_checks, log_checks
+from tests.chaos import api_checks, effect_checks, log_checks
 from tests.chaos.plan import Script
 from tests.chaos.record import Run, Violation
 
@@ -44,7 +44,7 @@ _LOG = (
     effect_checks.felt_at_most_once,
     effect_checks.refused_never_happen,
     effect_checks.repeated_with_reason,
-    effect_checks.api_errors,
+    api_checks.only_the_proxy_fails,
 )
 _SCRIPTED = (effect_checks.felt_at_least_once, effect_checks.files_survive)
 

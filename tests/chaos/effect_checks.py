@@ -1,4 +1,4 @@
-"""What must hold of side effects, of files, and of the calls that the application made."""
+"""What must hold of side effects and of files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ _EFFECT = re.compile(r"\be (sesn_\w+/[\w~]+)")
 HOST_DEATHS = frozenset({"kill sandbox host", "stop sandbox host", "remove node", "lose node", "kill raylet"})
 _AFTER_SECONDS = 20.0
 """How long after a host's death a call may still fail for want of it."""
-_INGRESS = frozenset({"kill haproxy", "kill haproxy manager"})
-_INGRESS_SECONDS = 15.0
-"""Nobody answers at the one address while the proxy starts again; the SDK's two retries last two seconds."""
 
 
 def effects_of(call: Json) -> list[str]:
@@ -131,11 +128,3 @@ def _read_back(visit: Visit, writes: Mapping[str, str]) -> Iterator[Violation]:
             )
         elif call["name"] == "read" and path in good and writes[path].split("\n")[0] not in text_of(result):
             yield Violation("files", name_of(visit), f"{path} was written and read as {text_of(result)[:120]!r}")
-
-
-def api_errors(run: Run) -> Iterator[Violation]:
-    """No call failed that the SDK's own retries could have saved: all but those into a dead proxy."""
-    dead = [action.at for action in run.actions if action.kind in _INGRESS and not action.skipped]
-    for error in run.errors:
-        if not any(at - 1 <= error.at and error.began <= at + _INGRESS_SECONDS for at in dead):
-            yield Violation("API errors", f"{error.session_id} {error.call}", error.error)

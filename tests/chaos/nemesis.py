@@ -31,6 +31,7 @@ PARTS = {
     "serve controller": "serve controller",
     "haproxy": "haproxy",
     "haproxy manager": "haproxy manager",
+    "serve proxy": "serve proxy",
     "database backend": "postgresql backend",
 }
 """The kind of process that the last words of an action mean."""

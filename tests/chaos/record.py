@@ -83,6 +83,14 @@ class ApiError:
 
 
 @dataclass(slots=True)
+class Outage:
+    """A time in which nobody answered at the server's address."""
+
+    begin: float
+    until: float
+
+
+@dataclass(slots=True)
 class Run:
     """Everything that the checks look at."""
 
@@ -93,6 +101,7 @@ class Run:
     errors: list[ApiError] = field(default_factory=list)
     absorbed: dict[str, int] = field(default_factory=dict)
     """What the SDK's own retries took care of, by status or error."""
+    outages: list[Outage] = field(default_factory=list)
     partitions: int = 64
 
     def to_json(self) -> Json:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.api_checks import proxy_outages
 from tests.chaos.checks import NAMES
 from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
@@ -55,7 +56,8 @@ def figures(result: Result) -> dict[str, str]:
         "takeover, harness stopped": times([each for each in moved if each.kind == "stop harness"]),
         "takeover, its node lost": times([each for each in moved if each.kind not in ("kill harness", "stop harness")]),
         "answers that the SDK retried": absorbed,
-        "API errors past the SDK's retries": str(len(run.errors)),
+        "API errors past the SDK's retries (all into a dead proxy, unless violated)": str(len(run.errors)),
+        "proxy dead: median / longest": _outages(run),
         "effects felt": str(len(run.effects)),
         "memory, MiB before -> after (median process)": _memory(result),
         **_slopes(result),
@@ -71,6 +73,11 @@ def _memory(result: Result) -> str:
         if kind in result.before
     ]
     return ", ".join(parts)
+
+
+def _outages(run: Run) -> str:
+    lasting = [outage.until - outage.begin for outage in proxy_outages(run)]
+    return f"{percentile(lasting, 0.5):.1f} / {max(lasting):.1f} s ({len(lasting)})" if lasting else "never"
 
 
 def _slopes(result: Result) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tests.chaos.effects import EffectServer
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.options import Options
 from tests.chaos.plan import KINDS, Script, plan_file, scripts
+from tests.chaos.probe import Probe
 from tests.chaos.record import Run, Violation, Visit
 from tests.chaos.schedule import schedule
 from tests.chaos.site import Site
@@ -87,7 +88,9 @@ class Course:
 
     async def _live(self, made: dict[str, Script]) -> None:
         api = Api(self._site.url)
-        self._run.errors, self._run.effects = api.errors, self._effects.felt
+        probe = Probe(self._site.url)
+        self._run.errors, self._run.effects, self._run.outages = api.errors, self._effects.felt, probe.outages
+        asking = asyncio.create_task(probe.run())
         try:
             scene = await set_scene(api, self._options.seed)
             await self._warm_up(api, scene, made)
@@ -96,6 +99,7 @@ class Course:
             self.result.seconds = time.monotonic() - began
             await self._look_back(api)
         finally:
+            asking.cancel()
             self._run.absorbed = dict(api.absorbed)
             await api.close()
 

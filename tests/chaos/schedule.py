@@ -20,6 +20,7 @@ DECK: dict[str, int] = {
     "kill serve controller": 1,
     "kill haproxy": 1,
     "kill haproxy manager": 1,
+    "kill serve proxy": 1,
     "stop harness": 2,
     "stop gateway": 1,
     "stop brain": 1,

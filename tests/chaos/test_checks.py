@@ -11,7 +11,7 @@ from tests.chaos.checks import violations
 from tests.chaos.memory import MEBIBYTE, fit, growth, slopes
 from tests.chaos.options import SMALL, Options
 from tests.chaos.plan import plan_file, said, scripts
-from tests.chaos.record import Action, ApiError, Connection, Json, Run, Visit
+from tests.chaos.record import Action, ApiError, Connection, Json, Outage, Run, Visit
 from tests.chaos.schedule import DECK, NEEDS_NODES, NEEDS_SERVER, kinds_of, schedule
 from tests.chaos.takeover import percentile, standstill, takeovers
 
@@ -215,9 +215,13 @@ def test_a_call_may_fail_when_a_host_died_in_it_and_not_long_before_it() -> None
 
 def test_a_call_may_fail_into_a_dead_proxy_only() -> None:
     run = good_run()
-    run.errors.append(ApiError(BEGIN + 3, BEGIN + 2, "send", SESSION, "connection error"))
+    run.errors.append(ApiError(BEGIN + 4, BEGIN + 3, "send", SESSION, "connection error"))
     run.actions.append(Action("kill haproxy", "haproxy", BEGIN + 2))
+    assert "API errors" in found(run)
+    run.outages.append(Outage(BEGIN + 2.2, BEGIN + 5))
     assert "API errors" not in found(run)
+    run.actions.pop()
+    assert "API errors" in found(run)
 
 
 def test_a_file_must_read_as_it_was_written() -> None:

@@ -11,7 +11,12 @@ from typing import Any
 _HERE = Path(__file__).parent
 # Property-based over the API's own description: it holds what that says, not single lines of the manifest.
 _OUTSIDE = {"test_schemathesis", "test_coverage"}
-_ELSEWHERE = ("tests.cluster.test_platform", "tests.cluster.test_brain_replicas", "tests.chaos.test_kill")
+_ELSEWHERE = (
+    "tests.cluster.test_platform",
+    "tests.cluster.test_brain_replicas",
+    "tests.chaos.test_kill",
+    "tests.chaos.test_hosts",
+)
 """Tests of other suites that hold lines of the manifest on a real platform."""
 
 

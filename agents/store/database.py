@@ -19,8 +19,8 @@ from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.event_log import SqlEventLog
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
-from agents.store.migrate import migrate
 from agents.store.postgres import PostgresDatabase
+from agents.store.schema import is_current
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
 
@@ -65,7 +65,10 @@ async def open_store(where: str | Path, *, clock: Clock | None = None, deadline:
     """
     database = _database(where, deadline)
     try:
-        await migrate(database)
+        if not await is_current(database):
+            from agents.store.migrate import migrate  # loaded only when it is needed
+
+            await migrate(database)
     except BaseException:
         await database.close()
         raise

@@ -19,7 +19,6 @@ from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.event_log import SqlEventLog
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
-from agents.store.postgres import PostgresDatabase
 from agents.store.schema import is_current
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
@@ -84,6 +83,8 @@ def _database(where: str | Path, deadline: float) -> Database:
         # Not chained: the message would show the password.
         raise InvalidRequest("database_url: not a URL") from None
     if url.drivername == "postgresql+asyncpg":
+        from agents.store.postgres import PostgresDatabase  # a fifth of what a process loads that uses SQLite
+
         return PostgresDatabase(where, deadline=deadline)
     if url.get_backend_name() == "sqlite" and url.database:
         return SqliteDatabase(Path(url.database), deadline=deadline)

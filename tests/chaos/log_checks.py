@@ -17,7 +17,8 @@ def of_type(log: Sequence[Json], *kinds: str) -> list[Json]:
 
 
 def text_of(event: Json) -> str:
-    return "".join(block.get("text", "") for block in event.get("content") or ())
+    """The text of a message or a result; blocks stand apart, for the server may put a note before a result."""
+    return "\n".join(block.get("text", "") for block in event.get("content") or ())
 
 
 def name_of(visit: Visit) -> str:

@@ -11,6 +11,7 @@ from tests.chaos.record import Run, Violation
 NAMES = (
     "ends",
     "one result",
+    "answered once",
     "unique ids",
     "order",
     "shown",
@@ -32,6 +33,7 @@ NAMES = (
 _LOG = (
     log_checks.every_session_ends,
     log_checks.one_result_per_call,
+    log_checks.answered_once,
     log_checks.unique_ids,
     log_checks.stable_order,
     log_checks.shown_is_listed,

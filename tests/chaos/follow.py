@@ -57,7 +57,9 @@ class Follower:
 
     async def _listed(self) -> list[Json]:
         log = await self._api.log(self._visit.session_id)
-        self._visit.listings.append([event["id"] for event in log if event.get("processed_at")])
+        ids = [event["id"] for event in log if event.get("processed_at")]
+        if not self._visit.listings or self._visit.listings[-1] != ids:
+            self._visit.listings.append(ids)
         return log
 
     async def _poll(self) -> AsyncGenerator[Json, None]:

@@ -53,6 +53,18 @@ def one_result_per_call(run: Run) -> Iterator[Violation]:
                     yield Violation("one result", name_of(visit), f"{result['id']} answers no call before it")
 
 
+def answered_once(run: Run) -> Iterator[Violation]:
+    """A call that was asked for was allowed or refused once."""
+    for visit in run.visits:
+        counted = Counter(event["tool_use_id"] for event in of_type(visit.final, "user.tool_confirmation"))
+        for call in of_type(visit.final, "agent.tool_use"):
+            wanted = 1 if call.get("evaluated_permission") == "ask" else 0
+            if counted[call["id"]] != wanted:
+                yield Violation(
+                    "answered once", name_of(visit), f"{call['id']} has {counted[call['id']]} confirmations"
+                )
+
+
 def unique_ids(run: Run) -> Iterator[Violation]:
     """No event id occurs twice, in a session or in two."""
     counted = Counter(event["id"] for visit in run.visits for event in visit.final)

@@ -47,8 +47,9 @@ def good_log() -> list[Json]:
         event("user.message", 1, content=text("hello")),
         event("span.model_request_start", 2),
         event("agent.tool_use", 3, name="bash", input=command("r0")),
-        event("agent.tool_use", 4, name="bash", input=command("r1")),
+        event("agent.tool_use", 4, name="bash", input=command("r1"), evaluated_permission="ask"),
         event("span.model_request_end", 5, model_request_start_id="sevt_2"),
+        {**event("user.tool_confirmation", 5, tool_use_id="sevt_4", result="deny"), "id": "sevt_51"},
         event("agent.tool_result", 6, tool_use_id="sevt_3", is_error=False, content=text("")),
         event("agent.tool_result", 7, tool_use_id="sevt_4", is_error=True, content=text("refused")),
         event("agent.tool_use", 8, name="bash", input=command("r1~2", more="touch f && cat f")),
@@ -109,39 +110,39 @@ def _stream(change: Callable[[Connection], Any]) -> Callable[[Run], None]:
 
 
 def _unasked(log: list[Json]) -> None:
-    log[7]["tool_use_id"] = "sevt_99"
+    log[8]["tool_use_id"] = "sevt_99"
 
 
 def _early(log: list[Json]) -> None:
-    log.insert(3, log.pop(6))
+    log.insert(3, log.pop(7))
 
 
 def _twice(log: list[Json]) -> None:
-    log.insert(8, {**log[7], "id": "sevt_70"})
+    log.insert(9, {**log[8], "id": "sevt_70"})
 
 
 def _half(log: list[Json]) -> None:
-    log[10]["content"] = text(said(7)[:-9])
+    log[11]["content"] = text(said(7)[:-9])
 
 
 def _told_twice(log: list[Json]) -> None:
-    log.insert(10, {**log[10], "id": "sevt_95"})
+    log.insert(11, {**log[11], "id": "sevt_95"})
 
 
 def _failed(log: list[Json]) -> None:
-    log[6]["is_error"] = True
+    log[7]["is_error"] = True
 
 
 def _retrying(log: list[Json]) -> None:
-    log[11]["stop_reason"] = {"type": "retries_exhausted"}
+    log[12]["stop_reason"] = {"type": "retries_exhausted"}
 
 
 def _lost_line(log: list[Json]) -> None:
-    log[9]["content"] = text(f"{SESSION}/r1~2")
+    log[10]["content"] = text(f"{SESSION}/r1~2")
 
 
 def _line_twice(log: list[Json]) -> None:
-    log[9]["content"] = text(f"{SESSION}/r0 {SESSION}/r0 {SESSION}/r1~2")
+    log[10]["content"] = text(f"{SESSION}/r0 {SESSION}/r0 {SESSION}/r1~2")
 
 
 def _nobody(log: list[Json]) -> None:
@@ -152,10 +153,12 @@ CASES: list[tuple[str, str, Callable[[Run], Any]]] = [
     ("a client that did not come to its end", "ends", lambda run: setattr(run.visits[0], "outcome", "stuck")),
     ("a row that still runs", "ends", lambda run: setattr(run.visits[0], "status", "running")),
     ("another stop reason", "ends", _log(_retrying)),
-    ("a call without result", "one result", _log(lambda log: log.pop(7))),
+    ("a call without result", "one result", _log(lambda log: log.pop(8))),
     ("a call with two results", "one result", _log(_twice)),
     ("a result without call", "one result", _log(_unasked)),
     ("a result before its call", "one result", _log(_early)),
+    ("a call that was asked for and never answered", "answered once", _log(lambda log: log.pop(6))),
+    ("a call that was answered unasked", "answered once", _log(lambda log: log[6].update(tool_use_id="sevt_3"))),
     ("an id that occurs twice", "unique ids", _log(lambda log: log.append(dict(log[0])))),
     ("two listings that differ", "order", lambda run: run.visits[0].final_again.pop()),
     ("a listing that was no beginning", "order", lambda run: run.visits[0].listings.append(["sevt_1", "sevt_0"])),

@@ -41,6 +41,7 @@ def test_a_minutes_worth_may_come_at_once_and_comes_back_evenly() -> None:
     assert counter.spend().retry_after == pytest.approx(1.0)
     counter.clock.advance(1.0)
     assert counter.spend().retry_after is None
+    assert counter.spend().retry_after == pytest.approx(10.0)
     counter.clock.advance(3600)
     assert counter.spend().remaining == 5
 

@@ -106,6 +106,15 @@ def test_equals_take_turns() -> None:
     assert "".join(line.next(held)[0] for _ in range(9)) == "abcabcabc"
 
 
+def test_who_holds_fewer_comes_first_also_when_it_was_served_later() -> None:
+    line: FairLine[int] = FairLine()
+    line.note_served("slow")
+    line.note_served("quick")
+    line.add("slow", 1)
+    line.add("quick", 2)
+    assert line.next(Counter(slow=3, quick=1)) == ("quick", 2)
+
+
 def test_those_who_left_leave_nothing_behind() -> None:
     line: FairLine[int] = FairLine()
     for number in range(1000):

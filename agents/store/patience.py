@@ -16,8 +16,6 @@ from agents.store.faults import DRIVER_ERRORS, Fault, fault_of, told
 
 Result = TypeVar("Result")
 
-ATTEMPT_SHARE = 1 / 3
-"""Share of the deadline after which one attempt is cut: an answer that hangs may come on another connection."""
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _JITTER = 0.5
@@ -34,27 +32,30 @@ async def ride_out(
     attempt: Callable[[Attempt], Awaitable[Result]],
     *,
     deadline: float,
-    share: float = ATTEMPT_SHARE,
+    first_limit: float,
     repeatable: bool,
 ) -> Result:
     """Return what the first attempt that ends well returns.
 
-    Raises Conflict for a violated constraint and Unavailable: at once for what waiting cannot mend, else
-    when *deadline* (seconds) is over. What *attempt* raises of its own is passed on.
+    The first attempt is cut after *first_limit* (seconds): its connection may be one that never answers. Later
+    ones have the rest of *deadline*. Raises Conflict for a violated constraint and Unavailable: at once for
+    what waiting cannot mend, else at the deadline. What *attempt* raises of its own is passed on.
     """
     now = asyncio.get_running_loop().time
     ends = now() + deadline
+    limit = min(ends, now() + first_limit)
     uncertain = False
     for pause in _pauses():
         state = Attempt()
         try:
-            async with asyncio.timeout_at(min(ends, now() + deadline * share)):
+            async with asyncio.timeout_at(limit):
                 return await attempt(state)
         except DRIVER_ERRORS as error:
             failure, passes = error, fault_of(error) is Fault.PASSES
             uncertain = uncertain or (state.committing and passes)
         if passes and (repeatable or not uncertain):
             await asyncio.sleep(min(pause, ends - now()))
+            limit = ends
             if now() < ends:
                 continue
         raise told(failure, uncertain=uncertain) from failure

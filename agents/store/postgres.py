@@ -12,19 +12,21 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
 from agents.store.faults import DRIVER_ERRORS, READ_ONLY, Fault, fault_of, name_of, sqlstate_of, told
-from agents.store.patience import ATTEMPT_SHARE, Attempt, ride_out
+from agents.store.patience import Attempt, ride_out
 from agents.store.postgres_line import DirectLine
 
 logger = logging.getLogger(__name__)
 
+_FIRST_SHARE = 1 / 3
+"""Share of a deadline after which the first attempt is cut: an answer that hangs may come on another connection."""
 _LOCK_SHARE = 0.8
-"""Share of an attempt after which the server itself gives up on a lock, so that it says why."""
+"""Share of the first attempt after which the server itself gives up on a lock, so that it says why."""
 _MIGRATION_SECONDS = 120.0
 _POOL_SIZE = 8
 _RECYCLE_SECONDS = 300.0
@@ -36,13 +38,13 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, deadline: float = DEADLINE_SECONDS) -> None:
         self._deadline = deadline
-        attempt = deadline * ATTEMPT_SHARE
+        first = self._first_limit = deadline * _FIRST_SHARE
         given = make_url(url)
         arguments: dict[str, Any] = {
-            "timeout": attempt,
+            "timeout": first,
             "server_settings": {
                 "application_name": "hecaton",
-                "lock_timeout": _milliseconds(attempt * _LOCK_SHARE),
+                "lock_timeout": _milliseconds(first * _LOCK_SHARE),
                 # A frozen process must not keep the others from its rows.
                 "idle_in_transaction_session_timeout": _milliseconds(deadline * 2),
             },
@@ -54,10 +56,11 @@ class PostgresDatabase:
             given,
             pool_size=_POOL_SIZE,
             max_overflow=0,
-            pool_timeout=attempt,
+            pool_timeout=first,
             pool_recycle=_RECYCLE_SECONDS,
             connect_args=arguments,
         )
+        event.listen(self._engine.sync_engine, "invalidate", _cut)
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         _, options = self._engine.dialect.create_connect_args(given)
         self._line = DirectLine({**options, **arguments}, idle=_RECYCLE_SECONDS)
@@ -70,11 +73,16 @@ class PostgresDatabase:
         return await self._ride_out(partial(self._write, work), deadline, repeatable=repeatable)
 
     async def transact(self, script: Transaction[Result], *, deadline: float) -> Result:
-        return await self._ride_out(partial(self._line.play, script), deadline, repeatable=True)
+        # Not a share of what is left of a caller's time: the group would be cut for the sake of its oldest member.
+        return await self._ride_out(
+            partial(self._line.play, script), deadline, repeatable=True, limit=self._first_limit
+        )
 
     async def migrate(self, work: Work[None]) -> None:
         await self.read(lambda connection: connection.execute(text("SELECT 1")).close())  # is it there at all?
-        await ride_out(partial(self._write, work), deadline=_MIGRATION_SECONDS, share=1.0, repeatable=False)
+        await ride_out(
+            partial(self._write, work), deadline=_MIGRATION_SECONDS, first_limit=_MIGRATION_SECONDS, repeatable=False
+        )
 
     async def close(self) -> None:
         self._line.drop()
@@ -97,7 +105,12 @@ class PostgresDatabase:
             return result
 
     async def _ride_out(
-        self, work: Callable[[Attempt], Awaitable[Result]], deadline: float | None, *, repeatable: bool
+        self,
+        work: Callable[[Attempt], Awaitable[Result]],
+        deadline: float | None,
+        *,
+        repeatable: bool,
+        limit: float | None = None,
     ) -> Result:
         async def noticed(attempt: Attempt) -> Result:
             try:
@@ -111,7 +124,8 @@ class PostgresDatabase:
             return result
 
         within = min(deadline or self._deadline, self._deadline)
-        return await ride_out(noticed, deadline=within, repeatable=repeatable)
+        limit = limit or within * _FIRST_SHARE
+        return await ride_out(noticed, deadline=within, first_limit=limit, repeatable=repeatable)
 
     async def _notice(self, error: BaseException) -> None:
         if fault_of(error) is Fault.PASSES and not self._lost:
@@ -120,6 +134,11 @@ class PostgresDatabase:
         if sqlstate_of(error) == READ_ONLY:
             # Its server is no longer the primary, so none of the pool's connections leads there.
             await self._engine.dispose()
+
+
+def _cut(connection: Any, _record: object, _error: object) -> None:
+    # Else it would be asked to close, and waited for, though it may never answer.
+    connection.driver_connection.terminate()
 
 
 def _milliseconds(seconds: float) -> str:

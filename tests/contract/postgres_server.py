@@ -48,6 +48,11 @@ class PostgresServer:
         options = f"-c listen_addresses='' -c unix_socket_directories={self.home} {self._options}"
         self._run("pg_ctl", "-D", self._data, "-o", options, "-l", self.home / "log", "-w", "-t", "30", "start")
 
+    def ensure(self) -> None:
+        """Start unless it runs."""
+        if not self._running():
+            self.start()
+
     def stop(self) -> None:
         """Stop as a crash would: connections are cut."""
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "-t", "30", "stop")
@@ -61,8 +66,9 @@ class PostgresServer:
         while not all(map(_ended, family)):
             assert time.monotonic() < ends, "the processes of a killed server do not end"
             time.sleep(0.01)
-        # It names a process that may stay a zombie where nobody reaps, and would then keep the next server away.
-        (self._data / "postmaster.pid").unlink()
+        # They name a process that stays a zombie where nobody reaps, and would then keep the next server away.
+        for lock in (self._data / "postmaster.pid", self.home / ".s.PGSQL.5432.lock"):
+            lock.unlink()
 
     def promote(self) -> None:
         """Make a standby the primary."""
@@ -124,6 +130,7 @@ class PostgresServer:
                 group=self._user,
                 extra_groups=[] if self._user else None,
                 cwd=self.home,
+                env={**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"},
                 timeout=60,
             )
             output.seek(0)

@@ -1,6 +1,6 @@
-"""``make bench``: sandboxes, the log, then the whole platform; options are those of ``benchmarks.turns``.
+"""``make bench``: sandboxes, the log, event streams, then the whole platform.
 
-The three run one after the other, each in a process of its own, so that none disturbs another. The exit
+Options are those of ``benchmarks.turns``. They run one after the other, each in a process of its own, so that none disturbs another. The exit
 status is that of the first that failed (a limit that is missed is a failure of ``bench_sandbox`` only:
 it measures without neighbours of its own).
 """
@@ -23,7 +23,11 @@ def main() -> int:
         rounds = "5" if "--quick" in options else "20"
         sandbox = ["benchmarks.bench_sandbox", "--rounds", rounds, "--json", str(RESULTS / "sandbox.json")]
         log = [] if "--quick" in options else [["benchmarks.bench_log", tempfile.gettempdir()]]
-        commands = [sandbox, *log, *commands]
+        streams = [
+            "benchmarks.bench_streams",
+            *(["--streams", "200", "--sessions", "20"] if "--quick" in options else []),
+        ]
+        commands = [sandbox, *log, streams, *commands]
     status = 0
     for command in commands:
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psutil
 
-from tests.chaos.owners import owned_by
+from tests.chaos.owners import moved, owned_by
 from tests.chaos.parts import Part
 from tests.chaos.record import Action
 from tests.chaos.schedule import STOP_SECONDS, Step
@@ -104,16 +104,24 @@ class Nemesis:
         if part is None:
             return Action(step.kind, "", time.time(), skipped=f"no {kind} lived for {_TARGET_SECONDS:g} s")
         owned = await owned_by(self._site, part.name) if kind == "harness" else None
-        action = Action(step.kind, part.name, time.time(), pid=part.pid, owned=owned)
+        action = Action(step.kind, part.name, time.time(), pid=part.pid, owned=list(owned) if owned else None)
         try:
             part.process.send_signal(signal.SIGKILL if verb == "kill" else signal.SIGSTOP)
         except psutil.NoSuchProcess:
             action.skipped = "it had just ended"
             return action
+        self._watch(action, owned)
         if verb == "stop":
             self._stopped.add(part.pid)
             self._later(self._go_on(part, action))
         return action
+
+    def _watch(self, action: Action, owned: Mapping[int, int] | None) -> None:
+        async def watch() -> None:
+            action.moved = await moved(self._site, owned or {})
+
+        if owned:
+            self._later(watch())
 
     async def _go_on(self, part: Part, action: Action) -> None:
         await asyncio.sleep(STOP_SECONDS)
@@ -131,7 +139,7 @@ class Nemesis:
             node = nodes[int(step.draw * len(nodes))]
             pid = self._site.raylets[node]
             owned = await self._owned_on(node)
-            action = Action(step.kind, node, time.time(), pid=pid, owned=owned)
+            action = Action(step.kind, node, time.time(), pid=pid, owned=list(owned) or None)
             if step.kind == "lose node":
                 for process in await asyncio.to_thread(self._site.processes_of, node):
                     with contextlib.suppress(psutil.NoSuchProcess):
@@ -143,17 +151,19 @@ class Nemesis:
         except BaseException:
             self._node_lock.release()
             raise
+        self._watch(action, owned)
         self._later(self._bring_back(node, action))
         return action
 
-    async def _owned_on(self, node: str) -> list[int] | None:
+    async def _owned_on(self, node: str) -> dict[int, int]:
+        """Return the partitions of all harnesses on a node, with their epochs."""
         below = {process.pid for process in await asyncio.to_thread(self._site.processes_of, node)}
         parts = await asyncio.to_thread(self._site.parts)
-        owned: list[int] = []
+        owned: dict[int, int] = {}
         for part in parts:
             if part.kind == "harness" and part.pid in below:
-                owned += await owned_by(self._site, part.name) or []
-        return owned or None
+                owned |= await owned_by(self._site, part.name) or {}
+        return owned
 
     async def _bring_back(self, node: str, action: Action) -> None:
         try:

@@ -68,6 +68,8 @@ class Action:
     pid: int | None = None
     owned: list[int] | None = None
     """Partitions of the harness that was hit, by the lease table just before."""
+    moved: list[float] = field(default_factory=list)
+    """How long it took until each of them was owned again, in seconds."""
     skipped: str = ""
 
 

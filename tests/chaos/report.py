@@ -16,7 +16,8 @@ from tests.chaos.checks import NAMES
 from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
 from tests.chaos.run import Course, Result
-from tests.chaos.takeover import Takeover, percentile, takeovers
+from tests.chaos.schedule import NEEDS_NODES
+from tests.chaos.takeover import percentile, takeovers
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 _SHOWN = 12
@@ -28,20 +29,35 @@ def counted(run: Run) -> Counter[str]:
     return Counter(action.kind for action in run.actions if not action.skipped)
 
 
-def times(found: Sequence[Takeover]) -> str:
-    """p50, p95 and maximum in seconds."""
-    if not found:
+def times(seconds: Sequence[float]) -> str:
+    """p50, p95 and maximum, and how many there were."""
+    if not seconds:
         return "none"
-    seconds = [each.seconds for each in found]
     shares = " / ".join(f"{percentile(seconds, share):.1f}" for share in (0.5, 0.95, 1.0))
     return f"{shares} s ({len(seconds)})"
+
+
+def _takeovers(run: Run) -> dict[str, str]:
+    """p50 / p95 / max of everything that moved, by what hit its owner."""
+    groups = {
+        "harness killed": ("kill harness",),
+        "harness stopped": ("stop harness",),
+        "its node gone": tuple(sorted(NEEDS_NODES)),
+    }
+    moved = list(takeovers(run))
+    rows: dict[str, str] = {}
+    for name, kinds in groups.items():
+        partitions = [seconds for action in run.actions if action.kind in kinds for seconds in action.moved]
+        sessions = [each for each in moved if each.kind in kinds]
+        rows[f"{name}: its partitions owned again (p50 / p95 / max)"] = times(partitions)
+        rows[f"{name}: its sessions move again"] = times([each.seconds for each in sessions])
+        rows[f"{name}: the same, nothing else hit meanwhile"] = times([each.seconds for each in sessions if each.alone])
+    return rows
 
 
 def figures(result: Result) -> dict[str, str]:
     """The figures of a run, as they are shown."""
     run = result.run
-    moved = list(takeovers(run))
-    dead = [each for each in moved if each.kind == "kill harness"]
     absorbed = ", ".join(f"{count} x {name}" for name, count in sorted(run.absorbed.items())) or "none"
     kills = counted(run)
     return {
@@ -51,10 +67,7 @@ def figures(result: Result) -> dict[str, str]:
         "came to their end": str(sum(visit.outcome == "done" for visit in run.visits)),
         "kills": f"{kills.total()}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kills.items())),
         "violations": str(len(result.violations)),
-        "takeover, harness killed: p50 / p95 / max (sessions)": times(dead),
-        "the same, no other kill within 6 s": times([each for each in dead if each.alone]),
-        "takeover, harness stopped": times([each for each in moved if each.kind == "stop harness"]),
-        "takeover, its node lost": times([each for each in moved if each.kind not in ("kill harness", "stop harness")]),
+        **_takeovers(run),
         "answers that the SDK retried": absorbed,
         "API errors past the SDK's retries (all into a dead proxy, unless violated)": str(len(run.errors)),
         "proxy dead: median / longest": _outages(run),

@@ -3,7 +3,8 @@
 A session counts when it was in mid-turn at that moment and its partition was the harness's by the lease
 table. It moves again with its first event processed later: the dead cannot write, and what a stopped one
 still writes is refused. The time includes what the session's step takes anyway (up to two seconds of text
-or command), so it is an upper bound.
+or command), so it is an upper bound. A session can also stand still because another part is dead, such
+as every brain: those takeovers are told apart.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from agents.sessions.partition import partition_of
 from tests.chaos.record import Action, Json, Run, instant
 
-_CONTEXT_SECONDS = 6.0
-"""Another action this close before or after makes a takeover a compound one."""
+_HARMLESS = frozenset({"gateway", "haproxy", "haproxy manager", "serve proxy", "serve controller"})
+"""Parts that no turn under way needs."""
+_RECOVERY_SECONDS = 10.0
+"""So long after its death (or its return) a part may still be missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Takeover:
     session_id: str
     seconds: float
     alone: bool
-    """Whether no other action happened around this one."""
+    """Whether no other part that the session needs was hit in or shortly before this time."""
 
 
 def takeovers(run: Run) -> Iterator[Takeover]:
@@ -38,10 +41,10 @@ def takeovers(run: Run) -> Iterator[Takeover]:
             partition = partition_of(visit.session_id, run.partitions)
             by_partition.setdefault(partition, []).append((visit.session_id, visit.final))
     for action in run.actions:
-        alone = _alone(action, run.actions)
         for partition in action.owned or ():
             for session_id, log in by_partition.get(partition, ()):
                 if (seconds := standstill(log, action.at)) is not None:
+                    alone = _alone(action, seconds, run.actions)
                     yield Takeover(action.kind, action.at, session_id, seconds, alone)
 
 
@@ -61,9 +64,13 @@ def standstill(log: Sequence[Json], at: float) -> float | None:
     return None
 
 
-def _alone(action: Action, actions: Sequence[Action]) -> bool:
-    others = (other for other in actions if other is not action and not other.skipped)
-    return not any(abs(other.at - action.at) < _CONTEXT_SECONDS for other in others)
+def _alone(action: Action, seconds: float, actions: Sequence[Action]) -> bool:
+    for other in actions:
+        if other is action or other.skipped or other.kind.split(" ", 1)[1] in _HARMLESS:
+            continue
+        if other.at <= action.at + seconds and (other.until or other.at) + _RECOVERY_SECONDS >= action.at:
+            return False
+    return True
 
 
 def percentile(values: Sequence[float], share: float) -> float:

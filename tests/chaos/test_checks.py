@@ -274,6 +274,10 @@ def test_a_takeover_is_measured_in_mid_turn_only() -> None:
     assert [(each.kind, each.seconds, each.alone) for each in takeovers(run)] == [
         ("kill harness", pytest.approx(0.5), True)
     ]
+    run.actions.append(Action("kill gateway", "g", BEGIN + 4.6))
+    assert [each.alone for each in takeovers(run)] == [True]
+    run.actions.append(Action("stop brain", "b", BEGIN - 11, until=BEGIN - 1))
+    assert [each.alone for each in takeovers(run)] == [False]
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 2), (0.95, 4), (1.0, 4), (0.25, 1)])

@@ -1,7 +1,7 @@
 """``make bench``: sandboxes, the log, event streams, then the whole platform.
 
-Options are those of ``benchmarks.turns``. They run one after the other, each in a process of its own, so that none disturbs another. The exit
-status is that of the first that failed (a limit that is missed is a failure of ``bench_sandbox`` only:
+Options are those of ``benchmarks.turns``. They run one after the other, each in a process of its own, so
+that none disturbs another. The exit status is that of the first that failed (a limit that is missed is a failure of ``bench_sandbox`` only:
 it measures without neighbours of its own).
 """
 

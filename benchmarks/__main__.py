@@ -1,8 +1,8 @@
 """``make bench``: sandboxes, the log, event streams, then the whole platform.
 
 Options are those of ``benchmarks.turns``. They run one after the other, each in a process of its own, so
-that none disturbs another. The exit status is that of the first that failed (a limit that is missed is a failure of ``bench_sandbox`` only:
-it measures without neighbours of its own).
+that none disturbs another. The exit status is that of the first that failed (of the platform's turns only
+faults count, not figures).
 """
 
 from __future__ import annotations

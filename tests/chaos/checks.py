@@ -46,7 +46,7 @@ _LOG = (
     effect_checks.felt_at_most_once,
     effect_checks.refused_never_happen,
     effect_checks.repeated_with_reason,
-    api_checks.only_the_proxy_fails,
+    api_checks.only_a_dead_edge_fails,
 )
 _SCRIPTED = (effect_checks.felt_at_least_once, effect_checks.files_survive)
 

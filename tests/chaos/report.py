@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.api_checks import proxy_outages
+from tests.chaos.api_checks import edge_outages, only_a_dead_edge_fails
 from tests.chaos.checks import NAMES
 from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
@@ -69,8 +69,10 @@ def figures(result: Result) -> dict[str, str]:
         "violations": str(len(result.violations)),
         **_takeovers(run),
         "answers that the SDK retried": absorbed,
-        "API errors past the SDK's retries (all into a dead proxy, unless violated)": str(len(run.errors)),
-        "proxy dead: median / longest": _outages(run),
+        "API errors past the SDK's retries, with the proxy or all gateways dead": str(
+            len(run.errors) - len(list(only_a_dead_edge_fails(run)))
+        ),
+        "nobody answered at the address: median / longest (times)": _outages(run),
         "effects felt": str(len(run.effects)),
         "memory, MiB before -> after (median process)": _memory(result),
         **_slopes(result),
@@ -89,7 +91,7 @@ def _memory(result: Result) -> str:
 
 
 def _outages(run: Run) -> str:
-    lasting = [outage.until - outage.begin for outage in proxy_outages(run)]
+    lasting = [outage.until - outage.begin for outage in edge_outages(run)]
     return f"{percentile(lasting, 0.5):.1f} / {max(lasting):.1f} s ({len(lasting)})" if lasting else "never"
 
 

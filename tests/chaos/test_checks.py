@@ -216,7 +216,7 @@ def test_a_call_may_fail_when_a_host_died_in_it_and_not_long_before_it() -> None
         assert ("failed calls" in found(run)) is check
 
 
-def test_a_call_may_fail_into_a_dead_proxy_only() -> None:
+def test_a_call_may_fail_into_a_dead_edge_only() -> None:
     run = good_run()
     run.errors.append(ApiError(BEGIN + 4, BEGIN + 3, "send", SESSION, "connection error"))
     run.actions.append(Action("kill haproxy", "haproxy", BEGIN + 2))

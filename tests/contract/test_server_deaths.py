@@ -27,7 +27,7 @@ from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing, Listing, SessionListing
 
 WRITERS = 100
-STEPS = 12
+STEPS = 5
 """Appends per writer, on average, between two blows."""
 
 

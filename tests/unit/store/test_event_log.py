@@ -16,6 +16,7 @@ from agents.errors import Conflict, HecatonError, LogConflict, NotFound, Overloa
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease
+from agents.store import group_commit
 from agents.store.batch import Change
 from agents.store.engine import Transaction
 from agents.store.event_log import SqlEventLog
@@ -188,6 +189,61 @@ async def test_a_violated_constraint_is_blamed_on_its_own_change_only(database: 
     outcomes = await asyncio.gather(*await start(log, "a", "b", "c"), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), LogConflict, type(None)]
     assert database.batches == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+
+
+class Now:
+    """The loop's time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Now:
+    moved = Now()
+    monkeypatch.setattr(group_commit, "_now", moved)
+    return moved
+
+
+async def test_who_ran_out_of_time_is_told_and_the_others_of_its_batch_are_tried_on(
+    database: SteppedDatabase, now: Now
+) -> None:
+    log = SqlEventLog(database, deadline=10)
+    first = await start(log, "first")
+    await database.begun.acquire()
+    now.seconds = 1
+    early = await start(log, "a", "b")
+    now.seconds = 6
+    later = await start(log, "c", "d")
+
+    def down(names: list[str]) -> list[HecatonError | None]:
+        if names == ["a", "b", "c", "d"]:
+            now.seconds = 11
+            raise Unavailable("down")
+        return [None] * len(names)
+
+    database.answer = down
+    database.open()
+    outcomes = await asyncio.gather(*first, *early, *later, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), Unavailable, Unavailable, type(None), type(None)]
+    assert database.batches == [["first"], ["a", "b", "c", "d"], ["c", "d"]]
+
+
+async def test_who_ran_out_of_time_in_the_queue_is_not_written_any_more(database: SteppedDatabase, now: Now) -> None:
+    log = SqlEventLog(database, deadline=10)
+    first = await start(log, "first")
+    await database.begun.acquire()
+    late = await start(log, "a")
+    now.seconds = 9
+    fresh = await start(log, "b")
+    now.seconds = 10
+    database.open()
+    outcomes = await asyncio.gather(*first, *late, *fresh, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), Unavailable, type(None)]
+    assert database.batches == [["first"], ["b"]]
 
 
 async def test_closing_waits_for_what_was_accepted(database: SteppedDatabase) -> None:

@@ -102,6 +102,19 @@ def end_descendants(*, spare: set[int]) -> None:
             pass
 
 
+def children() -> set[int]:
+    """Return this process's own children, zombies included."""
+    return {pid for pid, (parent, _, _) in _table().items() if parent == os.getpid()}
+
+
+def collect_adopted(own: set[int]) -> None:
+    """Let adopted processes that have ended go, else they stay as zombies. Those of *own* are for who started them."""
+    for pid, (parent, state, _) in _table().items():
+        if parent == os.getpid() and state == "Z" and pid not in own:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
 def _watch(parent: int) -> None:
     # Often while the platform starts and forks its daemons, rarely once it stands.
     known: Processes = {}

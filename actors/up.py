@@ -20,12 +20,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from actors.reaper import adopt_orphans, end_descendants, start_reaper
+from actors.reaper import adopt_orphans, children, collect_adopted, end_descendants, start_reaper
 from agents.config import Settings
 from agents.errors import InvalidRequest
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
+_COLLECT_SECONDS = 5.0
 _PORTS = range(20_000, 29_000)
 _HAPROXY_PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
@@ -104,7 +105,9 @@ class PlatformProcess:
                 self._write_state(url)
                 sys.stdout.write(f"ready {url}\n")
                 sys.stdout.flush()
-            self._stop.wait()
+            own = children()
+            while not self._stop.wait(_COLLECT_SECONDS):
+                collect_adopted(own)
         finally:
             try:
                 self._shut_down()

@@ -62,6 +62,11 @@ async def results_of(scene: Scene, session: str) -> list[Json]:
     return ordered_results(log)
 
 
+def output(result: Json) -> list[str]:
+    """The lines of a command's own output, which is the last block; one before it may tell of a new shell."""
+    return result["content"][-1]["text"].splitlines()
+
+
 @requirement("platform:crash:host")
 async def test_a_command_whose_host_was_killed_is_ambiguous_and_the_session_goes_on(
     instance: Instance, scene: Scene
@@ -70,8 +75,24 @@ async def test_a_command_whose_host_was_killed_is_ambiguous_and_the_session_goes
     process_of(instance, "SandboxHostActor").send_signal(signal.SIGKILL)
     _, lost, after = await results_of(scene, session)
     assert lost["is_error"] and "fully, partly or not at all" in text_of(lost)
-    assert text_of(after).splitlines()[-2:] == ["once", "kept"], "on the next host of that name, or from a checkpoint"
+    assert output(after) == ["once", "kept"], "on the next host of that name, or from a checkpoint"
     assert not any(command.startswith(scene.mark) for _, command in commands(instance))
+    async with asyncio.timeout(20):
+        while any(each.status() == psutil.STATUS_ZOMBIE for each in psutil.Process(instance.pid).children()):
+            await asyncio.sleep(0.1)
+
+
+@requirement("platform:crash:fleet")
+async def test_when_the_fleet_dies_with_a_host_the_next_fleet_finds_the_next_host(
+    instance: Instance, scene: Scene
+) -> None:
+    await scene.answers(calls(bash("echo kept > kept")), says("one"), calls(bash("cat kept")), says("two"))
+    session = await scene.session(toolset())
+    await scene.turn(session)
+    for actor in ("FleetActor", "SandboxHostActor"):
+        process_of(instance, actor).send_signal(signal.SIGKILL)
+    (after,) = ordered_results(await scene.turn(session))
+    assert not after["is_error"] and output(after) == ["kept"]
 
 
 @requirement("platform:crash:owner")
@@ -82,7 +103,7 @@ async def test_a_command_goes_on_while_its_harness_is_replaced_and_its_result_is
     process_of(instance, "HarnessActor").send_signal(signal.SIGKILL)
     _, slept, after = await results_of(scene, session)
     assert (slept["is_error"], text_of(slept)) == (False, "slept")
-    assert text_of(after).splitlines() == ["once", "kept"]
+    assert output(after) == ["once", "kept"]
 
 
 @requirement("platform:pause:host")
@@ -96,5 +117,5 @@ async def test_a_host_that_is_stopped_for_a_while_loses_nothing(instance: Instan
         host.resume()
     _, slept, after = await results_of(scene, session)
     assert (slept["is_error"], text_of(slept)) == (False, "slept")
-    assert text_of(after).splitlines() == ["once", "kept"]
+    assert output(after) == ["once", "kept"]
     assert process_of(instance, "SandboxHostActor").pid == host.pid

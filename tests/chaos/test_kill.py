@@ -111,7 +111,7 @@ async def test_everything_killed_at_once_loses_nothing_and_goes_on_by_itself(ins
     # The sandbox host died with the command: it is not run again, and the model is told what nobody knows.
     assert [result["is_error"] for result in results] == [False, True, False] and log[-1]["stop_reason"] == END_TURN
     assert text_of(results[0]) == "ready" and "not at all" in text_of(results[1])
-    assert text_of(results[2]).splitlines()[-1] == "run"
+    assert results[2]["content"][-1]["text"] == "run"
     log = await retrying.idle(backing_off)
     assert text_of(of_type(log, "agent.message")[0]) == "there"
     for each, events in before.items():

@@ -248,6 +248,7 @@ _ALL = (
     R("platform:crash:resume", "ours", "an interrupted session goes on by itself after a restart, and finishes"),
     R("platform:crash:host", "ours", "a call whose sandbox host died is not run again; the model is told so"),
     R("platform:crash:owner", "ours", "a call goes on while its session's harness is replaced, and runs once"),
+    R("platform:crash:fleet", "ours", "sessions go on when the keeper of the hosts dies, even together with a host"),
     R("platform:pause:host", "ours", "a sandbox host that is stopped for ten seconds loses nothing"),
     R("platform:stop", "ours", "SIGTERM ends the platform cleanly; sessions go on at the next start"),
     R("platform:no-survivors", "ours", "no process outlives the platform, whether it is asked or killed"),

@@ -61,6 +61,25 @@ def test_after_sigkill_the_reaper_ends_what_is_left_and_then_itself() -> None:
     assert _gone(orphan) and _gone(reaper)
 
 
+def test_adopted_processes_that_have_ended_are_collected_and_own_children_are_left_to_who_started_them() -> None:
+    end = """
+import os, time
+from actors.reaper import children, collect_adopted
+mine = subprocess.Popen(["true"])
+own = children()
+os.kill(int(orphan), 9)
+while children() != own:
+    collect_adopted(own)
+while open(f"/proc/{mine.pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+    pass
+collect_adopted(own)
+print(mine.pid in children(), mine.wait(), flush=True)
+"""
+    parent, _, _ = _start(end)
+    assert parent.stdout is not None and parent.stdout.readline() == "True 0\n"
+    assert parent.wait(20) == 0
+
+
 def test_at_a_clean_end_the_process_ends_them_itself() -> None:
     parent, orphan, reaper = _start("from actors.reaper import end_descendants; end_descendants(spare={reaper.pid})")
     assert parent.wait(20) == 0

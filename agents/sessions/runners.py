@@ -193,17 +193,20 @@ class Runners:
         self.forget(runner)
         if (earlier := self._returning.pop(session_id, None)) is not None:
             earlier.cancel()  # it may have ended its work just now, with the runner that is lost
-        self.bring_back([session_id])
+        self._start_return(session_id, missed=True)
 
     def bring_back(self, session_ids: Iterable[SessionId]) -> None:
         """Go on with these sessions, however often the store does not answer, while their partitions are held."""
         for session_id in session_ids:
             if session_id not in self._returning:
-                task = asyncio.create_task(self._return(session_id), name=f"return of {session_id}")
-                self._returning[session_id] = task
-                task.add_done_callback(lambda task, session_id=session_id: self._returned(session_id, task))
+                self._start_return(session_id, missed=False)
 
-    async def _return(self, session_id: SessionId) -> None:
+    def _start_return(self, session_id: SessionId, *, missed: bool) -> None:
+        task = asyncio.create_task(self._return(session_id, missed=missed), name=f"return of {session_id}")
+        self._returning[session_id] = task
+        task.add_done_callback(lambda task: self._returned(session_id, task))
+
+    async def _return(self, session_id: SessionId, *, missed: bool) -> None:
         delay = _FIRST_DELAY_SECONDS
         if faults := self._faults[session_id]:
             await self._ports.clock.sleep(min(delay * 2 ** (faults - 1), _LONGEST_FAULT_DELAY_SECONDS))
@@ -221,8 +224,9 @@ class Runners:
                 logger.warning("session %s waits for the store: %s", session_id, error.message)
             await self._ports.clock.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
-        # A commit that failed here may have gone through: only a new look at the log shows what streams missed.
-        self._ports.bus.sever(session_id)
+        if missed:
+            # A commit that failed here may have gone through: only a new look at the log shows what streams missed.
+            self._ports.bus.sever(session_id)
 
     def _returned(self, session_id: SessionId, task: asyncio.Task[None]) -> None:
         if self._returning.get(session_id) is task:

@@ -98,6 +98,8 @@ def brain_app(settings: Settings) -> serve.Application:
         "ray_actor_options": {"num_cpus": 0.1},
         # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
         "graceful_shutdown_wait_loop_s": 0.1,
+        # Serve learns of a replica's death by its checks: at the default of ten seconds requests wait that long.
+        "health_check_period_s": 2.0,
         "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + _CLOSE_SECONDS,
         "logging_config": {"enable_access_log": False},
     }

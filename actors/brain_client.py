@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _TABLE_SECONDS = 10.0
 _TABLE_AGE_SECONDS = 5.0
 _SEARCH_SECONDS = 0.25
+_DEAD_SECONDS = 2.0
 # Six seconds: another replica can do the work, and the one that was only stopped is found again.
 _BEATS = 3
 # The replica itself ends a request at its deadline; this much later it is not waited for.
@@ -123,6 +124,8 @@ class BrainClient:
             await link.connect()
         except Unavailable:
             await link.close()  # why, the link has said
+            # The table names a dead replica for some seconds more.
+            await asyncio.sleep(_DEAD_SECONDS)
             return
         self._links[name] = link
         self._count_places()

@@ -121,8 +121,8 @@ class LeaseMachine(Referee):
         renewing = process.store.leases.renew(process.name, process.generation, ttl=TTL, staying=staying)
         leases = self.call(process, renewing, expected, faults)
         if leases is not None:
-            # What an earlier process of the name held comes along, under its epoch: that is nobody's to write with.
-            process.keep([lease for lease in leases if process.held.get(lease.partition) == lease])
+            self.owned(process, leases)
+            process.keep(leases)
         self.write(then)
 
     @precondition(lambda self: self.processes)

@@ -59,9 +59,12 @@ class Referee(RuleBasedStateMachine):
         self.check_generation(process)
         return self.model.claim(process.name, wanted, now=process.clock.milliseconds, until=process.until)
 
-    def granted(self, process: Process, leases: Sequence[Lease]) -> None:
+    def owned(self, process: Process, leases: Sequence[Lease]) -> None:
         for lease in leases:
             assert self.owners.setdefault(lease, process) is process, "two processes own a partition in one epoch"
+
+    def granted(self, process: Process, leases: Sequence[Lease]) -> None:
+        self.owned(process, leases)
         process.keep([*(each for each in process.held.values() if each not in leases), *leases])
 
     def check_generation(self, process: Process) -> None:

@@ -145,11 +145,12 @@ class LeaseMachine(Referee):
     @precondition(lambda self: len(self.processes) > 2)
     @rule(who=any_of, faults=faults, then=writes)
     def leave(self, who: int, faults: Sequence[Fault], then: Sequence[Write]) -> None:
-        """Leave; the process stays, and goes on as if it had not."""
+        """Leave; the process stays, and goes on as if it had not: it claims, and writes."""
         process = self.process(who)
         leaving = process.store.leases.leave(process.name, process.generation)
         self.call(process, leaving, lambda: self.model.leave(process.name, process.generation), faults)
-        self.write(then)
+        if process in self.processes:
+            self.claim(self.processes.index(process), list(PARTITIONS), (), then)
 
     # -- the log ---------------------------------------------------------------------------------
 

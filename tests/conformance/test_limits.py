@@ -17,7 +17,8 @@ from tests.conformance.platform import LivePlatform, in_process
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import MODEL, Scene, message, of_type, says, text_of
 
-READS, WRITES, STREAMS = 120, 60, 8
+# Refilled every two seconds and every second: even a busy machine asks more often than that.
+READS, WRITES, STREAMS = 30, 60, 8
 _NAMES = ("headers", "refused", "bystander", "retrying", "one", "other", "streams", "reader", "greedy", "modest")
 KEYS = {name: f"key-of-{name}" for name in _NAMES}
 HEADERS = [f"anthropic-ratelimit-requests-{name}" for name in ("limit", "remaining", "reset")]
@@ -25,11 +26,17 @@ HEADERS = [f"anthropic-ratelimit-requests-{name}" for name in ("limit", "remaini
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
-    """A server on which every test has keys of its own."""
-    gateway = {"requests_per_minute": WRITES, "reads_per_minute": READS, "max_streams": STREAMS}
-    with in_process(
-        tmp_path_factory.mktemp("limited"), api_keys=KEYS, gateway=gateway, brain={"max_ongoing_requests": 1}
-    ) as made:
+    """A server with low rates, on which every test has keys of its own."""
+    gateway = {"requests_per_minute": WRITES, "reads_per_minute": READS}
+    with in_process(tmp_path_factory.mktemp("limited"), api_keys=KEYS, gateway=gateway) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
+    """A server with few places, that is: for streams, and for model requests."""
+    places = {"gateway": {"max_streams": STREAMS}, "brain": {"max_ongoing_requests": 1}}
+    with in_process(tmp_path_factory.mktemp("small"), api_keys=KEYS, **places) as made:
         yield made
 
 
@@ -38,7 +45,7 @@ def http_of(limited: LivePlatform, name: str) -> httpx.Client:
 
 
 @pytest.fixture
-async def scene_of(limited: LivePlatform) -> AsyncIterator[Callable[[str], Scene]]:
+async def scene_of(small: LivePlatform) -> AsyncIterator[Callable[[str], Scene]]:
     """Makes scenes that are played with one of the keys."""
     async with AsyncExitStack() as stack:
         clients: list[AsyncAnthropic] = []
@@ -46,13 +53,13 @@ async def scene_of(limited: LivePlatform) -> AsyncIterator[Callable[[str], Scene
         def make(name: str) -> Scene:
             transport = anthropic.DefaultAsyncHttpxClient(verify=False)
             client = AsyncAnthropic(
-                base_url=limited.url, api_key=KEYS[name], max_retries=5, timeout=20, http_client=transport
+                base_url=small.url, api_key=KEYS[name], max_retries=0, timeout=20, http_client=transport
             )
-            http = httpx.AsyncClient(base_url=limited.url, headers={"x-api-key": KEYS[name]}, timeout=20, verify=False)
+            http = httpx.AsyncClient(base_url=small.url, headers={"x-api-key": KEYS[name]}, timeout=20, verify=False)
             clients.append(client)
             stack.push_async_callback(client.close)
             stack.push_async_callback(http.aclose)
-            return Scene(replace(limited, key=KEYS[name]), client, http, "")
+            return Scene(replace(small, key=KEYS[name]), client, http, "")
 
         yield make
 
@@ -83,11 +90,12 @@ def test_above_the_limit_a_key_is_refused_and_no_other(limited: LivePlatform) ->
         assert served >= READS and refused.status_code == 429
         assert refused.json()["error"]["type"] == "rate_limit_error"
         assert refused.headers[HEADERS[1]] == "0"
-        assert refused.headers["retry-after"] == "1"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60 / READS
         assert http.post("/v1/agents", json={"name": "n", "model": MODEL}).status_code == 200
     client = Anthropic(base_url=limited.url, api_key=KEYS["refused"], max_retries=0)
     with client, pytest.raises(anthropic.RateLimitError):
-        client.beta.agents.list()
+        for _ in range(2 * READS):  # the first ones may find what was refilled meanwhile
+            client.beta.agents.list()
     with http_of(limited, "bystander") as http:
         assert http.get("/v1/agents").status_code == 200
 
@@ -99,12 +107,17 @@ def test_the_sdks_own_retry_succeeds(limited: LivePlatform) -> None:
         event_hooks={"request": [lambda request: counts.append(request.headers["x-stainless-retry-count"])]},
         verify=False,
     )
-    with http_of(limited, "retrying") as http:
-        while http.post("/v1/agents", json={}).status_code != 429:
-            pass
-    with Anthropic(base_url=limited.url, api_key=KEYS["retrying"], http_client=transport) as client:
-        assert client.beta.agents.create(name="patient", model=MODEL).version == 1
-    assert counts[0] == "0" and len(counts) > 1
+    with (
+        http_of(limited, "retrying") as http,
+        Anthropic(base_url=limited.url, api_key=KEYS["retrying"], http_client=transport) as client,
+    ):
+        # Until the client meets a refusal: on a busy machine a token may come back before it asks.
+        while len(counts) < 2:
+            counts.clear()
+            while http.post("/v1/agents", json={}).status_code != 429:
+                pass
+            assert client.beta.agents.create(name="patient", model=MODEL).version == 1
+    assert counts == [str(number) for number in range(len(counts))]
 
 
 @requirement("transport:keys")

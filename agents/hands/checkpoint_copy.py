@@ -151,14 +151,13 @@ class FileCopier:
                     pack.add(piece)
                     read += len(piece)
                 after = os.fstat(file)
-                still = (after.st_ctime_ns, after.st_size) == (facts.st_ctime_ns, facts.st_size)
                 tries -= 1
-                if still or tries == 0:
+                if tries == 0 or (after.st_ctime_ns, after.st_size) == (facts.st_ctime_ns, facts.st_size):
                     break
-            if extents and read != sum(length for _, length in extents):  # cut short under our eyes
-                extents, facts = (), after
-            entry = _bare(facts, told_apart(facts, began) if still else 0)
-            return entry._replace(
+            if read != sum(length for _, length in extents):  # cut short under our eyes, or without holes
+                extents = ()
+            # With the figures from before it was read: one that would not stand still differs from them.
+            return _bare(facts, told_apart(facts, began))._replace(
                 size=facts.st_size if extents else read,
                 pack=version,
                 offset=offset,

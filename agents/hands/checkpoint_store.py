@@ -1,8 +1,8 @@
 """Where checkpoints are kept: named byte strings in folders, one folder per session.
 
 Two implementations: a local directory (the default), and anything that fsspec can reach (S3 and the like).
-Everything here blocks and is for worker threads. Invariants: an object appears whole or not at all, is never
-changed afterwards, and a local one is on the disk (fsync of the file, then of its directory) before ``writing``
+Everything here blocks and is for worker threads. Invariants: an object whose writing failed is gone, none is
+ever changed, and a local one is on the disk (fsync of the file, then of its directory) before ``writing``
 ends; what is not there is a FileNotFoundError, every other failure a :class:`StoreUnavailable`.
 """
 
@@ -26,6 +26,7 @@ _STALE_SECONDS = 3600.0
 _BLOCK_BYTES = 8 * 1024 * 1024
 """Part size of an upload: what one writer holds in memory (S3 takes 10 000 parts of at least 5 MiB)."""
 _CONNECT_SECONDS = 10.0
+_ATTEMPTS = 3
 
 
 class StoreUnavailable(HecatonError):
@@ -136,7 +137,10 @@ class _Checked:
 
 
 class FsspecStore:
-    """Anything that fsspec reaches: one object is one upload, which the far side makes visible as a whole."""
+    """Anything that fsspec reaches. On object stores (S3 and the like) one object is one upload, visible only whole.
+
+    Elsewhere one may be seen half for a while; packs tell by their end whether they are whole.
+    """
 
     def __init__(self, filesystem: Any, prefix: str) -> None:
         self._fs = filesystem
@@ -152,17 +156,19 @@ class FsspecStore:
 
     @contextmanager
     def writing(self, folder: str, name: str) -> Generator[Sink]:
+        path = f"{self._prefix}/{folder}/{name}"
         with _failures():
             self._fs.makedirs(f"{self._prefix}/{folder}", exist_ok=True)
-            file = self._fs.open(f"{self._prefix}/{folder}/{name}", "wb", block_size=_BLOCK_BYTES, autocommit=False)
+            file = self._fs.open(path, "wb", block_size=_BLOCK_BYTES, autocommit=False)
         try:
             yield _Checked(file.write)
             with _failures():
                 file.close()
                 file.commit()
         except BaseException:
-            with _failures():
+            with _failures(), contextlib.suppress(FileNotFoundError):
                 file.discard()
+                self._fs.rm_file(path)
             raise
 
     def read(self, folder: str, name: str, start: int, length: int) -> bytes:
@@ -197,6 +203,7 @@ def open_store(settings: CheckpointSettings, data_dir: Path) -> CheckpointStore 
     try:
         with _failures():
             filesystem: Any = fsspec.filesystem(protocol, **_options(protocol, settings))  # pyright: ignore[reportUnknownMemberType]
+            filesystem.retries = 1  # s3fs repeats what the client below it has repeated already
     except StoreUnavailable as error:
         raise StoreUnavailable(f"checkpoints.url: {settings.url}: {error.message}") from error
     return FsspecStore(filesystem, path)
@@ -205,16 +212,20 @@ def open_store(settings: CheckpointSettings, data_dir: Path) -> CheckpointStore 
 def _options(protocol: str, settings: CheckpointSettings) -> dict[str, Any]:
     if protocol not in ("s3", "s3a"):
         return {}
-    limits = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": settings.timeout_seconds}
+    limits: dict[str, Any] = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": settings.timeout_seconds,
+        "retries": {"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+    }
     return {"endpoint_url": settings.endpoint_url, "config_kwargs": limits, "use_listings_cache": False}
 
 
 @contextmanager
 def _failures() -> Generator[None]:
-    """Turn what a file system raises into StoreUnavailable; a missing object and a limit of time stay as they are."""
+    """Turn what a file system raises into StoreUnavailable; only a missing object stays what it is."""
     try:
         yield
-    except (FileNotFoundError, TimeoutError, HecatonError):
+    except (FileNotFoundError, StoreUnavailable):
         raise
     except Exception as error:  # every fsspec driver has errors of its own
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error

@@ -98,7 +98,7 @@ async def test_one_request_too_many_is_429_and_touches_nobody_else(make_server: 
     assert [(await create(A)).status_code for _ in range(2)] == [200, 200]
     refused = await create(A)
     refusal(refused, 429, "rate_limit_error")
-    assert 29 <= int(refused.headers["retry-after"]) <= 30
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
     assert refused.headers[HEADERS[1]] == "0"
     assert (await create(B)).status_code == 200
     listed = await server.client.get("/v1/agents", headers=A)

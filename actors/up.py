@@ -59,6 +59,8 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.25")
     # A dead proxy is noticed at the third check: by default after half a minute without the server's one address.
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "0.5")
+    # One that starts slowly on a busy machine must not be replaced by another that starts as slowly.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")
     # A dead node at the fifth: by default after a quarter of a minute, in which its actors start nowhere else.
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
     # Ray gives its node half a minute to start, which a busy machine with two cores can miss.

@@ -20,6 +20,7 @@ from tests.chaos.site import Site
 _TARGET_SECONDS = 15.0
 """How long to wait for a target: the last action may have hit the only one."""
 _LOOK_SECONDS = 0.5
+_EDGE_SECONDS = 20.0
 _NODE_AWAY_SECONDS = 5.0
 _DATABASE_AWAY_SECONDS = 2.0
 PARTS = {
@@ -40,8 +41,12 @@ PARTS = {
 class Nemesis:
     """One run's course of misfortune. ``actions`` grows as it goes; *say* hears of each."""
 
-    def __init__(self, site: Site, steps: Sequence[Step], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, site: Site, steps: Sequence[Step], say: Callable[[str], None], reachable: Callable[[], bool]
+    ) -> None:
+        """*reachable* tells whether anybody answers at the server's address now."""
         self.actions: list[Action] = []
+        self._reachable = reachable
         self._site = site
         self._steps = steps
         self._say = say
@@ -56,12 +61,19 @@ class Nemesis:
         try:
             for number, step in enumerate(self._steps, 1):
                 await asyncio.sleep(step.delay)
+                await self._wait_reachable()
                 action = await self._act(step)
                 self.actions.append(action)
                 what = f"skipped: {action.skipped}" if action.skipped else action.target
                 self._say(f"{action.at - self._started:7.1f} s  {number:3d}  {action.kind}: {what}")
         finally:
             await self._heal()
+
+    async def _wait_reachable(self) -> None:
+        """Wait a while if clients cannot get in: what dies then is not missed by anybody, and proves little."""
+        end = time.monotonic() + _EDGE_SECONDS
+        while not self._reachable() and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _heal(self) -> None:
         while self._undoing:

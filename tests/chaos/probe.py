@@ -27,6 +27,11 @@ class Probe:
         self._url = f"{url}/v1/agents"
         self._dead: Outage | None = None
 
+    @property
+    def answered(self) -> bool:
+        """Whether somebody answered when it last was known."""
+        return self._dead is None
+
     async def run(self) -> None:
         timeout = httpx2.Timeout(_ANSWER_SECONDS)
         limits = httpx2.Limits(max_keepalive_connections=0)

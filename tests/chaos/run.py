@@ -95,7 +95,7 @@ class Course:
             scene = await set_scene(api, self._options.seed)
             await self._warm_up(api, scene, made)
             began = time.monotonic()
-            await self._disturb(api, scene, made)
+            await self._disturb(api, scene, made, probe)
             self.result.seconds = time.monotonic() - began
             await self._look_back(api)
         finally:
@@ -111,10 +111,10 @@ class Course:
         await self._visit_all(api, scene, made, first, [0.0] * len(first), _WARM_SECONDS)
         self.result.before = await self._memory()
 
-    async def _disturb(self, api: Api, scene: Scene, made: dict[str, Script]) -> None:
+    async def _disturb(self, api: Api, scene: Scene, made: dict[str, Script], probe: Probe) -> None:
         options = self._options
         steps = schedule(options)
-        nemesis = Nemesis(self._site, steps, self._say)
+        nemesis = Nemesis(self._site, steps, self._say, lambda: probe.answered)
         self._run.actions = nemesis.actions
         coming = [visit for visit in visits(options.sessions) if visit.number >= len(KINDS)]
         self._run.visits += coming

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.chaos.record import ApiError, Outage, Run, Violation
-from tests.chaos.schedule import NEEDS_NODES
+from tests.chaos.schedule import NODE_DEATHS
 
-EDGE_DEATHS = frozenset({"kill haproxy", "kill haproxy manager", "kill gateway", "stop gateway", *NEEDS_NODES})
+EDGE_DEATHS = frozenset({"kill haproxy", "kill haproxy manager", "kill gateway", "stop gateway", *NODE_DEATHS})
 """After these there can be no proxy, or no gateway behind it, for a while."""
 _BEFORE_SECONDS, _AFTER_SECONDS = 1.0, 20.0
 """An outage that begins so soon after such a death was its doing (the successor's first configurations included)."""

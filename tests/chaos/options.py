@@ -31,7 +31,7 @@ class Options:
     brains: int = 2
     gateways: int = 2
     cpu_nodes: int = 2
-    """Raylets without a GPU, beside the head and the one with a logical GPU; SQLite runs on the head alone."""
+    """Raylets without a GPU, beside the head (which runs no work) and the one with a logical GPU."""
     patience: float = 300.0
     """How long the sessions may take to end once the nemesis has stopped."""
     only: tuple[str, ...] = ()

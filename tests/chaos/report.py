@@ -16,7 +16,7 @@ from tests.chaos.checks import NAMES
 from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
 from tests.chaos.run import Course, Result
-from tests.chaos.schedule import NEEDS_NODES
+from tests.chaos.schedule import NODE_DEATHS
 from tests.chaos.takeover import percentile, takeovers
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -42,7 +42,7 @@ def _takeovers(run: Run) -> dict[str, str]:
     groups = {
         "harness killed": ("kill harness",),
         "harness stopped": ("stop harness",),
-        "its node gone": tuple(sorted(NEEDS_NODES)),
+        "its node gone": tuple(sorted(NODE_DEATHS)),
     }
     moved = list(takeovers(run))
     rows: dict[str, str] = {}

@@ -33,7 +33,7 @@ DECK: dict[str, int] = {
     "kill database backend": 1,
 }
 """How often each kind of action lies in one deck."""
-NEEDS_NODES = frozenset({"remove node", "lose node", "kill raylet"})
+NODE_DEATHS = frozenset({"remove node", "lose node", "kill raylet"})
 NEEDS_SERVER = frozenset({"restart database", "kill database backend"})
 STOP_SECONDS = 10.0
 """A stopped process goes on after this long."""
@@ -49,8 +49,8 @@ class Step:
 
 
 def kinds_of(options: Options) -> dict[str, int]:
-    """The deck of a run: SQLite has one node and no server."""
-    absent = NEEDS_NODES | NEEDS_SERVER if options.store == "sqlite" else frozenset[str]()
+    """The deck of a run: SQLite has no server."""
+    absent = NEEDS_SERVER if options.store == "sqlite" else frozenset[str]()
     deck = {kind: count for kind, count in DECK.items() if kind not in absent}
     if unknown := set(options.only) - set(DECK):
         raise SystemExit(f"no such action: {', '.join(sorted(unknown))}; there are {', '.join(DECK)}")

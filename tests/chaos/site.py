@@ -53,17 +53,15 @@ class Site:
     def start(self, plan: dict[str, Any]) -> None:
         """Bring everything up with *plan* as what the brains say; returns when the platform is ready."""
         (self.scratch / "plan.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
-        several = self.options.store == "postgresql"
-        if several:
+        if self.options.store == "postgresql":
             self.postgres = PostgresServer(_POSTGRES)
             self.postgres.start()
             self.database_url = self.postgres.new_database()
         settings = self._settings()
-        self._cluster = ClusterProcess(self.scratch, settings, head_cpus=0 if several else 2 * _CPUS)
-        if several:
-            self.raylets = self._cluster.add("gpu-0", cpus=_CPUS, gpus=1)
-            for number in range(self.options.cpu_nodes):
-                self.raylets = self._cluster.add(f"cpu-{number}", cpus=_CPUS)
+        self._cluster = ClusterProcess(self.scratch, settings, head_cpus=0)
+        self.raylets = self._cluster.add("gpu-0", cpus=_CPUS, gpus=1)
+        for number in range(self.options.cpu_nodes):
+            self.raylets = self._cluster.add(f"cpu-{number}", cpus=_CPUS)
         self._start_platform(settings)
 
     def _settings(self) -> Settings:

@@ -12,7 +12,7 @@ from tests.chaos.memory import MEBIBYTE, fit, growth, slopes
 from tests.chaos.options import SMALL, Options
 from tests.chaos.plan import plan_file, said, scripts
 from tests.chaos.record import Action, ApiError, Connection, Json, Outage, Run, Visit
-from tests.chaos.schedule import DECK, NEEDS_NODES, NEEDS_SERVER, kinds_of, schedule
+from tests.chaos.schedule import DECK, NEEDS_SERVER, kinds_of, schedule
 from tests.chaos.takeover import percentile, standstill, takeovers
 
 SCRIPTS = scripts(2, 1)
@@ -289,8 +289,8 @@ def test_a_seed_names_one_course_and_every_kind_of_action_occurs_in_it() -> None
     assert schedule(SMALL) == schedule(SMALL)
     assert schedule(SMALL) != schedule(Options(seed=2, kills=SMALL.kills, interval=SMALL.interval))
     assert {step.kind for step in schedule(SMALL)} == set(DECK)
-    single = {step.kind for step in schedule(Options(store="sqlite", kills=100))}
-    assert single == set(DECK) - NEEDS_NODES - NEEDS_SERVER
+    without = {step.kind for step in schedule(Options(store="sqlite", kills=100))}
+    assert without == set(DECK) - NEEDS_SERVER
     assert set(kinds_of(Options(only=("kill brain",)))) == {"kill brain"}
     with pytest.raises(SystemExit):
         kinds_of(Options(only=("kill everyone",)))

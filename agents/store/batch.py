@@ -7,14 +7,16 @@ one change of a session, so that no change depends on another of its batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from agents.errors import Fenced, HecatonError, LogConflict, NotFound
 from agents.ids import SessionId
+from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease, new_stamp
-from agents.store.codec import Row, event_row, session_row, snapshot_row
+from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row
 
 
 class Kind(Enum):
@@ -23,7 +25,7 @@ class Kind(Enum):
     DELETE = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
     """What the store knows of a session before the batch."""
 
@@ -41,7 +43,7 @@ class Holder:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
     """One change of one session, already in the form of rows, so that the transaction only writes."""
 
@@ -52,20 +54,45 @@ class Change:
     stamp: str
     expected_seq: int = 0
     session: Row = field(default_factory=lambda: {})
-    snapshot: Row = field(default_factory=lambda: {})
-    events: tuple[Row, ...] = ()
-    queue: tuple[Row, ...] = ()
-    consume: tuple[str, ...] = ()
+    events: Sequence[Row] = ()
+    queue: Sequence[Row] = ()
+    consume: Sequence[str] = ()
+    record: SessionRecord | None = None
+
+    def snapshot(self) -> Row:
+        """Return the row of the session's snapshot, which hardly any change has to write."""
+        assert self.record is not None
+        return snapshot_row(self.record)
 
 
-def change_of(kind: Kind, commit: Commit) -> Change:
+class Digests:
+    """The digests of snapshots, by session, so that not every commit encodes and hashes its snapshot.
+
+    Records are immutable, so the same objects make the same snapshot. Bounded; it may forget.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: OrderedDict[str, tuple[object, object, str]] = OrderedDict()
+
+    def of(self, record: SessionRecord) -> str:
+        """Raises InvalidRequest for a snapshot that cannot be stored."""
+        known = self._known.get(record.id)
+        if known is None or known[0] is not record.agent or known[1] is not record.environment:
+            known = self._known[record.id] = (record.agent, record.environment, snapshot_digest(record))
+            if len(self._known) > self._limit:
+                self._known.popitem(last=False)
+        self._known.move_to_end(record.id)
+        return known[2]
+
+
+def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], str] = snapshot_digest) -> Change:
     """Encode a commit. Raises InvalidRequest for content that cannot be stored, ValueError for a wrong ``seq``."""
     record = commit.record
     if record.seq != commit.expected_seq + len(commit.events):
         raise ValueError("a commit's record must stand at the position of its last event")
-    snapshot = snapshot_row(record)
-    digest: str = snapshot.pop("digest")
-    first = commit.expected_seq + 1
+    session = session_row(record, digest_of(record))
+    session["stamp"] = commit.stamp
     return Change(
         kind=kind,
         lease=commit.lease,
@@ -73,11 +100,11 @@ def change_of(kind: Kind, commit: Commit) -> Change:
         partition=record.partition,
         stamp=commit.stamp,
         expected_seq=commit.expected_seq,
-        session={**session_row(record, digest), "stamp": commit.stamp},
-        snapshot=snapshot,
-        events=tuple(event_row(record.id, event, seq) for seq, event in enumerate(commit.events, first)),
-        queue=tuple(event_row(record.id, event) for event in commit.queue),
+        session=session,
+        events=[event_row(record.id, event, seq) for seq, event in enumerate(commit.events, commit.expected_seq + 1)],
+        queue=[event_row(record.id, event) for event in commit.queue],
         consume=commit.consume,
+        record=record,
     )
 
 

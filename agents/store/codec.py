@@ -7,7 +7,6 @@ unchanged), times are integer microseconds since the epoch, so that they order e
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -31,6 +30,7 @@ class RowView(Protocol):
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_INTEGER = 2**63 - 1
+_EVENT_TYPES = {kind.value: kind for kind in EventType}
 
 
 def encode(value: object) -> str:
@@ -93,7 +93,15 @@ def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
 
 def event_of(row: RowView) -> Event:
     """Return the event of a row of the log."""
-    return replace(queued_event_of(row), processed_at=_moment_or_none(row["processed_at"]), seq=row["seq"])
+    hidden = row["hidden"]
+    return Event(
+        id=EventId(row["id"]),
+        type=_EVENT_TYPES[row["type"]],
+        body=decode(row["body"]),
+        processed_at=_moment_or_none(row["processed_at"]),
+        seq=row["seq"],
+        hidden=None if hidden is None else decode(hidden),
+    )
 
 
 def queued_event_of(row: RowView) -> Event:
@@ -101,7 +109,7 @@ def queued_event_of(row: RowView) -> Event:
     hidden = row["hidden"]
     return Event(
         id=EventId(row["id"]),
-        type=EventType(row["type"]),
+        type=_EVENT_TYPES[row["type"]],
         body=decode(row["body"]),
         processed_at=None,
         hidden=None if hidden is None else decode(hidden),
@@ -110,9 +118,13 @@ def queued_event_of(row: RowView) -> Event:
 
 def snapshot_row(record: SessionRecord) -> Row:
     """Return what a session keeps of its agent and environment: large, and seldom changed."""
+    return {"session_id": record.id, "agent": encode(record.agent), "environment": encode(record.environment)}
+
+
+def snapshot_digest(record: SessionRecord) -> str:
+    """Return a name for the content of a session's snapshot row."""
     agent, environment = encode(record.agent), encode(record.environment)
-    digest = blake2b(f"{len(agent)}:{agent}{environment}".encode(), digest_size=16).hexdigest()
-    return {"session_id": record.id, "agent": agent, "environment": environment, "digest": digest}
+    return blake2b(f"{len(agent)}:{agent}{environment}".encode(), digest_size=16).hexdigest()
 
 
 def session_row(record: SessionRecord, digest: str) -> Row:
@@ -138,6 +150,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "principal": record.principal,
         "dispatched": record.dispatched,
         "workspace": [record.workspace_host, record.workspace_version],
+        "epoch": record.epoch,
     }
     return {
         "id": record.id,
@@ -188,6 +201,7 @@ def session_of(row: RowView) -> SessionRecord:
         dispatched=state.get("dispatched", {}),
         workspace_host=workspace_host,
         workspace_version=workspace_version,
+        epoch=state.get("epoch"),
     )
 
 

@@ -8,7 +8,7 @@ from agents.errors import NotFound
 from agents.ids import EventId, SessionId
 from agents.sessions.events import Event
 from agents.sessions.log import Commit, Lease, SessionSnapshot
-from agents.store.batch import Kind, change_of, deletion_of
+from agents.store.batch import Digests, Kind, change_of, deletion_of
 from agents.store.codec import clamped, findable
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.group_commit import GroupCommit
@@ -21,10 +21,13 @@ from agents.store.log_reading import (
     read_whole,
 )
 
-_BATCH = 256
-"""Changes in one transaction: far above what the targets need, small enough to bound its locks."""
+_BATCH = 128
+"""Changes in one transaction. Half of many writers' changes: the next group is encoded while one is written."""
 _WAITING = 4096
 """Changes that may wait for the writer; each belongs to a caller that is itself bounded."""
+
+_DIGESTS = 2048
+"""Sessions whose snapshot is remembered as unchanged: as many as may be active in one process."""
 
 
 class SqlEventLog:
@@ -34,15 +37,16 @@ class SqlEventLog:
         self, database: Database, *, batch: int = _BATCH, waiting: int = _WAITING, deadline: float = DEADLINE_SECONDS
     ) -> None:
         self._database = database
+        self._digests = Digests(_DIGESTS)
         self._commits = GroupCommit(database, batch=batch, waiting=waiting, deadline=deadline)
 
     async def create(self, commit: Commit) -> None:
         """Insert a session. Raises Fenced, LogConflict when it exists, InvalidRequest, Overloaded, Unavailable."""
-        await self._commits.write(change_of(Kind.CREATE, commit))
+        await self._commits.write(change_of(Kind.CREATE, commit, self._digests.of))
 
     async def append(self, commit: Commit) -> None:
         """Apply one change. Raises Fenced, LogConflict, NotFound, InvalidRequest, Overloaded, Unavailable."""
-        await self._commits.write(change_of(Kind.APPEND, commit))
+        await self._commits.write(change_of(Kind.APPEND, commit, self._digests.of))
 
     async def delete(self, lease: Lease, session_id: SessionId) -> None:
         """Remove a session whole. Raises Fenced, NotFound, Overloaded, Unavailable."""

@@ -6,25 +6,27 @@ The one place that knows SQLSTATEs, SQLite's result codes and the exception clas
 from __future__ import annotations
 
 import sqlite3
+import sys
 from enum import Enum, auto
+from typing import Any
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agents.errors import Conflict, HecatonError, Unavailable
 
-DRIVER_ERRORS = (
-    DBAPIError,
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    PoolTimeout,
-    OSError,
-    TimeoutError,
-)
-"""Everything that must not cross the border of the store."""
+_ALWAYS = (DBAPIError, sqlite3.Error, PoolTimeout, OSError, TimeoutError)
+
+
+def driver_errors() -> tuple[type[BaseException], ...]:
+    """Return everything that must not cross the border of the store: what ``except`` takes.
+
+    asyncpg's own errors are among them where it is loaded, which a process on SQLite does without.
+    """
+    asyncpg: Any = sys.modules.get("asyncpg")
+    if asyncpg is None:
+        return _ALWAYS
+    return (*_ALWAYS, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Fault(Enum):
@@ -67,16 +69,16 @@ _SPACE_SECONDS = 10.0
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Classify one of ``DRIVER_ERRORS``."""
+    """Classify one of ``driver_errors``."""
     cause = _driver_error(error)
     state = sqlstate_of(cause)
     if state is not None:
         return _fault_of_state(state)
     if isinstance(cause, sqlite3.Error):
         return _fault_of_sqlite(cause)
-    # asyncpg's InterfaceErrors are connections that ended, except those about a value that we gave it.
-    passing = (asyncpg.InterfaceError, asyncpg.InternalClientError, PoolTimeout, OSError, TimeoutError)
-    return Fault.PASSES if isinstance(cause, passing) and not isinstance(cause, ValueError) else Fault.STAYS
+    # asyncpg's errors without a state are connections that ended, except those about a value that we gave it.
+    stays = isinstance(cause, (DBAPIError, ValueError))
+    return Fault.STAYS if stays else Fault.PASSES
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -108,9 +110,10 @@ def told(error: BaseException, *, uncertain: bool) -> HecatonError:
 
 def _driver_error(error: BaseException) -> BaseException:
     """Return the driver's own error from inside what SQLAlchemy and asyncio made of it."""
+    known = driver_errors()
     found, inner = error, error
     while inner is not None:
-        if isinstance(inner, DRIVER_ERRORS):
+        if isinstance(inner, known):
             found = inner
         inner = inner.orig if isinstance(inner, DBAPIError) else inner.__cause__
     return found

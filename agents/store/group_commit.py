@@ -20,7 +20,7 @@ from agents.store.engine import Database
 from agents.store.log_writing import write_batch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiter:
     change: Change
     done: asyncio.Future[None]

@@ -99,12 +99,12 @@ def _read_stored(changes: Sequence[Change]) -> Script[Stored]:
 def _write_sessions(accepted: Sequence[Change], heads: Mapping[str, Head]) -> Steps:
     created = [change for change in accepted if change.kind is Kind.CREATE]
     yield from _many(_INSERT_SESSION, (change.session for change in created))
-    yield from _many(_INSERT_SNAPSHOT, (change.snapshot for change in created))
+    yield from _many(_INSERT_SNAPSHOT, (change.snapshot() for change in created))
     advanced = [change for change in accepted if change.kind is Kind.APPEND]
     yield from _many(_ADVANCE, (change.session for change in advanced))
     changed = [change for change in advanced if heads[change.session_id].digest != change.session["digest"]]
     yield from _many(_REPLACE_IDENTITY, (change.session for change in changed))
-    yield from _many(_REPLACE_SNAPSHOT, (change.snapshot for change in changed))
+    yield from _many(_REPLACE_SNAPSHOT, (change.snapshot() for change in changed))
     deleted = [
         {"session_id": change.session_id, "partition": change.partition, "stamp": change.stamp}
         for change in accepted

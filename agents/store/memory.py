@@ -183,7 +183,7 @@ class MemoryEventLog:
         self._refuse_known_ids(change, stored)
         if stored is None:
             stored = self.sessions[change.session_id] = StoredSession({})
-        stored.session = {**change.session, **change.snapshot}
+        stored.session = {**change.session, **change.snapshot()}
         stored.events.extend(change.events)
         self._event_ids.update(row["id"] for row in change.events)
         stored.queue.update((row["id"], row) for row in change.queue)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agents.store.faults import DRIVER_ERRORS, Fault, fault_of, told
+from agents.store.faults import Fault, driver_errors, fault_of, told
 
 Result = TypeVar("Result")
 
@@ -50,7 +50,7 @@ async def ride_out(
         try:
             async with asyncio.timeout_at(limit):
                 return await attempt(state)
-        except DRIVER_ERRORS as error:
+        except driver_errors() as error:
             failure, passes = error, fault_of(error) is Fault.PASSES
             uncertain = uncertain or (state.committing and passes)
         if passes and (repeatable or not uncertain):

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
-from agents.store.faults import DRIVER_ERRORS, READ_ONLY, Fault, fault_of, name_of, sqlstate_of, told
+from agents.store.faults import READ_ONLY, Fault, driver_errors, fault_of, name_of, sqlstate_of, told
 from agents.store.patience import Attempt, ride_out
 from agents.store.postgres_line import DirectLine
 
@@ -89,7 +89,7 @@ class PostgresDatabase:
         try:
             async with asyncio.timeout(self._deadline):
                 await self._engine.dispose()
-        except DRIVER_ERRORS as error:
+        except driver_errors() as error:
             raise told(error, uncertain=False) from error
 
     async def _read(self, work: Work[Result], attempt: Attempt) -> Result:
@@ -115,7 +115,7 @@ class PostgresDatabase:
         async def noticed(attempt: Attempt) -> Result:
             try:
                 result = await work(attempt)
-            except DRIVER_ERRORS as error:
+            except driver_errors() as error:
                 await self._notice(error)
                 raise
             if self._lost:

@@ -91,7 +91,7 @@ async def _steps(connection: _Connection, script: Script[Result]) -> Result:
             if isinstance(step, Ask):
                 rows = await connection.fetch(step.statement.postgresql.text, *step.for_postgresql())
             else:
-                await connection.execute(step.statement.postgresql.text, *step.for_postgresql())
+                await connection.execute(step.statement.postgresql.text, step.for_postgresql())
                 rows = ()
             step = script.send(rows)
     except StopIteration as end:

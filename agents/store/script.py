@@ -5,22 +5,41 @@ one text of logic runs in SQLite's writing thread and, awaiting, on asyncpg, wit
 per statement, which costs several times the statement. The statements are SQLAlchemy expressions all the
 same, compiled for both dialects at import.
 
-Many rows are one step: SQLite runs the statement once per row; PostgreSQL gets one array per column, which
-costs it less than a row at a time.
+Many rows are one step: SQLite runs the statement once per row; PostgreSQL gets them as one JSON array, which
+costs both it and us less than a row at a time (and us less than an array per column).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Table, Text, any_, bindparam, delete, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Dialect,
+    Integer,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy import update as update_of
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.selectable import TableValuedAlias
 
@@ -31,7 +50,7 @@ Among = Callable[[Column[Any], str], ColumnElement[bool]]
 """Makes the condition that a column is one of the values in the list that a parameter names."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """A statement's text in one dialect, and the order in which it takes its parameters."""
 
@@ -39,15 +58,23 @@ class Compiled:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """One statement for both databases."""
+    """One statement for both databases, compiled at its first use."""
 
-    sqlite: Compiled
-    postgresql: Compiled
+    def __init__(self, for_sqlite: ClauseElement, for_postgresql: ClauseElement) -> None:
+        self._for_sqlite = for_sqlite
+        self._for_postgresql = for_postgresql
+
+    @cached_property
+    def sqlite(self) -> Compiled:
+        return _compiled(self._for_sqlite, SQLiteDialect())
+
+    @cached_property
+    def postgresql(self) -> Compiled:
+        return _compiled(self._for_postgresql, PGDialect_asyncpg())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """A step that reads and is answered with rows. The values may be lists."""
 
@@ -62,19 +89,22 @@ class Ask:
         return [self.values[name] for name in self.statement.postgresql.names]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
-    """A step that writes rows and is answered with none."""
+    """A step that writes rows and is answered with none. Rows may have more columns than are written."""
 
     statement: Statement
     rows: Sequence[Values]
 
-    def for_sqlite(self) -> list[list[Any]]:
+    def for_sqlite(self) -> Iterable[Sequence[Any]]:
         names = self.statement.sqlite.names
-        return [[row[name] for name in names] for row in self.rows]
+        if len(names) == 1:
+            return [(row[names[0]],) for row in self.rows]
+        columns: Any = itemgetter(*names)
+        return map(columns, self.rows)
 
-    def for_postgresql(self) -> list[list[Any]]:
-        return [[row[name] for row in self.rows] for name in self.statement.postgresql.names]
+    def for_postgresql(self) -> str:
+        return orjson.dumps(self.rows).decode()
 
 
 Script = Generator[Ask | Write, Rows, Result]
@@ -82,22 +112,22 @@ Script = Generator[Ask | Write, Rows, Result]
 
 def query(build: Callable[[Among], ClauseElement]) -> Statement:
     """Compile what *build* makes of each database's way to say "one of these"."""
-    return _statement(build(_in_json), build(_in_array))
+    return Statement(build(_in_json), build(_in_array))
 
 
 def insert(table: Table, *names: str, replace_on: str | None = None) -> Statement:
     """Insert rows, in the order given; with *replace_on*, a key, a row that is there gets the new values."""
     given = _given(table, {name: name for name in names})
     one = sqlite.insert(table).values({name: bindparam(name) for name in names})
-    ordered = select(*(given.c[name] for name in names)).order_by(given.c.place)
-    many = postgresql.insert(table).from_select(list(names), ordered)
+    # A lone scan of a function gives its rows in their order, so what is numbered here is numbered in it.
+    many = postgresql.insert(table).from_select(list(names), select(*(given.c[name] for name in names)))
     if replace_on is not None:
         rest = [name for name in names if name != replace_on]
         one = one.on_conflict_do_update(index_elements=[replace_on], set_={name: one.excluded[name] for name in rest})
         many = many.on_conflict_do_update(
             index_elements=[replace_on], set_={name: many.excluded[name] for name in rest}
         )
-    return _statement(one.inline(), many.inline())
+    return Statement(one.inline(), many.inline())
 
 
 def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:
@@ -105,7 +135,7 @@ def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:
     given = _given(table, {**keys, **{name: name for name in names}})
     one = update_of(table).where(*(table.c[column] == bindparam(name) for name, column in keys.items()))
     many = update_of(table).where(*(table.c[column] == given.c[name] for name, column in keys.items()))
-    return _statement(
+    return Statement(
         one.values({name: bindparam(name) for name in names}), many.values({name: given.c[name] for name in names})
     )
 
@@ -115,15 +145,14 @@ def remove(table: Table, keys: Mapping[str, str]) -> Statement:
     given = _given(table, keys)
     one = delete(table).where(*(table.c[column] == bindparam(name) for name, column in keys.items()))
     many = delete(table).where(*(table.c[column] == given.c[name] for name, column in keys.items()))
-    return _statement(one, many)
+    return Statement(one, many)
 
 
 def _given(table: Table, columns: Mapping[str, str]) -> TableValuedAlias:
-    """Return the rows that PostgreSQL is given as arrays, as a table with a column per parameter."""
-    kinds = {name: _plain(table.c[column]) for name, column in columns.items()}
-    arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in kinds.items())
-    columns_of = [Column(name, kind) for name, kind in kinds.items()]
-    return func.unnest(*arrays).table_valued(*columns_of, with_ordinality="place", name="given").render_derived()
+    """Return the rows that PostgreSQL is given as JSON, as a table with a column per parameter."""
+    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON))
+    typed = [Column(name, _plain(table.c[column])) for name, column in columns.items()]
+    return rows.table_valued(*typed, name="given").render_derived(with_types=True)
 
 
 def _plain(column: Column[Any]) -> Text | Integer | BigInteger:
@@ -141,9 +170,7 @@ def _in_array(column: Column[Any], name: str) -> ColumnElement[bool]:
     return column == any_(bindparam(name, type_=ARRAY(_plain(column))))
 
 
-def _statement(for_sqlite: ClauseElement, for_postgresql: ClauseElement) -> Statement:
-    compiled = (
-        for_sqlite.compile(dialect=sqlite.dialect()),
-        for_postgresql.compile(dialect=PGDialect_asyncpg()),
-    )
-    return Statement(*(Compiled(str(each), tuple(each.positiontup or ())) for each in compiled))  # type: ignore[attr-defined]
+def _compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
+    compiled = statement.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)
+    return Compiled(str(compiled), tuple(compiled.positiontup or ()))

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
-from agents.store.faults import DRIVER_ERRORS, told
+from agents.store.faults import driver_errors, told
 from agents.store.script import Ask, Script
 
 _LOCK_SHARE = 2 / 3
@@ -74,7 +74,7 @@ class SqliteDatabase:
         try:
             async with asyncio.timeout(deadline or self._deadline):
                 return await asyncio.get_running_loop().run_in_executor(threads, work)
-        except DRIVER_ERRORS as error:
+        except driver_errors() as error:
             late = isinstance(error, TimeoutError) and threads is self._write_thread
             raise told(error, uncertain=late) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from agents.sessions.events import SessionRecord
-from agents.store.codec import decode, encode, event_row, session_row, snapshot_row
+from agents.store.codec import decode, encode, event_row, session_row, snapshot_digest, snapshot_row
 from agents.store.engine import Database
 
 Row = dict[str, Any]
@@ -73,18 +73,16 @@ class FirstRelease:
         return await self._database.write(work)
 
     async def create(self, record: SessionRecord) -> None:
-        snapshot = snapshot_row(record)
-        session = _session(record, snapshot.pop("digest"))
+        session, snapshot = _session(record), snapshot_row(record)
         await self._run((_INSERT_SESSION, [session]), (_INSERT_SNAPSHOT, [snapshot]))
 
     async def append(
         self, record: SessionRecord, *events: Any, queue: Sequence[Any] = (), consume: Sequence[str] = ()
     ) -> None:
         """Bring *events* and *record*, the row after them, into the log."""
-        digest: str = snapshot_row(record)["digest"]
         first = record.seq - len(events) + 1
         await self._run(
-            (_ADVANCE, [_session(record, digest)]),
+            (_ADVANCE, [_session(record)]),
             (_INSERT_EVENT, [event_row(record.id, event, seq) for seq, event in enumerate(events, first)]),
             (_INSERT_QUEUE, [event_row(record.id, event) for event in queue]),
             (_CONSUME, [{"session_id": record.id, "id": gone} for gone in consume]),
@@ -109,7 +107,7 @@ class FirstRelease:
         await self._database.write(work)
 
 
-def _session(record: SessionRecord, digest: str) -> Row:
-    row = session_row(record, digest)
+def _session(record: SessionRecord) -> Row:
+    row = session_row(record, snapshot_digest(record))
     state = decode(row["state"])
     return {**row, "state": encode({name: value for name, value in state.items() if name not in _STATE})}

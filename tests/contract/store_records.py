@@ -64,6 +64,11 @@ def full_session(partition: int = 1) -> SessionRecord:
         active_seconds=1.25,
         running_since=T0.replace(microsecond=999_999),
         archived_at=T0.replace(year=2027),
+        principal="team-a",
+        dispatched={"sevt_2": "host-0/ab12"},
+        workspace_host="host-0",
+        workspace_version=3,
+        epoch=4,
     )
 
 

@@ -123,6 +123,8 @@ class HarnessSettings(_Section):
     """All client events together that may wait in one session's queue; above it 429."""
     max_tool_rounds: int = Field(default=200, ge=1)
     """Model requests in one turn before it ends with tool_use_limit_reached_error."""
+    max_resumes: int = Field(default=15, ge=1)
+    """Times a turn is taken up again at one place, ever more slowly, before it ends with retries_exhausted."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """How long turns under way may take to end after SIGTERM."""
 

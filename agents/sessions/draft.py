@@ -82,6 +82,8 @@ class Draft:
     def commit(self, lease: Lease) -> Commit:
         """Close the draft; the row carries the number of waiting events and the time of change."""
         self.state.set(updated_at=self.now, queued=len(self.state.queue))
+        if self.events:
+            self.state.set(epoch=lease.epoch)
         return Commit(
             lease=lease,
             expected_seq=self._base.seq,

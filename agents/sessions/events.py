@@ -97,7 +97,7 @@ class SessionRecord:
 
     ``seq`` is the log position of the last event. ``active_seconds`` counts closed running spans;
     ``running_since`` opens the current one. ``stop_reason`` is the last idle event's reason.
-    The last four fields are never shown to a client.
+    What stands from ``principal`` on is never shown to a client.
     """
 
     id: str
@@ -129,3 +129,5 @@ class SessionRecord:
     workspace_host: str | None = None
     workspace_version: int = 0
     """Where the session's sandbox was last, and the version of its files that the log stands on."""
+    epoch: int | None = None
+    """Epoch of the partition's owner under which the log last grew."""

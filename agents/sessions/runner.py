@@ -17,7 +17,7 @@ import orjson
 
 from agents.errors import HecatonError, LogConflict
 from agents.ids import SessionId, new_event_id
-from agents.sessions import transitions
+from agents.sessions import resuming, transitions
 from agents.sessions.acting import Actor
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
@@ -67,7 +67,11 @@ class SessionRunner:
         self.ports = ports
         self.rules = rules
         self.poisoned = False
+        self.crashed = False
+        """Whether the turn died of a fault of ours."""
         self._draining = False
+        self._taken_up = False
+        self._crashes = 0
         self._on_turn = on_turn
         self._on_lost = on_lost
         self._lock = asyncio.Lock()
@@ -155,8 +159,10 @@ class SessionRunner:
     def running(self) -> bool:
         return self._turn is not None and not self._turn.done()
 
-    def resume(self) -> None:
-        """Go on after a restart, exactly where the log ends."""
+    def resume(self, *, crashes: int = 0) -> None:
+        """Go on after a restart, exactly where the log ends; *crashes* as for ``resuming.attempts``."""
+        self._taken_up = self.state.busy
+        self._crashes = crashes
         self._keep_going()
 
     def _keep_going(self) -> None:
@@ -192,6 +198,9 @@ class SessionRunner:
 
     async def _run(self) -> None:
         try:
+            if self._taken_up:
+                self._taken_up = False
+                await self._take_up()
             while await self.committed() and self.state.busy and not self._draining:
                 await self._step()
         except StaleRunner:
@@ -202,10 +211,19 @@ class SessionRunner:
         except Exception:
             # Actor-supervisor border: the turn died of a fault; the log decides how it goes on.
             logger.exception("turn of %s failed; its state is dropped", self.state.record.id)
-            self.poisoned = True
+            self.poisoned = self.crashed = True
         finally:
             self._turn = None
             self._on_turn(self)
+
+    async def _take_up(self) -> None:
+        """Wait before a turn that has got nowhere so far, or end it: see ``resuming``."""
+        attempt = resuming.attempts(self.state.record, self.lease, self._crashes)
+        if attempt > self.ports.settings.harness.max_resumes:
+            words = f"The turn was taken up {attempt - 1} times without getting any further."
+            await self.apply(lambda draft: transitions.give_up_turn(draft, self.rules, words))
+        elif (pause := resuming.pause_before(attempt - self._crashes)) > 0:
+            await self._do(self.ports.clock.sleep(pause))
 
     async def _step(self) -> None:
         """Do what the state asks for next."""

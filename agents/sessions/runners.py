@@ -61,6 +61,8 @@ class Runners:
         self._draining: set[int] = set()
         self._faults: Counter[str] = Counter()
         """Turns in a row that died of a fault of ours, by session: it is tried again, but not in a tight loop."""
+        self._crashes: dict[str, tuple[int | None, int]] = {}
+        """Of these, those at one place of the log: its position (None until it is read again), and how many."""
         self._returning: dict[str, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(_LOADING_AT_ONCE)
 
@@ -139,8 +141,16 @@ class Runners:
                 break
         runner = self._make(SessionState.restore(snapshot), lease)
         self._keep(runner)
-        runner.resume()
+        runner.resume(crashes=self._crashes_at(session_id, snapshot.record.seq))
         return runner
+
+    def _crashes_at(self, session_id: str, position: int) -> int:
+        """Count the crashes at the place that was just read: of those before, all were here, or only the last."""
+        before, crashes = self._crashes.get(session_id, (None, 0))
+        if crashes:
+            crashes = crashes if before in (None, position) else 1
+            self._crashes[session_id] = position, crashes
+        return crashes
 
     def _make(self, state: SessionState, lease: Lease) -> SessionRunner:
         runner = SessionRunner(
@@ -176,6 +186,7 @@ class Runners:
             self.room.leave(principal)
         if not runner.poisoned:
             self._faults.pop(session_id, None)
+            self._crashes.pop(session_id, None)
         elif self._runners.get(session_id) is runner:
             self._replace(runner)
 
@@ -190,6 +201,9 @@ class Runners:
     def _replace(self, runner: SessionRunner) -> None:
         session_id = SessionId(runner.state.record.id)
         self._faults[session_id] += 1
+        if runner.crashed:
+            position, crashes = self._crashes.get(session_id, (None, 0))
+            self._crashes[session_id] = position, crashes + 1
         self.forget(runner)
         if (earlier := self._returning.pop(session_id, None)) is not None:
             earlier.cancel()  # it may have ended its work just now, with the runner that is lost
@@ -269,6 +283,9 @@ class Runners:
         for runner in [runner for runner in self._runners.values() if runner.lease.partition in partitions]:
             self.forget(runner)
             runner.abandon()
+        for session_id in [each for each in self._faults if self._partition(each) in partitions]:
+            del self._faults[session_id]
+            self._crashes.pop(session_id, None)
         for session_id in [each for each in self._returning if self._partition(each) in partitions]:
             self._returning.pop(session_id).cancel()
         for session_id in self._ports.bus.sessions():

@@ -313,11 +313,23 @@ def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
     Messages that wait start the next turn at once.
     """
     close_request(draft, spent, is_error=True)
-    for event in [event for event in draft.state.queue if event.type is EventType.USER_INTERRUPT]:
-        draft.take(event)
+    _take_interrupts(draft)
     close_open_calls(draft, "The call was interrupted by the user.")
     go_idle(draft, rules, END_TURN)
     begin_turn(draft)
+
+
+def _take_interrupts(draft: Draft) -> None:
+    for event in [event for event in draft.state.queue if event.type is EventType.USER_INTERRUPT]:
+        draft.take(event)
+
+
+def give_up_turn(draft: Draft, rules: TurnRules, message: str) -> None:
+    """End a turn that nobody gets on with, wherever it stands; *message* says why."""
+    close_request(draft, Spent(), is_error=True)
+    _take_interrupts(draft)
+    close_open_calls(draft, "The turn was given up before the call's result came: it may or may not have taken effect.")
+    _give_up(draft, rules, "unknown_error", message)
 
 
 def begin_turn(draft: Draft) -> None:

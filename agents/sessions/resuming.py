@@ -1,0 +1,37 @@
+"""How often a turn may be taken up again without getting any further.
+
+A turn that is read back from the log goes on where the log ends. One that brings its owner down each time
+(it takes all the memory, it meets a fault of ours) would do so for ever, owner after owner, and to everybody
+else whom they serve. So taking a turn up is an attempt. Nothing has to be written to count it: a new owner has a
+new epoch, and the session's row says under which epoch its log last grew; the difference is how often it was
+taken up since, also by owners that died before they could say anything.
+
+From the second attempt at one place on there is a pause of random length, which lets the neighbours get on
+with theirs; after the last one the turn ends, and the session says so and takes new input.
+"""
+
+from __future__ import annotations
+
+import random
+
+from agents.sessions.events import SessionRecord
+from agents.sessions.log import Lease
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+def attempts(record: SessionRecord, lease: Lease, crashes: int) -> int:
+    """Return how often the turn was taken up where it stands, this time included.
+
+    *crashes* is how often it died of a fault, there and under this lease.
+    """
+    return crashes + (0 if record.epoch is None else lease.epoch - record.epoch)
+
+
+def pause_before(attempt: int) -> float:
+    """Return how long to wait, in seconds, before an attempt does anything."""
+    if attempt < 2:
+        return 0.0
+    mean = min(_FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 2), _LONGEST_PAUSE_SECONDS)
+    return mean * random.uniform(0.5, 1.5)  # noqa: S311 - spreads sessions, guards nothing

@@ -1,0 +1,249 @@
+"""A turn that gets nowhere is not taken up for ever (ask 54).
+
+Bug class this catches: a session that brings down whoever owns it, owner after owner, unseen; and the opposite,
+a session that is given up although it was only unlucky.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agents.brains.scripted import Hold, text, tool_use
+from agents.errors import Unavailable
+from agents.ids import SessionId, new_event_id
+from agents.sessions.draft import Draft
+from agents.sessions.events import Event, EventType, SessionStatus
+from agents.sessions.harness import Harness
+from agents.sessions.log import Commit
+from agents.sessions.resuming import pause_before
+from agents.sessions.state import SessionState
+from agents.sessions.transitions import give_up_turn
+from tests.unit.sessions.conftest import World, make_world, message
+
+LIMIT = 4
+EXHAUSTED = {"type": "retries_exhausted"}
+
+
+class Lives:
+    """One harness after the other over one store: each but the last is killed by what it does."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.harness = world.harness
+
+    async def die_and_start_again(self) -> None:
+        """The old one hears of it only by being refused."""
+        self.harness = self.world.harness = Harness(self.world.ports, owner="harness-0")
+        await self.harness.start()
+
+    async def settle(self) -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+    async def asked(self, count: int) -> None:
+        """Wait until the model was asked so often, however long the pauses before are."""
+        async with asyncio.timeout(10):
+            while len(self.world.brain.requests) < count:
+                self.world.clock.advance(1)
+                await self.settle()
+
+
+@pytest.fixture
+async def lives() -> Any:
+    world = make_world(harness={"max_resumes": LIMIT})
+    await world.harness.start()
+    made = Lives(world)
+    yield made
+    await made.harness.stop()
+
+
+def ended(log: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return [event for event in log if event["type"] == "session.status_idle"][-1]["stop_reason"]
+
+
+async def deadly(lives: Lives) -> SessionId:
+    """A session whose model request nobody survives, taken up as often as it may be."""
+    world = lives.world
+    world.brain.add(*([Hold(asyncio.Event())] for _ in range(1 + LIMIT)))
+    session = await world.create()
+    await world.send(session, message("go"))
+    await lives.asked(1)
+    for life in range(LIMIT):
+        await lives.die_and_start_again()
+        await lives.asked(2 + life)
+    return session
+
+
+async def test_a_session_that_kills_every_owner_ends_with_an_error_and_takes_new_input(lives: Lives) -> None:
+    session = await deadly(lives)
+    await lives.die_and_start_again()
+    log = await lives.world.idle(session)
+    assert len(lives.world.brain.requests) == 1 + LIMIT, "the last owner does not even try"
+    assert [event["type"] for event in log[-5:]] == [
+        "span.model_request_end",
+        "session.error",
+        "session.thread_status_idle",
+        "session.usage",
+        "session.status_idle",
+    ]
+    error = log[-4]["error"]
+    assert error["type"] == "unknown_error" and error["retry_status"] == {"type": "exhausted"}
+    assert f"{LIMIT} times" in error["message"] and ended(log) == EXHAUSTED
+    lives.world.brain.add(text("better"))
+    await lives.world.send(session, message("again"))
+    assert ended(await lives.world.idle(session, 2)) == {"type": "end_turn"}
+
+
+async def test_open_calls_of_a_turn_that_is_given_up_get_results_that_do_not_pretend(lives: Lives) -> None:
+    world = lives.world
+    world.brain.add(tool_use("bash", {"command": "kill"}))
+    world.hands.gates["bash"] = asyncio.Event()
+    session = await world.create()
+    await world.send(session, message("go"))
+    await world.hands.started(1)
+    for life in range(LIMIT):
+        await lives.die_and_start_again()
+        async with asyncio.timeout(10):
+            while len(world.hands.calls) < 2 + life:
+                world.clock.advance(1)
+                await lives.settle()
+    await lives.die_and_start_again()
+    log = await world.idle(session)
+    (result,) = [event for event in log if event["type"] == "agent.tool_result"]
+    assert result["is_error"] and "may or may not have taken effect" in result["content"][0]["text"]
+    assert ended(log) == EXHAUSTED and len({call.call_id for call in world.hands.calls}) == 1
+
+
+async def test_whoever_gets_further_starts_to_count_anew(lives: Lives) -> None:
+    world = lives.world
+    answers = [Hold(asyncio.Event())]
+    for _ in range(2):
+        world.brain.add(*(answers for _ in range(LIMIT)), tool_use("bash", {"command": "ls"}))
+    world.brain.add(text("done"))
+    session = await world.create()
+    await world.send(session, message("go"))
+    asked = 1
+    await lives.asked(asked)
+    for _ in range(2):
+        for _ in range(LIMIT):
+            await lives.die_and_start_again()
+            asked += 1
+            await lives.asked(asked)
+        asked += 1
+        await lives.asked(asked)  # the answer came, the tool ran, and the model is asked again
+    log = await world.idle(session)
+    assert ended(log) == {"type": "end_turn"}
+
+
+async def test_a_message_that_arrives_meanwhile_is_no_progress(lives: Lives) -> None:
+    session = await deadly(lives)
+    await lives.world.send(session, message("still there?"))
+    await lives.die_and_start_again()
+    log = await lives.world.idle(session)
+    assert ended(log) == EXHAUSTED
+    assert [event["type"] for event in log].count("user.message") == 2, "what waited is not lost"
+    assert len(lives.world.brain.requests) == 1 + LIMIT
+
+
+async def test_an_interrupt_ends_the_pause_and_the_turn(lives: Lives) -> None:
+    world = lives.world
+    world.brain.add([Hold(asyncio.Event())], [Hold(asyncio.Event())])
+    session = await world.create()
+    await world.send(session, message("go"))
+    await lives.asked(1)
+    for _ in range(3):
+        await lives.die_and_start_again()
+        await lives.settle()
+    assert len(world.brain.requests) == 2, "the second attempt goes on at once, the third waits"
+    await world.send(session, {"type": "user.interrupt"})
+    assert ended(await world.idle(session)) == {"type": "end_turn"}
+
+
+async def test_a_turn_that_dies_of_a_fault_of_ours_ends_too(lives: Lives) -> None:
+    tries = 0
+
+    def broken() -> Sequence[dict[str, Any]]:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("a fault of ours")
+
+    world, runners = lives.world, lives.harness._runners
+    runners._ports, sound = replace(runners._ports, tool_definitions=broken), runners._ports
+    session = await world.create()
+    await world.send(session, message("go"))
+    async with asyncio.timeout(10):
+        while "session.status_idle" not in await world.types(session):
+            world.clock.advance(1)
+            await lives.settle()
+    assert tries == 1 + LIMIT and ended(await world.log(session)) == EXHAUSTED
+    assert not runners._crashes and not runners._faults
+    runners._ports = sound
+
+
+async def test_faults_at_one_place_after_the_other_give_nobody_up(lives: Lives) -> None:
+    """Each comes right after a commit: the turn gets further every time."""
+    world, rounds = lives.world, 2 * LIMIT
+    world.brain.add(*(tool_use("bash", {"command": "ls"}) for _ in range(rounds)), text("done"))
+    record, faults = world.meter.record, 0
+
+    async def broken(rows: Sequence[Any]) -> None:
+        nonlocal faults
+        await record(rows)
+        faults += 1
+        raise RuntimeError("a fault of ours")
+
+    world.meter.record = broken  # type: ignore[method-assign]
+    session = await world.create()
+    await world.send(session, message("go"))
+    async with asyncio.timeout(10):
+        while "session.status_idle" not in await world.types(session):
+            world.clock.advance(10)
+            await lives.settle()
+    assert ended(await world.log(session)) == {"type": "end_turn"} and faults >= rounds
+
+
+async def test_an_interrupt_that_waited_when_the_turn_was_given_up_does_not_stop_the_next(lives: Lives) -> None:
+    session = await deadly(lives)
+    draft = Draft(SessionState.restore(await lives.world.store.log.load(session)), lives.world.clock.now())
+    draft.enqueue(Event(new_event_id(), EventType.USER_INTERRUPT, {}, None))
+    give_up_turn(draft, lives.harness._rules, "why")
+    assert draft.state.status is SessionStatus.IDLE and not draft.state.interrupted
+
+
+async def test_a_store_that_refuses_for_long_gives_nobody_up(lives: Lives) -> None:
+    world = lives.world
+    world.brain.add(*(text("done") for _ in range(40)))
+    session, refused, append = await world.create(), 0, world.store.log.append
+
+    async def full(commit: Commit) -> None:
+        nonlocal refused
+        if commit.record.id == session and commit.events and commit.events[-1].type == "session.status_idle":
+            refused += 1
+            raise Unavailable("the disk takes no more")
+        await append(commit)
+
+    world.store.log.append = full  # type: ignore[method-assign]
+    await world.send(session, message("go"))
+    async with asyncio.timeout(10):
+        while refused <= 2 * LIMIT:
+            world.clock.advance(10)
+            await lives.settle()
+    world.store.log.append = append  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        while "session.status_idle" not in await world.types(session):
+            world.clock.advance(10)
+            await lives.settle()
+    assert ended(await world.log(session)) == {"type": "end_turn"}
+
+
+def test_pauses_grow_from_none_to_a_bound_and_are_spread() -> None:
+    assert [pause_before(attempt) for attempt in (0, 1)] == [0, 0]
+    for attempt in range(2, 40):
+        mean = min(0.1 * 2 ** (attempt - 2), 60)
+        assert all(mean / 2 <= pause_before(attempt) <= mean * 1.5 for _ in range(20))
+    assert len({pause_before(5) for _ in range(5)}) > 1

@@ -49,9 +49,9 @@ def prepare_environment(settings: Settings) -> None:
         # The default of 30 s is for load balancers that probe; our proxy is told at once. `down` waits for it.
         os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
         os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", str(min(4, os.cpu_count() or 1)))
-        # Ours starts the real one with two of its answers put right.
-        os.environ.setdefault("RAY_SERVE_HAPROXY_BINARY_PATH", str(Path(__file__).with_name("haproxy")))
+        # Ours starts the real one, found first, with two of its answers put right.
         os.environ.setdefault("REAL_HAPROXY", get_haproxy_binary())
+        os.environ.setdefault("RAY_SERVE_HAPROXY_BINARY_PATH", str(Path(__file__).with_name("haproxy")))
     else:
         # Loopback only: without this, replicas of the fast mode listen beside the proxy.
         os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")

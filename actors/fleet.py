@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import Any
 
 from actors.link_server import Endpoint
 from actors.ray_host import RayHost, host_numbers
@@ -54,7 +53,7 @@ class FleetActor:
         return Reply((await self._fleet()).table())
 
     async def ready(self) -> Reply:
-        """Return the hosts' names once every one of them answers."""
+        """Return the hosts' names once every one of them answers and none is leaving."""
         return Reply(await (await self._fleet()).ready())
 
     async def stats(self) -> Reply:

@@ -87,6 +87,17 @@ class Rollout:
         if spare is not None:
             self._end_harness(spare, harnesses()[spare])
 
+    # -- sandbox hosts ---------------------------------------------------------------------------
+
+    def scale_hosts(self, wanted: int) -> None:
+        """Add sandbox hosts up to *wanted*, or let the last ones finish their calls and leave. Raises RolloutFailed."""
+        self._say(f"sandbox hosts: {wanted} from now on")
+        fleet = ensure_fleet(self._settings)
+        self._answer("fleet", fleet.scale_hosts.remote(wanted), _READY_SECONDS)
+        sandbox, checkpoints = self._settings.sandbox, self._settings.checkpoints
+        patience = sandbox.tool_timeout_seconds + checkpoints.timeout_seconds + _READY_SECONDS
+        self._answer("sandbox hosts", fleet.ready.remote(), patience)
+
     # -- all parts -------------------------------------------------------------------------------
 
     def roll(self, part: str) -> None:
@@ -165,7 +176,9 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--address", required=True)
     orders = parser.add_subparsers(dest="order", required=True)
-    orders.add_parser("scale").add_argument("harnesses", type=int)
+    scale = orders.add_parser("scale")
+    scale.add_argument("--harness", type=int)
+    scale.add_argument("--hosts", type=int)
     orders.add_parser("roll").add_argument("part", choices=(*PARTS, "all"))
     given = parser.parse_args()
     settings = Settings.from_json(given.settings.read_text())
@@ -182,7 +195,10 @@ def main() -> int:
             check_cluster(settings)
             rollout = Rollout(settings, say)
             if given.order == "scale":
-                rollout.scale_harnesses(given.harnesses)
+                if given.harness is not None:
+                    rollout.scale_harnesses(given.harness)
+                if given.hosts is not None:
+                    rollout.scale_hosts(given.hosts)
             else:
                 rollout.roll(given.part)
     except (RolloutFailed, HecatonError, ConnectionError) as failure:

@@ -91,14 +91,18 @@ def down(data_dir: DataDir = None, config: Config = None) -> None:
 
 @app.command()
 def scale(
-    harness: Annotated[int, typer.Option("--harness", min=1, max=256, help="Harnesses that shall run.")],
+    harness: Annotated[int | None, typer.Option("--harness", min=1, max=256, help="Harnesses that shall run.")] = None,
+    hosts: Annotated[int | None, typer.Option("--hosts", min=1, help="Sandbox hosts that shall run.")] = None,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """Change how many harnesses a running server has; no session notices."""
+    """Change how many harnesses, or sandbox hosts, a running server has; no session notices."""
     from agents.commands.rollout import rollout_command
 
-    command = rollout_command(settings_from(config, data_dir=data_dir), ["scale", str(harness)], anew=False)
+    order = [f"--{name}={count}" for name, count in (("harness", harness), ("hosts", hosts)) if count is not None]
+    if not order:
+        raise typer.BadParameter("say how many: --harness, --hosts or both")
+    command = rollout_command(settings_from(config, data_dir=data_dir), ["scale", *order], anew=False)
     os.execv(command[0], command)  # noqa: S606 - as in `up`
 
 

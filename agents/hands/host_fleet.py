@@ -110,9 +110,9 @@ class HostFleet:
         }
 
     async def ready(self) -> list[str]:
-        """Return the hosts' names once every one of them is up."""
+        """Return the hosts' names once every one of them is up and none is leaving."""
         async with self._changed:
-            await self._changed.wait_for(lambda: all(h.place.state is HostState.UP for h in self._hosts.values()))
+            await self._changed.wait_for(lambda: all(map(self._is_up, self._hosts)))
         return sorted(self.table())
 
     # -- watching --------------------------------------------------------------------------------

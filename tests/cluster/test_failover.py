@@ -183,10 +183,11 @@ class Conversation:
         for place, result in enumerate(results):
             if result["is_error"]:
                 # Only its own host's death makes a call ambiguous; the model is told so.
-                assert hosts_die and "may have taken effect" in text_of(result)
+                assert hosts_die and "may have taken effect" in text_of(result), (place, text_of(result))
             else:
                 known += 1
-                lines = int(text_of(result).split()[-1])
+                # A note on a shell that was started anew may come first.
+                lines = int(result["content"][-1]["text"])
                 assert known <= lines <= place + 1, f"{lines} lines were written by {place + 1} calls"
 
 
@@ -241,6 +242,18 @@ async def test_harnesses_come_and_go_and_nobody_notices(ground: Ground, stage: S
                 f"harness-{index}" for index in range(count)
             }
             assert {ground.owner(each.session) for each in busy.conversations} <= set(names.values())
+
+
+async def test_sandbox_hosts_come_and_go_and_no_session_fails(ground: Ground, stage: Scene) -> None:
+    before = {name for name in (await asyncio.to_thread(ground.cluster.actors)).values() if "sandbox-host" in name}
+    async with load(stage) as busy:
+        for count in (1, len(before)):
+            await ground.hecaton("scale", "--hosts", str(count))
+            await busy.turns(1)
+            names = await asyncio.to_thread(ground.cluster.actors)
+            assert {name for name in names.values() if name.startswith("sandbox-host-")} == {
+                f"sandbox-host-{index}" for index in range(count)
+            }
 
 
 async def test_every_part_is_replaced_under_load_and_no_session_fails(ground: Ground, stage: Scene) -> None:

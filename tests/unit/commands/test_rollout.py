@@ -15,7 +15,7 @@ from agents.commands.platform import PlatformRecord, write_settings
 from agents.commands.rollout import rollout_command
 from agents.config import Settings
 
-ORDER = ["scale", "3"]
+ORDER = ["scale", "--harness=3"]
 
 
 def settings(tmp_path: Path, **more: Any) -> Settings:

@@ -157,8 +157,13 @@ async def test_fewer_hosts_leave_by_draining_and_others_come_when_wanted(cluster
     assert fleet.table()["sandbox-host-2"] == HostPlace(HostState.UP, "sandbox-host-2/1", ADDRESS, leaving=True)
     await fleet.sweep()
     assert fleet.table()["sandbox-host-2"].leaving and leaver.steps == ["drain"]
+    ready = asyncio.create_task(fleet.ready())
+    await settle()
+    assert not ready.done()
     leaver.busy.set()
     await settle()
+    await fleet.sweep()
+    assert await asyncio.wait_for(ready, 5) == ["sandbox-host-0", "sandbox-host-1"]
     assert leaver.steps == ["drain", "stop", "end"] and sorted(fleet.table()) == ["sandbox-host-0", "sandbox-host-1"]
     fleet.scale(4)
     await fleet.sweep()

@@ -115,12 +115,12 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         )
 
 
-class _ServerThread:
+class ServerThread:
     """Uvicorn over the composed application, on an event loop of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, port: int = 0) -> None:
         self._settings = settings
-        self._listener = listen()
+        self._listener = listen(port=port)
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._server: uvicorn.Server | None = None
@@ -161,7 +161,7 @@ class _ServerThread:
 def in_process(data_dir: Path, **more: Any) -> Iterator[LivePlatform]:
     """Run the server and its stub in threads of this process; *more* as for :func:`settings_for`."""
     with stub_in_thread(keep=4000) as stub:
-        server = _ServerThread(settings_for(data_dir, stub.url, **more))
+        server = ServerThread(settings_for(data_dir, stub.url, **more))
         url = server.start()
         try:
             yield LivePlatform(url, stub)

@@ -45,6 +45,8 @@ class Plan:
     """Files whose content must be copied."""
     same: Changes = field(default_factory=lambda: {})
     """Files that are what they were, with the figures by which that can be told next time."""
+    scattered: dict[str, list[str]] = field(default_factory=lambda: {})
+    """Unchanged files whose content should move to the new pack."""
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.unread)

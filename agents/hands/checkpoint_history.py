@@ -118,6 +118,7 @@ class History:
             start = pack.size
             changes = plan.changes
             merge(changes, copier.copy(plan.unread, version, pack))
+            merge(changes, self._moved(copier.copy(plan.scattered, version, pack)))
             content = pack.size - start
             table, live = self._with(changes)
             delta: Changes = {path: dict(entries) for path, entries in self._delta.items()}
@@ -140,7 +141,7 @@ class History:
         dead = sum(size for _, size in self._packs.values()) - live
         return self._objects > _MAX_OBJECTS or dead > max(live, _SPARE_BYTES)
 
-    def to_rewrite(self) -> dict[str, list[str]]:
+    def scattered(self) -> dict[str, list[str]]:
         """Return the files whose content should move into the next pack: those in small or mostly dead packs."""
         total = self._live.total()
         dead = {version for version, (_, size) in self._packs.items() if self._live[version] * 2 < size}
@@ -166,6 +167,19 @@ class History:
         self.store.remove(self.folder, unneeded)
         self._objects = len(names) - len(unneeded)
         return True
+
+    def _moved(self, copied: Changes) -> Changes:
+        """Return the entries of files that are copied once more, as far as they are still what the table says.
+
+        What a call has half done by now must not slip in between two checkpoints.
+        """
+        moved: Changes = {}
+        for path, entries in copied.items():
+            for name, entry in entries.items():
+                known = self.table[path][name]
+                if entry is not None and (entry.digest, entry.extents) == (known.digest, known.extents):
+                    moved.setdefault(path, {})[name] = known._replace(pack=entry.pack, offset=entry.offset)
+        return moved
 
     def _with(self, changes: Changes) -> tuple[Table, Counter[int]]:
         """Return the table and the live bytes of each pack as they will be; the present ones stay untouched."""

@@ -103,16 +103,15 @@ class CheckpointWork:
         self.state.version += 1
         self.save()
 
-    def checkpoint(self, deadline: Deadline, note: Callable[[int | None], object]) -> int:
+    def checkpoint(self, deadline: Deadline, scanned: Callable[[], object]) -> int:
         """Look through the files and store what changed; returns the bytes written, 0 when nothing changed.
 
-        *note* is told the new version, or None, before anything is stored. Raises StoreUnavailable, TooManyFiles,
-        TimeoutError, OSError.
+        *scanned* is called once the version is known, before anything is stored. Raises StoreUnavailable,
+        TooManyFiles, TimeoutError, OSError.
         """
         with _opened(self._base) as base:
             if base is None or self._shared.store is None:
                 self.save()
-                note(None)
                 return 0
             history = self._history = self._history or self._resumed(self._shared.store)
             copier = FileCopier(base, self.uid, deadline)
@@ -127,7 +126,7 @@ class CheckpointWork:
                 self.state.version += 1
             if plan or self.state.away:
                 self.save()
-            note(self.state.version if plan else None)
+            scanned()
             return self._write(history, plan, copier) if plan else 0
 
     def needs_tidying(self) -> bool:
@@ -141,14 +140,14 @@ class CheckpointWork:
         """
         history = self._history
         assert history is not None, "needs_tidying() has said so"
-        unread = history.to_rewrite()
+        scattered = history.scattered()
         with _opened(self._base) as base:
             if base is None:
                 return
-            if unread:
+            if scattered:
                 self.state.version += 1
                 self.save()
-                self._write(history, Plan(unread=unread), FileCopier(base, self.uid, deadline))
+                self._write(history, Plan(scattered=scattered), FileCopier(base, self.uid, deadline))
         if not history.tidy():
             self._overtaken = True
             log.warning("session %s has gone on at another host; no checkpoint of it is removed", self._session_id)

@@ -235,7 +235,7 @@ class SandboxHost:
         """Start a planned call; what it holds is given back when it ends, even if it never got to run."""
         assert plan is not None, "only a new call is started"
         session = self._pool.enter(workspace, network=self._driver.network(workspace.environment))
-        task = asyncio.create_task(self._run(session, plan))
+        task = asyncio.create_task(self._run(session, plan, workspace.version))
 
         def ended(_: asyncio.Task[ToolResult]) -> None:
             if plan.beside is not None:
@@ -245,7 +245,8 @@ class SandboxHost:
         task.add_done_callback(ended)
         return task
 
-    async def _run(self, session: SessionSandbox, plan: PlannedCall) -> ToolResult:
+    async def _run(self, session: SessionSandbox, plan: PlannedCall, known: int) -> ToolResult:
+        """Run one call of an owner whose log knows of version *known* of the session's files."""
         call = plan.call
         began = self._clock.monotonic()
         limit = min(call.deadline, self._settings.tool_timeout_seconds)
@@ -269,7 +270,9 @@ class SandboxHost:
             log.exception("tool call %s (%s) failed", call.call_id, call.name)
             content = text_block(f"{call.name}: the tool failed inside the server")
         seconds = self._clock.monotonic() - began
-        version = await session.files.cover() if changes_files(plan) else session.files.unreported()
+        if changes_files(plan):
+            await session.files.cover()
+        version = session.files.newer_than(known)
         content = [*session.take_notices(), *content]
         return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version)
 

@@ -35,14 +35,13 @@ class _Round:
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.scanned: asyncio.Future[int | None] = loop.create_future()
-        """The version that the files have now; None when nothing changed."""
+        self.scanned: asyncio.Future[None] = loop.create_future()
+        """Done when the version is known that the checkpoint will have."""
         self.ended: asyncio.Future[None] = loop.create_future()
 
-    def note(self, version: int | None) -> None:
-        """Tell what the scan found; the first word counts."""
+    def note_scanned(self) -> None:
         if not self.scanned.done():
-            self.scanned.set_result(version)
+            self.scanned.set_result(None)
 
 
 class SessionFiles:
@@ -59,7 +58,8 @@ class SessionFiles:
         self._known = False
         self._closed = False
         self._failing = False
-        self._unreported = False
+        self._settled = 0
+        """The newest version whose checkpoint has ended, well or not."""
 
     @property
     def version(self) -> int:
@@ -83,7 +83,6 @@ class SessionFiles:
     def take_over(self, state: SessionState, history: History) -> None:
         """Stand on files that have just come from the store."""
         self._work.stand_on(state, history)
-        self._unreported = True
 
     def note_running(self, expected: int, uid: int | None) -> None:
         """Take note that a sandbox runs on the files as user *uid*; they ought to be of version *expected*."""
@@ -91,7 +90,7 @@ class SessionFiles:
         self._work.uid = uid
         if state.version < expected:
             state.version = next_epoch(expected)
-            self._unreported = True
+        self._settled = state.version
         state.holder, state.boot, state.away = self._shared.incarnation, self._shared.boot, False
         self._known = True
         if state.version > 0:
@@ -101,30 +100,28 @@ class SessionFiles:
         """Take note that the model was told what it must know."""
         self._work.state.notice = ""
 
-    def unreported(self) -> int | None:
-        """Return the version if the log does not know it yet although no call changed it; None otherwise."""
-        version = self.version if self._unreported else None
-        self._unreported = False
-        return version
+    def newer_than(self, known: int) -> int | None:
+        """Return the version of the files if the log, which knows of version *known*, should learn it."""
+        return self._settled if self._settled > known else None
 
-    async def cover(self) -> int | None:
-        """Have a checkpoint of all that calls have done so far; returns the version, None when nothing changed.
+    async def cover(self) -> None:
+        """Have a checkpoint of all that calls have done so far.
 
-        Returns when the checkpoint is durable, or, by the settings and when the store fails, before that.
+        Returns when it is durable, or, by the settings and when the store fails, before that.
         """
         if self._closed or not self._known:
-            return None
+            return
         if self._shared.store is None:
-            return self._uncounted()
+            self._settle_uncounted()
+            return
         waits = self._shared.settings.mode == "before_result" and not self._failing
         round_ = self._request()
         await asyncio.wait({round_.ended if waits else round_.scanned}, timeout=_RESULT_SECONDS)
         if not round_.scanned.done():
             log.warning("the files of session %s are not looked through in time", self.session_id)
             self._work.assume_change()
-            round_.note(self.version)
-        version = round_.scanned.result()
-        return self.unreported() if version is None else self._reported(version)
+            round_.note_scanned()
+        self._settled = self.version
 
     def put_away(self) -> None:
         """Have a last checkpoint, now that nothing runs on the files any more."""
@@ -148,15 +145,11 @@ class SessionFiles:
         self._deadline.cancel()
         await self.settle()
 
-    def _reported(self, version: int) -> int:
-        self._unreported = False
-        return version
-
-    def _uncounted(self) -> int:
+    def _settle_uncounted(self) -> None:
         """Without checkpoints there are two versions: no files, and some, which must not be taken for lost."""
         if self.version == 0:
             self._work.assume_change()
-        return self.version
+        self._settled = self.version
 
     def _request(self) -> _Round:
         """Return the next checkpoint to begin."""
@@ -179,10 +172,10 @@ class SessionFiles:
 
     async def _make(self, round_: _Round) -> None:
         began = time.perf_counter()
-        note = partial(asyncio.get_running_loop().call_soon_threadsafe, round_.note)
+        scanned = partial(asyncio.get_running_loop().call_soon_threadsafe, round_.note_scanned)
         try:
             if not self._closed:
-                self._count(await self._threaded(lambda deadline: self._work.checkpoint(deadline, note)), began)
+                self._count(await self._threaded(lambda deadline: self._work.checkpoint(deadline, scanned)), began)
         except (StoreUnavailable, TooManyFiles, TimeoutError, OSError) as error:
             self._failed(round_, f"{type(error).__name__}: {error}")
         except Exception:
@@ -190,8 +183,9 @@ class SessionFiles:
             log.exception("a checkpoint of session %s failed", self.session_id)
             self._failed(round_, "it failed inside the server")
         finally:
-            round_.note(self.version)
+            round_.note_scanned()
             round_.ended.set_result(None)
+            self._settled = self.version
 
     def _count(self, size: int, began: float) -> None:
         if size:

@@ -56,11 +56,13 @@ class Tree:
     def checkpoint(self) -> int | None:
         """Take a checkpoint as the host does; returns the version, None when nothing changed."""
         self.own()
-        noted: list[int | None] = []
-        self.work.checkpoint(deadline(), noted.append)
+        before = self.work.state.version
+        written = self.work.checkpoint(deadline(), lambda: None)
+        version = self.work.state.version
+        assert (written > 0) == (version > before)
         if self.work.needs_tidying():
             self.work.tidy(deadline())
-        return noted[0]
+        return version if written else None
 
     def restored_into(self, base: Path, *, attempt: int = 0) -> Restored:
         """Restore the newest checkpoint (or an older one) into fresh directories."""

@@ -227,8 +227,7 @@ def test_pipes_sockets_and_what_is_somebody_elses_are_left_out(tree: Tree, tmp_p
         tree.own()
         (work / "theirs").write_text("root's")
         (work / "their_folder").mkdir()
-        noted: list[Any] = []
-        tree.work.checkpoint(deadline(), noted.append)
+        tree.work.checkpoint(deadline(), lambda: None)
     tree.restored_into(tmp_path / "there")
     assert os.listdir(tmp_path / "there" / "workspace") == ["mine"]
 
@@ -256,8 +255,7 @@ def test_a_very_deep_tree_is_kept_as_far_as_paths_reach(tree: Tree, tmp_path: Pa
             os.chdir("d")
     finally:
         os.chdir(here)
-    noted: list[Any] = []
-    tree.work.checkpoint(deadline(), noted.append)
+    tree.work.checkpoint(deadline(), lambda: None)
     report = tree.restored_into(tmp_path / "there")
     assert 200 <= report.files < 400
 
@@ -439,7 +437,7 @@ def test_a_tool_that_swaps_files_for_links_gets_nothing_from_outside_into_a_chec
                 _before(patch, FileCopier, "plan", swap)
             case _:
                 _before(patch, FileCopier, "copy", swap)
-        tree.work.checkpoint(deadline(), lambda _: None)
+        tree.work.checkpoint(deadline(), lambda: None)
     assert tree.work._history is not None
     assert "whisper" not in tree.work._history.table.get("workspace/d", {})
     tree.checkpoint()
@@ -485,7 +483,7 @@ def test_a_tool_that_swaps_files_all_the_time_gets_nothing_from_outside_either(t
 
     with Churn(swap):
         for _ in range(50):
-            tree.work.checkpoint(deadline(), lambda _: None)
+            tree.work.checkpoint(deadline(), lambda: None)
     for pack in packs(tree):
         assert b"SECRET" not in tree.store.read(SESSION, pack, 0, 10_000_000)
 

@@ -98,10 +98,6 @@ class EventLog(Protocol):
         """Take note that nothing of a deleted session is left. Idempotent."""
         ...
 
-    async def find(self, session_id: SessionId, event_ids: Sequence[EventId]) -> Sequence[Event]:
-        """Return those of *event_ids* that are in the session's log or queue, in the order asked."""
-        ...
-
     async def load(self, session_id: SessionId) -> SessionSnapshot:
         """Read a session whole. Raises NotFound."""
         ...

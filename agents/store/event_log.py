@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.errors import NotFound
-from agents.ids import EventId, SessionId
+from agents.ids import SessionId
 from agents.sessions.events import Event
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.batch import Digests, Kind, change_of, deletion_of
@@ -15,7 +15,6 @@ from agents.store.group_commit import GroupCommit
 from agents.store.log_reading import (
     forget_deleted,
     read_after,
-    read_among,
     read_deleted,
     read_unfinished,
     read_whole,
@@ -77,13 +76,6 @@ class SqlEventLog:
         """Take note that nothing of a deleted session is left. Raises Unavailable."""
         if findable(session_id):
             await self._database.write(lambda connection: forget_deleted(connection, session_id), repeatable=True)
-
-    async def find(self, session_id: SessionId, event_ids: Sequence[EventId]) -> Sequence[Event]:
-        """Return those of *event_ids* that the session has, logged or queued. Raises Unavailable."""
-        wanted = [event_id for event_id in event_ids if findable(event_id)]
-        if not wanted or not findable(session_id):
-            return []
-        return await self._database.read(lambda connection: read_among(connection, session_id, wanted))
 
     async def close(self) -> None:
         """Return when everything accepted so far is written or refused."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, union
 
 from agents.errors import NotFound
-from agents.ids import EventId, SessionId
+from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
 from agents.store.codec import event_of, queued_event_of, session_of
 from agents.store.tables import deleted_sessions, events, queue, session_snapshots, sessions
-
-_Key = TypeVar("_Key", int, str)
 
 _DELETED = (
     select(deleted_sessions.c.session_id)
@@ -22,10 +19,6 @@ _DELETED = (
     .order_by(deleted_sessions.c.session_id)
 )
 _FORGET_DELETED = delete(deleted_sessions).where(deleted_sessions.c.session_id == bindparam("key"))
-_AMONG_EVENTS, _AMONG_QUEUE = (
-    select(table).where(table.c.session_id == bindparam("key"), table.c.id.in_(bindparam("ids", expanding=True)))
-    for table in (events, queue)
-)
 WHOLE_SESSION = select(sessions, session_snapshots.c.agent, session_snapshots.c.environment).join_from(
     sessions, session_snapshots, sessions.c.id == session_snapshots.c.session_id
 )
@@ -79,18 +72,3 @@ def read_deleted(connection: Connection, partitions: Sequence[int]) -> list[Sess
 
 def forget_deleted(connection: Connection, session_id: str) -> None:
     connection.execute(_FORGET_DELETED, {"key": session_id}).close()
-
-
-def read_among(connection: Connection, session_id: str, event_ids: Sequence[EventId]) -> list[Event]:
-    """Return those of *event_ids* that are in the session's log or queue, in the order asked."""
-    asked = {"key": session_id, "ids": _padded(set(event_ids))}
-    known = {row["id"]: event_of(row) for row in connection.execute(_AMONG_EVENTS, asked).mappings()}
-    known |= {row["id"]: queued_event_of(row) for row in connection.execute(_AMONG_QUEUE, asked).mappings()}
-    return [known[event_id] for event_id in event_ids if event_id in known]
-
-
-def _padded(keys: set[_Key]) -> list[_Key]:
-    """Repeat a key up to the next power of two: few distinct statements, so that they stay prepared."""
-    padded = sorted(keys)
-    padded += padded[-1:] * ((1 << (len(padded) - 1).bit_length()) - len(padded))
-    return padded

@@ -143,14 +143,6 @@ class MemoryEventLog:
     async def forget_deleted(self, session_id: SessionId) -> None:
         self._deleted.pop(session_id, None)
 
-    async def find(self, session_id: SessionId, event_ids: Sequence[EventId]) -> Sequence[Event]:
-        stored = self.sessions.get(session_id)
-        if stored is None:
-            return []
-        logged = {row["id"]: event_of(row) for row in stored.events}
-        known = {**logged, **{name: queued_event_of(row) for name, row in stored.queue.items()}}
-        return [known[event_id] for event_id in event_ids if event_id in known]
-
     def stored(self, session_id: str) -> StoredSession:
         """Raises NotFound."""
         stored = self.sessions.get(session_id)
@@ -170,10 +162,10 @@ class MemoryEventLog:
         deletion = self._deleted.get(SessionId(change.session_id))
         deleted = {change.session_id: deletion.stamp} if deletion else {}
         state = Stored({partition: holder} if holder else {}, heads, deleted)
-        refusal = decide([change], state)[0]
+        (refusal,), accepted = decide([change], state)
         if refusal is not None:
             raise refusal
-        if state.has(change):
+        if not accepted:
             return
         if change.kind is Kind.DELETE:
             gone = self.sessions.pop(change.session_id)

@@ -13,7 +13,7 @@ from store_records import T0, AnyStore, claimed, claimed_all, full_session, logg
 
 from agents.clock import ManualClock
 from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound
-from agents.ids import EventId, SessionId, new_event_id
+from agents.ids import SessionId, new_event_id
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.memory import MemoryStore
@@ -374,23 +374,6 @@ async def test_a_session_that_was_made_again_can_be_deleted_again(store: AnyStor
         await store.log.delete(lease, SessionId(record.id))
         assert await store.log.deleted([1]) == [record.id]
         await store.log.create(step(lease, replace(record, seq=0)))
-
-
-async def test_events_are_found_by_id_in_log_and_queue_in_the_order_asked(store: AnyStore) -> None:
-    lease = await claimed(store)
-    events, queued = [logged(n=n) for n in range(3)], waiting()
-    record = await created(store, lease, *events, queue=[queued])
-    other = await created(store, lease, logged())
-    name = SessionId(record.id)
-
-    async def found(*ids: str, session_id: str = name) -> list[Event]:
-        return list(await store.log.find(SessionId(session_id), [EventId(each) for each in ids]))
-
-    first, second, third = placed(*events)
-    assert await found(queued.id, third.id, "sevt_none", "\ud800", "\x00", first.id) == [queued, third, first]
-    assert await found(second.id) == [second]
-    assert await found() == await found("sevt_none") == []
-    assert await found(first.id, session_id=other.id) == await found(first.id, session_id="\x00") == []
 
 
 async def test_the_same_commit_given_again_is_a_success_that_writes_nothing(store: AnyStore) -> None:

@@ -20,7 +20,7 @@ from store_records import T0, AnyStore, Reopen, agent, claimed, environment, log
 from agents.clock import ManualClock
 from agents.economics.meter import MeterKind, MeterRow
 from agents.errors import InvalidRequest, Unavailable
-from agents.ids import EventId, SessionId
+from agents.ids import SessionId
 from agents.sessions.log import Lease
 from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing, Listing, SessionListing
@@ -182,7 +182,6 @@ async def every_failure(store: SqlStore) -> list[str]:
         store.log.unfinished([1]),
         store.log.deleted([1]),
         store.log.forget_deleted(name),
-        store.log.find(name, [EventId("sevt_1")]),
         store.leases.join("two", ttl=1),
         store.leases.claim("one", 1, [1], ttl=1),
         store.leases.renew("one", 1, ttl=1),

@@ -131,17 +131,26 @@ class Stored:
         return head is not None and head.stamp == change.stamp
 
 
-def decide(changes: Sequence[Change], stored: Stored) -> list[HecatonError | None]:
-    """Return for each change why it is refused, or None when it may be written or already is."""
-    return [_refusal(change, stored) for change in changes]
+def decide(changes: Sequence[Change], stored: Stored) -> tuple[list[HecatonError | None], list[Change]]:
+    """Return for each change why it is refused, or None; and those that are to be written.
+
+    A change that was written before is neither refused nor written.
+    """
+    refusals: list[HecatonError | None] = []
+    accepted: list[Change] = []
+    for change in changes:
+        # What is written is told as such even to a writer that has lost its lease since: it is the truth.
+        before = stored.has(change)
+        refusal = None if before else _refusal(change, stored)
+        refusals.append(refusal)
+        if refusal is None and not before:
+            accepted.append(change)
+    return refusals, accepted
 
 
 def _refusal(change: Change, stored: Stored) -> HecatonError | None:
     # An expired lease that nobody took is still good: only a new owner, and with it a new epoch, fences.
-    # What is already written is told as such even to a writer that has lost its lease since: it is the truth.
     lease, holder, head = change.lease, stored.holders.get(change.lease.partition), stored.heads.get(change.session_id)
-    if stored.has(change):
-        return None
     elsewhere = change.partition != lease.partition or (head is not None and head.partition != lease.partition)
     if elsewhere or holder != Holder(lease.owner, lease.epoch):
         return Fenced(f"partition {change.partition} is no longer held by {lease.owner} at epoch {lease.epoch}")

@@ -81,7 +81,7 @@ def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
     row: Row = {
         "session_id": session_id,
         "id": event.id,
-        "type": event.type.value,
+        "type": event.type._value_,  # ``value`` is a call in Python
         "body": encode(event.body),
         "hidden": None if event.hidden is None else encode(event.hidden),
     }

@@ -70,9 +70,7 @@ _REMOVE_SESSION = remove(sessions, {"session_id": "id"})
 def write_batch(changes: Sequence[Change]) -> Script[list[HecatonError | None]]:
     """Write every change that passes its checks; returns for each why it was refused, or None."""
     stored = yield from _read_stored(changes)
-    refusals = decide(changes, stored)
-    pairs = zip(changes, refusals, strict=True)
-    accepted = [change for change, refusal in pairs if refusal is None and not stored.has(change)]
+    refusals, accepted = decide(changes, stored)
     yield from _write_sessions(accepted, stored.heads)
     yield from _many(_INSERT_EVENTS, (row for change in accepted for row in change.events))
     yield from _many(_INSERT_QUEUE, (row for change in accepted for row in change.queue))

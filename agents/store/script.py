@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from typing import Any, TypeVar
+from typing import cast as cast_type
 
 import orjson
 from sqlalchemy import (
@@ -100,8 +101,7 @@ class Write:
         names = self.statement.sqlite.names
         if len(names) == 1:
             return [(row[names[0]],) for row in self.rows]
-        columns: Any = itemgetter(*names)
-        return map(columns, self.rows)
+        return map(cast_type("Callable[[Values], Sequence[Any]]", itemgetter(*names)), self.rows)
 
     def for_postgresql(self) -> str:
         return orjson.dumps(self.rows).decode()

@@ -17,7 +17,8 @@ DELETE = Change(Kind.DELETE, LEASE, "s", 1, "now")
 
 
 def verdict(change: Change, holders: dict[int, Holder] = HOLDERS) -> type:
-    (refusal,) = decide([change], Stored(holders, HEADS, {}))
+    (refusal,), accepted = decide([change], Stored(holders, HEADS, {}))
+    assert accepted == ([change] if refusal is None else [])
     return type(refusal)
 
 
@@ -50,15 +51,16 @@ def test_only_a_stored_session_is_appended_to_or_deleted_and_only_a_new_one_crea
 
 def test_one_refusal_leaves_the_others_of_its_batch_alone() -> None:
     bad = replace(APPEND, session_id="x")
-    refusals = decide([CREATE, bad, APPEND], Stored(HOLDERS, HEADS, {}))
+    refusals, accepted = decide([CREATE, bad, APPEND], Stored(HOLDERS, HEADS, {}))
     assert [type(refusal) for refusal in refusals] == [type(None), NotFound, type(None)]
+    assert accepted == [CREATE, APPEND]
 
 
 def test_what_went_through_before_is_known_by_its_stamp_also_after_the_lease_is_lost() -> None:
     after = Stored({}, {"s": Head(1, 9, "d", "now"), "new": Head(1, 0, "d", "now")}, {"s2": "now"})
     changes = [APPEND, CREATE, replace(DELETE, session_id="s2")]
     assert [after.has(change) for change in changes] == [True, True, True]
-    assert decide(changes, after) == [None, None, None]
+    assert decide(changes, after) == ([None, None, None], [])
 
 
 def test_a_stamp_of_another_change_says_nothing() -> None:
@@ -70,4 +72,5 @@ def test_a_stamp_of_another_change_says_nothing() -> None:
         replace(DELETE, session_id="s3"),
     ]
     assert not any(before.has(change) for change in changes)
-    assert [type(refusal) for refusal in decide(changes, before)] == [LogConflict, LogConflict, NotFound, NotFound]
+    refusals, _ = decide(changes, before)
+    assert [type(refusal) for refusal in refusals] == [LogConflict, LogConflict, NotFound, NotFound]

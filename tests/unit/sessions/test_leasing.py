@@ -61,6 +61,8 @@ class FailingLeases(MemoryLeases):
 
     away = False
     lose_claims = False
+    reading: asyncio.Event | None = None
+    """When set, whoever has read the table waits for it before it hears what it read."""
 
     def _check(self) -> None:
         if self.away:
@@ -83,7 +85,10 @@ class FailingLeases(MemoryLeases):
 
     async def table(self) -> LeaseTable:
         self._check()
-        return await super().table()
+        table = await super().table()
+        if self.reading is not None:
+            await self.reading.wait()
+        return table
 
 
 class Member:
@@ -323,6 +328,25 @@ async def test_what_could_not_be_given_back_is_given_back_later(cluster: Cluster
     await cluster.beat(2)
     assert moving in two.held
     cluster.check()
+
+
+async def test_what_is_given_up_while_the_table_is_read_is_not_claimed_back(cluster: Cluster) -> None:
+    one = await cluster.add("one")
+    one.work.running = dict.fromkeys(range(PARTITIONS), 1)
+    await cluster.add("two")
+    await cluster.beat(2)
+    moving = min(one.keeper._handing)
+    epoch = one.keeper.lease(moving).epoch
+    cluster.leases.reading = asyncio.Event()
+    await cluster.beat()
+    one.work.end(moving)
+    await _settled()
+    assert moving in one.work.dropped
+    cluster.leases.reading.set()
+    cluster.leases.reading = None
+    await _settled()
+    assert cluster.leases.rows[moving]["owner"] != "one"
+    assert cluster.leases.rows[moving]["epoch"] <= epoch + 1 and one.keeper.takeovers == PARTITIONS
 
 
 async def test_a_claim_whose_answer_was_lost_is_made_again(cluster: Cluster) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from agents.brains.scripted import Hold, text, tool_use
 from agents.errors import Fenced, NotFound, Unavailable
-from agents.ids import SessionId
+from agents.ids import SessionId, new_event_id
 from agents.sessions.bus import Bus
+from agents.sessions.events import Event, EventType
 from agents.sessions.harness import Harness
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.memory import MemoryEventLog, MemoryStore
@@ -32,6 +33,8 @@ class FaultyLog(MemoryEventLog):
         super().__init__(store.leases)
         self.lose_answers_to: set[str] = set()
         self.away = False
+        self.loaded: asyncio.Event | None = None
+        """When set, whoever has loaded a session waits for it before it hears what it read."""
 
     def _check(self) -> None:
         if self.away:
@@ -48,7 +51,10 @@ class FaultyLog(MemoryEventLog):
 
     async def load(self, session_id: SessionId) -> SessionSnapshot:
         self._check()
-        return await super().load(session_id)
+        snapshot = await super().load(session_id)
+        if self.loaded is not None:
+            await self.loaded.wait()
+        return snapshot
 
     async def append(self, commit: Commit) -> None:
         self._check()
@@ -189,9 +195,12 @@ async def test_sessions_are_served_until_the_moment_they_move(pair: Pair) -> Non
     assert (await pair.world.record(session)).queued == 1
 
 
-async def test_a_drained_session_stores_what_comes_and_starts_nothing(pair: Pair) -> None:
+@pytest.mark.parametrize("in_memory", [False, True])
+async def test_a_drained_session_stores_what_comes_and_starts_nothing(pair: Pair, in_memory: bool) -> None:
     session = await pair.session()
     pair.one._runners.drain((await pair.world.record(session)).partition)
+    if not in_memory:
+        pair.one._runners.forget(await pair.one._runners.get(session))
     echo = await pair.one.send(session, [message("go")])
     await pair.settle()
     assert not pair.world.brain.requests and pair.one.active == 0
@@ -219,6 +228,29 @@ async def test_a_refused_commit_drops_its_whole_partition_and_no_other(pair: Pai
     await pair.settle()
     assert pair.one.active == 1 and not pair.one._owns(lost) and pair.one._owns(kept)
     assert await pair.world.log(lost) == before
+
+
+async def test_what_was_read_before_a_partition_went_and_came_back_is_read_again(pair: Pair) -> None:
+    """In between its owner may have taken in what a client sent, which moves the log by nothing."""
+    pair.world.brain.add(text("x", Hold(asyncio.Event())), text("y", Hold(asyncio.Event())))
+    session = await pair.session()
+    await pair.one.send(session, [message("go")])
+    await pair.world.brain.asked(1)
+    lease = pair.one._keeper.lease((await pair.world.record(session)).partition)
+    pair.one._runners.drop([lease.partition])
+    pair.log.loaded, loaded = asyncio.Event(), pair.log.loaded
+    loading = asyncio.create_task(pair.one._runners.get(session))
+    await pair.settle()
+    snapshot = await MemoryEventLog.load(pair.log, session)
+    newer = replace(lease, epoch=lease.epoch + 1)
+    pair.world.store.leases.rows[lease.partition].update(epoch=newer.epoch)
+    waiting = Event(new_event_id(), EventType.USER_MESSAGE, message("more"), None)
+    await pair.log.append(Commit(newer, snapshot.record.seq, replace(snapshot.record, queued=1), queue=(waiting,)))
+    pair.one._keeper.held[lease.partition] = newer
+    pair.log.loaded.set()
+    pair.log.loaded = loaded
+    runner = await loading
+    assert runner.lease == newer and [event.id for event in runner.state.queue] == [waiting.id]
 
 
 async def test_a_replaced_process_stops_everything(pair: Pair) -> None:

@@ -30,7 +30,8 @@ class RowView(Protocol):
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MAX_INTEGER = 2**63 - 1
-_EVENT_TYPES = {kind.value: kind for kind in EventType}
+EVENT_TYPES = {kind.value: kind for kind in EventType}
+"""Every type by what a row and a client call it."""
 
 
 def encode(value: object) -> str:
@@ -96,7 +97,7 @@ def event_of(row: RowView) -> Event:
     hidden = row["hidden"]
     return Event(
         id=EventId(row["id"]),
-        type=_EVENT_TYPES[row["type"]],
+        type=EVENT_TYPES[row["type"]],
         body=decode(row["body"]),
         processed_at=_moment_or_none(row["processed_at"]),
         seq=row["seq"],
@@ -109,7 +110,7 @@ def queued_event_of(row: RowView) -> Event:
     hidden = row["hidden"]
     return Event(
         id=EventId(row["id"]),
-        type=_EVENT_TYPES[row["type"]],
+        type=EVENT_TYPES[row["type"]],
         body=decode(row["body"]),
         processed_at=None,
         hidden=None if hidden is None else decode(hidden),

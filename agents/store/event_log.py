@@ -20,7 +20,7 @@ from agents.store.log_reading import (
     read_whole,
 )
 
-_BATCH = 128
+BATCH = 128
 """Changes in one transaction. Half of many writers' changes: the next group is encoded while one is written."""
 _WAITING = 4096
 """Changes that may wait for the writer; each belongs to a caller that is itself bounded."""
@@ -33,7 +33,7 @@ class SqlEventLog:
     """The EventLog of SQLite and PostgreSQL."""
 
     def __init__(
-        self, database: Database, *, batch: int = _BATCH, waiting: int = _WAITING, deadline: float = DEADLINE_SECONDS
+        self, database: Database, *, batch: int = BATCH, waiting: int = _WAITING, deadline: float = DEADLINE_SECONDS
     ) -> None:
         self._database = database
         self._digests = Digests(_DIGESTS)

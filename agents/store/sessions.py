@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, union_all
 
 from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord
-from agents.store.codec import clamped, event_of, findable, queued_event_of, session_of
+from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, queued_event_of, session_of
 from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
-from agents.store.paging import page, within
+from agents.store.paging import Column, page, within
 from agents.store.ports import EventListing, SessionListing
 from agents.store.tables import events, queue, sessions
+
+if TYPE_CHECKING:
+    from agents.store.paging import Statement
 
 
 class SqlSessions:
@@ -69,14 +73,24 @@ def _history(connection: Connection, session_id: SessionId, query: EventListing)
 
 def _logged(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
     statement = within(select(events).where(events.c.session_id == session_id), events.c.processed_at, query)
-    if query.types:
-        statement = statement.where(events.c.type.in_(filter(findable, query.types)))
-    ascending = query.order == "asc"
     if query.after is not None:
         after = clamped(query.after)
-        statement = statement.where(events.c.seq > after if ascending else events.c.seq < after)
-    statement = statement.order_by(events.c.seq if ascending else events.c.seq.desc()).limit(query.limit + 1)
-    return [event_of(row) for row in connection.execute(statement).mappings()]
+        statement = statement.where(events.c.seq > after if query.order == "asc" else events.c.seq < after)
+    page_of = _first(statement, events.c.seq, query)
+    if query.types:
+        # A page of each type by the index that leads with it, then the first of them all. One condition for "any of
+        # these" would have the database read every event from the cursor on, or every event of these types.
+        kinds = sorted(EVENT_TYPES.keys() & set(query.types))
+        pages = [_first(statement.where(events.c.type == kind), events.c.seq, query) for kind in kinds]
+        if not pages:
+            return []
+        merged = union_all(*(select(each.subquery()) for each in pages)).subquery()
+        page_of = _first(select(merged), merged.c.seq, query)
+    return [event_of(row) for row in connection.execute(page_of).mappings()]
+
+
+def _first(statement: Statement, seq: Column, query: EventListing) -> Statement:
+    return statement.order_by(seq if query.order == "asc" else seq.desc()).limit(query.limit + 1)
 
 
 def _queued(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:

@@ -22,12 +22,12 @@ def main() -> int:
     if "-h" not in options and "--help" not in options:
         rounds = "5" if "--quick" in options else "20"
         sandbox = ["benchmarks.bench_sandbox", "--rounds", rounds, "--json", str(RESULTS / "sandbox.json")]
-        log = [] if "--quick" in options else [["benchmarks.bench_log", tempfile.gettempdir()]]
+        log = ["benchmarks.bench_log", tempfile.gettempdir(), "--json", str(RESULTS / "log.json")]
         streams = [
             "benchmarks.bench_streams",
             *(["--streams", "200", "--sessions", "20"] if "--quick" in options else []),
         ]
-        commands = [sandbox, *log, streams, *commands]
+        commands = [sandbox, *([] if "--quick" in options else [log]), streams, *commands]
     status = 0
     for command in commands:
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)

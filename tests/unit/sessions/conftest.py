@@ -233,7 +233,7 @@ def make_world(**changes: Any) -> World:
     clock = ManualClock(datetime(2026, 11, 21, 10, tzinfo=UTC))
     changes["harness"] = {"drain_seconds": 0, **changes.get("harness", {})}
     settings = Settings.model_validate(changes)
-    store, brain, hands, meter = MemoryStore(), ScriptedBrain(), FakeHands(), MemoryMeter()
+    store, brain, hands, meter = MemoryStore(clock), ScriptedBrain(), FakeHands(), MemoryMeter()
     ports = HarnessPorts(
         settings=settings,
         log=store.log,

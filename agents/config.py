@@ -185,6 +185,10 @@ class SandboxSettings(_Section):
     """Live sandboxes per host; above it the least recently used idle one is put away (its files stay)."""
     idle_seconds: float = Field(default=300.0, gt=0)
     """A sandbox unused for this long is put away (its files stay)."""
+    keep_files_seconds: float = Field(default=24 * 3600.0, gt=0)
+    """Files of a session unused for this long leave this machine once a checkpoint has them; they come back on use."""
+    min_free_bytes: int = Field(default=1024**3, ge=0)
+    """With less room than this on the disk, such files leave it earlier, those unused longest first."""
     tool_timeout_seconds: float = Field(default=150.0, gt=0)
     """Outer limit of any one call."""
     bash_timeout_seconds: float = Field(default=120.0, gt=0)

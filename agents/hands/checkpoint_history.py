@@ -45,9 +45,9 @@ def stored_names(store: CheckpointStore, folder: str) -> dict[PackName, int]:
     return {name: size for name, size in found if name is not None}
 
 
-def newest_first(names: Iterable[PackName], writer: str | None) -> list[PackName]:
-    """Order packs for reading: those of *writer* (whose files the log stands on) before others, newest first."""
-    return sorted(names, key=lambda name: (name.writer == writer, name.version), reverse=True)
+def newest_first(names: Iterable[PackName], host: str | None) -> list[PackName]:
+    """Order packs for reading: those of *host* (whose files the log stands on), in any of its lives, before others."""
+    return sorted(names, key=lambda name: (name.host == host, name.version), reverse=True)
 
 
 def load_version(store: CheckpointStore, folder: str, names: dict[PackName, int], name: PackName) -> StoredVersion:

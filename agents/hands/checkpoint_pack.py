@@ -38,6 +38,11 @@ class PackName:
     def __str__(self) -> str:
         return f"{self.version:015d}-{self.writer}.pack"
 
+    @property
+    def host(self) -> str:
+        """The part of the writer's name that is the same in all lives of a host."""
+        return self.writer.rpartition("_")[0]
+
     @classmethod
     def parse(cls, name: str) -> PackName | None:
         """Read a name; None for another kind of object."""

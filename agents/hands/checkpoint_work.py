@@ -79,8 +79,6 @@ class CheckpointWork:
     def __init__(self, session_id: str, base: str, shared: Checkpoints) -> None:
         self.state = SessionState(holder=shared.incarnation, boot=shared.boot, origin=secrets.token_hex(8))
         self.uid: int | None = None
-        self.stored = 0
-        """The newest version that the store has for certain."""
         self._session_id = session_id
         self._base = base
         self._shared = shared
@@ -91,7 +89,6 @@ class CheckpointWork:
     def stand_on(self, state: SessionState, history: History | None) -> None:
         """Continue with the files that *state* describes; *history* when they come from the store. On the loop."""
         self.state, self._history = state, history
-        self.stored = history.newest.version if history is not None and history.newest is not None else 0
 
     def save(self) -> None:
         """Note the state beside the files. On any thread."""
@@ -129,6 +126,24 @@ class CheckpointWork:
             scanned()
             return self._write(history, plan, copier) if plan else 0
 
+    def secure(self, deadline: Deadline) -> bool:
+        """Whether the store has these files, after a checkpoint if need be; nothing may run on them meanwhile.
+
+        Raises StoreUnavailable, TooManyFiles, TimeoutError, OSError, DamagedPack.
+        """
+        store = self._shared.store
+        if store is None:
+            return False
+        names = stored_names(store, self._session_id)
+        if names and max(names).version >= next_epoch(self.state.version):
+            load_version(store, self._session_id, names, max(names))
+            return True  # the session has gone on elsewhere
+        if not names and self.state.stored:
+            return False  # somebody took the checkpoints away: these may be the only files
+        self.checkpoint(deadline, lambda: None)
+        newest = self._history.newest if self._history is not None else None
+        return newest is None or newest in stored_names(store, self._session_id)
+
     def needs_tidying(self) -> bool:
         """Whether the store should be tidied for this session. On any thread."""
         return self._history is not None and not self._overtaken and self._history.needs_tidying()
@@ -155,7 +170,9 @@ class CheckpointWork:
     def _write(self, history: History, plan: Plan, copier: FileCopier) -> int:
         version = self.state.version
         size = history.write(plan, copier, version)
-        self.stored = version
+        self.state.stored = version
+        if self.state.away:
+            self.save()
         return size
 
     def _resumed(self, store: CheckpointStore) -> History:
@@ -172,7 +189,6 @@ class CheckpointWork:
                 continue
             if stored.manifest.origin == self.state.origin:
                 history.resume(stored, len(names))
-                self.stored = name.version
                 return history
         if names:  # of other files than these
             self.state.version = max(self.state.version, next_epoch(max(names).version))

@@ -23,6 +23,7 @@ from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
 from agents.hands.checkpoint_store import CheckpointStore, open_store
 from agents.hands.checkpoint_work import Checkpoints
+from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
 from agents.hands.orphans import kill_orphans
 from agents.hands.plain_process import PlainProcessDriver
@@ -31,6 +32,7 @@ from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
 from agents.hands.session_sandbox import SessionSandbox
+from agents.hands.tombstones import delete_session
 from agents.hands.tool_batch import PlannedCall, changes_files, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
@@ -110,6 +112,7 @@ class SandboxHost:
         self._copying = ThreadPoolExecutor(_CHECKPOINT_THREADS, thread_name_prefix="checkpoint")
         self._shared = Checkpoints(checkpoints or CheckpointSettings(), store, self.incarnation, self._copying)
         self._pool = SandboxPool(settings, self._root, self._driver, self._clock, self._threads, self._shared)
+        self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
         self._memory = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
@@ -131,7 +134,8 @@ class SandboxHost:
             log.error("sandboxes: %s", problem)
         if not problems:
             self._pool.refill()
-        self._tasks = [asyncio.create_task(self._pool.sweep_forever()), asyncio.create_task(self._reap())]
+        work = (self._pool.sweep_forever(), self._eviction.sweep_forever(), self._reap())
+        self._tasks = [asyncio.create_task(each) for each in work]
         self._started = True
 
     async def stop(self) -> None:
@@ -211,13 +215,11 @@ class SandboxHost:
         await self._pool.drop(session_id, discard=destroy)
         if destroy:
             self._memory.forget(session_id)
-            await self._root.remove(self._root.session_path(session_id))
+            base = self._root.session_path(session_id)
             if (store := self._shared.store) is not None:
-                await asyncio.get_running_loop().run_in_executor(self._copying, store.remove_folder, session_id)
-
-    def sessions(self) -> list[str]:
-        """Return the sessions that have files on this host, also of earlier lives of it."""
-        return self._root.sessions()
+                delete = partial(delete_session, store, session_id, had_files=base.exists())
+                await asyncio.get_running_loop().run_in_executor(self._copying, delete)
+            await self._root.remove(base)
 
     def _remembers(self, workspace: Workspace, call: ToolCall) -> bool:
         return (workspace.session_id, call.call_id) in self._memory

@@ -149,8 +149,8 @@ class _Recovery:
     async def _soundest(self) -> tuple[SandboxDirs, StoredVersion, Restored]:
         """Restore the newest version that is whole; when none is, the newest that can be read, less what is damaged."""
         second_best: tuple[SandboxDirs, StoredVersion, Restored] | None = None
-        writer = writer_of(self._workspace.host) if self._workspace.host else None
-        for name in newest_first(self._packs, writer)[:_MAX_ATTEMPTS]:
+        host = PackName(0, writer_of(self._workspace.host)).host if self._workspace.host else None
+        for name in newest_first(self._packs, host)[:_MAX_ATTEMPTS]:
             dirs = self._root.make_warm()
             self.made.append(dirs)
             attempt = await self._threaded(partial(self._attempt, name, dirs))

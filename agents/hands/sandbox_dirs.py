@@ -74,7 +74,7 @@ class SandboxRoot:
     async def close(self) -> None:
         """Remove this host's own directory with whatever is left in it."""
         if self._lock is not None and self._lock.held:
-            await asyncio.gather(*self._removing)
+            await self.settle()
             await self.remove(self._own)
             self._lock.release()
             self._leave_no_empty_fallback()
@@ -123,6 +123,23 @@ class SandboxRoot:
         self.discard(self.session_path(session_id))
         return self.claim(dirs, session_id)
 
+    def owner_of(self, session_id: str) -> int | None:
+        """Return the user that a session's files belong to (None: the server's own user)."""
+        return self._owner_of(str(self.session_path(session_id)), is_new=False)
+
+    def last_used(self, session_id: str) -> float:
+        """Return when a session's sandbox was last started or put away here, in seconds since the epoch."""
+        base = self.session_path(session_id)
+        try:
+            return max(base.stat().st_mtime, (base / "calls").stat().st_mtime)
+        except FileNotFoundError:
+            return 0.0
+
+    def free_bytes(self) -> int:
+        """Return the room that is left on the disk."""
+        facts = os.statvfs(self.path)
+        return facts.f_bavail * facts.f_frsize
+
     def sessions(self) -> list[str]:
         """Return the sessions that have files here."""
         with os.scandir(self.path) as entries:
@@ -139,6 +156,10 @@ class SandboxRoot:
             task = asyncio.create_task(remove_tree(self._bury(base)))
             self._removing.add(task)
             task.add_done_callback(self._removing.discard)
+
+    async def settle(self) -> None:
+        """Return when what was discarded is gone."""
+        await asyncio.gather(*self._removing)
 
     async def reap(self) -> int:
         """Delete what dead hosts left behind and return how many trees that was."""

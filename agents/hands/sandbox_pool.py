@@ -21,6 +21,7 @@ from agents.hands.sandbox import SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_sandbox import Provided, SessionSandbox
+from agents.hands.session_state import read_state
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,20 @@ class SandboxPool:
         if session is not None:
             await (session.discard() if discard else session.put_away())
             session.forget()
+            self._forget_unused(session)
+
+    def knows(self, session_id: str) -> bool:
+        """Whether a session was in use lately."""
+        return session_id in self._sessions
+
+    async def evict(self, session_id: str) -> bool:
+        """Remove the files of a session that is not in use, if a checkpoint has them; whether that was done."""
+        session = self._session(Workspace(session_id))
+        base = self._root.session_path(session_id)
+        state, uid = read_state(str(base)), self._root.owner_of(session_id)
+        try:
+            return await session.evict(state, uid, lambda: self._root.discard(base))
+        finally:
             self._forget_unused(session)
 
     async def provide(self, session: SessionSandbox) -> Provided:

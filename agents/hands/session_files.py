@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from agents.hands.checkpoint_history import History
+from agents.hands.checkpoint_manifest import DamagedPack
 from agents.hands.checkpoint_scan import TooManyFiles
 from agents.hands.checkpoint_store import StoreUnavailable
 from agents.hands.checkpoint_work import Checkpoints, CheckpointWork, next_epoch
@@ -69,11 +70,6 @@ class SessionFiles:
     def busy(self) -> bool:
         """Whether a checkpoint is being made or wanted."""
         return self._making is not None
-
-    @property
-    def covered(self) -> bool:
-        """Whether the store has the files as they were when nothing more could change them."""
-        return not self.busy and self._work.state.away and self._work.stored == self.version
 
     def stand_on(self, state: SessionState | None) -> None:
         """Continue with files that lie here; what is known of these very files already is kept."""
@@ -133,6 +129,16 @@ class SessionFiles:
         """Have a checkpoint that nobody waits for."""
         if self._known and not self._closed and self._shared.store is not None:
             self._request()
+
+    async def secure(self, uid: int | None) -> bool:
+        """Whether the store has the files, which nothing runs on, after a checkpoint if need be."""
+        await self.settle()
+        self._work.uid = uid
+        try:
+            return await self._threaded(self._work.secure)
+        except (StoreUnavailable, TooManyFiles, DamagedPack, TimeoutError, OSError) as error:
+            log.warning("the files of session %s stay here: %s: %s", self.session_id, type(error).__name__, error)
+            return False
 
     async def settle(self) -> None:
         """Return when no checkpoint is being made or wanted."""

@@ -8,6 +8,7 @@ pool for exactly as long as it runs.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
 from agents.hands.port import ToolCall, Workspace
 from agents.hands.sandbox import Sandbox
 from agents.hands.session_files import SessionFiles
+from agents.hands.session_state import SessionState
 from agents.hands.shell_calls import RESTART_REQUIRED, Command, ForkedCalls, ShellCalls
 from agents.hands.shell_script import search_command
 from agents.hands.tool_failure import ToolFailure, file_failure
@@ -76,6 +78,7 @@ class SessionSandbox:
         self._sandbox: Sandbox | None = None
         self._networked = False
         self._quota: DiskQuota | None = None
+        self._evicting = False
         self._notices: list[str] = []
         self._why_gone: str | None = None
         """Why there is no sandbox, for the model; empty when it knows; None when this object has never had one."""
@@ -96,7 +99,7 @@ class SessionSandbox:
     @property
     def remembers(self) -> bool:
         """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
-        return self._shell.ended or self.files.busy or bool(self._notices)
+        return self._shell.ended or self.files.busy or self._evicting or bool(self._notices)
 
     def forget(self) -> None:
         """Let the next bash call have a fresh shell without a restart; what matters is noted beside the files."""
@@ -137,6 +140,24 @@ class SessionSandbox:
         async with self._turnover:
             await self._end()
             await self.files.discard()
+
+    async def evict(self, state: SessionState | None, uid: int | None, remove: Callable[[], None]) -> bool:
+        """Have *remove* take the session's files away if a checkpoint has them; whether it did.
+
+        *state* is what is noted beside the files, *uid* their owner. A call that comes meanwhile waits.
+        """
+        self._evicting = True
+        try:
+            async with self._turnover:
+                if self._sandbox is not None:
+                    return False
+                self.files.stand_on(state)
+                if not await self.files.secure(uid):
+                    return False
+                remove()
+                return True
+        finally:
+            self._evicting = False
 
     def take_notices(self) -> list[dict[str, Any]]:
         """Return, once, what the model must be told in front of a result."""

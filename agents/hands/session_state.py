@@ -23,6 +23,8 @@ class SessionState:
     """One session's files on this host."""
 
     version: int = 0
+    stored: int = 0
+    """The newest version that went to the store, as far as that has been noted."""
     origin: str = ""
     """Names this very directory, for figures that are true for no other."""
     holder: str = ""

@@ -20,7 +20,7 @@ from agents.hands.sandbox import SandboxUnavailable
 from tests.unit.hands.conftest import Hands, Start, said, sandbox_processes
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 20.0) -> None:
     """Wait for a state of the host that no event announces; fails at the deadline."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -21,7 +21,7 @@ _SHARED: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_
 
 def ensure_fleet(settings: Settings) -> Any:
     """Return the fleet's handle; creates it when there is none."""
-    return FleetActor.options(name=FLEET, **_SHARED).remote(settings.to_json())
+    return FleetActor.options(name=FLEET, **_SHARED, **placed(0)).remote(settings.to_json())
 
 
 def find_fleet() -> Any:

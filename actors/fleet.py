@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from actors.link_server import Endpoint
+from actors.placement import HARDLY_A_CPU
 from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
 from actors.replies import Reply, reply_of
@@ -18,9 +19,9 @@ _BRAIN_SECONDS = 15.0
 _DRAIN_GRACE_SECONDS = 30.0
 
 
-@actor(num_cpus=0, max_restarts=-1, max_concurrency=100)
+@actor(num_cpus=HARDLY_A_CPU, max_restarts=-1, max_concurrency=100)
 class FleetActor:
-    """Keeps the sandbox hosts, and tells where hosts and brain replicas are. ``num_cpus=0``: it only keeps tables.
+    """Keeps the sandbox hosts, and tells where hosts and brain replicas are: it only keeps tables.
 
     It may die: hosts and brain replicas tell the next one all that it must know.
     """

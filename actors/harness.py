@@ -14,6 +14,7 @@ from actors.gateway_connection import GatewayConnection
 from actors.hands_client import HandsClient
 from actors.link_server import Endpoint, LinkServer, link_address
 from actors.names import harness_name
+from actors.placement import HARDLY_A_CPU
 from actors.remote import actor
 from actors.replies import Reply, reply_of
 from agents.clock import SystemClock
@@ -37,11 +38,11 @@ T = TypeVar("T")
 _REPLACED = 70  # exit status (EX_SOFTWARE); anything but 0 makes Ray start the actor again, if it is still its own
 
 
-@actor(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
+@actor(num_cpus=HARDLY_A_CPU, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
 class HarnessActor:
     """Owns its share of the partitions; which ones, the lease table says.
 
-    ``num_cpus=0``: it waits on brains, hands and the store; reserving a CPU would only keep hands out.
+    It waits on brains, hands and the store: reserving a CPU would only keep hands out.
     """
 
     def __init__(self, settings_json: str, index: int) -> None:

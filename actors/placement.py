@@ -12,27 +12,36 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _NODE_ID = "ray.io/node-id"
+HARDLY_A_CPU = 0.01
+"""For an actor that mostly waits: Ray puts one that needs nothing on any node at random, whatever is wished."""
 
 
 def placed(number: int) -> dict[str, Any]:
     """Return the options that place actor *number* of its kind. Blocks for a moment: it asks Ray for its nodes."""
-    nodes = _cpu_nodes() or _alive()
-    if not nodes:
+    nodes = _nodes()
+    names = [node["NodeID"] for node in _for_us(nodes) or nodes]
+    if not names:
         return {}
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(nodes[number % len(nodes)], soft=True)}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(names[number % len(names)], soft=True)}
 
 
 def off_gpu_nodes() -> dict[str, Any]:
     """Return the actor options that keep a Serve replica, which Serve spreads, off the GPU nodes there are now."""
-    gpu_nodes = sorted(set(_alive()) - set(_cpu_nodes()))
-    if not gpu_nodes or not _cpu_nodes():
+    nodes = _nodes()
+    gpu_nodes = [node["NodeID"] for node in nodes if _has(node, "GPU")]
+    if not gpu_nodes or not _for_us(nodes):
         return {}
     return {"label_selector": {_NODE_ID: f"!in({','.join(gpu_nodes)})"}}
 
 
-def _alive() -> list[str]:
-    return sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+def _nodes() -> list[dict[str, Any]]:
+    return sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeID"])
 
 
-def _cpu_nodes() -> list[str]:
-    return sorted(node["NodeID"] for node in ray.nodes() if node["Alive"] and not node["Resources"].get("GPU"))
+def _for_us(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the nodes without GPU; one without CPUs (a head, often) is kept for Ray by whoever set it up so."""
+    return [node for node in nodes if _has(node, "CPU") and not _has(node, "GPU")]
+
+
+def _has(node: dict[str, Any], resource: str) -> bool:
+    return bool(node["Resources"].get(resource))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from anthropic import AsyncAnthropic
 
@@ -37,14 +38,16 @@ pytestmark = pytest.mark.timeout(300)
 
 SESSIONS = 6
 PATIENCE = 90.0
+NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway")
 DIRECTIVE = 'stub: tools=2 delay=0.02 command="sleep 0.1; echo . >> f; wc -l < f" text=end'
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A platform on a cluster of three nodes."""
+    """A platform on a cluster of a head, two nodes and one more with a GPU, which is none."""
 
     cluster: ClusterProcess
+    raylets: dict[str, int]
     instance: Instance
     platform: LivePlatform
 
@@ -82,8 +85,8 @@ def ground(scratch: Path) -> Iterator[Ground]:
     with stub_in_thread(keep=4000) as stub:
         cluster = ClusterProcess(scratch, settings_for(scratch, stub.url), head_cpus=2)
         try:
-            for node in ("one", "two"):
-                cluster.add(node, cpus=2)
+            for node, gpus in (("one", 0), ("two", 0), ("gpu", 1)):
+                raylets = cluster.add(node, cpus=2, gpus=gpus)
             instance = Instance(
                 scratch / "data",
                 stub.url,
@@ -92,7 +95,7 @@ def ground(scratch: Path) -> Iterator[Ground]:
                 sandbox={"hosts": 2},
             )
             try:
-                yield Ground(cluster, instance, LivePlatform(instance.up(), stub))
+                yield Ground(cluster, raylets, instance, LivePlatform(instance.up(), stub))
             finally:
                 assert instance.down() == 0, instance.output()
         finally:
@@ -223,6 +226,18 @@ class Load:
     async def _wait(conversation: Conversation, turns: int) -> None:
         async with conversation.progress:
             await conversation.progress.wait_for(lambda: conversation.turns >= turns)
+
+
+async def test_parts_are_spread_over_the_nodes_and_keep_off_gpus(ground: Ground) -> None:
+    names = await asyncio.to_thread(ground.cluster.actors)
+    placed = {
+        node: {names[each.pid] for each in psutil.Process(raylet).children() if each.pid in names}
+        for node, raylet in ground.raylets.items()
+    }
+    assert not [name for name in placed["gpu"] if name.startswith(NOT_ON_GPUS)]
+    for kind, most in (("harness-", 1), ("sandbox-host-", 1)):
+        spread = [sum(name.startswith(kind) for name in placed[node]) for node in ("head", "one", "two")]
+        assert max(spread) == most, placed
 
 
 async def test_killing_a_harness_is_not_noticed_by_any_client(ground: Ground, stage: Scene) -> None:

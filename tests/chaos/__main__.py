@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -64,8 +65,14 @@ def run_one(options: Options, spared: set[int], *, keep: bool) -> Result:
             site.remove()
 
 
+def _interrupt(*_: object) -> None:
+    """End as after Ctrl-C: everything is taken down on the way."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     chosen = arguments()
+    signal.signal(signal.SIGTERM, _interrupt)
     adopt_orphans()
     reaper = start_reaper()
     try:

@@ -277,7 +277,8 @@ async def test_a_standby_takes_over_from_a_killed_primary_and_nothing_acknowledg
     try:
         primary.tell("ALTER SYSTEM SET synchronous_standby_names = '*'")
         primary.tell("SELECT pg_reload_conf()")
-        store = await open_store(primary.url(name, standby), deadline=30)
+        # The standby is named first: it is passed over as long as it is one.
+        store = await open_store(standby.url(name, primary), deadline=30)
         async with writing(store) as load:
             await load.go_on()
             await asyncio.to_thread(primary.kill)

@@ -29,7 +29,7 @@ from agents.commands.timeline_view import TimelineView
 from agents.commands.waiting import waiting
 from agents.config import Settings
 from agents.hands.incarnation import host_name, host_root
-from agents.hands.sandbox_dirs import traversable_root
+from agents.hands.stand_in import traversable_root
 
 REPORT = "report.md"
 PROMPT = """\

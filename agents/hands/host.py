@@ -32,6 +32,7 @@ from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
 from agents.hands.session_sandbox import SessionSandbox
+from agents.hands.stand_in import remove_abandoned
 from agents.hands.tombstones import delete_session
 from agents.hands.tool_batch import PlannedCall, changes_files, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
@@ -129,6 +130,7 @@ class SandboxHost:
         Must run on the loop of a thread that lives as long as the process: sandboxes die with that thread.
         """
         self._root.open()
+        await asyncio.to_thread(self._end_orphans)
         problems = self._driver.check()
         for problem in problems:
             log.error("sandboxes: %s", problem)
@@ -278,10 +280,15 @@ class SandboxHost:
         content = [*session.take_notices(), *content]
         return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version)
 
-    async def _reap(self) -> None:
+    def _end_orphans(self) -> None:
+        """Kill what dead hosts left running: before anything of this host's own runs."""
         killed = kill_orphans(self._root.path)
         if killed:
-            log.info("killed %d half-started sandboxes that dead sandbox hosts left", killed)
+            log.info("killed %d processes that dead sandbox hosts left", killed)
+
+    async def _reap(self) -> None:
         reaped = await self._root.reap()
         if reaped:
             log.info("removed %d directories that dead sandbox hosts left", reaped)
+        for place in await asyncio.to_thread(remove_abandoned):
+            log.info("removed %s, whose data directory was deleted", place)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from agents.hands.host_lock import STOCK, dead_hosts, living_hosts
-from agents.hands.sandbox_dirs import OWN_DIRS, TRASH, fallback_root
+from agents.hands.sandbox_dirs import OWN_DIRS, TRASH
+from agents.hands.stand_in import fallback_root
 
 _MARK = b"HECATON_SANDBOX="
 

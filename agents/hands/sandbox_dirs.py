@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import re
 import secrets
 import shutil
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.hands.host_lock import STOCK, HostLock, take_dead
+from agents.hands.stand_in import remove_empty, traversable_root
 from agents.hands.system_root import make_system_root
 from agents.hands.tree_removal import remove_tree
 
@@ -77,16 +76,8 @@ class SandboxRoot:
             await self.settle()
             await self.remove(self._own)
             self._lock.release()
-            self._leave_no_empty_fallback()
-
-    def _leave_no_empty_fallback(self) -> None:
-        """Remove the root when it is our own choice of place and holds nothing of any session or host."""
-        if self.path == self._wanted.absolute() or {entry.name for entry in self.path.iterdir()} - OWN_DIRS:
-            return
-        with contextlib.suppress(OSError):
-            for name in OWN_DIRS:
-                (self.path / name).rmdir()
-            self.path.rmdir()
+            if self.path != self._wanted.absolute():
+                remove_empty(self.path, OWN_DIRS)
 
     @property
     def _own(self) -> Path:
@@ -203,27 +194,6 @@ def _make_directory(path: str, mode: int) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def traversable_root(wanted: Path) -> Path:
-    """Return *wanted*, or a place in /var/tmp when sandbox users could not reach it."""
-    wanted.mkdir(parents=True, exist_ok=True)
-    wanted.chmod(0o711)
-    closed = next((p for p in wanted.parents if not stat.S_IMODE(p.stat().st_mode) & 0o001), None)
-    if closed is None or os.geteuid() != 0:
-        return wanted
-    fallback = fallback_root(wanted)
-    fallback.mkdir(mode=0o711, exist_ok=True)
-    if fallback.is_symlink() or fallback.stat().st_uid != os.geteuid():
-        raise PermissionError(f"{fallback} belongs to somebody else")
-    fallback.chmod(0o711)
-    log.warning("sandboxes live in %s: their users cannot pass through %s (mode 0700)", fallback, closed)
-    return fallback
-
-
-def fallback_root(wanted: Path) -> Path:
-    """Return the place in /var/tmp that stands in for *wanted*."""
-    return Path("/var/tmp") / f"hecaton-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"  # noqa: S108
 
 
 def missing_programs() -> list[str]:

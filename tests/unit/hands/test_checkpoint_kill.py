@@ -82,7 +82,7 @@ def files_in(result: dict[str, Any]) -> dict[str, str]:
     return dict(line.split(": ") for line in text.splitlines() if line != NO_OUTPUT)
 
 
-_LIST = 'for f in $(find * -type f | sort); do echo "$f: $(echo $(cat $f))"; done'
+_LIST = 'for f in $(find . -type f | cut -c3- | sort); do echo "$f: $(echo $(cat $f))"; done'
 
 
 @pytest.mark.parametrize("seed", [1, 2])

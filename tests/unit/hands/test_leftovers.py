@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agents.hands.leftovers import Leftover, find_leftovers, main
-from agents.hands.sandbox_dirs import fallback_root
+from agents.hands.stand_in import fallback_root
 from tests.unit.hands.conftest import Start, sandbox_processes
 from tests.unit.hands.test_host import until
 

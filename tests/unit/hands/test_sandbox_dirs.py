@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 
 from agents.hands.sandbox_dirs import SandboxRoot
+from agents.hands.stand_in import remove_abandoned
 
 
 async def test_private_directories_belong_to_the_sandboxes_own_user(place: Path) -> None:
@@ -96,6 +98,31 @@ async def test_a_root_below_a_closed_directory_moves_where_sandboxes_can_reach_i
     finally:
         await root.close()
     assert not root.path.exists()
+
+
+async def test_a_stand_in_goes_when_the_directory_it_stands_in_for_was_deleted(place: Path) -> None:
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    root = SandboxRoot(closed / "root")
+    root.open()
+    try:
+        root.make("sesn_1")
+        await root.close()
+        assert root.path not in remove_abandoned(), "its directory is there"
+        shutil.rmtree(closed)
+        again = SandboxRoot(root.path)  # as a host that still lives on it
+        again.open()
+        assert root.path not in remove_abandoned()
+        await again.close()
+        note = root.path / ".stands-in-for"
+        known = note.read_bytes()
+        note.write_bytes(known.replace(f",{place.stat().st_dev}]".encode(), b",1]"))
+        assert root.path not in remove_abandoned(), "its disk is not there"
+        note.write_bytes(known)
+        assert root.path in remove_abandoned()
+        assert not root.path.exists()
+    finally:
+        shutil.rmtree(root.path, ignore_errors=True)
 
 
 async def test_removing_what_is_not_there_does_nothing(place: Path) -> None:

@@ -55,5 +55,5 @@ class Options:
         return asdict(self)
 
 
-SMALL = Options(sessions=48, kills=26, interval=3.0, patience=120.0)
+SMALL = Options(sessions=60, kills=26, interval=3.0, patience=120.0)
 """What the test suite runs: about three minutes with start and end."""

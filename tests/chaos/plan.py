@@ -17,7 +17,7 @@ FILE = "effects.txt"
 LONG = 60
 """Sleep of the call that is interrupted, in seconds."""
 _TEXT = "I go on, step by step, and say so at some length, because a half-told sentence must never be seen again. "
-_SLEEP = 0.3
+_SLEEP = 0.5
 
 
 def said(step: int, length: int = 1) -> str:
@@ -177,7 +177,7 @@ def scripts(rounds: int, port: int) -> dict[str, Script]:
 
 def plan_file(made: dict[str, Script]) -> dict[str, Any]:
     """Return the content of the plan file. Answers take a moment, so that deaths meet them half said."""
-    pace = {"step_seconds": 0.2, "characters_per_second": 250}
+    pace = {"step_seconds": 0.4, "characters_per_second": 200}
     return {
         "plans": [
             {"name": kind, "when": f"^chaos-{kind} ", "pace": pace, "steps": script.steps}

@@ -37,8 +37,9 @@ def of_deleted_sessions(data_dir: Path) -> list[Violation]:
 
 
 def _copies(store: Path) -> Iterable[Path]:
-    """The checkpoint files below *store*; empty directories and the store's own notes are none."""
-    return [path for path in store.rglob("*") if path.is_file() and "sesn_" in str(path.relative_to(store))]
+    """The sessions' checkpoint files below *store*; its marks of deleted sessions (``.deleted``) are none."""
+    files = (path for path in store.rglob("sesn_*/**/*") if path.is_file())
+    return [path for path in files if ".deleted" not in path.parts]
 
 
 def after_shutdown(data_dir: Path, spared: set[int]) -> list[Violation]:

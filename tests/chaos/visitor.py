@@ -23,7 +23,7 @@ _WEATHER: Json = {
 }
 _TOOLSET: Json = {"type": "agent_toolset_20260401"}
 _ASKING: Json = {**_TOOLSET, "configs": [{"name": "bash", "permission_policy": {"type": "always_ask"}}]}
-_PAUSES = (0.2, 4.0)
+_PAUSES = (0.2, 3.0)
 """Shortest and longest pause of a client between two turns, in seconds."""
 TOOLS: dict[str, list[Json]] = {
     "work": [_TOOLSET],

@@ -52,6 +52,7 @@ class Nemesis:
         self._say = say
         self._started = time.time()
         self._stopped: set[int] = set()
+        self._rolling = False
         self._undoing: set[asyncio.Task[None]] = set()
         self._node_lock = asyncio.Lock()
 
@@ -91,6 +92,8 @@ class Nemesis:
 
     async def _act(self, step: Step) -> Action:
         match step.kind.split(" ", 1):
+            case ["roll", part]:
+                return self._roll(step, part)
             case [_, "node" | "raylet"]:
                 return await self._hit_node(step)
             case ["restart", "database"]:
@@ -141,6 +144,25 @@ class Nemesis:
             part.process.send_signal(signal.SIGCONT)
         self._stopped.discard(part.pid)
         action.until = time.time()
+
+    # -- upgrades ------------------------------------------------------------------------------
+
+    def _roll(self, step: Step, part: str) -> Action:
+        """Begin an upgrade, which takes its time; one may be under way."""
+        action = Action(step.kind, part, time.time())
+        if self._rolling:
+            action.skipped = "another upgrade was under way"
+            return action
+        self._rolling = True
+        self._later(self._finish_roll(part, action))
+        return action
+
+    async def _finish_roll(self, part: str, action: Action) -> None:
+        try:
+            action.status = await asyncio.to_thread(self._site.roll, part)
+            action.until = time.time()
+        finally:
+            self._rolling = False
 
     # -- nodes -----------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ class Options:
     sessions: int = 500
     rounds: int = 5
     """Tool rounds of each session before its closing turn."""
-    kills: int = 104
-    """Actions of the nemesis; 0 leaves everything alone."""
+    kills: int = 118
+    """Actions of the nemesis, upgrades included; 0 leaves everything alone."""
+    rolls: bool = True
+    """Whether the platform's parts are also upgraded meanwhile (``hecaton roll``)."""
     interval: float = 4.0
     """Mean time between two actions."""
     harnesses: int = 3
@@ -55,5 +57,5 @@ class Options:
         return asdict(self)
 
 
-SMALL = Options(sessions=60, kills=26, interval=3.0, patience=120.0)
+SMALL = Options(sessions=60, kills=26, interval=3.0, patience=120.0, rolls=False)
 """What the test suite runs: about three minutes with start and end."""

@@ -70,6 +70,8 @@ class Action:
     """Partitions of the harness that was hit, by the lease table just before."""
     moved: list[float] = field(default_factory=list)
     """How long it took until each of them was owned again, in seconds."""
+    status: int | None = None
+    """Exit status of an upgrade."""
     skipped: str = ""
 
 

@@ -16,7 +16,7 @@ from tests.chaos.checks import NAMES
 from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
 from tests.chaos.run import Course, Result
-from tests.chaos.schedule import NODE_DEATHS
+from tests.chaos.schedule import NODE_DEATHS, ROLLS
 from tests.chaos.takeover import percentile, takeovers
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -26,7 +26,13 @@ _SHOWN = 12
 
 def counted(run: Run) -> Counter[str]:
     """How often each kind of action was carried out."""
-    return Counter(action.kind for action in run.actions if not action.skipped)
+    return Counter(action.kind for action in run.actions if not action.skipped and action.kind not in ROLLS)
+
+
+def _rolls(run: Run) -> str:
+    """The upgrades, and which of them came to their end in spite of everything else."""
+    rolls = [action for action in run.actions if action.kind in ROLLS and not action.skipped]
+    return ", ".join(f"{action.target} {'done' if action.status == 0 else 'in part'}" for action in rolls) or "none"
 
 
 def times(seconds: Sequence[float]) -> str:
@@ -66,6 +72,7 @@ def figures(result: Result) -> dict[str, str]:
         "sessions x rounds": f"{len(run.visits)} x {result.options.rounds}",
         "came to their end": str(sum(visit.outcome == "done" for visit in run.visits)),
         "kills": f"{kills.total()}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kills.items())),
+        "upgrades meanwhile": _rolls(run),
         "violations": str(len(result.violations)),
         **_takeovers(run),
         "answers that the SDK retried": absorbed,

@@ -31,10 +31,16 @@ DECK: dict[str, int] = {
     "kill raylet": 1,
     "restart database": 2,
     "kill database backend": 1,
+    "roll gateway": 1,
+    "roll harness": 1,
+    "roll brain": 1,
+    "roll hands": 1,
 }
 """How often each kind of action lies in one deck."""
 NODE_DEATHS = frozenset({"remove node", "lose node", "kill raylet"})
 NEEDS_SERVER = frozenset({"restart database", "kill database backend"})
+ROLLS = frozenset({"roll gateway", "roll harness", "roll brain", "roll hands"})
+"""Upgrades: they kill nobody, and are not counted as kills."""
 STOP_SECONDS = 10.0
 """A stopped process goes on after this long."""
 
@@ -51,6 +57,7 @@ class Step:
 def kinds_of(options: Options) -> dict[str, int]:
     """The deck of a run: SQLite has no server."""
     absent = NEEDS_SERVER if options.store == "sqlite" else frozenset[str]()
+    absent |= frozenset[str]() if options.rolls else ROLLS
     deck = {kind: count for kind, count in DECK.items() if kind not in absent}
     if unknown := set(options.only) - set(DECK):
         raise SystemExit(f"no such action: {', '.join(sorted(unknown))}; there are {', '.join(DECK)}")

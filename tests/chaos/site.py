@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 from agents.commands.embedded import free_port
 from agents.config import Settings
 from tests.chaos.api import KEY
-from tests.chaos.cluster import ClusterProcess, ray_environment
+from tests.chaos.cluster import ROOT, ClusterProcess, ray_environment
 from tests.chaos.options import Options
 from tests.chaos.parts import Part, living
 from tests.contract.postgres_server import PostgresServer
@@ -27,6 +28,7 @@ _POSTGRES = "-c fsync=on -c shared_buffers=64MB -c max_connections=100"
 _READY = re.compile(r"^ready (http://\S+)$", re.MULTILINE)
 _READY_SECONDS = 180.0
 _DOWN_SECONDS = 120.0
+_ROLL_SECONDS = 300.0
 _LOOK_SECONDS = 0.1
 _CPUS = 2
 
@@ -138,6 +140,23 @@ class Site:
         """Return a node's raylet and everything below it."""
         raylet = psutil.Process(self.raylets[node])
         return [raylet, *raylet.children(recursive=True)]
+
+    def roll(self, part: str) -> int:
+        """Replace a part's processes one by one, as an operator does who has a new release; returns the status."""
+        command = [sys.executable, "-m", "agents.cli", "roll", part, "--data-dir", str(self.data_dir)]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HECATON_", "RAY_"))}
+        with (self.scratch / "roll.log").open("ab") as log:
+            done = subprocess.run(
+                command,
+                cwd=self.scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**kept, "PYTHONPATH": str(ROOT)},
+                timeout=_ROLL_SECONDS,
+                check=False,
+            )
+        return done.returncode
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class PostgresDatabase:
             "timeout": first,
             "server_settings": {
                 "application_name": "hecaton",
+                # Compiling pays for long queries, and it mistakes ours for such on tables that were never analysed.
+                "jit": "off",
                 "lock_timeout": _milliseconds(first * _LOCK_SHARE),
                 # A frozen process must not keep the others from its rows.
                 "idle_in_transaction_session_timeout": _milliseconds(deadline * 2),

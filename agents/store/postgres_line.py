@@ -22,7 +22,6 @@ _KEYS_ONLY = {
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    "jit": "off",
 }
 
 

@@ -17,7 +17,7 @@ from tests.chaos.record import Action, Json, Run, instant
 
 _HARMLESS = frozenset({"gateway", "haproxy", "haproxy manager", "serve proxy", "serve controller"})
 """Parts that no turn under way needs."""
-_RECOVERY_SECONDS = 10.0
+_RECOVERY_SECONDS = 5.0
 """So long after its death (or its return) a part may still be missed."""
 
 

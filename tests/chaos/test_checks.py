@@ -276,7 +276,7 @@ def test_a_takeover_is_measured_in_mid_turn_only() -> None:
     ]
     run.actions.append(Action("kill gateway", "g", BEGIN + 4.6))
     assert [each.alone for each in takeovers(run)] == [True]
-    run.actions.append(Action("stop brain", "b", BEGIN - 11, until=BEGIN - 1))
+    run.actions.append(Action("stop brain", "b", BEGIN - 11, until=BEGIN))
     assert [each.alone for each in takeovers(run)] == [False]
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,8 +13,17 @@ from tests.conformance.scene import Scene
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RestartableServer]:
-    with restartable(tmp_path) as made:
+def data_dir() -> Iterator[Path]:
+    """A directory that sandbox users may pass through (pytest's own are closed to others)."""
+    base = Path(tempfile.mkdtemp(prefix="hecaton-asks-"))
+    os.chmod(base, 0o711)
+    yield base
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def server(data_dir: Path) -> Iterator[RestartableServer]:
+    with restartable(data_dir) as made:
         yield made
 
 

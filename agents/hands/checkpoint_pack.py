@@ -1,9 +1,10 @@
 """The form of one checkpoint in the store: contents, then the manifest, then where the manifest is.
 
-    magic | contents of files, end to end | manifest (zlib) | magic, start and length of the manifest, its digest
+    magic | contents of files, end to end | manifest | magic, start and length of the manifest, its digest
 
-The manifest comes last because only then is it known what was read. Invariant: a pack that is cut off or
-altered is noticed: the manifest by the digest at the end, every content by the digest in the manifest.
+The manifest (JSON, deflated when it is long) comes last because only then is it known what was read. Invariant:
+a pack that is cut off or altered is noticed: the manifest by the digest at the end, every content by the digest
+in the manifest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _END_MAGIC = b"HCKPTEND"
 _TAIL_BYTES = 64 * 1024
 """Read at once from a pack's end: most manifests are shorter."""
 _MAX_MANIFEST = 1024**3
+_PLAIN_BYTES = 8 * 1024
+_TOGETHER_BYTES = 256 * 1024
 _AHEAD_BYTES = 4 * 1024 * 1024
 _NAME = re.compile(r"(\d{15})-([A-Za-z0-9_]{1,64})\.pack")
 
@@ -56,25 +59,35 @@ def content_digest() -> hashlib.blake2b:
 
 
 class PackWriter:
-    """A pack that is being written."""
+    """A pack that is being written. Small contents are handed on together."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self._held = bytearray()
         self.size = 0
         """Bytes so far; also where the next content will start."""
         self.add(MAGIC)
 
     def add(self, data: bytes) -> None:
         """Append content."""
-        self._sink.write(data)
         self.size += len(data)
+        self._held += data
+        if len(self._held) >= _TOGETHER_BYTES:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        self._sink.write(bytes(self._held))
+        self._held.clear()
 
     def finish(self, manifest: Manifest) -> None:
         """Append the manifest and the end."""
-        data = zlib.compress(encode(manifest), 1)
+        data = encode(manifest)
+        if len(data) > _PLAIN_BYTES:
+            data = zlib.compress(data, 1)
         start = self.size
         self.add(data)
         self.add(_END.pack(_END_MAGIC, start, len(data), hashlib.blake2b(data, digest_size=16).digest()))
+        self._hand_on()
 
 
 def read_manifest(store: CheckpointStore, folder: str, name: str, size: int) -> Manifest:
@@ -95,7 +108,7 @@ def read_manifest(store: CheckpointStore, folder: str, name: str, size: int) -> 
     if hashlib.blake2b(data, digest_size=16).digest() != digest:
         raise DamagedPack("its manifest was altered")
     try:
-        return decode(zlib.decompress(data))
+        return decode(data if data.startswith(b"{") else zlib.decompress(data))
     except zlib.error as error:
         raise DamagedPack("its manifest was altered") from error
 

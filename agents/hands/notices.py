@@ -33,6 +33,7 @@ FILES_LOST = (
     f"/workspace is as at the session's start. {_SHELL}"
 )
 _MAX_NAMED = 5
+_MAX_PATH = 200
 _PLACES = {"workspace": "/workspace", "home": "/home/agent", "outputs": "/mnt/session/outputs"}
 
 
@@ -45,9 +46,9 @@ def damaged(names: list[str]) -> str:
 
 def _shown(path: str) -> str:
     top, _, rest = path.partition("/")
-    return f"{_PLACES.get(top, top)}/{rest}"
+    return f"{_PLACES.get(top, top)}/{rest}".encode(errors="replace").decode()[:_MAX_PATH]
 
 
 def notice_block(text: str) -> dict[str, Any]:
     """Wrap a notice as content that cannot be taken for a tool's output."""
-    return {"type": "text", "text": f"<system-note>{text}</system-note>".encode(errors="replace").decode()}
+    return {"type": "text", "text": f"<system-note>{text}</system-note>"}

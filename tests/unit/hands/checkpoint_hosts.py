@@ -13,6 +13,7 @@ from agents.config import CheckpointSettings, SandboxSettings
 from agents.hands.checkpoint_store import CheckpointStore, LocalStore, Sink, StoreUnavailable
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
+from agents.hands.session_state import SessionState, read_state
 from tests.unit.hands.conftest import said
 
 _ids = itertools.count()
@@ -113,3 +114,10 @@ class Hosts:
     async def stop(self) -> None:
         for host in self._hosts:
             await host.stop()
+
+
+def state_of(base: str) -> SessionState:
+    """Return what is noted beside a session's files."""
+    state = read_state(base)
+    assert state is not None
+    return state

@@ -6,16 +6,17 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from agents.hands import notices
 from agents.hands.host import SandboxHost
 from agents.hands.port import CallRefused, ToolCall, Workspace
-from tests.unit.hands.checkpoint_hosts import Hosts, Session, TestStore
+from agents.hands.session_state import write_state
+from tests.unit.hands.checkpoint_hosts import Hosts, Session, TestStore, state_of
 from tests.unit.hands.conftest import said, sandbox_processes, told
 from tests.unit.hands.test_host import until
 
@@ -300,8 +301,8 @@ async def test_after_the_machine_itself_went_down_its_files_are_taken_from_the_c
     first = await hosts.start()
     await session.bash(first, "echo whole > f")
     await first.stop()
-    state = place / "one" / "sesn_a" / "state"
-    state.write_bytes(orjson.dumps({**orjson.loads(state.read_bytes()), "boot": "an earlier one"}))
+    base = str(place / "one" / "sesn_a")
+    write_state(base, replace(state_of(base), boot="an earlier one"))
     (place / "one" / "sesn_a" / "workspace" / "f").write_text("")  # as a power cut leaves it
     result = await session.bash(await hosts.start(), "cat f")
     assert (said(result), told(result)) == ("whole", wrapped(notices.RESTORED))
@@ -373,8 +374,7 @@ async def test_a_session_restored_on_a_host_that_dies_before_it_said_so_is_told_
     await session.bash(one, "echo x > f")
     known = session.workspace
     await session.bash(two, "true")
-    state = orjson.loads((place / "two" / "sesn_a" / "state").read_bytes())
-    assert state["notice"] == notices.RESTORED
+    assert state_of(str(place / "two" / "sesn_a")).notice == notices.RESTORED
     session.workspace = known  # the result never reached the log
     again = await hosts.start("two")
     assert told(await session.bash(again, "cat f")) == wrapped(notices.RESTORED)

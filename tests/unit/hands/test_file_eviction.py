@@ -7,14 +7,15 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
-import orjson
 import pytest
 
 from agents.hands import notices, tombstones
 from agents.hands.host import SandboxHost
-from tests.unit.hands.checkpoint_hosts import Hosts, Session, TestStore
+from agents.hands.session_state import write_state
+from tests.unit.hands.checkpoint_hosts import Hosts, Session, TestStore, state_of
 from tests.unit.hands.conftest import said, told
 from tests.unit.hands.test_host import until
 
@@ -142,8 +143,8 @@ async def test_what_a_dead_host_left_unfinished_is_stored_before_it_leaves(
     first = await hosts.start()
     await session.bash(first, "echo stored > f")
     await first.stop()
-    state = place / "one" / "sesn_a" / "state"
-    state.write_bytes(orjson.dumps({**orjson.loads(state.read_bytes()), "away": False}))
+    base = str(place / "one" / "sesn_a")
+    write_state(base, replace(state_of(base), away=False))
     (place / "one" / "sesn_a" / "workspace" / "f").write_text("after it\n")
     again = await hosts.start()
     age(again)

@@ -7,6 +7,7 @@ parent is found below the runner.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -37,9 +38,14 @@ def of_deleted_sessions(data_dir: Path) -> list[Violation]:
 
 
 def _copies(store: Path) -> Iterable[Path]:
-    """The sessions' checkpoint files below *store*; its marks of deleted sessions (``.deleted``) are none."""
-    files = (path for path in store.rglob("sesn_*/**/*") if path.is_file())
-    return [path for path in files if ".deleted" not in path.parts]
+    """The sessions' checkpoint files below *store*, which may go while this looks at them.
+
+    Its marks of deleted sessions (``.deleted``) are none.
+    """
+    for folder, _, files in os.walk(store):
+        parts = Path(folder).relative_to(store).parts
+        if ".deleted" not in parts and any(part.startswith("sesn_") for part in parts):
+            yield from (Path(folder, name) for name in files)
 
 
 def after_shutdown(data_dir: Path, spared: set[int]) -> list[Violation]:

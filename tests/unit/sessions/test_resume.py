@@ -100,7 +100,9 @@ async def check(session: Reborn, log: list[Event], undisturbed: list[dict[str, A
     uses = [event.id for event in log if event.type is EventType.AGENT_TOOL_USE]
     results = Counter(event.body["tool_use_id"] for event in log if event.type is EventType.AGENT_TOOL_RESULT)
     assert results == dict.fromkeys(uses, 1)
-    assert set(session.hands.effects) == set(uses) and set(session.hands.effects.values()) == {1}
+    assert set(session.hands.effects.values()) == {1}
+    # The last call is interrupted; when the owner died before it went out, the next one need not send it any more.
+    assert set(uses[:-1]) <= set(session.hands.effects) <= set(uses)
     stored = session.world.store.log.sessions[session.session]
     record = stored.record()
     assert record.status is SessionStatus.IDLE and not stored.queue and record.queued == 0 and not record.dispatched
@@ -195,7 +197,7 @@ async def test_the_owner_may_die_at_any_point_at_all() -> None:
         assert session.lives == 2
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(1, 40), max_size=12))
 async def test_the_owner_may_die_again_and_again(gaps: list[int]) -> None:
     """A life ends so many points after the one before it has ended."""

@@ -22,6 +22,7 @@ from typing import Literal
 
 from agents.commands.platform import find_platform
 from agents.config import Settings
+from agents.hands.checkpoint_store import StoreUnavailable, open_store
 
 State = Literal["ok", "note", "problem"]
 
@@ -53,6 +54,7 @@ def all_checks(settings: Settings) -> list[Callable[[], Check]]:
         check_python,
         lambda: check_data_dir(settings.data_dir),
         lambda: check_disk(settings.data_dir),
+        lambda: check_checkpoints(settings),
         check_shared_memory,
         check_memory,
         lambda: check_port(settings),
@@ -88,6 +90,25 @@ def check_disk(folder: Path) -> Check:
     if free < _DISK_BYTES:
         return Check("disk", "problem", found, f"free at least {_DISK_BYTES / _GIB:.0f} GiB, or use another --data-dir")
     return Check("disk", "ok", found)
+
+
+def check_checkpoints(settings: Settings) -> Check:
+    """Write, read and remove an object where copies of sandboxes' files go."""
+    folder = f"doctor-{os.getpid()}"
+    where = settings.checkpoints.url or f"{settings.data_dir / 'checkpoints'}"
+    try:
+        store = open_store(
+            settings.checkpoints.model_copy(update={"timeout_seconds": _PROBE_SECONDS}), settings.data_dir
+        )
+        if store is None:
+            return Check("checkpoints", "note", "off: the files of a lost sandbox host are lost")
+        with store.writing(folder, "probe") as sink:
+            sink.write(b"probe")
+        sound = store.read(folder, "probe", 0, 5) == b"probe"
+        store.remove_folder(folder)
+    except StoreUnavailable as error:
+        return Check("checkpoints", "problem", error.message, "look at checkpoints.url and its credentials")
+    return Check("checkpoints", "ok" if sound else "problem", where)
 
 
 def check_shared_memory() -> Check:

@@ -45,6 +45,16 @@ def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert checks.check_disk(tmp_path / "not" / "there").state == "problem"
 
 
+def test_where_checkpoints_go_is_tried(tmp_path: Path) -> None:
+    good = checks.check_checkpoints(settings(data_dir=tmp_path))
+    assert (good.state, good.found) == ("ok", f"{tmp_path}/checkpoints")
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert checks.check_checkpoints(settings(checkpoints={"mode": "off"})).state == "note"
+    assert checks.check_checkpoints(settings(checkpoints={"url": "nosuch://bucket"})).state == "problem"
+    (tmp_path / "file").touch()
+    assert checks.check_checkpoints(settings(data_dir=tmp_path / "file")).state == "problem"
+
+
 def test_little_shared_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_SHM_BYTES", 1 << 62)
     assert checks.check_shared_memory().state == "note"

@@ -14,7 +14,7 @@ from agents.hands.checkpoint_store import CheckpointStore, LocalStore, Sink, Sto
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
 from agents.hands.session_state import SessionState, read_state
-from tests.unit.hands.conftest import said
+from tests.unit.hands.results import said
 
 _ids = itertools.count()
 
@@ -121,3 +121,7 @@ def state_of(base: str) -> SessionState:
     state = read_state(base)
     assert state is not None
     return state
+
+
+def wrapped(notice: str) -> str:
+    return f"<system-note>{notice}</system-note>"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from agents.hands.session_state import read_state
 
 SESSION = "sesn_a"
 UID = 200_123
+_places = itertools.count()
 Snapshot = dict[bytes, tuple[object, ...]]
 
 
@@ -98,3 +102,35 @@ def snapshot(base: Path) -> Snapshot:
                     continue
                 found[os.path.relpath(path, os.fsencode(base))] = described
     return found
+
+
+def packs(tree: Tree) -> list[str]:
+    return sorted(tree.store.sizes(SESSION))
+
+
+def assert_restorable(tree: Tree, where: Path) -> None:
+    target = where / f"restored{next(_places)}"
+    assert tree.restored_into(target).damaged == []
+    assert snapshot(target) == snapshot(tree.base)
+
+
+class Churn:
+    """A thread that changes files all the time."""
+
+    def __init__(self, work: Callable[[int], None]) -> None:
+        self._work = work
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            if self._stop.is_set():
+                return
+            self._work(number)

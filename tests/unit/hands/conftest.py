@@ -17,6 +17,10 @@ import pytest
 from agents.config import SandboxSettings
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
+from tests.unit.hands.checkpoint_hosts import Hosts, TestStore
+from tests.unit.hands.results import is_notice, said, told
+
+__all__ = ["is_notice", "said", "told"]
 
 _ids = itertools.count()
 _PREFIX = f"hands-{os.getpid()}-"
@@ -55,20 +59,6 @@ class Hands:
         return await self.out("/usr/bin/python3 /tmp/program.py", session)
 
 
-def said(result: ToolResult) -> str:
-    """Return a result's text, without what the server itself has to say."""
-    return "".join(block.get("text", "") for block in result.content if not is_notice(block))
-
-
-def told(result: ToolResult) -> str:
-    """Return what the server itself says in a result."""
-    return "".join(block["text"] for block in result.content if is_notice(block))
-
-
-def is_notice(block: dict[str, Any]) -> bool:
-    return block.get("text", "").startswith("<system-note>")
-
-
 Start = Callable[..., Awaitable[Hands]]
 
 
@@ -101,6 +91,21 @@ async def start(place: Path) -> AsyncIterator[Start]:
 async def hands(start: Start) -> Hands:
     """A host with default limits and nothing warm."""
     return await start()
+
+
+@pytest.fixture
+def store(place: Path) -> TestStore:
+    """A local store of checkpoints that can be held up, or made to fail."""
+    return TestStore(place / "store")
+
+
+@pytest.fixture
+async def hosts(place: Path, store: TestStore) -> AsyncIterator[Hosts]:
+    """Starts hosts that share the store; they are stopped at the end."""
+    hosts = Hosts(place, store)
+    yield hosts
+    store.open.set()
+    await hosts.stop()
 
 
 def sandbox_processes(marker: str) -> list[int]:

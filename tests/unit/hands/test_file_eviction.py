@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,19 +17,6 @@ from agents.hands.session_state import write_state
 from tests.unit.hands.checkpoint_hosts import Hosts, Session, TestStore, state_of
 from tests.unit.hands.conftest import said, told
 from tests.unit.hands.test_host import until
-
-
-@pytest.fixture
-def store(place: Path) -> TestStore:
-    return TestStore(place / "store")
-
-
-@pytest.fixture
-async def hosts(place: Path, store: TestStore) -> AsyncIterator[Hosts]:
-    hosts = Hosts(place, store)
-    yield hosts
-    store.open.set()
-    await hosts.stop()
 
 
 def age(host: SandboxHost, session: str = "sesn_a") -> None:

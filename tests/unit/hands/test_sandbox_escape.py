@@ -729,5 +729,7 @@ def as_ordinary_user(*arguments: str) -> subprocess.CompletedProcess[str]:
         )
 
     pythons = (sys.executable, "/usr/bin/python3")
-    python = next(python for python in pythons if run(python, "-c", "import pydantic").returncode == 0)
+    # Who changes the user may start what that user cannot: only a grandchild tells.
+    reaches = "import pydantic, subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    python = next(python for python in pythons if run(python, "-c", reaches).returncode == 0)
     return run(python, *arguments)

@@ -92,8 +92,8 @@ class BubblewrapDriver:
                 root = os.open(f"/proc/{bash}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, root)
                 files = FileRoot(root, WORKSPACE, dirs.uid)
-                # Tool work gives way to the server on a busy machine.
-                os.setpriority(os.PRIO_PROCESS, bash, _NICE)
+                # Tool work gives way to the server on a busy machine; less nice than itself only root may make it.
+                os.setpriority(os.PRIO_PROCESS, bash, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
             except (OSError, IndexError) as error:
                 raise SandboxUnavailable(f"the sandbox ended while it started: {error}") from error
             undo.pop_all()

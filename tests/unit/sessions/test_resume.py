@@ -197,7 +197,7 @@ async def test_the_owner_may_die_at_any_point_at_all() -> None:
         assert session.lives == 2
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(1, 40), max_size=12))
 async def test_the_owner_may_die_again_and_again(gaps: list[int]) -> None:
     """A life ends so many points after the one before it has ended."""

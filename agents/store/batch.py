@@ -152,7 +152,7 @@ def _refusal(change: Change, stored: Stored) -> HecatonError | None:
     # An expired lease that nobody took is still good: only a new owner, and with it a new epoch, fences.
     lease, holder, head = change.lease, stored.holders.get(change.lease.partition), stored.heads.get(change.session_id)
     elsewhere = change.partition != lease.partition or (head is not None and head.partition != lease.partition)
-    if elsewhere or holder != Holder(lease.owner, lease.epoch):
+    if elsewhere or holder is None or holder.owner != lease.owner or holder.epoch != lease.epoch:
         return Fenced(f"partition {change.partition} is no longer held by {lease.owner} at epoch {lease.epoch}")
     if change.kind is Kind.CREATE:
         return LogConflict(f"session {change.session_id} is already stored") if head else None

@@ -5,13 +5,14 @@ one text of logic runs in SQLite's writing thread and, awaiting, on asyncpg, wit
 per statement, which costs several times the statement. The statements are SQLAlchemy expressions all the
 same, compiled for both dialects at import.
 
-Many rows are one step: SQLite runs the statement once per row; PostgreSQL gets them as one JSON array, which
-costs both it and us less than a row at a time (and us less than an array per column).
+Many rows are one step: SQLite runs the statement once per row, an INSERT once per group of rows (half the time,
+and Python's lock is given up once, not per row); PostgreSQL gets them as one JSON array, which costs both it and
+us less than a row at a time (and us less than an array per column).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -50,6 +51,9 @@ Rows = Sequence[Sequence[Any]]
 Among = Callable[[Column[Any], str], ColumnElement[bool]]
 """Makes the condition that a column is one of the values in the list that a parameter names."""
 
+_GROUPS = (64, 8)
+"""Few sizes, because each is a statement that SQLite's driver keeps compiled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -62,13 +66,23 @@ class Compiled:
 class Statement:
     """One statement for both databases, compiled at its first use."""
 
-    def __init__(self, for_sqlite: ClauseElement, for_postgresql: ClauseElement) -> None:
+    def __init__(
+        self, for_sqlite: ClauseElement, for_postgresql: ClauseElement, *, sqlite_groups: Sequence[int] = ()
+    ) -> None:
+        """*sqlite_groups* are numbers of rows, largest first, that the SQLite form, an INSERT, also takes at once."""
         self._for_sqlite = for_sqlite
         self._for_postgresql = for_postgresql
+        self._sqlite_groups = sqlite_groups
 
     @cached_property
     def sqlite(self) -> Compiled:
         return _compiled(self._for_sqlite, SQLiteDialect())
+
+    @cached_property
+    def grouped_sqlite(self) -> Sequence[tuple[int, str]]:
+        """Numbers of rows, largest first, with the text that takes so many."""
+        row = f", ({', '.join('?' for _ in self.sqlite.names)})"
+        return [(number, self.sqlite.text + row * (number - 1)) for number in self._sqlite_groups]
 
     @cached_property
     def postgresql(self) -> Compiled:
@@ -97,11 +111,11 @@ class Write:
     statement: Statement
     rows: Sequence[Values]
 
-    def for_sqlite(self) -> Iterable[Sequence[Any]]:
+    def for_sqlite(self) -> list[Sequence[Any]]:
         names = self.statement.sqlite.names
         if len(names) == 1:
             return [(row[names[0]],) for row in self.rows]
-        return map(cast_type("Callable[[Values], Sequence[Any]]", itemgetter(*names)), self.rows)
+        return list(map(cast_type("Callable[[Values], Sequence[Any]]", itemgetter(*names)), self.rows))
 
     def for_postgresql(self) -> str:
         return orjson.dumps(self.rows).decode()
@@ -118,16 +132,18 @@ def query(build: Callable[[Among], ClauseElement]) -> Statement:
 def insert(table: Table, *names: str, replace_on: str | None = None) -> Statement:
     """Insert rows, in the order given; with *replace_on*, a key, a row that is there gets the new values."""
     given = _given(table, {name: name for name in names})
-    one = sqlite.insert(table).values({name: bindparam(name) for name in names})
+    # OR FAIL: a failure ends the transaction anyway, so SQLite need not keep what it takes to undo the statement.
+    one = sqlite.insert(table).values({name: bindparam(name) for name in names}).prefix_with("OR FAIL")
     # A lone scan of a function gives its rows in their order, so what is numbered here is numbered in it.
     many = postgresql.insert(table).from_select(list(names), select(*(given.c[name] for name in names)))
     if replace_on is not None:
         rest = [name for name in names if name != replace_on]
+        one = sqlite.insert(table).values({name: bindparam(name) for name in names})
         one = one.on_conflict_do_update(index_elements=[replace_on], set_={name: one.excluded[name] for name in rest})
         many = many.on_conflict_do_update(
             index_elements=[replace_on], set_={name: many.excluded[name] for name in rest}
         )
-    return Statement(one.inline(), many.inline())
+    return Statement(one.inline(), many.inline(), sqlite_groups=() if replace_on else _GROUPS)
 
 
 def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:

@@ -12,7 +12,9 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
 from agents.store.faults import driver_errors, told
-from agents.store.script import Ask, Script
+from agents.store.script import Ask, Script, Write
 
 _LOCK_SHARE = 2 / 3
 """Share of the deadline after which SQLite gives up on a lock, so that it says why."""
@@ -72,8 +74,7 @@ class SqliteDatabase:
         self, threads: ThreadPoolExecutor, work: Callable[[], Result], deadline: float | None = None
     ) -> Result:
         try:
-            async with asyncio.timeout(deadline or self._deadline):
-                return await asyncio.get_running_loop().run_in_executor(threads, work)
+            return await _in_thread(threads, work, deadline or self._deadline)
         except driver_errors() as error:
             late = isinstance(error, TimeoutError) and threads is self._write_thread
             raise told(error, uncertain=late) from error
@@ -120,6 +121,34 @@ class SqliteDatabase:
         return engine
 
 
+def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], Result], deadline: float) -> asyncio.Future[Result]:
+    """``run_in_executor`` and ``timeout`` in one future: a lone commit spends a good part of its time between threads.
+
+    Fails with TimeoutError when *work* has not ended within *deadline* seconds; if it has begun it goes on.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Result] = loop.create_future()
+
+    def settle(end: Callable[[], None]) -> None:
+        if not outcome.done():
+            end()
+
+    def run() -> None:
+        if outcome.done():
+            return
+        try:
+            end = partial(outcome.set_result, work())
+        except BaseException as error:
+            end = partial(outcome.set_exception, error)
+        with suppress(RuntimeError):  # the loop has closed: nobody waits
+            loop.call_soon_threadsafe(settle, end)
+
+    late = loop.call_later(deadline, settle, partial(outcome.set_exception, TimeoutError()))
+    outcome.add_done_callback(lambda _: late.cancel())
+    threads.submit(run)
+    return outcome
+
+
 def _prepare(connection: Any, _record: object = None) -> None:
     # The driver's own transactions start too late (at the first write): ours start where they are asked to.
     connection.isolation_level = None
@@ -140,8 +169,19 @@ def _steps(connection: sqlite3.Connection, script: Script[Result]) -> Result:
             if isinstance(step, Ask):
                 rows = connection.execute(step.statement.sqlite.text, step.for_sqlite()).fetchall()
             else:
-                connection.executemany(step.statement.sqlite.text, step.for_sqlite())
+                _write(connection, step)
                 rows = []
             step = script.send(rows)
     except StopIteration as end:
         return end.value
+
+
+def _write(connection: sqlite3.Connection, step: Write) -> None:
+    rows = step.for_sqlite()
+    written = 0
+    for number, text in step.statement.grouped_sqlite:
+        while len(rows) - written >= number:
+            connection.execute(text, list(chain.from_iterable(rows[written : written + number])))
+            written += number
+    if written < len(rows):
+        connection.executemany(step.statement.sqlite.text, rows[written:])

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -19,9 +20,10 @@ from actors.bootstrap import ensure_fleet
 from actors.coalesce import coalesce, in_two
 from actors.fleet_client import ask_fleet
 from actors.link_server import Connection, LinkServer, link_address, no_calls
-from agents.brains.factory import make_brain
+from agents.brains.factory import make_engine
 from agents.brains.port import BrainRequest
 from agents.brains.queued import QueuedBrain
+from agents.brains.registry import DEFAULT_NAME, registry_of
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest
 from agents.vault import SettingsVault
@@ -38,11 +40,15 @@ _CLOSE_SECONDS = 5.0
 class BrainServer:
     """Answers model requests: in batches as they are made, or whole when nobody watches."""
 
-    async def __init__(self, settings_json: str) -> None:
+    async def __init__(self, settings_json: str, name: str) -> None:
+        """Raises EngineUnusable, which Serve shows as the reason why there is no replica."""
         settings = Settings.from_json(settings_json)
-        self._engine = make_brain(settings, SettingsVault(settings))
+        self._registered = registry_of(settings).find(name)
+        definition = self._registered.definition
+        self._engine = make_engine(definition, settings, SettingsVault(settings))
+        await self._engine.start()
         # Each harness keeps to the bound by itself; here they meet.
-        self._brain = QueuedBrain(self._engine, settings.brain)
+        self._brain = QueuedBrain(self._engine, definition.max_ongoing_requests, settings.brain)
         self._drain_seconds = settings.brain.drain_seconds
         self._draining = False
         self._links = LinkServer(lambda stream: Connection(stream, no_calls, self._stream))
@@ -64,15 +70,16 @@ class BrainServer:
                 logger.warning("the fleet does not answer: %s", error)
 
     def check_health(self) -> None:
-        """Called by Serve; raises RuntimeError when this replica must be replaced."""
+        """Called by Serve; raises RuntimeError or EngineUnusable when this replica must be replaced."""
         if self._registering.done() and not self._draining:
             raise RuntimeError("the replica no longer tells the fleet where it is")
+        self._engine.check()
 
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         if method != "think":
             raise InvalidRequest(f"no such stream: {method}")
         request: BrainRequest = args[0]
-        events = self._brain.think(request)
+        events = self._brain.think(replace(request, model=self._registered.told(request.model)))
         async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
             async for batch in batches:
                 yield batch
@@ -103,4 +110,4 @@ def brain_app(settings: Settings) -> serve.Application:
         "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + _CLOSE_SECONDS,
         "logging_config": {"enable_access_log": False},
     }
-    return BrainServer.options(**options).bind(settings.to_json())
+    return BrainServer.options(**options).bind(settings.to_json(), DEFAULT_NAME)

@@ -18,12 +18,9 @@ from typing import Annotated, Any, Literal, cast, get_origin
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -37,11 +34,14 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from agents.brain_settings import BrainDefinition
 from agents.errors import HecatonError
+from agents.settings_base import AbsolutePath, KeyName, Section
 
 ENV_PREFIX = "HECATON_"
 INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
 """Variables with our prefix that are not settings: where the file is, the mark of a platform, no Ray dashboard."""
+_BRAINS = "brains."
 _BORROWED_VARIABLES = {"anthropic_api_key": "ANTHROPIC_API_KEY", "brain.base_url": "ANTHROPIC_BASE_URL"}
 
 
@@ -52,14 +52,6 @@ class InvalidSettings(HecatonError):
     http_status = 400
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-# Children (Ray workers, sandboxes) have other working directories, so no relative path may travel.
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-
-KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 # An empty key would be matched by an empty header.
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
@@ -67,11 +59,7 @@ DEFAULT_PRINCIPAL = "default"
 """Who calls with ``api_key``; the others go by their names in ``api_keys``."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
-
-
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """The HTTP edge."""
 
     replicas: int = Field(default=1, ge=1, le=64)
@@ -102,7 +90,7 @@ class GatewaySettings(_Section):
     """Within this span a byte-identical event POST marked as an SDK retry is answered from memory; 0 is off."""
 
 
-class HarnessSettings(_Section):
+class HarnessSettings(Section):
     """The owners of sessions."""
 
     actors: int = Field(default=1, ge=1, le=256)
@@ -129,7 +117,7 @@ class HarnessSettings(_Section):
     """How long turns under way may take to end after SIGTERM."""
 
 
-class BrainSettings(_Section):
+class BrainSettings(Section):
     """Which brain thinks, and how patiently it is asked."""
 
     engine: Literal["auto", "claude", "replay"] = "auto"
@@ -170,7 +158,7 @@ class BrainSettings(_Section):
     """YAML price book; the built-in one when unset."""
 
 
-class SandboxSettings(_Section):
+class SandboxSettings(Section):
     """Limits of one sandbox and the size of the fleet."""
 
     driver: Literal["bubblewrap", "process", "none"] = "bubblewrap"
@@ -213,7 +201,7 @@ class SandboxSettings(_Section):
     """At most this much of ``seed_dir`` is copied; what does not fit is left out."""
 
 
-class CheckpointSettings(_Section):
+class CheckpointSettings(Section):
     """Copies of the sandboxes' files, from which a sandbox is made again elsewhere."""
 
     mode: Literal["before_result", "after_result", "off"] = "before_result"
@@ -263,6 +251,9 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     harness: HarnessSettings = HarnessSettings()
     brain: BrainSettings = BrainSettings()
+    brains: dict[KeyName, BrainDefinition] = Field(default_factory=lambda: {})
+    """The brains there are, each under its name (``brains.qwen.engine``); see docs/brains.md. When there is none,
+    ``brain`` alone says what thinks, whatever model an agent names."""
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
 
@@ -331,7 +322,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     known = dict(setting_keys())
     for key, sourced in _layers(chosen, overrides or {}, known):
         if setting_of(key, known):
-            values[key] = sourced
+            values[key] = _over(values.get(key), sourced)
         else:
             faults.append(f"{sourced.source}: unknown setting {key!r}{_hint(key, known)}")
     faults += _unknown_variables(known)
@@ -383,6 +374,22 @@ class _Sourced:
     source: str
 
 
+def _over(lower: _Sourced | None, higher: _Sourced) -> _Sourced:
+    """Lay a value over one of less precedence; a brain keeps what only the lower one says of it."""
+    below, above = lower and _mapping(lower.value), _mapping(higher.value)
+    if lower is None or below is None or above is None:
+        return higher
+    merged = dict(below)
+    for name, value in above.items():
+        under = _Sourced(below[name], lower.source) if name in below else None
+        merged[name] = _over(under, _Sourced(value, higher.source)).value
+    return _Sourced(merged, f"{lower.source}, {higher.source}")
+
+
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+
+
 def _layers(
     file: Path | None, overrides: Mapping[str, Any], known: Mapping[str, FieldInfo]
 ) -> Iterator[tuple[str, _Sourced]]:
@@ -425,7 +432,8 @@ def _read_file(file: Path) -> Mapping[str, Any]:
 def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
+        # A brain is one value: names in it (labels, variables) may have dots.
+        if isinstance(value, Mapping) and prefix != _BRAINS:
             yield from _flatten(cast("Mapping[Any, Any]", value), f"{key}.")
         elif value is not None or key not in _SECTIONS:
             yield key, value
@@ -470,7 +478,8 @@ def _faults(error: ValidationError, values: Mapping[str, _Sourced], known: Mappi
     for detail in error.errors(include_url=False, include_context=False):
         # The name of an entry that is no good is marked by a part of its own at the end.
         key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-        source = values[key].source if key in values else "settings"
+        brain = ".".join(key.split(".")[:2])
+        source = values[key if key in values else brain].source if key in values or brain in values else "settings"
         info = setting_of(key, known) or known.get(key)
         shown = "" if info is None or is_secret(info) else f" (got {detail['input']!r})"
         faults.append(f"{source}: {key}: {detail['msg']}{shown}")

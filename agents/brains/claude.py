@@ -38,8 +38,10 @@ PLACEHOLDER_KEY = "no-key"
 class ClaudeBrain:
     """Asks a Messages-API server; one instance per process shares its connections."""
 
-    def __init__(self, settings: BrainSettings, vault: Vault) -> None:
+    def __init__(self, settings: BrainSettings, vault: Vault, *, base_url: str | None = None) -> None:
+        """*base_url* goes before that of the settings."""
         self._settings = settings
+        self._base_url = base_url or settings.base_url
         self._vault = vault
         self._client: AsyncAnthropic | None = None
         self._opening = asyncio.Lock()
@@ -47,6 +49,12 @@ class ClaudeBrain:
     def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
         """Stream the answer; raises BrainFailure, also when it stalls or breaks off."""
         return self._think(request)
+
+    async def start(self) -> None:
+        """Nothing to start: the server is somebody else's."""
+
+    def check(self) -> None:
+        """Nothing to check: its failures are told request by request."""
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -82,7 +90,7 @@ class ClaudeBrain:
             return self._client
 
     async def _new_client(self) -> AsyncAnthropic:
-        base_url = self._settings.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
+        base_url = self._base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
         key = await self._vault.secret(API_KEY)
         if key is None and base_url is None:
             raise BrainFailure(

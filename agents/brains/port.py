@@ -26,6 +26,7 @@ class BrainRequest:
 
     session_id: str
     model: str
+    """What the agent names; an engine is told what its brain makes of it (``RegisteredBrain.told``)."""
     messages: list[dict[str, Any]]
     system: str | None = None
     tools: list[dict[str, Any]] = field(default_factory=lambda: [])
@@ -36,6 +37,8 @@ class BrainRequest:
     attempt: int = 1
     principal: str = ""
     """Whose request it is: places to think are dealt out fairly between principals."""
+    brain: str = ""
+    """Id (``name@version``) of the brain that the request was routed to; empty before that."""
     live: bool = True
     """Whether somebody watches the answer in the making; a transport may else carry it whole, as one item."""
 
@@ -76,4 +79,57 @@ class Brain(Protocol):
 
         Raises BrainFailure (BrainLost among them). Closing the iterator early cancels the generation.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a brain stands, as one asker sees it."""
+
+    replicas: int
+    """Replicas that can be asked now."""
+    places: int
+    """Requests that they take at a time."""
+    under_way: int
+    waiting: int
+
+
+class BrainPools(Protocol):
+    """The replicas of every brain, each brain with a line of its own before them."""
+
+    def think(self, brain: str, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
+        """Stream the answer of the brain with id *brain* (``name@version``).
+
+        Raises BrainFailure: ``overloaded`` when the line is full or no place came free in time, BrainLost when the
+        replica went away. Closing the iterator early cancels the generation.
+        """
+        ...
+
+    def standing(self, brain: str) -> Standing:
+        """Return how a brain stands; without waiting."""
+        ...
+
+
+class EngineUnusable(HecatonError):
+    """An engine cannot run here: a package, a GPU, a program or the weights are missing, or it keeps dying.
+
+    The message says what is missing and what to do.
+    """
+
+    code = "api_error"
+
+
+class Engine(Brain, Protocol):
+    """What thinks inside a replica, with a life of its own."""
+
+    async def start(self) -> None:
+        """Return when it can think (weights loaded, server healthy, warmed up). Raises EngineUnusable."""
+        ...
+
+    def check(self) -> None:
+        """Raise EngineUnusable when only another replica can help; returns at once."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what was started; requests under way end with BrainLost. May be called again."""
         ...

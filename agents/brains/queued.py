@@ -11,12 +11,12 @@ from agents.config import BrainSettings
 
 
 class QueuedBrain:
-    """Thinks as *brain* does, at most ``max_ongoing_requests`` at a time."""
+    """Thinks as *brain* does, at most *places* requests at a time."""
 
-    def __init__(self, brain: Brain, settings: BrainSettings) -> None:
+    def __init__(self, brain: Brain, places: int, settings: BrainSettings) -> None:
         self._brain = brain
         self._places = FairQueue(
-            settings.max_ongoing_requests,
+            places,
             most_waiting=settings.max_waiting_requests,
             patience=settings.waiting_timeout_seconds,
         )

@@ -43,6 +43,12 @@ class ReplayBrain:
         """Stream the next step; raises BrainFailure when a template cannot be rendered."""
         return self._think(request)
 
+    async def start(self) -> None:
+        """Nothing to start: the plan is read already."""
+
+    def check(self) -> None:
+        """Nothing to check."""
+
     async def aclose(self) -> None:
         """Nothing to close."""
 

@@ -86,7 +86,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=QueuedBrain(brain, settings.brain),
+            brain=QueuedBrain(brain, settings.brain.max_ongoing_requests, settings.brain),
             hands=hands,
             clock=clock,
             meter=store.meter,

@@ -1,0 +1,165 @@
+"""One brain as it is declared under ``brains:``; see docs/brains.md.
+
+What a declaration says of the thinking itself (engine, model, sampling) is a *version* and never changes:
+another engine or model is another version. Where it runs and how it scales may change at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from agents.settings_base import AbsolutePath, KeyName, Section
+
+Engine = Literal["claude", "server", "transformers", "replay"]
+Role = Literal["reasoning", "generation", "summarization"]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
+
+RESERVED = "auto"
+"""What an agent names when the policy shall choose; no brain and no alias may have this name."""
+
+
+class BrainResources(Section):
+    """What one replica needs."""
+
+    num_cpus: float = Field(default=0.1, ge=0)
+    """CPUs that Ray reserves for a replica (for each of its GPUs, with ``tensor_parallel``)."""
+    num_gpus: float = Field(default=0.0, ge=0)
+    """GPUs of a replica (each of its workers has so many, with ``tensor_parallel``); may be a fraction."""
+    accelerator_type: str | None = None
+    """Only nodes with this accelerator (a name of ``ray.util.accelerators``)."""
+    labels: dict[str, str] = Field(default_factory=lambda: {})
+    """Only nodes with these labels (Ray's label selectors)."""
+    tensor_parallel: int = Field(default=1, ge=1, le=64)
+    """GPUs that one model is spread over; they are reserved together, on one node (a placement group)."""
+
+
+class BrainScaling(Section):
+    """How many replicas there are."""
+
+    min_replicas: int = Field(default=1, ge=0, le=1024)
+    """Fewest replicas; with 0 the brain ends when nobody asks it, and the first request waits for its start."""
+    max_replicas: int = Field(default=1, ge=1, le=1024)
+    """Most replicas."""
+    target_ongoing_requests: float = Field(default=64.0, gt=0)
+    """Requests under way or waiting, per replica, that the number of replicas is steered to."""
+    upscale_delay_seconds: float = Field(default=5.0, ge=0)
+    """How long there must be too few before more are started."""
+    downscale_delay_seconds: float = Field(default=120.0, ge=0)
+    """How long there must be too many before some end."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BrainScaling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}")
+        return self
+
+
+class BrainPrice(Section):
+    """What thinking costs, beside the list price of sessions. USD."""
+
+    gpu_hour: float = Field(default=0.0, ge=0)
+    """A GPU for an hour, from the replica's start to its end."""
+    input_mtok: float = Field(default=0.0, ge=0)
+    """A million tokens read."""
+    output_mtok: float = Field(default=0.0, ge=0)
+    """A million tokens written."""
+
+
+class BrainCapabilities(Section):
+    """What the model can do."""
+
+    context_tokens: int = Field(default=200_000, ge=256)
+    """Tokens of a request and its answer together."""
+    max_output_tokens: int = Field(default=32_000, ge=1)
+    """Most tokens of one answer."""
+    tools: bool = True
+    """Whether it can call tools."""
+    vision: bool = False
+    """Whether it can see images."""
+    thinking: bool = False
+    """Whether it thinks aloud before it answers."""
+
+
+class ServerSettings(Section):
+    """The inference server that the ``server`` engine runs beside each replica."""
+
+    preset: Literal["vllm", "sglang", "llama.cpp"] = "vllm"
+    """Whose command, health path and metrics path are the defaults."""
+    command: list[str] = Field(default_factory=lambda: [])
+    """The command instead of the preset's; ``{model}``, ``{host}``, ``{port}``, ``{tensor_parallel}`` and
+    ``{context_tokens}`` are filled in."""
+    arguments: list[str] = Field(default_factory=lambda: [])
+    """More arguments for the preset's command."""
+    environment: dict[str, str] = Field(default_factory=lambda: {})
+    """More environment variables. Not for secrets: they are shown by ``hecaton brains``."""
+    health_path: str | None = None
+    """Answered with 200 once the server can think; the preset's when unset."""
+    metrics_path: str | None = None
+    """Prometheus text; the preset's when unset."""
+    start_seconds: float = Field(default=900.0, gt=0)
+    """How long the server may take until it is healthy: it loads the weights."""
+    check_seconds: float = Field(default=2.0, gt=0)
+    """Between two checks of its health."""
+    stop_seconds: float = Field(default=20.0, gt=0)
+    """From SIGTERM to SIGKILL."""
+    max_restarts: int = Field(default=3, ge=0)
+    """Times within ten minutes that it is started again after it died; then the replica itself is replaced."""
+
+
+class TransformersSettings(Section):
+    """The ``transformers`` engine: a Hugging Face model in the replica's own process."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it computes; ``auto`` is CUDA where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Numbers it computes with; ``auto`` is the checkpoint's own on a GPU, float32 on a CPU."""
+    max_batch: int = Field(default=8, ge=1, le=512)
+    """Requests that are decoded together."""
+    temperature: float = Field(default=0.0, ge=0, le=5)
+    """0 takes the likeliest token always."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Only tokens of the likeliest so much are drawn from."""
+
+
+class BrainDefinition(Section):
+    """One brain: a Serve application of its own."""
+
+    version: Version = "1"
+    """Name of this engine, model and their settings; what they are under one version never changes."""
+    engine: Engine
+    """What thinks: ``claude`` (or any Messages-API server at ``base_url``), an inference ``server`` beside the
+    replica, a ``transformers`` model in it, or the ``replay`` of a plan."""
+    model: str | None = None
+    """What the engine is told: a model's id, or a folder or name of weights. Unset, ``claude`` is told what the agent
+    named."""
+    base_url: str | None = None
+    """Messages-API server of the ``claude`` engine; ``ANTHROPIC_BASE_URL`` when unset."""
+    replay_plan: AbsolutePath | None = None
+    """YAML plan of the ``replay`` engine; the built-in demonstration when unset."""
+    display_name: str | None = None
+    """How ``/v1/models`` shows it."""
+    aliases: list[Alias] = Field(default_factory=lambda: [])
+    """More names that agents may use; one that ends in ``-`` or ``.`` stands for all that begin with it."""
+    roles: list[Role] = Field(default_factory=lambda: [])
+    """What ``model: auto:ROLE`` may choose it for."""
+    fallbacks: list[KeyName] = Field(default_factory=lambda: [])
+    """Brains that are asked instead, in order, when this one is down, overloaded or over its budget."""
+    max_ongoing_requests: int = Field(default=256, ge=1)
+    """Model requests that one replica works on at a time; the others wait."""
+    resources: BrainResources = BrainResources()
+    scaling: BrainScaling = BrainScaling()
+    price: BrainPrice = BrainPrice()
+    capabilities: BrainCapabilities = BrainCapabilities()
+    server: ServerSettings = ServerSettings()
+    transformers: TransformersSettings = TransformersSettings()
+
+    @model_validator(mode="after")
+    def _complete(self) -> BrainDefinition:
+        if self.engine in ("server", "transformers") and self.model is None:
+            raise ValueError(f"the {self.engine} engine must be told a model")
+        if RESERVED in self.aliases:
+            raise ValueError(f"{RESERVED!r} is no alias: it lets the policy choose")
+        return self

@@ -1,0 +1,137 @@
+"""Which brains there are, and which of them a name that an agent uses stands for.
+
+A brain's *id* is ``name@version``. What an agent names as its model is looked up in this order: an id, a name,
+an alias, the longest alias that ends in ``-`` or ``.`` and that it begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from agents.brain_settings import RESERVED, BrainCapabilities, BrainDefinition, BrainScaling, Role
+from agents.config import InvalidSettings, Settings
+from agents.errors import NotFound
+
+DEFAULT_NAME = "default"
+"""The brain that ``brain:`` describes when none is declared: it takes every model's name."""
+_PREFIX_ENDS = ("-", ".")
+_CLAUDE_PREFIX = "claude-"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredBrain:
+    """One version of one brain."""
+
+    name: str
+    definition: BrainDefinition
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.definition.version}"
+
+    def told(self, model: str) -> str:
+        """Return what the engine is told when an agent names *model*."""
+        return self.definition.model or model
+
+
+class Registry:
+    """The brains of one configuration. Raises InvalidSettings when names clash or a fallback is unknown."""
+
+    def __init__(self, brains: Mapping[str, BrainDefinition], *, takes_all: str | None = None) -> None:
+        """*takes_all* names the brain that stands for every name that no other has."""
+        self._brains = {name: RegisteredBrain(name, definition) for name, definition in brains.items()}
+        self._takes_all = takes_all
+        self._check()
+
+    @property
+    def brains(self) -> Sequence[RegisteredBrain]:
+        """Every brain, in the order in which they are declared."""
+        return tuple(self._brains.values())
+
+    def find(self, model: str) -> RegisteredBrain:
+        """Return the brain that *model* names. Raises NotFound, naming those there are."""
+        name, at, version = model.partition("@")
+        brain = self._brains.get(name)
+        if brain is not None and (not at or version == brain.definition.version):
+            return brain
+        if not at and (brain := self._aliased(model)) is not None:
+            return brain
+        if self._takes_all is not None:
+            return self._brains[self._takes_all]
+        known = ", ".join(brain.id for brain in self.brains)
+        raise NotFound(f"model {model!r} not found; there are {known}, and auto")
+
+    def with_role(self, role: Role) -> Sequence[RegisteredBrain]:
+        """Return the brains that are declared for a role, in order."""
+        return [brain for brain in self.brains if role in brain.definition.roles]
+
+    def line(self, brain: RegisteredBrain) -> Sequence[RegisteredBrain]:
+        """Return *brain* and those that are asked after it, in order, each once."""
+        line, waiting = list[RegisteredBrain](), [brain]
+        while waiting:
+            first = waiting.pop(0)
+            if first not in line:
+                line.append(first)
+                waiting += [self._brains[name] for name in first.definition.fallbacks]
+        return line
+
+    def _aliased(self, model: str) -> RegisteredBrain | None:
+        if (exact := self._aliases.get(model)) is not None:
+            return exact
+        prefixes = [alias for alias in self._aliases if alias.endswith(_PREFIX_ENDS) and model.startswith(alias)]
+        return self._aliases[max(prefixes, key=len)] if prefixes else None
+
+    @cached_property
+    def _aliases(self) -> dict[str, RegisteredBrain]:
+        return {alias: brain for brain in self.brains for alias in aliases_of(brain.definition)}
+
+    def _check(self) -> None:
+        faults: list[str] = []
+        taken = {RESERVED: "the policy"}
+        for brain in self.brains:
+            for name in (brain.name, *aliases_of(brain.definition)):
+                if name in taken:
+                    faults.append(f"brains.{brain.name}: the name {name!r} is taken by {taken[name]}")
+                taken[name] = brain.name
+        faults += _unknown_fallbacks(self.brains)
+        if faults:
+            raise InvalidSettings("\n".join(faults))
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Return the brains that are declared, or the one that ``brain:`` describes. Raises InvalidSettings."""
+    if settings.brains:
+        return Registry(settings.brains)
+    return Registry({DEFAULT_NAME: _implied(settings)}, takes_all=DEFAULT_NAME)
+
+
+def _implied(settings: Settings) -> BrainDefinition:
+    brain = settings.brain
+    return BrainDefinition(
+        engine=settings.engine,
+        base_url=brain.base_url,
+        replay_plan=brain.replay_plan,
+        max_ongoing_requests=brain.max_ongoing_requests,
+        scaling=BrainScaling(min_replicas=brain.replicas, max_replicas=brain.replicas),
+        roles=["reasoning", "generation", "summarization"],
+        capabilities=BrainCapabilities(max_output_tokens=brain.max_tokens, vision=True, thinking=True),
+    )
+
+
+def aliases_of(definition: BrainDefinition) -> Sequence[str]:
+    """Return the aliases that count: a ``claude`` engine that is told no model takes all of Claude's names."""
+    if definition.aliases or definition.engine != "claude" or definition.model is not None:
+        return definition.aliases
+    return [_CLAUDE_PREFIX]
+
+
+def _unknown_fallbacks(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
+    names = {brain.name for brain in brains}
+    for brain in brains:
+        for fallback in brain.definition.fallbacks:
+            if fallback not in names:
+                yield f"brains.{brain.name}.fallbacks: there is no brain {fallback!r}; there are {', '.join(names)}"
+            elif fallback == brain.name:
+                yield f"brains.{brain.name}.fallbacks: it cannot stand in for itself"

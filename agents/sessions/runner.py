@@ -85,7 +85,9 @@ class SessionRunner:
     async def apply(self, change: Callable[[Draft], T]) -> T:
         """Draft, commit, show. Raises what *change* raises (nothing is then written) or what the log raises."""
         # A cancelled caller must not leave a commit half observed: the work itself always finishes.
-        return await asyncio.shield(asyncio.ensure_future(self._apply(change)))
+        work = asyncio.ensure_future(self._apply(change))
+        work.add_done_callback(_heard)
+        return await asyncio.shield(work)
 
     async def _apply(self, change: Callable[[Draft], T]) -> T:
         async with self._lock:
@@ -250,6 +252,12 @@ class SessionRunner:
                 raise
         finally:
             self._activity = None
+
+
+def _heard(work: asyncio.Future[Any]) -> None:
+    """Take note of a failure whose caller was cancelled: ``on_lost`` has told those whom it concerns."""
+    if not work.cancelled():
+        work.exception()
 
 
 def _being_cancelled() -> bool:

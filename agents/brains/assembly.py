@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from agents.brains.port import BrainFailure
+from agents.brains.route import ROUTE, Route
 
 BlockKind = Literal["text", "thinking", "tool_use"]
 
@@ -40,6 +41,32 @@ class TokenUsage:
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         return TokenUsage(*map(operator.add, astuple(self), astuple(other)))
+
+
+class UsageCount:
+    """The usage that a stream reports in parts: they are cumulative, so the newest of each count holds."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, usage: dict[str, Any] | None) -> None:
+        """Take over the counts that are present."""
+        counts = usage or {}
+        created: dict[str, Any] = counts.get("cache_creation") or {}
+        self._counts.update({key: value for key, value in (counts | created).items() if isinstance(value, int)})
+
+    @property
+    def total(self) -> TokenUsage:
+        known = self._counts
+        created = known.get("cache_creation_input_tokens", 0)
+        hour = known.get("ephemeral_1h_input_tokens", 0)
+        return TokenUsage(
+            input_tokens=known.get("input_tokens", 0),
+            output_tokens=known.get("output_tokens", 0),
+            cache_read_input_tokens=known.get("cache_read_input_tokens", 0),
+            cache_creation_5m=known.get("ephemeral_5m_input_tokens", max(0, created - hour)),
+            cache_creation_1h=hour,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,7 @@ class Answer:
     stop_reason: str
     stop_details: dict[str, Any] | None
     usage: TokenUsage
+    route: Route | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +133,9 @@ class AnswerAssembler:
     """Builds one :class:`Answer`."""
 
     def __init__(self) -> None:
-        self._drafts: list[_Draft] = []
-        self._started = False
-        self._stopped = False
-        self._stop_reason: str | None = None
-        self._stop_details: dict[str, Any] | None = None
-        self._usage: dict[str, int] = {}
+        self.route: Route | None = None
+        """Who answers; None when the stream was not routed."""
+        self._begin()
         self._steps: dict[str, Callable[[dict[str, Any]], Sequence[Change]]] = {
             "message_start": self._on_message_start,
             "content_block_start": self._on_block_start,
@@ -120,19 +145,18 @@ class AnswerAssembler:
             "message_stop": self._on_message_stop,
         }
 
+    def _begin(self) -> None:
+        self._drafts: list[_Draft] = []
+        self._started = False
+        self._stopped = False
+        self._stop_reason: str | None = None
+        self._stop_details: dict[str, Any] | None = None
+        self._usage = UsageCount()
+
     @property
     def usage(self) -> TokenUsage:
         """What the stream has reported so far; also meaningful for a request that fails midway."""
-        known = self._usage
-        created = known.get("cache_creation_input_tokens", 0)
-        hour = known.get("ephemeral_1h_input_tokens", 0)
-        return TokenUsage(
-            input_tokens=known.get("input_tokens", 0),
-            output_tokens=known.get("output_tokens", 0),
-            cache_read_input_tokens=known.get("cache_read_input_tokens", 0),
-            cache_creation_5m=known.get("ephemeral_5m_input_tokens", max(0, created - hour)),
-            cache_creation_1h=hour,
-        )
+        return self._usage.total
 
     def feed(self, event: dict[str, Any]) -> Sequence[Change]:
         """Take one event and return what it changed; event types it does not know change nothing.
@@ -140,6 +164,11 @@ class AnswerAssembler:
         Raises BrainFailure when the event breaks the protocol.
         """
         kind = str(event.get("type"))
+        if kind == ROUTE:
+            # Another brain takes over: nothing was shown of what the one before it began.
+            self.route = event["route"]
+            self._begin()
+            return ()
         step = self._steps.get(kind)
         if step is None:
             return ()
@@ -159,13 +188,14 @@ class AnswerAssembler:
             stop_reason=self._stop_reason,
             stop_details=self._stop_details,
             usage=self.usage,
+            route=self.route,
         )
 
     def _on_message_start(self, event: dict[str, Any]) -> Sequence[Change]:
         if self._started:
             raise _nonsense("a second message_start")
         self._started = True
-        self._count(event["message"].get("usage"))
+        self._usage.add(event["message"].get("usage"))
         return ()
 
     def _on_block_start(self, event: dict[str, Any]) -> Sequence[Change]:
@@ -216,7 +246,7 @@ class AnswerAssembler:
         delta = event["delta"]
         self._stop_reason = delta.get("stop_reason") or self._stop_reason
         self._stop_details = delta.get("stop_details") or self._stop_details
-        self._count(event.get("usage"))
+        self._usage.add(event.get("usage"))
         return ()
 
     def _on_message_stop(self, event: dict[str, Any]) -> Sequence[Change]:
@@ -229,12 +259,6 @@ class AnswerAssembler:
         if not 0 <= index < len(self._drafts) or not self._drafts[index].open:
             raise _nonsense(f"block {index} is not open")
         return self._drafts[index]
-
-    def _count(self, usage: dict[str, Any] | None) -> None:
-        """Take over the counts that are present: they are cumulative, so the newest wins."""
-        counts = usage or {}
-        created: dict[str, Any] = counts.get("cache_creation") or {}
-        self._usage.update({key: value for key, value in (counts | created).items() if isinstance(value, int)})
 
 
 def _block(draft: _Draft) -> Block:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from agents.brain_settings import RESERVED, BrainCapabilities, BrainDefinition, BrainScaling, Role
 from agents.config import InvalidSettings, Settings
@@ -18,6 +19,7 @@ DEFAULT_NAME = "default"
 """The brain that ``brain:`` describes when none is declared: it takes every model's name."""
 _PREFIX_ENDS = ("-", ".")
 _CLAUDE_PREFIX = "claude-"
+_ROLES: Sequence[Role] = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class RegisteredBrain:
         """Return what the engine is told when an agent names *model*."""
         return self.definition.model or model
 
+    @property
+    def needs_a_name(self) -> bool:
+        """Whether only what the agent names says which model it is: then nobody else can send requests to it."""
+        return self.definition.engine == "claude" and self.definition.model is None
+
 
 class Registry:
     """The brains of one configuration. Raises InvalidSettings when names clash or a fallback is unknown."""
@@ -50,6 +57,40 @@ class Registry:
         """Every brain, in the order in which they are declared."""
         return tuple(self._brains.values())
 
+    @property
+    def declared(self) -> bool:
+        """Whether brains are declared; else the implied one takes every name, ``auto`` like any other."""
+        return self._takes_all is None
+
+    @property
+    def choosable(self) -> Sequence[RegisteredBrain]:
+        """The brains that a policy may choose from."""
+        return [brain for brain in self.brains if not brain.needs_a_name]
+
+    def is_auto(self, model: str) -> bool:
+        """Return whether *model* leaves the choice to the policy."""
+        return self.declared and model.partition(":")[0] == RESERVED
+
+    def role(self, model: str) -> Role | None:
+        """Return the role that *model*, an ``auto``, asks for, if any. Raises NotFound when there is no such role."""
+        _, colon, wanted = model.partition(":")
+        for role in _ROLES:
+            if role == wanted:
+                return role
+        if not colon:
+            return None
+        raise NotFound(f"model {model!r} not found; there are auto, auto:{', auto:'.join(_ROLES)}")
+
+    def check(self, model: str) -> None:
+        """Raise NotFound when no brain can answer an agent with this *model*."""
+        if self.is_auto(model):
+            self.role(model)
+            if not self.choosable:
+                raise NotFound(f"model {model!r} not found: none of {self._known} is told its model, so name one")
+        elif self.declared and (brain := self.find(model)).needs_a_name and model in (brain.name, brain.id):
+            known = ", ".join(f"{alias}*" for alias in aliases_of(brain.definition))
+            raise NotFound(f"model {model!r} not found: {brain.id} is told no model of its own; name one of {known}")
+
     def find(self, model: str) -> RegisteredBrain:
         """Return the brain that *model* names. Raises NotFound, naming those there are."""
         name, at, version = model.partition("@")
@@ -60,8 +101,7 @@ class Registry:
             return brain
         if self._takes_all is not None:
             return self._brains[self._takes_all]
-        known = ", ".join(brain.id for brain in self.brains)
-        raise NotFound(f"model {model!r} not found; there are {known}, and auto")
+        raise NotFound(f"model {model!r} not found; there are {self._known}, and auto")
 
     def with_role(self, role: Role) -> Sequence[RegisteredBrain]:
         """Return the brains that are declared for a role, in order."""
@@ -76,6 +116,10 @@ class Registry:
                 line.append(first)
                 waiting += [self._brains[name] for name in first.definition.fallbacks]
         return line
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(brain.id for brain in self.brains)
 
     def _aliased(self, model: str) -> RegisteredBrain | None:
         if (exact := self._aliases.get(model)) is not None:
@@ -96,6 +140,7 @@ class Registry:
                     faults.append(f"brains.{brain.name}: the name {name!r} is taken by {taken[name]}")
                 taken[name] = brain.name
         faults += _unknown_fallbacks(self.brains)
+        faults += _nameless(self.brains) if self.declared else ()
         if faults:
             raise InvalidSettings("\n".join(faults))
 
@@ -135,3 +180,13 @@ def _unknown_fallbacks(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
                 yield f"brains.{brain.name}.fallbacks: there is no brain {fallback!r}; there are {', '.join(names)}"
             elif fallback == brain.name:
                 yield f"brains.{brain.name}.fallbacks: it cannot stand in for itself"
+
+
+def _nameless(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
+    """Requests that were meant for another brain, or for any, name no model that such a brain could be told."""
+    nameless = {brain.name for brain in brains if brain.needs_a_name}
+    for brain in brains:
+        if brain.name in nameless and brain.definition.roles:
+            yield f"brains.{brain.name}.roles: set brains.{brain.name}.model too, for auto names no model"
+        for fallback in nameless.intersection(brain.definition.fallbacks):
+            yield f"brains.{brain.name}.fallbacks: set brains.{fallback}.model, for what stands in must know its model"

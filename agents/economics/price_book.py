@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.brain_settings import BrainPrice
 from agents.brains.assembly import TokenUsage
 from agents.errors import HecatonError
 
 BUILT_IN = Path(__file__).with_name("prices.yaml")
 MICRO = 1_000_000
+_NO_PRICE = BrainPrice()
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
 """At most six decimals, so that micro-USD are exact."""
@@ -133,10 +136,19 @@ class PriceBook:
         """Return the price under the longest prefix of *model*, or None."""
         return next((price for price in self._models if model.startswith(price.prefix)), None)
 
-    def cost(self, model: str, usage: TokenUsage, *, speed: str | None = None) -> int:
-        """Micro-USD of one model request; 0 for a model without a price."""
+    def cost(self, model: str, usage: TokenUsage, *, speed: str | None = None, own: BrainPrice | None = None) -> int:
+        """Micro-USD of one model request, at the brain's *own* price if it has one; 0 for a model without any."""
+        if own is not None and own != _NO_PRICE:
+            return _own_price(own.input_mtok, own.output_mtok).cost(usage)
         price = self.price(model)
         return price.cost(usage, speed=speed) if price else 0
+
+
+@lru_cache
+def _own_price(input_mtok: float, output_mtok: float) -> ModelPrice:
+    # By way of their decimal notation: 0.1 USD shall be 100 000 micro-USD, not what the nearest float makes of it.
+    rates = _Rates.model_construct(input=Decimal(str(input_mtok)), output=Decimal(str(output_mtok)))
+    return ModelPrice("", _rates(rates))
 
 
 def _model_price(prefix: str, model: _Model) -> ModelPrice:

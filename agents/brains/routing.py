@@ -1,0 +1,121 @@
+"""The brain that is many: it finds who is meant, and who stands in when that one cannot answer.
+
+A request goes down a line of brains: the one that the agent names and its fallbacks, or those that the policy
+puts in order. The next one is asked only while nothing of the answer was shown, and only for what is no fault
+of the request's: an overloaded brain, one that is down or whose bill is unpaid, a server's failure. A replica that
+is lost while its brain has others is told to who asks, who asks again at once (law 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agents.brain_settings import Role
+from agents.brains.policy import Candidate, Policy, Task, lacks, task_of
+from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest
+from agents.brains.registry import RegisteredBrain, Registry
+from agents.brains.route import PassedOver, Route
+from agents.errors import NotFound
+
+_SHOWN_CHARACTERS = 200
+_CONTENT = "content_block_start"
+
+
+@dataclass(slots=True)
+class _Line:
+    """Who may answer, in order; ``reason`` and ``passed_over`` as far as the policy had a say."""
+
+    brains: Sequence[RegisteredBrain]
+    reason: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
+
+
+class RoutedBrain:
+    """Thinks with whichever brain of *registry* a request is for. Implements Brain."""
+
+    def __init__(self, registry: Registry, pools: BrainPools, policy: Policy) -> None:
+        self._registry = registry
+        self._pools = pools
+        self._policy = policy
+
+    async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """See Brain.think; the first event is the route (``agents.brains.route``), and so is the first of a fallback.
+
+        Raises BrainFailure, not transient when there is no brain for the request.
+        """
+        line = self._line(request)
+        passed_over = list(line.passed_over)
+        transient: BrainFailure | None = None
+        for brain in line.brains:
+            last = brain is line.brains[-1]
+            if not last and self._is_down(brain):
+                passed_over.append(PassedOver(brain.id, "it has no replica"))
+                continue
+            yield Route(brain, request.model, line.reason, tuple(passed_over)).event()
+            shown = False
+            try:
+                async with AsyncExitStack() as stack:
+                    events = self._pools.think(brain.id, _as_asked(request, brain))
+                    if (close := getattr(events, "aclose", None)) is not None:
+                        stack.push_async_callback(close)
+                    async for event in events:
+                        shown = shown or event["type"] == _CONTENT
+                        yield event
+                return
+            except BrainFailure as failure:
+                if shown or last or not self._another_may_help(brain, failure):
+                    # That the stand-in refuses the request says nothing of the brain it stands in for.
+                    raise (transient if transient and not (shown or failure.transient) else failure) from failure
+                transient = failure if failure.transient else transient
+                passed_over.append(PassedOver(brain.id, _shown(failure)))
+
+    def _line(self, request: BrainRequest) -> _Line:
+        try:
+            if self._registry.is_auto(request.model):
+                return self._chosen(request, self._registry.role(request.model))
+            return self._named(request, self._registry.find(request.model))
+        except NotFound as error:
+            raise BrainFailure("request_failed", error.message, transient=False) from error
+
+    def _chosen(self, request: BrainRequest, role: Role | None) -> _Line:
+        task = task_of(request, role)
+        candidates = [Candidate(brain, self._pools.standing(brain.id)) for brain in self._registry.choosable]
+        decision = self._policy.choose(task, candidates)
+        if not decision.order:
+            lacking = "; ".join(f"{each.brain}: {each.reason}" for each in decision.passed_over)
+            raise BrainFailure("request_failed", f"{decision.reason} ({lacking})", transient=False)
+        brains = list(decision.order)
+        for brain in decision.order:
+            brains += [each for each in self._stand_ins(brain, task) if each not in brains]
+        return _Line(brains, decision.reason, tuple(decision.passed_over))
+
+    def _named(self, request: BrainRequest, brain: RegisteredBrain) -> _Line:
+        if not brain.definition.fallbacks:
+            return _Line([brain])
+        # Whether the brain that was named is able, the agent's author decides.
+        return _Line([brain, *self._stand_ins(brain, task_of(request))])
+
+    def _stand_ins(self, brain: RegisteredBrain, task: Task) -> list[RegisteredBrain]:
+        fallbacks = self._registry.line(brain)[1:]
+        return [each for each in fallbacks if lacks(task, each.definition.capabilities) is None]
+
+    def _is_down(self, brain: RegisteredBrain) -> bool:
+        # One that scales to zero is asleep: it is the request that wakes it.
+        return not self._pools.standing(brain.id).replicas and brain.definition.scaling.min_replicas > 0
+
+    def _another_may_help(self, brain: RegisteredBrain, failure: BrainFailure) -> bool:
+        if isinstance(failure, BrainLost):
+            return not self._pools.standing(brain.id).replicas
+        return failure.transient or failure.kind == "billing"
+
+
+def _as_asked(request: BrainRequest, brain: RegisteredBrain) -> BrainRequest:
+    most = brain.definition.capabilities.max_output_tokens
+    return replace(request, brain=brain.id, max_tokens=min(request.max_tokens, most))
+
+
+def _shown(failure: BrainFailure) -> str:
+    return f"{failure.kind}: {failure.message}"[:_SHOWN_CHARACTERS]

@@ -19,9 +19,10 @@ import httpx2
 import orjson
 from anthropic import AsyncAnthropic, AsyncStream
 
+from agents.brains.counting import estimate
 from agents.brains.failures import from_connection, from_status, from_stream_error
 from agents.brains.port import BrainFailure, BrainRequest
-from agents.brains.wire import request_body, request_headers
+from agents.brains.wire import counting_body, request_body, request_headers
 from agents.config import BrainSettings
 from agents.vault import Vault
 
@@ -29,18 +30,29 @@ API_KEY = "anthropic_api_key"
 CONNECT_SECONDS = 10.0
 MAX_CONNECTIONS = 1024
 """Above every bound that this platform puts on the concurrent requests of one process (a brain replica takes 256)."""
+COUNT_SECONDS = 30.0
+"""Counting takes no model: a server that needs longer does not answer."""
 DRAIN_SECONDS = 0.5
 """The end of the body follows the last event at once; waiting for it lets the connection be used again."""
 PLACEHOLDER_KEY = "no-key"
 """The vendor's client insists on a key; servers of one's own usually do not."""
+_LOCAL_HEADERS = {
+    *("host", "connection", "user-agent", "accept", "accept-encoding", "content-type", "content-length"),
+    *("transfer-encoding", "anthropic-version", "anthropic-beta"),
+}
+_NO_SUCH_CALL = frozenset({404, 405, 501})
+"""What servers answer that do not count; 404 is also said of an unknown model, and then names it."""
 
 
 class ClaudeBrain:
     """Asks a Messages-API server; one instance per process shares its connections."""
 
-    def __init__(self, settings: BrainSettings, vault: Vault, *, base_url: str | None = None) -> None:
-        """*base_url* goes before that of the settings."""
+    def __init__(
+        self, settings: BrainSettings, vault: Vault, *, base_url: str | None = None, local: bool = False
+    ) -> None:
+        """*base_url* goes before that of the settings. A *local* server is sent no credentials, and by no proxy."""
         self._settings = settings
+        self._local = local
         self._base_url = base_url or settings.base_url
         self._vault = vault
         self._client: AsyncAnthropic | None = None
@@ -49,6 +61,29 @@ class ClaudeBrain:
     def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
         """Stream the answer; raises BrainFailure, also when it stalls or breaks off."""
         return self._think(request)
+
+    async def count_tokens(self, request: BrainRequest) -> int:
+        """Ask the server; estimate when it does not count. Raises BrainFailure."""
+        client = await self._connect()
+        deadline = asyncio.get_running_loop().time() + COUNT_SECONDS
+        content = _json(counting_body(request))
+        try:
+            async with asyncio.timeout_at(deadline):
+                counted: Any = await client.post(
+                    "/v1/messages/count_tokens",
+                    cast_to=object,
+                    content=content,
+                    options={"headers": request_headers(request), "max_retries": 0},
+                )
+            return int(counted["input_tokens"])
+        except anthropic.APIStatusError as error:
+            if error.status_code in _NO_SUCH_CALL and request.model not in error.message:
+                return estimate(request)
+            raise _refused(error, client) from error
+        except (anthropic.APIError, httpx2.HTTPError, TimeoutError) as error:
+            raise from_connection(error, _origin(client.base_url)) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise BrainFailure("request_failed", "The model server's count is not readable.", transient=True) from error
 
     async def start(self) -> None:
         """Nothing to start: the server is somebody else's."""
@@ -106,14 +141,13 @@ class ClaudeBrain:
             base_url=base_url,
             max_retries=0,
             timeout=timeout,
-            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+            http_client=_local_client(limits, timeout)
+            if self._local
+            else anthropic.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
         )
 
     async def _open(self, client: AsyncAnthropic, request: BrainRequest, deadline: float) -> AsyncStream[object]:
-        try:
-            content = orjson.dumps(request_body(request))
-        except TypeError as error:
-            raise BrainFailure("request_failed", f"The request is not JSON: {error}", transient=False) from error
+        content = _json(request_body(request))
         try:
             async with asyncio.timeout_at(deadline):
                 return await client.post(
@@ -125,12 +159,33 @@ class ClaudeBrain:
                     stream_cls=AsyncStream[object],
                 )
         except anthropic.APIStatusError as error:
-            headers = cast("dict[str, str]", error.response.headers)
-            raise from_status(
-                error.status_code, error.body, headers, origin=_origin(client.base_url), secret=client.api_key
-            ) from error
+            raise _refused(error, client) from error
         except (anthropic.APIError, httpx2.HTTPError, TimeoutError) as error:
             raise from_connection(error, _origin(client.base_url)) from error
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        raise BrainFailure("request_failed", f"The request is not JSON: {error}", transient=False) from error
+
+
+def _refused(error: anthropic.APIStatusError, client: AsyncAnthropic) -> BrainFailure:
+    headers = cast("dict[str, str]", error.response.headers)
+    origin = _origin(client.base_url)
+    return from_status(error.status_code, error.body, headers, origin=origin, secret=client.api_key)
+
+
+def _local_client(limits: httpx2.Limits, timeout: httpx2.Timeout) -> httpx2.AsyncClient:
+    hooks = {"request": [_send_only_what_is_needed]}
+    return httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False, event_hooks=hooks)
+
+
+async def _send_only_what_is_needed(request: httpx2.Request) -> None:
+    """Drop every other header: the vendor's client takes keys, and more headers, from the environment too."""
+    for name in set(request.headers) - _LOCAL_HEADERS:
+        del request.headers[name]
 
 
 async def _next_event(events: AsyncIterator[Any], deadline: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
-from agents.brains.port import BrainFailure, FailureKind
+from agents.brains.port import BrainFailure, FailureKind, Refusal
 
 SHOWN_CHARACTERS = 500
 LONGEST_RETRY_AFTER = 3600.0
@@ -35,6 +35,8 @@ _BY_STATUS: dict[int, tuple[FailureKind, bool]] = {
     429: ("rate_limited", True),
     529: ("overloaded", True),
 }
+_REFUSED = frozenset({400, 404, 413, 422})
+"""Statuses by which a server judges the request, not the asker or itself."""
 
 
 def from_status(
@@ -49,7 +51,11 @@ def from_status(
     text = f"The model server at {origin} answered {status} {error_type or 'error'}: {message or 'no message'}"
     if secret:
         text = text.replace(secret, "[key]")
-    return BrainFailure(kind, _shown(text), transient=transient, retry_after=_retry_after(headers))
+    refusal = None
+    if status in _REFUSED and kind == "request_failed":
+        said = message or text
+        refusal = Refusal(status, _shown(said.replace(secret, "[key]") if secret else said))
+    return BrainFailure(kind, _shown(text), transient=transient, retry_after=_retry_after(headers), refusal=refusal)
 
 
 def from_stream_error(event: dict[str, Any]) -> BrainFailure:

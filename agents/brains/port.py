@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agents.errors import HecatonError
 
@@ -41,24 +41,51 @@ class BrainRequest:
     """Id (``name@version``) of the brain that the request was routed to; empty before that."""
     live: bool = True
     """Whether somebody watches the answer in the making; a transport may else carry it whole, as one item."""
+    body: dict[str, Any] | None = None
+    """The body of a Messages-API request that a client made itself. An engine that speaks that API sends it as it is,
+    but for the model's name; every other reads the fields above, which are taken from it."""
+    betas: tuple[str, ...] = ()
+    """Features of the vendor's API that the client named with it (``anthropic-beta``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a model server has against the request itself: status (400, 404, 413 or 422) and words of its own."""
+
+    status: int
+    message: str
 
 
 class BrainFailure(HecatonError):
-    """A model request failed. ``kind`` selects the session error (spec E.4); ``retriable`` is per instance."""
+    """A model request failed. ``kind`` selects the session error (spec E.4); ``retriable`` is per instance.
+
+    ``refusal`` is set when the request itself is at fault, as the model server sees it.
+    """
 
     code = "api_error"
 
-    def __init__(self, kind: FailureKind, message: str, *, transient: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        transient: bool,
+        retry_after: float | None = None,
+        refusal: Refusal | None = None,
+    ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.kind: FailureKind = kind
         self.transient = transient
+        self.refusal = refusal
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild_failure, (self.kind, self.message, self.transient, self.retry_after))
+        return (_rebuild_failure, (self.kind, self.message, self.transient, self.retry_after, self.refusal))
 
 
-def _rebuild_failure(kind: FailureKind, message: str, transient: bool, retry_after: float | None) -> BrainFailure:
-    return BrainFailure(kind, message, transient=transient, retry_after=retry_after)
+def _rebuild_failure(
+    kind: FailureKind, message: str, transient: bool, retry_after: float | None, refusal: Refusal | None
+) -> BrainFailure:
+    return BrainFailure(kind, message, transient=transient, retry_after=retry_after, refusal=refusal)
 
 
 class BrainLost(BrainFailure):
@@ -79,6 +106,23 @@ class Brain(Protocol):
 
         Raises BrainFailure (BrainLost among them). Closing the iterator early cancels the generation.
         """
+        ...
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """An engine that knows how many tokens a request has. Not all do: see ``agents.brains.counting``."""
+
+    async def count_tokens(self, request: BrainRequest) -> int:
+        """Return the tokens of the request's messages, system prompt and tools. Raises BrainFailure."""
+        ...
+
+
+class TokenCounters(Protocol):
+    """The counters of all brains, seen from a gateway."""
+
+    async def count_tokens(self, brain: str, request: BrainRequest) -> int:
+        """Return the tokens of a request to the brain with id *brain* (``name@version``). Raises BrainFailure."""
         ...
 
 

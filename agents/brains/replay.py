@@ -15,6 +15,7 @@ import orjson
 
 from agents.brains import stream
 from agents.brains.assembly import TokenUsage
+from agents.brains.counting import CHARACTERS_PER_TOKEN, estimate
 from agents.brains.plan import Pace, PlanBook
 from agents.brains.plan_memory import Recollection, recall
 from agents.brains.plan_templates import TemplateError, render
@@ -25,7 +26,6 @@ NOTICE = "[Replay: no model was called"
 DELTA_CHARACTERS = 24
 """Small enough to look like typing at a set pace; an unpaced text goes out in larger pieces."""
 UNPACED_CHARACTERS = 400
-CHARACTERS_PER_TOKEN = 4
 
 Block = tuple[dict[str, Any], list[dict[str, Any]]]
 """How a block starts, and its deltas."""
@@ -42,6 +42,10 @@ class ReplayBrain:
     def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
         """Stream the next step; raises BrainFailure when a template cannot be rendered."""
         return self._think(request)
+
+    async def count_tokens(self, request: BrainRequest) -> int:
+        """Return what the usage of the answer will say."""
+        return estimate(request)
 
     async def start(self) -> None:
         """Nothing to start: the plan is read already."""
@@ -115,8 +119,5 @@ def _paced(deltas: list[dict[str, Any]], pace: Pace) -> list[dict[str, Any]]:
 
 
 def _usage(request: BrainRequest, blocks: list[Block]) -> TokenUsage:
-    shown = len(orjson.dumps([request.system, request.tools, request.messages]))
     said = sum(len(orjson.dumps(deltas)) for _, deltas in blocks)
-    return TokenUsage(
-        input_tokens=max(1, shown // CHARACTERS_PER_TOKEN), output_tokens=max(1, said // CHARACTERS_PER_TOKEN)
-    )
+    return TokenUsage(input_tokens=estimate(request), output_tokens=max(1, said // CHARACTERS_PER_TOKEN))

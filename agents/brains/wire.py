@@ -1,5 +1,7 @@
 """A :class:`BrainRequest` as the body of a Messages-API request, with prompt-cache breakpoints.
 
+A body that a client made itself is sent as it is, marks and all; only the model's name is the brain's.
+
 The API caches a prefix up to a marked block; at most four marks are allowed. The stable prefix is
 the tools, then the system prompt, then the conversation so far. Marked are the ends of the tools,
 of the system prompt, of the newest user message, and of the user message before it: that one is
@@ -19,10 +21,14 @@ FAST_MODE_BETA = "fast-mode-2026-02-01"
 _MARK = {"type": "ephemeral"}
 _MARKABLE = frozenset({"text", "image", "document", "tool_result", "tool_use"})
 _MARKED_MESSAGES = 2
+_NOT_COUNTED = frozenset({"max_tokens", "stream", "inference_geo"})
+"""Fields that the counting call does not take, of those that are made here; a client's own body has none of them."""
 
 
 def request_body(request: BrainRequest) -> dict[str, Any]:
     """Build the JSON body of a streaming request."""
+    if request.body is not None:
+        return {**request.body, "model": request.model, "stream": True}
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -42,9 +48,16 @@ def request_body(request: BrainRequest) -> dict[str, Any]:
     return body
 
 
+def counting_body(request: BrainRequest) -> dict[str, Any]:
+    """Build the JSON body of the question how many tokens a request has."""
+    body = request_body(request)
+    return {name: value for name, value in body.items() if name not in _NOT_COUNTED}
+
+
 def request_headers(request: BrainRequest) -> dict[str, str]:
     """Headers beyond those of every request."""
-    return {"anthropic-beta": FAST_MODE_BETA} if request.speed == "fast" else {}
+    betas = [*request.betas, *([FAST_MODE_BETA] if request.speed == "fast" else [])]
+    return {"anthropic-beta": ",".join(dict.fromkeys(betas))} if betas else {}
 
 
 def _marked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

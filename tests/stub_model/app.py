@@ -1,6 +1,7 @@
 """The stub's ASGI application: Messages API on one side, remote control on the other.
 
     POST /v1/messages                      streaming or whole
+    POST /v1/messages/count_tokens         one token for every byte of the body
     POST /_script    {"match", "answers"}  queue answers (schema: script.py)
     POST /_release   {"gate"}              open a gate; "*" opens all that are known
     POST /_reset                           forget scripts, gates and requests
@@ -93,6 +94,8 @@ class StubModel:
         path = scope["path"]
         if path == "/v1/messages" and scope["method"] == "POST":
             await self._messages(scope, receive, send)
+        elif path == "/v1/messages/count_tokens" and scope["method"] == "POST":
+            await _respond(send, 200, orjson.dumps({"input_tokens": len(await _read(receive))}))
         elif path.startswith("/_"):
             status, body = await self._control(scope, await _read(receive))
             await _respond(send, status, body)

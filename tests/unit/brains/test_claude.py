@@ -8,11 +8,14 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.claude import ClaudeBrain
+from agents.brains.counting import estimate
 from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.wire import counting_body
 from agents.config import BrainSettings
 from agents.vault import MemoryVault
 from tests.stub_model import RunningStub, running_stub
@@ -221,3 +224,23 @@ async def test_a_request_that_is_not_json_fails_for_good(stub: RunningStub) -> N
     failure = await failure_of(brain_at(stub.url), BrainRequest("s", "m", [{"role": "user", "content": "\ud800"}]))
     assert not failure.transient
     assert len(stub.model.requests) == 0
+
+
+async def test_the_servers_own_count_of_tokens_is_asked_for(stub: RunningStub) -> None:
+    brain = brain_at(stub.url)
+    assert await brain.count_tokens(REQUEST) == len(orjson.dumps(counting_body(REQUEST)))
+    await brain.aclose()
+
+
+async def test_a_server_that_does_not_count_is_estimated(stub: RunningStub) -> None:
+    brain = brain_at(f"{stub.url}/elsewhere")
+    assert await brain.count_tokens(REQUEST) == estimate(REQUEST) > 1
+    await brain.aclose()
+
+
+async def test_a_count_for_a_model_that_the_server_does_not_know_is_refused(stub: RunningStub) -> None:
+    brain = brain_at(f"{stub.url}/claude-anything-9")
+    with pytest.raises(BrainFailure) as caught:
+        await brain.count_tokens(REQUEST)
+    assert caught.value.refusal is not None and caught.value.refusal.status == 404
+    await brain.aclose()

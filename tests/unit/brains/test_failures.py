@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from agents.brains.failures import from_connection, from_status, from_stream_error
+from agents.brains.port import Refusal
 
 ORIGIN = "http://model"
 
@@ -44,6 +46,18 @@ def test_a_status_has_its_kind(status: int, error_type: str, kind: str, transien
     assert str(status) in failure.message
     assert "why" in failure.message
     assert ORIGIN in failure.message
+
+
+@pytest.mark.parametrize(("status", "refused"), [(400, True), (404, True), (413, True), (401, False), (500, False)])
+def test_a_request_at_fault_is_told_in_the_servers_own_words(status: int, refused: bool) -> None:
+    failure = pickle.loads(pickle.dumps(from_status(status, body("some_error", "not sk-1"), {}, origin=ORIGIN)))
+    assert failure.refusal == (Refusal(status, "not sk-1") if refused else None)
+
+
+def test_a_bill_that_is_unpaid_is_no_fault_of_the_request_and_the_key_is_not_told() -> None:
+    assert from_status(400, body("billing_error"), {}, origin=ORIGIN).refusal is None
+    refusal = from_status(400, body("", "not sk-1"), {}, origin=ORIGIN, secret="sk-1").refusal
+    assert refusal == Refusal(400, "not [key]")
 
 
 @pytest.mark.parametrize("odd", [None, "<html>", [], {}, {"error": "text"}, {"error": None}, {"error": {"type": 5}}])

@@ -223,3 +223,10 @@ async def test_the_built_in_default_plan_works_for_any_prompt() -> None:
     second = await ask(brain, user("Please translate this."), *results(first, "Linux x86_64\n/workspace\n"))
     assert "Linux x86_64" in second.blocks[0].text
     assert second.stop_reason == "end_turn"
+
+
+async def test_the_count_of_tokens_is_what_the_usage_says() -> None:
+    brain = brain_of({"text": "One."})
+    request = BrainRequest("sesn_7", "claude-x", [user("go")], tools=[{"name": "bash"}])
+    first = await anext(aiter(brain.think(request)))
+    assert await brain.count_tokens(request) == first["message"]["usage"]["input_tokens"]

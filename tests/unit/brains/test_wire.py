@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.brains.port import BrainRequest
-from agents.brains.wire import request_body, request_headers
+from agents.brains.wire import counting_body, request_body, request_headers
 
 MARK = {"type": "ephemeral"}
 
@@ -95,3 +95,29 @@ def test_fast_speed_is_asked_for_with_its_beta() -> None:
     assert "fast-mode" in request_headers(fast)["anthropic-beta"]
     assert "speed" not in request_body(slow)
     assert request_headers(slow) == {}
+
+
+def test_a_clients_own_body_is_sent_as_it_is_under_the_brains_name_of_the_model() -> None:
+    own: dict[str, Any] = {
+        "model": "alias",
+        "max_tokens": 5,
+        "messages": [user("hi")],
+        "system": [{"type": "text", "text": "s", "cache_control": MARK | {"ttl": "1h"}}],
+        "temperature": 0.3,
+        "stop_sequences": ["END"],
+        "stream": False,
+    }
+    request = BrainRequest("s", "told", [user("other")], system="other", max_tokens=1, body=own)
+    assert request_body(request) == own | {"model": "told", "stream": True}
+    assert own["stream"] is False
+
+
+def test_what_the_client_named_as_betas_goes_along_once() -> None:
+    assert request_headers(BrainRequest("s", "m", [], betas=("a-1", "b-2"))) == {"anthropic-beta": "a-1,b-2"}
+    fast = BrainRequest("s", "m", [], speed="fast", betas=("fast-mode-2026-02-01",))
+    assert request_headers(fast) == {"anthropic-beta": "fast-mode-2026-02-01"}
+
+
+def test_counting_asks_for_nothing_that_the_count_does_not_take() -> None:
+    request = BrainRequest("s", "m", [user("hi")], system="s", tools=[{"name": "a"}], inference_geo="us", effort="low")
+    assert set(counting_body(request)) == {"model", "messages", "system", "tools", "output_config"}

@@ -33,6 +33,8 @@ class Route:
     reason: str | None = None
     """Why the policy chose it; None when the agent named it."""
     passed_over: tuple[PassedOver, ...] = ()
+    implied: bool = False
+    """Whether there was nothing to choose, as no brain is declared: the log then says nothing of it."""
 
     def event(self) -> dict[str, Any]:
         """Return the event that opens the stream."""

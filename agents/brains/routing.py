@@ -54,7 +54,8 @@ class RoutedBrain:
             if not last and self._is_down(brain):
                 passed_over.append(PassedOver(brain.id, "it has no replica"))
                 continue
-            yield Route(brain, request.model, line.reason, tuple(passed_over)).event()
+            implied = not self._registry.declared
+            yield Route(brain, request.model, line.reason, tuple(passed_over), implied=implied).event()
             shown = False
             try:
                 async with AsyncExitStack() as stack:
@@ -62,7 +63,7 @@ class RoutedBrain:
                     if (close := getattr(events, "aclose", None)) is not None:
                         stack.push_async_callback(close)
                     async for event in events:
-                        shown = shown or event["type"] == _CONTENT
+                        shown = shown or event.get("type") == _CONTENT
                         yield event
                 return
             except BrainFailure as failure:

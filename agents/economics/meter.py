@@ -40,11 +40,13 @@ class MeterRow:
     cache_creation_1h_input_tokens: int = 0
     seconds: float = 0.0
     micro_usd: int = 0
+    brain: str = ""
+    """Id (``name@version``) of the brain that answered a model request; empty when brains are not declared."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeterTotal:
-    """The sum of all rows of one kind and name."""
+    """The sum of all rows of one kind, name and brain."""
 
     kind: MeterKind
     name: str
@@ -56,6 +58,7 @@ class MeterTotal:
     cache_creation_1h_input_tokens: int = 0
     seconds: float = 0.0
     micro_usd: int = 0
+    brain: str = ""
 
 
 class Meter(Protocol):
@@ -70,7 +73,10 @@ class Meter(Protocol):
         ...
 
     async def totals(self, session_id: SessionId | None = None) -> Sequence[MeterTotal]:
-        """Add up one session or everything, by kind and name, what was accepted here included. Raises Unavailable."""
+        """Add up one session or everything, by kind, name and brain, what was accepted here included.
+
+        Raises Unavailable.
+        """
         ...
 
 
@@ -88,11 +94,11 @@ class MemoryMeter:
         return
 
     async def totals(self, session_id: SessionId | None = None) -> Sequence[MeterTotal]:
-        groups: dict[tuple[MeterKind, str], list[MeterRow]] = {}
+        groups: dict[tuple[MeterKind, str, str], list[MeterRow]] = {}
         for row in self._rows.values():
             if session_id in (None, row.session_id):
-                groups.setdefault((row.kind, row.name), []).append(row)
-        return [_total(kind, name, groups[kind, name]) for kind, name in sorted(groups)]
+                groups.setdefault((row.kind, row.name, row.brain), []).append(row)
+        return [_total(*group, groups[group]) for group in sorted(groups)]
 
 
 def microseconds(seconds: float) -> int:
@@ -100,7 +106,7 @@ def microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def _total(kind: MeterKind, name: str, rows: Sequence[MeterRow]) -> MeterTotal:
+def _total(kind: MeterKind, name: str, brain: str, rows: Sequence[MeterRow]) -> MeterTotal:
     return MeterTotal(
         kind,
         name,
@@ -112,4 +118,5 @@ def _total(kind: MeterKind, name: str, rows: Sequence[MeterRow]) -> MeterTotal:
         cache_creation_1h_input_tokens=sum(row.cache_creation_1h_input_tokens for row in rows),
         seconds=sum(microseconds(row.seconds) for row in rows) / 1_000_000,
         micro_usd=sum(row.micro_usd for row in rows),
+        brain=brain,
     )

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from agents.brains.port import BrainFailure
+from agents.brains.route import ROUTE
 from agents.config import BrainSettings
 
 
@@ -19,11 +20,13 @@ async def bounded_stream(
     """Yield from *stream*; raises BrainFailure (transient) when a deadline passes.
 
     An answer that is not *live* may come whole, so that the gaps in it say nothing. Waiting for a place to think
-    has a bound of its own, which comes on top of the first event's and the whole request's.
+    has a bound of its own, which comes on top of the first event's and the whole request's. That a request is on its
+    way to a brain is no event of the model's.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + settings.waiting_timeout_seconds + settings.request_timeout_seconds
-    patience = settings.waiting_timeout_seconds + settings.first_event_timeout_seconds
+    first = patience = settings.waiting_timeout_seconds + settings.first_event_timeout_seconds
+    later = settings.event_gap_timeout_seconds if live else settings.request_timeout_seconds
     try:
         while True:
             try:
@@ -35,7 +38,7 @@ async def bounded_stream(
             if event is None:
                 return
             yield event
-            patience = settings.event_gap_timeout_seconds if live else settings.request_timeout_seconds
+            patience = first if event.get("type") == ROUTE else later
     finally:
         close = getattr(stream, "aclose", None)
         if close is not None:

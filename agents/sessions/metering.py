@@ -20,6 +20,7 @@ def model_request_row(
     seconds: float,
     micro_usd: int,
     at: datetime,
+    brain: str = "",
 ) -> MeterRow:
     return MeterRow(
         key=request_id,
@@ -34,6 +35,7 @@ def model_request_row(
         cache_creation_1h_input_tokens=usage.cache_creation_1h,
         seconds=seconds,
         micro_usd=micro_usd,
+        brain=brain,
     )
 
 

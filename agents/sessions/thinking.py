@@ -6,8 +6,9 @@ import logging
 import random
 from contextlib import aclosing
 
-from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
+from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest
+from agents.brains.route import ROUTE
 from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.brain_stream import bounded_stream
@@ -34,15 +35,26 @@ class Thinker:
     def __init__(self, owner: SessionOwner) -> None:
         self._owner = owner
         self._assembler = AnswerAssembler()
-        self._abandoned = TokenUsage()
+        self._request_id: EventId | None = None
+        self._abandoned = Spent()
         self._retry_after: float | None = None
         self._toolbox_of: tuple[int, Toolbox] | None = None
 
     def spent(self) -> Spent:
-        """What the current (or last) request consumed, at list price, answers that were lost halfway included."""
-        model = self._owner.state.record.agent["model"]
-        usage = self._abandoned + self._assembler.usage
-        return Spent(usage, self._owner.ports.prices.cost(model["id"], usage, speed=model["speed"]))
+        """What the open request consumed so far, answers that were lost halfway included; nothing before it is made."""
+        if self._request_id != self._owner.state.open_request:
+            return Spent()
+        return self._abandoned + self._spent_on_answer()
+
+    def _spent_on_answer(self) -> Spent:
+        """What the answer in the making consumed, at the price of the brain that gives it."""
+        model, assembler = self._owner.state.record.agent["model"], self._assembler
+        cost, route = self._owner.ports.prices.cost, assembler.route
+        if route is None:
+            return Spent(assembler.usage, cost(model["id"], assembler.usage, speed=model["speed"]))
+        own, told = route.brain.definition.price, route.brain.told(model["id"])
+        micro_usd = cost(told, assembler.usage, speed=model["speed"], own=own)
+        return Spent(assembler.usage, micro_usd, None if route.implied else route.wire())
 
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.
@@ -74,7 +86,7 @@ class Thinker:
     async def think(self, request_id: EventId) -> None:
         """Make the model request that the log has opened and record how it ended."""
         ports = self._owner.ports
-        self._abandoned = TokenUsage()
+        self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
         started = ports.clock.monotonic()
         try:
             answer, preview_ids = await self._answer()
@@ -97,6 +109,7 @@ class Thinker:
             seconds=ports.clock.monotonic() - started,
             micro_usd=spent.micro_usd,
             at=ports.clock.now(),
+            brain=spent.brain["id"] if spent.brain else "",
         )
         await ports.meter.record([row])
 
@@ -116,6 +129,8 @@ class Thinker:
                 thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
                 async with aclosing(thinking) as events:
                     async for event in events:
+                        if event.get("type") == ROUTE:
+                            self._give_up_answer()
                         if changes := assembler.feed(event):
                             previews.show(changes)
                 return assembler.finish(), previews.ids
@@ -124,7 +139,11 @@ class Thinker:
                 if repeats == _REPEATS:
                     raise
                 repeats += 1
-                self._abandoned += assembler.usage
+                self._give_up_answer()
+
+    def _give_up_answer(self) -> None:
+        """Another brain is asked: what this one consumed stays counted, at its own price."""
+        self._abandoned += self._spent_on_answer()
 
     async def _failed(self, request_id: EventId, failure: BrainFailure) -> None:
         logger.warning(

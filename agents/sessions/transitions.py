@@ -49,6 +49,11 @@ class Spent:
 
     usage: TokenUsage = field(default_factory=TokenUsage)
     micro_usd: int = 0
+    brain: dict[str, Any] | None = None
+    """Which brain it went to and why, as the log tells it; None when brains are not declared."""
+
+    def __add__(self, later: Spent) -> Spent:
+        return Spent(self.usage + later.usage, self.micro_usd + later.micro_usd, later.brain or self.brain)
 
 
 def _text(message: str) -> list[dict[str, Any]]:
@@ -102,7 +107,7 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
         return
     usage = spent.usage
     _add_usage(draft, spent)
-    body = {
+    body: dict[str, Any] = {
         "model_request_start_id": start_id,
         "is_error": is_error,
         "model_usage": {
@@ -112,6 +117,8 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
             "cache_read_input_tokens": usage.cache_read_input_tokens,
         },
     }
+    if spent.brain is not None:
+        body["brain"] = spent.brain
     draft.emit(EventType.MODEL_REQUEST_END, body)
 
 

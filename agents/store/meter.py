@@ -42,11 +42,8 @@ _SUMMED = (
     meter.c.microseconds,
     meter.c.micro_usd,
 )
-_TOTALS = (
-    select(meter.c.kind, meter.c.name, func.count(), *(func.sum(column) for column in _SUMMED))
-    .group_by(meter.c.kind, meter.c.name)
-    .order_by(meter.c.kind, meter.c.name)
-)
+_GROUP = (meter.c.kind, meter.c.name, meter.c.brain)
+_TOTALS = select(*_GROUP, func.count(), *(func.sum(column) for column in _SUMMED)).group_by(*_GROUP).order_by(*_GROUP)
 
 
 class SqlMeter:
@@ -116,6 +113,7 @@ def _row(row: MeterRow) -> Row:
         "session_id": row.session_id,
         "kind": row.kind.value,
         "name": row.name,
+        "brain": row.brain,
         "at": micros(row.at),
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
@@ -128,7 +126,7 @@ def _row(row: MeterRow) -> Row:
 
 
 def _total_of(row: tuple[Any, ...]) -> MeterTotal:
-    kind, name, *sums = row
+    kind, name, brain, *sums = row
     # PostgreSQL adds big integers up as exact decimals.
     count, inputs, outputs, read, short, long, duration, cost = map(int, sums)
     return MeterTotal(
@@ -142,4 +140,5 @@ def _total_of(row: tuple[Any, ...]) -> MeterTotal:
         cache_creation_1h_input_tokens=long,
         seconds=duration / 1_000_000,
         micro_usd=cost,
+        brain=brain,
     )

@@ -171,6 +171,7 @@ meter = Table(
     Column("session_id", Key, nullable=False),
     Column("kind", Key, nullable=False),
     Column("name", Key, nullable=False),
+    Column("brain", Key, nullable=False, server_default=""),
     Column("at", BigInteger, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),

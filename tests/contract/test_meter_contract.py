@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from store_records import T0, AnyStore, Reopen
 
 from agents.economics.meter import MeterKind, MeterRow, MeterTotal
@@ -27,7 +30,11 @@ async def test_totals_add_up_by_kind_and_name_for_a_session_or_all(store: AnySto
         ]
     )
     bash = MeterTotal(MeterKind.TOOL_CALL, "bash", count=2, seconds=0.3)
-    cached = {"cache_read_input_tokens": 5, "cache_creation_5m_input_tokens": 6, "cache_creation_1h_input_tokens": 7}
+    cached: dict[str, Any] = {
+        "cache_read_input_tokens": 5,
+        "cache_creation_5m_input_tokens": 6,
+        "cache_creation_1h_input_tokens": 7,
+    }
     mine = MeterTotal(MeterKind.MODEL_REQUEST, "claude-x", 2, input_tokens=20, output_tokens=6, micro_usd=14, **cached)
     assert await store.meter.totals(ONE) == [mine, bash]
     assert await store.meter.totals() == [
@@ -36,6 +43,17 @@ async def test_totals_add_up_by_kind_and_name_for_a_session_or_all(store: AnySto
         ),
         MeterTotal(MeterKind.SANDBOX_SECONDS, "cloud", 1, seconds=3600.000001),
         bash,
+    ]
+
+
+async def test_the_brains_that_answered_are_added_up_apart(store: AnyStore) -> None:
+    rows = [replace(request(key), brain=brain) for key, brain in [("a", "small@1"), ("b", "big@2"), ("c", "small@1")]]
+    await store.meter.record([*rows, request("d")])
+    totals = await store.meter.totals(ONE)
+    assert [(total.name, total.brain, total.count) for total in totals] == [
+        ("claude-x", "", 1),
+        ("claude-x", "big@2", 1),
+        ("claude-x", "small@1", 2),
     ]
 
 

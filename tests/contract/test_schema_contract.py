@@ -114,7 +114,7 @@ async def mark(store: SqlStore, revision: str, compatible_since: str | None) -> 
     await store._database.write(work)
 
 
-@pytest.mark.parametrize("since", ["0001", "0002"])
+@pytest.mark.parametrize("since", ["0001", "0002", "0003"])
 async def test_a_newer_database_that_still_serves_this_release_is_used_with_a_warning(
     reopen: Reopen, since: str, caplog: pytest.LogCaptureFixture
 ) -> None:

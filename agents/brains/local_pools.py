@@ -1,0 +1,49 @@
+"""The brains of a single process: every engine runs in it, once (the in-memory twin of BrainPools)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from agents.brains.factory import make_engine
+from agents.brains.port import Brain, BrainRequest, Standing
+from agents.brains.queued import QueuedBrain
+from agents.brains.registry import RegisteredBrain, Registry
+from agents.config import BrainSettings, Settings
+from agents.vault import Vault
+
+
+class LocalPools:
+    """A line before every brain. Implements BrainPools."""
+
+    def __init__(self, registry: Registry, brains: Mapping[str, Brain], settings: BrainSettings) -> None:
+        """*brains* has what thinks for every brain of *registry*, under its id."""
+        self._registered = {brain.id: brain for brain in registry.brains}
+        self._queued = {brain.id: _queued(brain, brains[brain.id], settings) for brain in registry.brains}
+
+    def think(self, brain: str, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
+        """See BrainPools.think."""
+        told = self._registered[brain].told(request.model)
+        return self._queued[brain].think(replace(request, model=told))
+
+    def standing(self, brain: str) -> Standing:
+        """See BrainPools.standing."""
+        return self._queued[brain].standing
+
+
+@asynccontextmanager
+async def local_pools(registry: Registry, settings: Settings, vault: Vault) -> AsyncGenerator[LocalPools]:
+    """Start every engine; they end with the context. Raises EngineUnusable, PlanError."""
+    async with AsyncExitStack() as stack:
+        engines: dict[str, Brain] = {}
+        for brain in registry.brains:
+            engine = engines[brain.id] = make_engine(brain.definition, settings, vault)
+            stack.push_async_callback(engine.aclose)
+            await engine.start()
+        yield LocalPools(registry, engines, settings.brain)
+
+
+def _queued(brain: RegisteredBrain, thinking: Brain, settings: BrainSettings) -> QueuedBrain:
+    return QueuedBrain(thinking, brain.definition.max_ongoing_requests, settings)

@@ -1,9 +1,9 @@
 """The brain that is many: it finds who is meant, and who stands in when that one cannot answer.
 
 A request goes down a line of brains: the one that the agent names and its fallbacks, or those that the policy
-puts in order. The next one is asked only while nothing of the answer was shown, and only for what is no fault
-of the request's: an overloaded brain, one that is down or whose bill is unpaid, a server's failure. A replica that
-is lost while its brain has others is told to who asks, who asks again at once (law 7).
+puts in order. The next one is asked only while nothing of the answer was shown, and not when a model server refuses
+the request itself: for a brain that is overloaded or down, whose key or bill is not in order, whose server fails.
+That a replica is lost while its brain has others is told to who asks, who asks again at once (law 7).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class RoutedBrain:
     def _another_may_help(self, brain: RegisteredBrain, failure: BrainFailure) -> bool:
         if isinstance(failure, BrainLost):
             return not self._pools.standing(brain.id).replicas
-        return failure.transient or failure.kind == "billing"
+        return failure.refusal is None
 
 
 def _as_asked(request: BrainRequest, brain: RegisteredBrain) -> BrainRequest:

@@ -14,13 +14,14 @@ import pytest
 from agents.brain_settings import BrainDefinition
 from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.policy import RulePolicy
-from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Standing
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Refusal, Standing
 from agents.brains.registry import Registry
 from agents.brains.route import ROUTE
 from agents.brains.routing import RoutedBrain
 from agents.brains.scripted import Fail, Hold, ScriptedBrain, fail, text
 from agents.economics.price_book import PriceBook
 
+REFUSED = Fail(BrainFailure("request_failed", "too long", transient=False, refusal=Refusal(400, "too long")))
 LOST = Fail(BrainLost("the replica died"))
 
 
@@ -98,6 +99,7 @@ async def test_the_policy_chooses_and_says_why() -> None:
         fail("request_failed"),
         fail("unknown"),
         fail("billing", transient=False),
+        fail("request_failed", transient=False),
     ],
 )
 async def test_what_is_no_fault_of_the_request_is_asked_of_the_next(failure: Fail) -> None:
@@ -143,8 +145,8 @@ async def test_once_something_was_shown_nobody_stands_in(failure: Fail) -> None:
 
 async def test_the_requests_own_fault_is_told_at_once() -> None:
     stage = pair()
-    stage.says("first", fail("request_failed", transient=False))
-    with pytest.raises(BrainFailure, match="scripted failure"):
+    stage.says("first", REFUSED)
+    with pytest.raises(BrainFailure, match="too long"):
         await stage.ask("first")
     assert stage.asked() == {"first@1": 1}
 
@@ -152,7 +154,7 @@ async def test_the_requests_own_fault_is_told_at_once() -> None:
 async def test_a_stand_in_that_refuses_the_request_does_not_end_it() -> None:
     stage = pair()
     stage.says("first", fail("overloaded", "busy"))
-    stage.says("second", fail("request_failed", "too long for me", transient=False))
+    stage.says("second", REFUSED)
     with pytest.raises(BrainFailure, match="busy") as caught:
         await stage.ask("first")
     assert caught.value.transient

@@ -17,11 +17,11 @@ from agents.brain_settings import BrainDefinition
 from agents.brains import stream
 from agents.brains.local_pools import LocalPools
 from agents.brains.policy import RulePolicy
-from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.port import BrainFailure, BrainRequest, Refusal
 from agents.brains.registry import Registry, registry_of
 from agents.brains.route import ROUTE
 from agents.brains.routing import RoutedBrain
-from agents.brains.scripted import DEFAULT_USAGE, Hold, ScriptedBrain, fail, text, tool_use
+from agents.brains.scripted import DEFAULT_USAGE, Fail, Hold, ScriptedBrain, fail, text, tool_use
 from agents.config import BrainSettings
 from agents.ids import SessionId
 from agents.sessions.brain_stream import bounded_stream
@@ -138,7 +138,8 @@ async def test_what_the_brain_before_consumed_is_billed_at_its_own_price(routed:
 
 
 async def test_a_failed_request_says_who_failed_it(routed: RoutedWorld) -> None:
-    routed.scripts["dear@1"].add(fail("request_failed", "bad", transient=False))
+    refused = BrainFailure("request_failed", "bad", transient=False, refusal=Refusal(400, "bad"))
+    routed.scripts["dear@1"].add(Fail(refused))
     log = await routed.turn(await routed.session("dear"))
     [end] = ends(log)
     assert (end["is_error"], end["brain"]) == (True, {"id": "dear@1", "requested": "dear"})

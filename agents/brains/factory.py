@@ -7,6 +7,7 @@ from agents.brains.claude import ClaudeBrain
 from agents.brains.plan import PlanBook
 from agents.brains.port import Engine, EngineUnusable
 from agents.brains.replay import ReplayBrain
+from agents.brains.server.engine import ServerEngine
 from agents.config import Settings
 from agents.vault import Vault
 
@@ -19,6 +20,8 @@ def make_engine(definition: BrainDefinition, settings: Settings, vault: Vault) -
     match definition.engine:
         case "claude":
             return ClaudeBrain(settings.brain, vault, base_url=definition.base_url)
+        case "server":
+            return ServerEngine(definition, settings.brain)
         case "replay":
             return ReplayBrain(PlanBook.load(definition.replay_plan), pace=settings.brain.replay_pace)
         case _:

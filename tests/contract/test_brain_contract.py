@@ -1,26 +1,29 @@
-"""What every brain must do, run over the scripted, the replay and the claude brain (against the stub)."""
+"""What every brain must do, run over the scripted and the replay brain, and against the stub over claude and server."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pytest
 
+from agents.brain_settings import BrainDefinition, ServerSettings
 from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.claude import ClaudeBrain
 from agents.brains.plan import PlanBook, parse_plans
-from agents.brains.port import Brain, BrainFailure, BrainRequest
+from agents.brains.port import Brain, BrainFailure, BrainRequest, Engine
 from agents.brains.replay import ReplayBrain
 from agents.brains.scripted import BlockScript, Hold, ScriptedBrain, fail, text, tool_use
+from agents.brains.server.engine import ServerEngine
 from agents.clock import ManualClock
 from agents.config import BrainSettings
 from agents.vault import MemoryVault
-from tests.stub_model import RunningStub, running_stub
+from tests.stub_model import RunningStub, relay, running_stub
 
 
 @dataclass
@@ -79,10 +82,12 @@ class ReplayStage:
         return self.clock.sleeping == 0
 
 
-class ClaudeStage:
-    def __init__(self, stub: RunningStub) -> None:
+class StubStage:
+    """An engine that ends up asking the stub."""
+
+    def __init__(self, stub: RunningStub, engine: Engine) -> None:
         self._stub = stub
-        self._brain = ClaudeBrain(BrainSettings(base_url=stub.url), MemoryVault({"anthropic_api_key": "sk"}))
+        self._brain = engine
 
     def brain(self, *told: Told) -> Brain:
         self._stub.model.script(*[self._answer(one) for one in told])
@@ -100,22 +105,33 @@ class ClaudeStage:
     async def cancelled(self) -> bool:
         return bool(await self._stub.model.seen(1, closed=1))
 
-    async def aclose(self) -> None:
-        await self._brain.aclose()
+
+def claude_engine(stub: RunningStub) -> Engine:
+    return ClaudeBrain(BrainSettings(base_url=stub.url), MemoryVault({"anthropic_api_key": "sk"}))
+
+
+def server_engine(stub: RunningStub) -> Engine:
+    command = [sys.executable, "-S", "-E", relay.__file__, "{port}", stub.url.rpartition(":")[2]]
+    server = ServerSettings(command=command, health_path="/_health")
+    return ServerEngine(BrainDefinition(engine="server", model="claude-test", server=server), BrainSettings())
 
 
 @asynccontextmanager
-async def claude_stage() -> AsyncIterator[Stage]:
+async def stub_stage(make: Callable[[RunningStub], Engine]) -> AsyncIterator[Stage]:
     async with running_stub() as stub:
-        stage = ClaudeStage(stub)
-        yield stage
-        await stage.aclose()
+        engine = make(stub)
+        await engine.start()
+        yield StubStage(stub, engine)
+        await engine.aclose()
 
 
-@pytest.fixture(params=["scripted", "replay", "claude"])
+ENGINES = {"claude": claude_engine, "server": server_engine}
+
+
+@pytest.fixture(params=["scripted", "replay", *ENGINES])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    if request.param == "claude":
-        async with claude_stage() as stage:
+    if request.param in ENGINES:
+        async with stub_stage(ENGINES[request.param]) as stage:
             yield stage
     else:
         yield ScriptedStage() if request.param == "scripted" else ReplayStage()

@@ -8,7 +8,7 @@
     GET  /_requests  ?count= &closed= &timeout= &match=
                                            what it was shown; waits until so many requests came and so many
                                            of them were closed early by their reader (408 when they do not)
-    GET  /_health
+    GET  /_health                          503 while it is made unwell
 
 It is plain ASGI with prebuilt bytes because benchmarks measure other things than this stub.
 """
@@ -61,6 +61,8 @@ class StubModel:
         self._keep = keep
         self._rule_bytes: dict[tuple[str, int, int, str], bytes | None] = {}
         self.served = 0
+        self.well = True
+        self.checks = 0
         self.reset()
 
     def reset(self) -> None:
@@ -119,7 +121,8 @@ class StubModel:
             case "GET", "/_requests":
                 return await self._shown(query)
             case "GET", "/_health":
-                return 200, orjson.dumps({"served": self.served})
+                self.checks += 1
+                return 200 if self.well else 503, orjson.dumps({"served": self.served})
             case _:
                 return 404, error_body("not_found_error", scope["path"])
         return 200, b"{}"

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _PORT_TRIES = 3
 _SHORTEST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
+_LOST = "The inference server ended while it was asked."
 
 
 class ServerEngine:
@@ -73,7 +74,9 @@ class ServerEngine:
         try:
             return await server.count_tokens(self._as_told(request))
         except BrainFailure as failure:
-            raise await self._judged(failure, server) from failure
+            if await _is_lost(server, failure):
+                raise BrainLost(_LOST) from failure
+            raise
 
     async def metrics(self) -> str:
         """Return the server's own metrics as Prometheus text. Raises BrainFailure."""
@@ -96,17 +99,13 @@ class ServerEngine:
                 async for event in events:
                     yield event
         except BrainFailure as failure:
-            raise await self._judged(failure, server) from failure
+            if await _is_lost(server, failure):
+                raise BrainLost(_LOST) from failure
+            raise
 
     def _as_told(self, request: BrainRequest) -> BrainRequest:
         most = min(request.max_tokens, self._definition.capabilities.max_output_tokens)
         return replace(request, model=self._definition.model or request.model, max_tokens=most)
-
-    async def _judged(self, failure: BrainFailure, server: ServerRun) -> BrainFailure:
-        """Return *failure*, or BrainLost when the server itself is what failed."""
-        if failure.transient and failure.kind == "request_failed" and await server.is_lost():
-            return BrainLost("The inference server ended while it was asked.")
-        return failure
 
     def _asked(self) -> ServerRun:
         if self._ready is not None:
@@ -157,3 +156,8 @@ class ServerEngine:
         return ServerRun(
             self._definition, self._settings, program=self._program, environment=self._environment, port=port
         )
+
+
+async def _is_lost(server: ServerRun, failure: BrainFailure) -> bool:
+    """Whether it is the server itself that failed."""
+    return failure.transient and failure.kind == "request_failed" and await server.is_lost()

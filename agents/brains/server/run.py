@@ -23,7 +23,7 @@ HUNG_AFTER_CHECKS = 3
 _PATIENCE_IN_CHECKS = 5.0
 """How long one check may take, in ``check_seconds``: a server under load answers late."""
 _FIRST_CHECK_SECONDS = 0.02
-_DYING_SECONDS = 1.0
+_DYING_SECONDS = 0.3
 """A request fails a moment before the end of the process is known."""
 _KILLED_SECONDS = 15.0
 _WARM_UP: list[dict[str, Any]] = [{"role": "user", "content": "Say ok."}]

@@ -17,6 +17,7 @@ from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
 from agents.api.wire import no_fields, parse, read_json
+from agents.brains.registry import registry_of
 from agents.catalog.agent_config import agent_body, agent_wire, check_not_archived, updated_body
 from agents.errors import Conflict, InvalidRequest
 from agents.ids import new_agent_id
@@ -32,6 +33,7 @@ class AgentRoutes:
     def __init__(self, platform: Platform) -> None:
         self._agents = platform.store.agents
         self._clock = platform.clock
+        self._brains = registry_of(platform.settings)
 
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
@@ -51,6 +53,7 @@ class AgentRoutes:
 
     async def create(self, request: Request) -> Response:
         body = agent_body(parse(AgentCreateParams, await read_json(request)))
+        self._brains.check(body["model"]["id"])
         now = self._clock.now()
         agent = AgentRecord(new_agent_id(), 1, body, now, now)
         await self._agents.insert(agent)
@@ -86,6 +89,9 @@ class AgentRoutes:
         if pinned != stored.version:
             raise Conflict(f"version: agent {stored.id} is at version {stored.version}, not {pinned}")
         body = updated_body(stored.body, params)
+        # One whose model has vanished can still be changed in all else.
+        if "model" in params:
+            self._brains.check(body["model"]["id"])
         if body == stored.body:
             return None
         return replace(stored, version=stored.version + 1, body=body, updated_at=self._clock.now())

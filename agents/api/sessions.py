@@ -22,6 +22,7 @@ from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
 from agents.api.wire import no_fields, parse, read_json
+from agents.brains.registry import registry_of
 from agents.catalog import environment_config, limits, metadata
 from agents.catalog.agent_config import check_not_archived
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
@@ -40,6 +41,7 @@ class SessionRoutes:
         self._platform = platform
         self._store = platform.store
         self._host = platform.sessions
+        self._brains = registry_of(platform.settings)
 
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
@@ -82,6 +84,8 @@ class SessionRoutes:
         agent = await self._store.agents.get(*reference(given))
         check_not_archived(agent)
         snapshot = session_agent(agent, given)
+        if snapshot["model"] != agent.body["model"]:
+            self._brains.check(snapshot["model"]["id"])
         environment = await self._store.environments.get(params["environment_id"])
         environment_config.check_not_archived(environment)
         session_id, now = new_session_id(), self._platform.clock.now()

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from agents.brains.counting import count_tokens
 from agents.brains.factory import make_engine
 from agents.brains.port import Brain, BrainRequest, Standing
 from agents.brains.queued import QueuedBrain
@@ -16,11 +17,12 @@ from agents.vault import Vault
 
 
 class LocalPools:
-    """A line before every brain. Implements BrainPools."""
+    """A line before every brain. Implements BrainPools and TokenCounters."""
 
     def __init__(self, registry: Registry, brains: Mapping[str, Brain], settings: BrainSettings) -> None:
         """*brains* has what thinks for every brain of *registry*, under its id."""
         self._registered = {brain.id: brain for brain in registry.brains}
+        self._brains = brains
         self._queued = {brain.id: _queued(brain, brains[brain.id], settings) for brain in registry.brains}
 
     def think(self, brain: str, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
@@ -31,6 +33,11 @@ class LocalPools:
     def standing(self, brain: str) -> Standing:
         """See BrainPools.standing."""
         return self._queued[brain].standing
+
+    async def count_tokens(self, brain: str, request: BrainRequest) -> int:
+        """See TokenCounters.count_tokens."""
+        told = self._registered[brain].told(request.model)
+        return await count_tokens(self._brains[brain], replace(request, model=told))
 
 
 @asynccontextmanager

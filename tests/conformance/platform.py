@@ -21,8 +21,10 @@ import uvicorn
 
 from agents.api.app import create_app
 from agents.api.platform import Platform
-from agents.brains.claude import ClaudeBrain
-from agents.brains.queued import QueuedBrain
+from agents.brains.local_pools import local_pools
+from agents.brains.policy import RulePolicy
+from agents.brains.registry import registry_of
+from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -80,13 +82,13 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         hands = SandboxHost(settings.sandbox, settings.data_dir / "sandboxes")
         await hands.start()
         stack.push_async_callback(hands.stop)
-        brain = ClaudeBrain(settings.brain, SettingsVault(settings))
-        stack.push_async_callback(brain.aclose)
+        registry = registry_of(settings)
+        pools = await stack.enter_async_context(local_pools(registry, settings, SettingsVault(settings)))
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=QueuedBrain(brain, settings.brain.max_ongoing_requests, settings.brain),
+            brain=RoutedBrain(registry, pools, RulePolicy(prices)),
             hands=hands,
             clock=clock,
             meter=store.meter,

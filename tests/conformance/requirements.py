@@ -238,6 +238,13 @@ _ALL = (
     R("tools:auto-policy", "C.2", "auto without a judge asks, saying indeterminate"),
     R("tools:runner", "C.3", "the SDK's own tool_runner answers custom tools, confirmations included"),
     R("tools:web", "C.1", "web_fetch and web_search", deferred="never offered to the model yet"),
+    # -- brains: several of them, declared (docs/brains.md) ------------------------------------------------
+    R("brains:unknown", "ours", "an unknown model is a 404 that names the brains there are"),
+    R("brains:named", "ours", "a brain is found by its name, its id or an alias, and is told its own model"),
+    R("brains:auto", "ours", "auto and auto:ROLE let the policy choose for each request; the log says why"),
+    R("brains:fallback", "ours", "a brain that is down is replaced by its fallback; the log says so"),
+    R("brains:longest-answer", "ours", "no brain is asked for an answer longer than it can make"),
+    R("brains:undeclared", "ours", "without declared brains every model is taken, and the log has no field more"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),
     R("platform:owners", "ours", "several harnesses and gateways act as one server"),

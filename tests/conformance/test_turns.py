@@ -227,3 +227,13 @@ async def test_a_failed_request_still_counts_what_it_used(scene: Scene) -> None:
     await scene.answers(half, says("whole", usage={"input_tokens": 30}))
     log = await scene.turn(await scene.session())
     assert of_type(log, "session.usage")[-1]["usage"]["input_tokens"] == 100
+
+
+@requirement("brains:undeclared")
+async def test_without_declared_brains_any_model_is_taken_and_the_log_has_no_field_more(scene: Scene) -> None:
+    await scene.answers(says("hello"), says("hello"))
+    for model in ("claude-of-tomorrow", "auto"):
+        session = await scene.session(agent=await scene.agent(model=model))
+        [end] = of_type(await scene.turn(session), "span.model_request_end")
+        assert set(end) == {"id", "type", "processed_at", "model_request_start_id", "is_error", "model_usage"}
+    assert [body["model"] for body in await scene.shown(2)] == ["claude-of-tomorrow", "auto"]

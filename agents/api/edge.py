@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.api.answers import RequestTimedOut, error_answer
 from agents.api.auth import OPEN_PATHS, Keyring, header
+from agents.api.disconnects import for_a_client
 from agents.api.peers import PeerGuard
 from agents.api.rate_limits import RateLimits
 from agents.api.slots import Slots
@@ -62,7 +63,8 @@ class Edge:
         try:
             principal = scope["state"]["principal"] = body.principal = self._admit(scope, answer)
             with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests.held_by(principal):
-                await self._app(scope, body, answer)
+                async with for_a_client(body.client_gone, answered=lambda: answer.started):
+                    await self._app(scope, body, answer)
         except ClientDisconnect:
             return
         except HecatonError as error:
@@ -142,18 +144,25 @@ class _BoundedBody:
         self._limit = limit
         self._buffered = buffered
         self._taken = 0
-        self._complete = False
+        self._complete = asyncio.Event()
         self._deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
 
     async def __call__(self) -> Message:
-        if self._complete:
+        if self._complete.is_set():
             # What follows the body is only the notice of a disconnect, which may take for ever.
             return await self._receive()
         message = await self._next()
         if message["type"] == "http.request":
             self._take(len(message.get("body", b"")))
-            self._complete = not message.get("more_body", False)
+            if not message.get("more_body", False):
+                self._complete.set()
         return message
+
+    async def client_gone(self) -> None:
+        """Return when the whole body has come and the client has gone."""
+        await self._complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def _take(self, count: int) -> None:
         if self._taken + count > self._limit:

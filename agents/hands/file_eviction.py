@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from itertools import count
 
 from agents.clock import Clock
 from agents.config import SandboxSettings
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 60.0
 _SWEEPS_PER_LISTING = 30
-"""Which sessions were deleted is asked at the start and every so many sweeps: it is a listing of the store."""
+"""Which sessions were deleted is asked every so many sweeps: it is a listing of the store."""
+_FIRST_LISTINGS = 3
+"""And in each of the first sweeps: who deletes a session as this host starts may not know yet that it is there."""
 
 
 class FileEviction:
@@ -40,11 +43,13 @@ class FileEviction:
 
     async def sweep_forever(self) -> None:
         """Look again and again. Without checkpoints there is nothing to do, ever."""
-        while self._shared.store is not None:
-            await self.remove_deleted(self._shared.store)
-            for _ in range(_SWEEPS_PER_LISTING):
-                await self.sweep()
-                await self._clock.sleep(min(_SWEEP_SECONDS, self._settings.keep_files_seconds))
+        for number in count():
+            if self._shared.store is None:
+                return
+            if number < _FIRST_LISTINGS or number % _SWEEPS_PER_LISTING == 0:
+                await self.remove_deleted(self._shared.store)
+            await self.sweep()
+            await self._clock.sleep(min(_SWEEP_SECONDS, self._settings.keep_files_seconds))
 
     async def sweep(self) -> None:
         """Evict what was not used for long, and more when the disk is full."""

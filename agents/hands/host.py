@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _FILE_THREADS = 8
 _CHECKPOINT_THREADS = 16
 """More than file tools have: most of their time they wait for a disk or a far store."""
+LINGER_SECONDS = 6.0
+"""Twice the ttl of a lease by default: an owner that is lost has been replaced by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,11 @@ class SandboxHost:
         checkpoints: CheckpointSettings | None = None,
         store: CheckpointStore | None = None,
         clock: Clock | None = None,
+        linger: float = LINGER_SECONDS,
     ) -> None:
         """*root* is the directory of the sandboxes, *store* where their files are copied to (None: nowhere).
 
-        Nothing is touched before ``start``.
+        A host that leaves stays for *linger* seconds after its last call. Nothing is touched before ``start``.
         """
         self.incarnation = new_incarnation(name)
         self._settings = settings
@@ -118,6 +121,8 @@ class SandboxHost:
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
         self._leaving = False
+        self._linger = linger
+        self._last_ended = float("-inf")
 
     @property
     def root(self) -> Path:
@@ -174,11 +179,14 @@ class SandboxHost:
     async def drain(self) -> None:
         """Take no new calls; when those that run have ended (each has its own deadline), put every sandbox away.
 
-        Checkpoints of all files are then complete, or have failed.
+        Checkpoints of all files are then complete, or have failed; and nobody asks again what a call has given.
         """
         self._leaving = True
         await self._memory.idle()
         await self._pool.rest()
+        # An owner may be lost with a result that it had not written down yet: the next one asks for it.
+        if (left := self._last_ended + self._linger - self._clock.monotonic()) > 0:
+            await self._clock.sleep(left)
 
     def place(self, workspace: Workspace) -> str | None:
         """See Hands.place."""
@@ -242,6 +250,7 @@ class SandboxHost:
         task = asyncio.create_task(self._run(session, plan, workspace.version))
 
         def ended(_: asyncio.Task[ToolResult]) -> None:
+            self._last_ended = self._clock.monotonic()
             if plan.beside is not None:
                 plan.beside.leave()
             self._pool.leave(session)

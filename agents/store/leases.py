@@ -26,7 +26,8 @@ _LOCKED = (
     select(leases)
     .where(leases.c.partition.in_(bindparam("partitions", expanding=True)))
     .order_by(leases.c.partition)
-    .with_for_update()
+    # Who holds a row now may be frozen: the others of the claim need not wait for it, and it is claimed again soon.
+    .with_for_update(skip_locked=True)
 )
 _GRANT = (
     update(leases)
@@ -109,7 +110,7 @@ class SqlLeases:
         return await self._database.write(work, deadline=ttl, repeatable=True)
 
     async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
-        """Take what is free, expired or *name*'s. Raises Fenced, Unavailable."""
+        """Take what is free, expired or *name*'s, and not just being written. Raises Fenced, Unavailable."""
         wanted = sorted(set(partitions))
         now, expires_at = micros(self._clock.now()), expiry(self._clock, ttl)
 

@@ -28,6 +28,9 @@ _FIRST_SHARE = 1 / 3
 _LOCK_SHARE = 0.8
 """Share of the first attempt after which the server itself gives up on a lock, so that it says why."""
 _MIGRATION_SECONDS = 120.0
+_FROZEN_SECONDS = 2.0
+"""A process that stops in the middle of a transaction keeps the others from its rows for so long: its partitions
+must be free by the time that its leases are over."""
 _POOL_SIZE = 8
 _RECYCLE_SECONDS = 300.0
 """Older connections are made anew: load balancers and firewalls forget idle ones after a few minutes, silently."""
@@ -47,8 +50,7 @@ class PostgresDatabase:
                 # Compiling pays for long queries, and it mistakes ours for such on tables that were never analysed.
                 "jit": "off",
                 "lock_timeout": _milliseconds(first * _LOCK_SHARE),
-                # A frozen process must not keep the others from its rows.
-                "idle_in_transaction_session_timeout": _milliseconds(deadline * 2),
+                "idle_in_transaction_session_timeout": _milliseconds(_FROZEN_SECONDS),
             },
         }
         # A standby, or a former primary, is not taken for the database: we wait until somebody may write.

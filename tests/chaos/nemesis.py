@@ -131,7 +131,7 @@ class Nemesis:
             self._later(self._go_on(part, action))
         return action
 
-    def _watch(self, action: Action, owned: Mapping[int, int] | None) -> None:
+    def _watch(self, action: Action, owned: Mapping[int, tuple[int, int]] | None) -> None:
         async def watch() -> None:
             action.moved = await moved(self._site, owned or {})
 

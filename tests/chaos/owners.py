@@ -12,12 +12,12 @@ import asyncpg
 from tests.chaos.site import Site
 
 _SECONDS = 2
-_QUERY = "SELECT partition, owner, epoch FROM leases"
+_QUERY = "SELECT partition, owner, epoch, expires_at FROM leases"
 _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 
-Owners = Mapping[int, tuple[str | None, int]]
-"""Owner and epoch by partition."""
+Owners = Mapping[int, tuple[str | None, int, int]]
+"""Owner, epoch and expiry by partition."""
 
 
 async def owners(site: Site) -> Owners | None:
@@ -26,10 +26,10 @@ async def owners(site: Site) -> Owners | None:
         rows = await (_from_file(site) if site.postgres is None else _from_server(site))
     except (OSError, TimeoutError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError):
         return None
-    return {partition: (owner, epoch) for partition, owner, epoch in rows}
+    return {partition: (owner, epoch, expires) for partition, owner, epoch, expires in rows}
 
 
-async def _from_file(site: Site) -> list[tuple[int, str | None, int]]:
+async def _from_file(site: Site) -> list[tuple[int, str | None, int, int]]:
     path = f"file:{site.data_dir / 'hecaton.db'}?mode=ro"
     reader = sqlite3.connect(path, uri=True, timeout=_SECONDS)
     try:
@@ -38,7 +38,7 @@ async def _from_file(site: Site) -> list[tuple[int, str | None, int]]:
         reader.close()
 
 
-async def _from_server(site: Site) -> list[tuple[int, str | None, int]]:
+async def _from_server(site: Site) -> list[tuple[int, str | None, int, int]]:
     connection = await asyncpg.connect(site.database_url.replace("+asyncpg", ""), timeout=_SECONDS)
     try:
         return [tuple(row) for row in await connection.fetch(_QUERY, timeout=_SECONDS)]
@@ -46,21 +46,28 @@ async def _from_server(site: Site) -> list[tuple[int, str | None, int]]:
         connection.terminate()
 
 
-async def owned_by(site: Site, name: str) -> dict[int, int] | None:
-    """Return the partitions of a harness and their epochs; None when the store does not answer now."""
+async def owned_by(site: Site, name: str) -> dict[int, tuple[int, int]] | None:
+    """Return epoch and expiry of a harness's partitions; None when the store does not answer now."""
     table = await owners(site)
-    return None if table is None else {each: epoch for each, (owner, epoch) in table.items() if owner == name}
+    if table is None:
+        return None
+    return {each: (epoch, expires) for each, (owner, epoch, expires) in table.items() if owner == name}
 
 
-async def moved(site: Site, lost: Mapping[int, int]) -> list[float]:
-    """Wait until each of the *lost* partitions is owned under a later epoch; returns how long each took, in seconds.
+async def moved(site: Site, lost: Mapping[int, tuple[int, int]]) -> list[float]:
+    """Wait until each of the *lost* partitions is owned again; returns how long each took, in seconds.
 
-    A partition that nobody takes within a minute is left out.
+    It is owned again under a later epoch, or when its old owner, back again, has renewed it before anybody took it.
+    A partition that nobody owns within a minute is left out.
     """
     began, left, took = time.monotonic(), dict(lost), list[float]()
+    # What the owner wrote in its last moment is not yet somebody's taking it.
+    left |= {
+        each: found[1:] for each, found in (await owners(site) or {}).items() if found[1] == left.get(each, (-1,))[0]
+    }
     while left and time.monotonic() - began < _PATIENCE_SECONDS:
-        for partition, (owner, epoch) in (await owners(site) or {}).items():
-            if owner is not None and epoch > left.get(partition, epoch):
+        for partition, (owner, epoch, expires) in (await owners(site) or {}).items():
+            if owner is not None and (epoch, expires) > left.get(partition, (epoch, expires)):
                 took.append(time.monotonic() - began)
                 del left[partition]
         await asyncio.sleep(_LOOK_SECONDS)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import pytest
 from postgres_server import PostgresServer
 from sqlalchemy import Connection, text
-from store_records import agent, claimed, logged, session, step
+from store_records import agent, claimed, claimed_all, logged, session, step
 
 from agents.errors import Unavailable
 from agents.ids import EventId, SessionId
@@ -25,6 +25,7 @@ from agents.sessions.events import SessionRecord
 from agents.sessions.log import Lease
 from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing, Listing, SessionListing
+from agents.store.postgres import PostgresDatabase
 
 WRITERS = 100
 STEPS = 5
@@ -289,3 +290,28 @@ async def test_a_standby_takes_over_from_a_killed_primary_and_nothing_acknowledg
     finally:
         standby.remove()
         primary.remove()
+
+
+async def test_an_owner_that_freezes_in_mid_commit_keeps_no_other_partition_and_its_own_not_for_long(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.new_database()
+    frozen, other = await open_store(url), await open_store(url)
+    await claimed_all(frozen, 0, 1, 2, owner="frozen", ttl=1)
+    generation = await other.leases.join("other", ttl=60)
+
+    async def taken(partition: int) -> None:
+        async with asyncio.timeout(20):
+            while not await other.leases.claim("other", generation, [partition], ttl=60):
+                await asyncio.sleep(0.1)
+
+    await taken(2)  # its leases are over
+    database = frozen._database
+    assert isinstance(database, PostgresDatabase)
+    connection = await database._line._connected()
+    await connection.execute("BEGIN")
+    await connection.fetch("SELECT partition FROM leases WHERE partition = 0 FOR SHARE")
+    [at_once] = await other.leases.claim("other", generation, [0, 1], ttl=60)
+    assert at_once.partition == 1
+    await taken(0)
+    await asyncio.gather(frozen.close(), other.close())

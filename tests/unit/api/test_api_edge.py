@@ -315,3 +315,42 @@ async def test_bodies_held_at_once_are_bounded_and_counted_out_again(
     go_on.set()
     assert (await first).status_code == 200
     assert (await server.client.post(path, json=large)).status_code == 200
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_request_whose_client_goes_is_stopped_unless_its_answer_has_begun(answered: bool) -> None:
+    began, gone, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if not began.is_set():
+            return {"type": "http.request", "body": b"{}"}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        del scope
+        await receive()
+        if answered:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        began.set()
+        try:
+            await ended.wait()
+            await send({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:
+            sent.append({"type": "cancelled"})
+            raise
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/agents", "headers": [], "state": {}}
+    request = asyncio.create_task(bare_edge(waits)(scope, receive, send))
+    await began.wait()
+    gone.set()
+    if answered:
+        ended.set()
+    async with asyncio.timeout(10):
+        await request
+    kinds = [message["type"] for message in sent]
+    assert kinds == (["http.response.start", "http.response.body"] if answered else ["cancelled"])

@@ -106,6 +106,7 @@ class Hosts:
             name=name,
             checkpoints=CheckpointSettings(**(checkpoints or {})),
             store=self.store,
+            linger=0,
         )
         await host.start()
         self._hosts.append(host)

@@ -6,16 +6,18 @@ import asyncio
 import os
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
+from agents.clock import ManualClock
 from agents.config import SandboxSettings
 from agents.errors import Unavailable
 from agents.hands.host import SandboxHost, check
-from agents.hands.port import ToolCall, Workspace
+from agents.hands.port import CallRefused, ToolCall, Workspace
 from agents.hands.sandbox import SandboxUnavailable
 from tests.unit.hands.conftest import Hands, Start, said, sandbox_processes
 
@@ -219,6 +221,30 @@ async def test_a_host_that_is_not_running_says_so(place: Path) -> None:
     host = SandboxHost(SandboxSettings(), place / "root")
     with pytest.raises(Unavailable):
         await Hands(host).bash("true")
+
+
+async def test_a_host_that_leaves_stays_for_who_may_ask_again_and_runs_nothing_new(place: Path) -> None:
+    clock = ManualClock()
+    host = SandboxHost(SandboxSettings(driver="process", warm=0), place / "root", clock=clock, linger=5)
+    await host.start()
+    workspace, call = Workspace("sesn_a"), ToolCall("call_1", "bash", {"command": "echo once | tee -a f"})
+    try:
+        [first] = [result async for result in host.execute(workspace, [call])]
+        clock.advance(2)
+        sleeping = clock.sleeping
+        leaving = asyncio.create_task(host.drain())
+        await until(lambda: clock.sleeping > sleeping)
+        assert [result async for result in host.execute(workspace, [call], host=host.incarnation)] == [first]
+        with pytest.raises(CallRefused):
+            _ = [result async for result in host.execute(workspace, [replace(call, call_id="call_2")])]
+        clock.advance(2.9)
+        await asyncio.sleep(0)
+        assert not leaving.done()
+        clock.advance(0.1)
+        await leaving
+        assert (host.root / "sesn_a" / "workspace" / "f").read_text() == "once\n"
+    finally:
+        await host.stop()
 
 
 async def test_a_session_id_that_names_no_directory_is_refused(hands: Hands) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.clock import ManualClock
 from agents.hands import notices, tombstones
 from agents.hands.host import SandboxHost
 from agents.hands.session_state import write_state
@@ -191,3 +192,27 @@ async def test_sessions_without_files_leave_no_mark_and_marks_do_not_stay_for_ev
     monkeypatch.setattr(tombstones, "_today", lambda: 10**6)
     tombstones.deleted_sessions(store)
     assert tombstones.deleted_sessions(store) == set()
+
+
+async def test_who_was_deleted_is_asked_in_the_first_sweeps_and_seldom_after(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eviction, clock = (await hosts.start())._eviction, ManualClock()
+    sweeps, asked = 0, list[int]()
+
+    async def sweep() -> None:
+        nonlocal sweeps
+        sweeps += 1
+
+    async def remove_deleted(_: object) -> None:
+        asked.append(sweeps)
+
+    monkeypatch.setattr(eviction, "_clock", clock)
+    monkeypatch.setattr(eviction, "sweep", sweep)
+    monkeypatch.setattr(eviction, "remove_deleted", remove_deleted)
+    sweeping = asyncio.create_task(eviction.sweep_forever())
+    for number in range(1, 62):
+        await until(lambda number=number: sweeps == number)
+        clock.advance(60)
+    sweeping.cancel()
+    assert asked == [0, 1, 2, 30, 60]

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from agents.clock import ManualClock
+from agents.config import SandboxSettings
 from agents.hands import notices, tombstones
+from agents.hands.file_eviction import FileEviction
 from agents.hands.host import SandboxHost
 from agents.hands.session_state import write_state
 from tests.unit.hands.checkpoint_hosts import Hosts, Session, TestStore, state_of
@@ -197,7 +199,8 @@ async def test_sessions_without_files_leave_no_mark_and_marks_do_not_stay_for_ev
 async def test_who_was_deleted_is_asked_in_the_first_sweeps_and_seldom_after(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    eviction, clock = (await hosts.start())._eviction, ManualClock()
+    host, clock = await hosts.start(), ManualClock()
+    eviction = FileEviction(SandboxSettings(), host._root, host._pool, clock, host._shared)
     sweeps, asked = 0, list[int]()
 
     async def sweep() -> None:
@@ -207,7 +210,6 @@ async def test_who_was_deleted_is_asked_in_the_first_sweeps_and_seldom_after(
     async def remove_deleted(_: object) -> None:
         asked.append(sweeps)
 
-    monkeypatch.setattr(eviction, "_clock", clock)
     monkeypatch.setattr(eviction, "sweep", sweep)
     monkeypatch.setattr(eviction, "remove_deleted", remove_deleted)
     sweeping = asyncio.create_task(eviction.sweep_forever())

@@ -173,7 +173,7 @@ def aliases_of(definition: BrainDefinition) -> Sequence[str]:
 
 
 def _unknown_fallbacks(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
-    names = {brain.name for brain in brains}
+    names = [brain.name for brain in brains]
     for brain in brains:
         for fallback in brain.definition.fallbacks:
             if fallback not in names:
@@ -188,5 +188,6 @@ def _nameless(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
     for brain in brains:
         if brain.name in nameless and brain.definition.roles:
             yield f"brains.{brain.name}.roles: set brains.{brain.name}.model too, for auto names no model"
-        for fallback in nameless.intersection(brain.definition.fallbacks):
-            yield f"brains.{brain.name}.fallbacks: set brains.{fallback}.model, for what stands in must know its model"
+        for fallback in brain.definition.fallbacks:
+            if fallback in nameless:
+                yield f"brains.{brain.name}.fallbacks: set brains.{fallback}.model too, as it is asked for no model"

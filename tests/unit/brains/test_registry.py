@@ -119,3 +119,52 @@ def test_a_wrong_declaration_is_named_with_its_place(tmp_path: Path, given: str,
     file.write_text(f"brains: {{qwen: {given}}}")
     with pytest.raises(InvalidSettings, match=fault):
         load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ("small", None),
+        ("small@1", None),
+        ("claude-opus-4-8", None),
+        ("auto", None),
+        ("auto:summarization", None),
+        ("large", "there are small@1, cloud@1, and auto"),
+        ("auto:", "there are auto, auto:reasoning, auto:generation, auto:summarization"),
+        ("automatic", "there are small@1, cloud@1, and auto"),
+        ("cloud", "cloud@1 is told no model of its own; name one of claude-*"),
+        ("cloud@1", "cloud@1 is told no model of its own"),
+    ],
+)
+def test_whether_an_agent_may_name_a_model(model: str, fault: str | None) -> None:
+    brains = registry(small={}, cloud={"engine": "claude"})
+    if fault is None:
+        brains.check(model)
+        return
+    with pytest.raises(NotFound) as caught:
+        brains.check(model)
+    assert fault in caught.value.message
+
+
+def test_auto_is_no_model_where_every_brain_must_be_told_one() -> None:
+    with pytest.raises(NotFound, match="none of cloud@1 is told its model"):
+        registry(cloud={"engine": "claude"}).check("auto")
+
+
+def test_without_declared_brains_any_name_may_be_named() -> None:
+    brains = registry_of(Settings())
+    for model in ("auto", "auto:magic", "default", "whatever"):
+        brains.check(model)
+        assert not brains.is_auto(model)
+
+
+@pytest.mark.parametrize(
+    ("brains", "fault"),
+    [
+        ({"cloud": {"engine": "claude", "roles": ["reasoning"]}}, r"brains.cloud.roles: set brains.cloud.model too"),
+        ({"a": {"fallbacks": ["cloud"]}, "cloud": {"engine": "claude"}}, r"brains.a.fallbacks: set brains.cloud.model"),
+    ],
+)
+def test_only_a_brain_that_knows_its_model_can_be_chosen(brains: dict[str, dict[str, Any]], fault: str) -> None:
+    with pytest.raises(InvalidSettings, match=fault):
+        registry(**brains)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.brain_settings import BrainPrice
 from agents.brains.assembly import TokenUsage
 from agents.economics.price_book import PriceBook, PriceBookError
 
@@ -136,3 +137,21 @@ def test_the_built_in_book_knows_the_families(model: str, input_micro_usd: int, 
     found = PriceBook.load().price(model)
     assert found is not None
     assert (found.rates.input, found.rates.output) == (input_micro_usd, output_micro_usd)
+
+
+@pytest.mark.parametrize(
+    ("own", "micro_usd"),
+    [
+        # The list price: $5 and $25 a million.
+        (None, 5_000 + 50_000 + 500),
+        (BrainPrice(), 5_000 + 50_000 + 500),
+        (BrainPrice(input_mtok=0.1, output_mtok=0.7), 100 + 10 + 1400),
+        # Paid by the hour: a token more costs nothing.
+        (BrainPrice(gpu_hour=2.5), 0),
+        # More decimals than the book may have.
+        (BrainPrice(input_mtok=0.00000014), 0),
+    ],
+)
+def test_a_brains_own_price_goes_before_the_list(own: BrainPrice | None, micro_usd: int) -> None:
+    usage = TokenUsage(input_tokens=1000, output_tokens=2000, cache_read_input_tokens=1000)
+    assert PriceBook.load().cost("claude-opus-4-8", usage, own=own) == micro_usd

@@ -16,6 +16,9 @@ from agents.config import InvalidSettings, Settings, load_settings
 from agents.errors import NotFound
 
 
+PAGE = Path(__file__).parents[3] / "docs" / "brains.md"
+
+
 def registry(**brains: dict[str, Any]) -> Registry:
     return Registry({name: BrainDefinition(**{"engine": "replay", **given}) for name, given in brains.items()})
 
@@ -168,3 +171,10 @@ def test_without_declared_brains_any_name_may_be_named() -> None:
 def test_only_a_brain_that_knows_its_model_can_be_chosen(brains: dict[str, dict[str, Any]], fault: str) -> None:
     with pytest.raises(InvalidSettings, match=fault):
         registry(**brains)
+
+
+def test_the_brains_of_the_documentation_can_be_declared(tmp_path: Path) -> None:
+    file, text = tmp_path / "settings.yaml", PAGE.read_text(encoding="utf-8")
+    file.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    brains = registry_of(load_settings(file))
+    assert [brain.name for brain in brains.line(brains.find("claude-opus-4-8"))] == ["opus", "local"]

@@ -15,7 +15,6 @@ from agents.brains.registry import Registry, registry_of
 from agents.config import InvalidSettings, Settings, load_settings
 from agents.errors import NotFound
 
-
 PAGE = Path(__file__).parents[3] / "docs" / "brains.md"
 
 

@@ -10,7 +10,6 @@ import logging
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -292,9 +291,7 @@ async def test_closing_leaves_no_process_and_loses_what_is_under_way(ground: Gro
     reader = await start_half_an_answer(ground, engine)
     running = processes()
     assert len(running) == 4
-    began = time.monotonic()
     await engine.aclose()
-    assert time.monotonic() - began < 2 + 15
     with pytest.raises(BrainLost):
         await asyncio.wait_for(reader, 10)
     assert not any(one.is_running() for one in running)
@@ -318,6 +315,8 @@ async def test_the_server_gets_no_key(
     await think(engine)
     assert "CUDA_VISIBLE_DEVICES=3" in caplog.text
     assert "sk-secret" not in caplog.text
+    assert "ANTHROPIC_" not in caplog.text
+    assert "HECATON_" not in caplog.text
     shown = [shown.to_json() for shown in ground.stub.model.requests]
     assert len(shown) == 2
     assert "sk-secret" not in str(shown)

@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -143,13 +144,30 @@ asyncio.run(main())
 """
 
 
-def test_a_replica_that_is_killed_leaves_nothing() -> None:
+@contextmanager
+def replica() -> Iterator[psutil.Process]:
+    """A process of its own that runs a server."""
     command = [sys.executable, "-c", _PARENT.format(script=DEAF)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         try:
             assert parent.stdout is not None and parent.stdout.readline() == "up\n"
-            everything = family(parent.pid)
+            yield psutil.Process(parent.pid)
         finally:
             parent.kill()
-    assert len(everything) >= 5
+
+
+def test_a_replica_that_is_killed_leaves_nothing() -> None:
+    with replica() as parent:
+        everything = family(parent.pid)
+        assert len(everything) >= 5
     assert_gone(everything)
+
+
+def test_when_replica_and_keeper_are_killed_together_the_server_dies_too() -> None:
+    with replica() as parent:
+        _, keeper, server, *others = family(parent.pid)
+        parent.suspend()
+        keeper.kill()
+        assert_gone([server])
+        for one in others:
+            one.kill()

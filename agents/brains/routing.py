@@ -8,6 +8,7 @@ That a replica is lost while its brain has others is told to who asks, who asks 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from agents.brains.registry import RegisteredBrain, Registry
 from agents.brains.route import PassedOver, Route
 from agents.errors import NotFound
 
+_PATIENCE_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
 _SHOWN_CHARACTERS = 200
 _CONTENT = "content_block_start"
 
@@ -36,7 +39,11 @@ class _Line:
 class RoutedBrain:
     """Thinks with whichever brain of *registry* a request is for. Implements Brain."""
 
-    def __init__(self, registry: Registry, pools: BrainPools, policy: Policy) -> None:
+    def __init__(
+        self, registry: Registry, pools: BrainPools, policy: Policy, *, patience: float = _PATIENCE_SECONDS
+    ) -> None:
+        """*patience* is how long to look for a replica, in seconds, when no brain in a line is known to have one."""
+        self._patience = patience
         self._registry = registry
         self._pools = pools
         self._policy = policy
@@ -47,6 +54,7 @@ class RoutedBrain:
         Raises BrainFailure, not transient when there is no brain for the request.
         """
         line = self._line(request)
+        await self._somebody(line.brains)
         passed_over = list(line.passed_over)
         transient: BrainFailure | None = None
         for brain in line.brains:
@@ -102,6 +110,15 @@ class RoutedBrain:
     def _stand_ins(self, brain: RegisteredBrain, task: Task) -> list[RegisteredBrain]:
         fallbacks = self._registry.line(brain)[1:]
         return [each for each in fallbacks if lacks(task, each.definition.capabilities) is None]
+
+    async def _somebody(self, brains: Sequence[RegisteredBrain]) -> None:
+        """Wait a moment for a replica of one of them: a process that has just started has found none yet."""
+        if len(brains) == 1:
+            return  # it is waited for in any case
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._patience
+        while all(self._is_down(brain) for brain in brains) and loop.time() < end:  # noqa: ASYNC110 - pools tell how they stand, not when
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _is_down(self, brain: RegisteredBrain) -> bool:
         # One that scales to zero is asleep: it is the request that wakes it.

@@ -31,11 +31,13 @@ class Pools:
     def __init__(self, registry: Registry) -> None:
         self.brains = {brain.id: ScriptedBrain() for brain in registry.brains}
         self.down: set[str] = set()
+        self.looks = 0
 
     def think(self, brain: str, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
         return self.brains[brain].think(request)
 
     def standing(self, brain: str) -> Standing:
+        self.looks += 1
         return Standing(0, 0, 0, 0) if brain in self.down else Standing(1, 4, 0, 0)
 
 
@@ -44,7 +46,7 @@ class Stage:
         definitions = {name: BrainDefinition(**{"engine": "replay", **given}) for name, given in brains.items()}
         self.registry = Registry(definitions)
         self.pools = Pools(self.registry)
-        self.brain = RoutedBrain(self.registry, self.pools, RulePolicy(PriceBook.load()))
+        self.brain = RoutedBrain(self.registry, self.pools, RulePolicy(PriceBook.load()), patience=0)
 
     def says(self, name: str, *answers: Any) -> None:
         self.pools.brains[self.registry.find(name).id].add(*answers)
@@ -190,6 +192,20 @@ async def test_a_brain_without_replica_is_passed_over_at_once_and_the_last_in_li
     stage.pools.down.add("second@1")
     assert (await stage.ask("first")).blocks
     assert stage.asked() == {"second@1": 2}
+
+
+async def test_nobody_is_passed_over_before_replicas_can_have_been_found() -> None:
+    stage = pair()
+    stage.brain = RoutedBrain(stage.registry, stage.pools, RulePolicy(PriceBook.load()), patience=60)
+    stage.says("first", text("hello"))
+    stage.pools.down |= {"first@1", "second@1"}
+    asking = asyncio.create_task(stage.ask("first"))
+    async with asyncio.timeout(5):
+        while stage.pools.looks < 4:
+            await asyncio.sleep(0)
+    assert not stage.asked()
+    stage.pools.down.clear()
+    assert route_of(await asking) == {"id": "first@1", "requested": "first"}
 
 
 async def test_a_brain_that_sleeps_is_woken_by_its_request() -> None:

@@ -11,7 +11,9 @@ from ray import serve
 from actors.brain import brain_app
 from actors.database import check_cluster
 from actors.gateway import gateway_app
+from agents.brains.registry import RegisteredBrain, Registry, registry_of
 from agents.config import Settings, load_settings
+from agents.errors import InvalidRequest
 
 
 class AppArguments(BaseModel):
@@ -23,16 +25,34 @@ class AppArguments(BaseModel):
     """YAML settings file; environment variables and defaults when absent."""
 
 
-def _settings(args: dict[str, Any]) -> Settings:
+class BrainArguments(AppArguments):
+    """Arguments of a brain's application, which is named ``hecaton-brain-NAME`` (``hecaton-brain`` for the implied)."""
+
+    brain: str | None = None
+    """Which of the declared brains; may be left out when there is but one."""
+
+
+def _settings(args: AppArguments) -> Settings:
     """Raises InvalidSettings, or InvalidRequest when they do not fit this cluster; `serve status` shows either."""
-    settings = load_settings(AppArguments.model_validate(args).settings)
+    settings = load_settings(args.settings)
     check_cluster(settings)
     return settings
 
 
 def brain(args: dict[str, Any]) -> serve.Application:
-    return brain_app(_settings(args))
+    chosen = BrainArguments.model_validate(args)
+    settings = _settings(chosen)
+    return brain_app(settings, _brain(registry_of(settings), chosen.brain))
+
+
+def _brain(registry: Registry, name: str | None) -> RegisteredBrain:
+    brains = {brain.name: brain for brain in registry.brains}
+    if name is None and len(brains) == 1:
+        return next(iter(brains.values()))
+    if name not in brains:
+        raise InvalidRequest(f"args.brain: {name!r} is no brain; there are {', '.join(brains)}")
+    return brains[name]
 
 
 def gateway(args: dict[str, Any]) -> serve.Application:
-    return gateway_app(_settings(args))
+    return gateway_app(_settings(AppArguments.model_validate(args)))

@@ -1,8 +1,9 @@
-"""The brain deployment: an engine on Serve replicas, apart from everything else, that harnesses link to.
+"""Brains as Serve applications: an engine on replicas, apart from everything else, that harnesses link to.
 
 Serve places, checks, scales and replaces the replicas; model requests reach them over links, which cost a
-tenth of a handle call (docs/adr/0007). As Serve does not see those requests, a replica that is to end drains
-itself. Serve's fast mode runs this code on the replica's own event loop, so nothing here may block it.
+tenth of a handle call (docs/adr/0007). As Serve does not see those requests, a replica reports its load, and
+one that is to end drains itself. Serve's fast mode runs this code on the replica's own event loop, so nothing
+here may block it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,22 @@ from dataclasses import replace
 from typing import Any
 
 from ray import serve
+from ray.serve.api import RunTarget
 
 from actors.bootstrap import ensure_fleet
+from actors.brain_load import ReplicaLoad
+from actors.brain_scaling import LOAD, scaling_options
 from actors.coalesce import coalesce, in_two
 from actors.fleet_client import ask_fleet
-from actors.link_server import Connection, LinkServer, link_address, no_calls
+from actors.link_server import LinkServer, link_address
+from actors.names import brain_app_name
+from actors.placement import brain_placement
+from actors.replies import Reply, reply_of
+from agents.brains.counting import count_tokens
 from agents.brains.factory import make_engine
 from agents.brains.port import BrainRequest
 from agents.brains.queued import QueuedBrain
-from agents.brains.registry import DEFAULT_NAME, registry_of
+from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest
 from agents.vault import SettingsVault
@@ -51,7 +59,8 @@ class BrainServer:
         self._brain = QueuedBrain(self._engine, definition.max_ongoing_requests, settings.brain)
         self._drain_seconds = settings.brain.drain_seconds
         self._draining = False
-        self._links = LinkServer(lambda stream: Connection(stream, no_calls, self._stream))
+        self._load = ReplicaLoad()
+        self._links = LinkServer(lambda stream: self._load.connect(stream, self._call, self._stream))
         self._endpoint = await self._links.start(link_address(settings))
         ensure_fleet(settings)
         self._replica = serve.get_replica_context().replica_id.unique_id
@@ -59,15 +68,17 @@ class BrainServer:
         self._registering = asyncio.create_task(self._keep_registered())
 
     async def _register(self) -> None:
-        await ask_fleet("register_brain", self._replica, self._endpoint, timeout=_REGISTER_SECONDS)
+        brain = self._registered.id
+        try:
+            await ask_fleet("register_brain", self._replica, self._endpoint, brain, timeout=_REGISTER_SECONDS)
+        except HecatonError as error:
+            # No reason to load a model anew: the next time is in a moment.
+            logger.warning("the fleet does not answer: %s", error)
 
     async def _keep_registered(self) -> None:
         while True:
             await asyncio.sleep(_REGISTER_EVERY_SECONDS)
-            try:
-                await self._register()
-            except HecatonError as error:
-                logger.warning("the fleet does not answer: %s", error)
+            await self._register()
 
     def check_health(self) -> None:
         """Called by Serve; raises RuntimeError or EngineUnusable when this replica must be replaced."""
@@ -75,14 +86,31 @@ class BrainServer:
             raise RuntimeError("the replica no longer tells the fleet where it is")
         self._engine.check()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve; see ``actors.brain_scaling``."""
+        return {LOAD: self._load.requests}
+
+    async def wake(self) -> None:
+        """Do nothing: that Serve needs a replica for it is what it is for (``actors.brain_waker``)."""
+
+    async def _call(self, method: str, args: Sequence[Any]) -> Reply:
+        match method, args:
+            case "count_tokens", (request,):
+                return await reply_of(count_tokens(self._engine, self._as_told(request)))
+            case _:
+                return Reply(error=InvalidRequest(f"no such call: {method}"))
+
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         if method != "think":
             raise InvalidRequest(f"no such stream: {method}")
         request: BrainRequest = args[0]
-        events = self._brain.think(replace(request, model=self._registered.told(request.model)))
+        events = self._brain.think(self._as_told(request))
         async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
             async for batch in batches:
                 yield batch
+
+    def _as_told(self, request: BrainRequest) -> BrainRequest:
+        return replace(request, model=self._registered.told(request.model))
 
     async def __del__(self) -> None:
         """Called by Serve before it ends the replica: leave, let what is under way end, hang up."""
@@ -97,12 +125,11 @@ class BrainServer:
         await self._engine.aclose()
 
 
-def brain_app(settings: Settings) -> serve.Application:
-    """Bind the brain deployment for *settings*."""
+def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
+    """Bind the deployment of one brain. Blocks for a moment: it asks Ray for its nodes."""
     options: dict[str, Any] = {
-        "num_replicas": settings.brain.replicas,
-        # It relays streams; GPU engines ask for their own resources (step C).
-        "ray_actor_options": {"num_cpus": 0.1},
+        **scaling_options(brain.definition.scaling),
+        **brain_placement(brain.definition.resources),
         # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
         "graceful_shutdown_wait_loop_s": 0.1,
         # Serve learns of a replica's death by its checks: at the default of ten seconds requests wait that long.
@@ -110,4 +137,12 @@ def brain_app(settings: Settings) -> serve.Application:
         "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + _CLOSE_SECONDS,
         "logging_config": {"enable_access_log": False},
     }
-    return BrainServer.options(**options).bind(settings.to_json(), DEFAULT_NAME)
+    return BrainServer.options(**options).bind(settings.to_json(), brain.name)
+
+
+def brain_targets(settings: Settings) -> list[RunTarget]:
+    """Return what Serve is to run for the brains of *settings*: an application for each. Blocks for a moment."""
+    return [
+        RunTarget(brain_app(settings, brain), name=brain_app_name(brain.name), route_prefix=None)
+        for brain in registry_of(settings).brains
+    ]

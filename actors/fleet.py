@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
+from actors.brain_waker import BrainWaker
 from actors.link_server import Endpoint
+from actors.names import DEFAULT_BRAIN
 from actors.placement import HARDLY_A_CPU
 from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
@@ -17,6 +21,15 @@ from agents.hands.host_fleet import HostFleet
 
 _BRAIN_SECONDS = 15.0
 _DRAIN_GRACE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Replica:
+    """A brain replica: of which brain (id), where, and when it was heard of last (monotonic seconds)."""
+
+    brain: str
+    endpoint: Endpoint
+    heard: float
 
 
 @actor(num_cpus=HARDLY_A_CPU, max_restarts=-1, max_concurrency=100)
@@ -30,7 +43,8 @@ class FleetActor:
         self._settings = Settings.from_json(settings_json)
         self._starting: asyncio.Task[HostFleet] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._brains: dict[str, tuple[float, Endpoint]] = {}
+        self._brains: dict[str, _Replica] = {}
+        self._waker = BrainWaker()
         self._settings_json = settings_json
 
     async def _fleet(self) -> HostFleet:
@@ -71,9 +85,9 @@ class FleetActor:
 
     # -- brain replicas --------------------------------------------------------------------------
 
-    async def register_brain(self, replica: str, endpoint: Endpoint) -> Reply:
-        """Take note of a brain replica; it says so again every few seconds for as long as it lives."""
-        self._brains[replica] = (time.monotonic(), endpoint)
+    async def register_brain(self, replica: str, endpoint: Endpoint, brain: str = DEFAULT_BRAIN) -> Reply:
+        """Take note of a replica of *brain* (an id); it says so again every few seconds for as long as it lives."""
+        self._brains[replica] = _Replica(brain, endpoint, time.monotonic())
         return Reply(True)
 
     async def unregister_brain(self, replica: str) -> Reply:
@@ -81,11 +95,21 @@ class FleetActor:
         self._brains.pop(replica, None)
         return Reply(True)
 
-    async def brains(self) -> Reply:
-        """Return the endpoints of the brain replicas heard of lately."""
+    async def brains(self, wanted: Sequence[str] = ()) -> Reply:
+        """Return the endpoints of the replicas heard of lately, by brain and replica.
+
+        *wanted* names brains that scale to zero, have no replica just now, and for which requests wait: see that
+        they get one.
+        """
         oldest = time.monotonic() - _BRAIN_SECONDS
-        self._brains = {name: known for name, known in self._brains.items() if known[0] >= oldest}
-        return Reply({name: endpoint for name, (_, endpoint) in self._brains.items()})
+        self._brains = {name: replica for name, replica in self._brains.items() if replica.heard >= oldest}
+        table: dict[str, dict[str, Endpoint]] = {}
+        for name, replica in self._brains.items():
+            table.setdefault(replica.brain, {})[name] = replica.endpoint
+        for brain in wanted:
+            if brain not in table:
+                self._waker.wake(brain)
+        return Reply(table)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -93,5 +117,6 @@ class FleetActor:
         """Let every host end its sandboxes, then end the hosts."""
         if self._watching is not None:
             self._watching.cancel()
+        await self._waker.close()
         await (await self._fleet()).stop()
         return Reply(True)

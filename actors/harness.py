@@ -17,6 +17,9 @@ from actors.names import harness_name
 from actors.placement import HARDLY_A_CPU
 from actors.remote import actor
 from actors.replies import Reply, reply_of
+from agents.brains.policy import RulePolicy
+from agents.brains.registry import registry_of
+from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -26,6 +29,7 @@ from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
+from agents.telemetry.metrics import BRAINS
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class HarnessActor:
         self._settings = Settings.from_json(settings_json)
         self._name = harness_name(index)
         self._bus = Bus()
-        self._brain = BrainClient(self._settings)
+        self._brains = BrainClient(self._settings)
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None
         self._harness: Harness | None = None
@@ -58,17 +62,19 @@ class HarnessActor:
 
     async def _start(self) -> Harness:
         settings = self._settings
+        self._brains.start()
+        prices = PriceBook.load(settings.brain.price_book)
         store = await _patiently(lambda: open_platform_store(settings))
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=self._brain,
+            brain=RoutedBrain(registry_of(settings), self._brains, RulePolicy(prices)),
             hands=HandsClient(settings),
             clock=SystemClock(),
             meter=store.meter,
             bus=self._bus,
-            prices=PriceBook.load(settings.brain.price_book),
+            prices=prices,
             tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
         )
         self._endpoint = await self._links.start(link_address(settings))
@@ -114,8 +120,9 @@ class HarnessActor:
                 return Reply(error=InvalidRequest(f"no such call: {method}"))
         return await reply_of(work)
 
-    def _figures(self, harness: Harness) -> dict[str, int]:
-        return {**harness.figures, **self._brain.figures, "links": self._links.open_links}
+    def _figures(self, harness: Harness) -> dict[str, Any]:
+        brains = {BRAINS: self._brains.figures_by_brain}
+        return {**harness.figures, **self._brains.figures, **brains, "links": self._links.open_links}
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ class HarnessLink:
         """Call the harness. Raises the domain error it answers with, LinkLost or LinkDown."""
         return await self._link.call("call", method, args, timeout=_CALL_SECONDS, topic=partition)
 
-    async def figures(self, *, timeout: float) -> dict[str, int]:
+    async def figures(self, *, timeout: float) -> dict[str, Any]:
         """Ask the harness how it does. Raises Unavailable."""
         return await self._link.call("call", "figures", (), timeout=timeout)
 

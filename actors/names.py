@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from agents.brains.registry import DEFAULT_NAME
+
 NAMESPACE = "hecaton"
 BRAIN_APP = "hecaton-brain"
 GATEWAY_APP = "hecaton-gateway"
 FLEET = "fleet"
+DEFAULT_BRAIN = f"{DEFAULT_NAME}@1"
+"""Id of the brain that there is when none is declared."""
+
+
+def brain_app_name(brain: str) -> str:
+    """Return the name of a brain's Serve application; that of the implied brain has no addition."""
+    return BRAIN_APP if brain == DEFAULT_NAME else f"{BRAIN_APP}-{brain}"
 
 
 def harness_name(index: int) -> str:

@@ -23,11 +23,14 @@ from ray import serve
 from ray.exceptions import RayError
 
 from actors.bootstrap import ensure_fleet, ensure_harness, harnesses
-from actors.brain import brain_app
+from actors.brain import brain_targets
+from actors.brain_states import brain_apps
 from actors.database import check_cluster
 from actors.gateway import gateway_app
-from actors.names import BRAIN_APP, FLEET, GATEWAY_APP, NAMESPACE, harness_name
+from actors.names import FLEET, GATEWAY_APP, NAMESPACE, brain_app_name, harness_name
+from actors.readiness import NotReady, wait_for_brain
 from actors.replies import Reply
+from agents.brains.registry import registry_of
 from agents.config import Settings
 from agents.errors import HecatonError
 
@@ -110,6 +113,9 @@ class Rollout:
         }
         for each in PARTS if part == "all" else (part,):
             rolls[each]()
+        if part == "all":
+            # Only now: until it was replaced, a harness may have asked them.
+            self._end_undeclared_brains()
 
     def _roll_hands(self) -> None:
         # The fleet holds nothing that its hosts and brains do not tell it again.
@@ -122,8 +128,24 @@ class Rollout:
             self._answer(name, fleet.replace_host.remote(name), patience)
 
     def _roll_brain(self) -> None:
-        self._say("brain: new replicas start, then the old ones end")
-        serve.run(brain_app(self._settings), name=BRAIN_APP, route_prefix=None)
+        failures: list[str] = []
+        for brain, target in zip(registry_of(self._settings).brains, brain_targets(self._settings), strict=True):
+            self._say(f"brain {brain.id}: new replicas start, then the old ones end")
+            serve.run_many([target], wait_for_applications_running=False)
+            try:
+                wait_for_brain(brain)
+            except NotReady as failure:
+                # The others do not depend on it.
+                failures.append(str(failure))
+        if failures:
+            raise RolloutFailed("\n".join(failures))
+
+    def _end_undeclared_brains(self) -> None:
+        declared = {brain_app_name(brain.name) for brain in registry_of(self._settings).brains}
+        for application in brain_apps():
+            if application not in declared:
+                self._say(f"{application}: is no longer declared; it ends")
+                serve.delete(application)
 
     def _roll_gateway(self) -> None:
         self._say("gateway: new replicas start, then the old ones end")

@@ -150,7 +150,7 @@ class SessionClient:
 
     # -- the platform's own questions ------------------------------------------------------------
 
-    async def members(self) -> dict[str, dict[str, int] | None]:
+    async def members(self) -> dict[str, dict[str, Any] | None]:
         """Return each live harness's figures, None for one that does not answer just now. Raises Unavailable."""
         table = await self._owners.look()
         asked = [self._link(name).figures(timeout=_FIGURES_SECONDS) for name in table.members]

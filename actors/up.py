@@ -155,38 +155,31 @@ class PlatformProcess:
         from ray.serve.api import RunTarget
 
         from actors.bootstrap import ensure_actors
-        from actors.brain import brain_app
+        from actors.brain import brain_targets
         from actors.gateway import gateway_app
-        from actors.names import BRAIN_APP, GATEWAY_APP
+        from actors.names import GATEWAY_APP
 
         settings = self._settings
         self._deploying = True
         fleet, *members = ensure_actors(settings)
         # One address to give to clients; elsewhere a proxy would fight for the port when nodes share a machine.
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port})
+        # Not waited for one by one: a brain that cannot start must not hold up the others.
         serve.run_many(
-            [
-                RunTarget(brain_app(settings), name=BRAIN_APP, route_prefix=None),
-                RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/"),
-            ]
+            [*brain_targets(settings), RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/")],
+            wait_for_applications_running=False,
         )
         ray.get([fleet.ready.remote(), *(harness.ping.remote() for harness in members)], timeout=_READY_SECONDS)
         self._wait_until_served()
 
     def _wait_until_served(self) -> None:
-        """Ask readiness over HTTP, as a user will: the proxy learns of replicas a moment after Serve does."""
-        import httpx
+        from actors.readiness import NotReady, wait_until_served
 
-        url = f"http://{self._settings.host}:{self._settings.port}/-/readyz"
-        for _ in range(int(_READY_SECONDS / 0.1)):
-            try:
-                if httpx.get(url, timeout=10.0).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass
-            if self._stop.wait(0.1):
-                return
-        raise SystemExit(f"the platform did not become ready within {_READY_SECONDS:g} s: see the Ray logs")
+        try:
+            for line in wait_until_served(self._settings, self._stop.wait):
+                sys.stdout.write(f"{line}\n")
+        except NotReady as failure:
+            raise SystemExit(f"hecaton: {failure}") from failure
 
     def _state_file(self) -> Path:
         return self._settings.data_dir / "run" / "platform.json"
@@ -224,7 +217,8 @@ class PlatformProcess:
         from ray import serve
 
         from actors.bootstrap import find_fleet, harnesses
-        from actors.names import BRAIN_APP, GATEWAY_APP
+        from actors.brain_states import brain_apps
+        from actors.names import GATEWAY_APP
 
         # Not those that were started once: `scale` and `roll` may have replaced them.
         fleet, members = find_fleet(), list(harnesses().values())
@@ -234,8 +228,8 @@ class PlatformProcess:
             ray.wait([fleet.stop.remote()], timeout=_STOP_SECONDS)
         if self._joins:
             # Somebody else's cluster: take down what is ours and nothing else.
-            serve.delete(GATEWAY_APP)
-            serve.delete(BRAIN_APP)
+            for application in (GATEWAY_APP, *brain_apps()):
+                serve.delete(application)
         else:
             serve.shutdown()
         for handle in (fleet, *members):

@@ -10,9 +10,13 @@ import pytest
 
 from actors import brain_client
 from actors.brain_client import BrainClient
+from actors.brain_load import ReplicaLoad
 from actors.coalesce import in_two
 from actors.link_server import Connection, Endpoint, LinkServer, no_calls
-from agents.brains.port import BrainFailure, BrainLost, BrainRequest
+from actors.names import DEFAULT_BRAIN
+from actors.replies import Reply
+from agents.brain_settings import BrainDefinition, BrainScaling
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Standing
 from agents.config import Settings
 from agents.errors import Unavailable
 
@@ -24,11 +28,16 @@ class Replica:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.load = ReplicaLoad()
         self.gate = asyncio.Event()
         self.thinking = 0
         self.cancelled = 0
-        self.server = LinkServer(lambda stream: Connection(stream, no_calls, self._think))
+        self.server = LinkServer(lambda stream: self.load.connect(stream, self._count, self._think))
         self.endpoint: Endpoint | None = None
+
+    async def _count(self, method: str, args: Sequence[Any]) -> Reply:
+        assert method == "count_tokens"
+        return Reply(42)
 
     async def _think(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         assert method == "think"
@@ -49,19 +58,28 @@ class Table:
 
     def __init__(self) -> None:
         self.replicas: dict[str, Replica] = {}
+        self.of: dict[str, str] = {}
         self.away = False
+        self.wanted: Sequence[str] = ()
 
-    async def ask(self, question: str, *args: object, timeout: float) -> dict[str, Endpoint | None]:
+    async def ask(
+        self, question: str, wanted: Sequence[str], *, timeout: float
+    ) -> dict[str, dict[str, Endpoint | None]]:
         del timeout
-        assert question == "brains" and not args
+        assert question == "brains"
+        self.wanted = wanted
         if self.away:
             raise Unavailable("the fleet cannot be found just now")
-        return {name: replica.endpoint for name, replica in self.replicas.items()}
+        told: dict[str, dict[str, Endpoint | None]] = {}
+        for name, replica in self.replicas.items():
+            told.setdefault(self.of[name], {})[name] = replica.endpoint
+        return told
 
-    async def add(self, name: str) -> Replica:
+    async def add(self, name: str, brain: str = DEFAULT_BRAIN) -> Replica:
         replica = Replica(name)
         replica.endpoint = await replica.server.start("127.0.0.1")
         self.replicas[name] = replica
+        self.of[name] = brain
         return replica
 
 
@@ -70,6 +88,7 @@ async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
     made = Table()
     monkeypatch.setattr(brain_client, "ask_fleet", made.ask)
     monkeypatch.setattr(brain_client, "_SEARCH_SECONDS", 0.005)
+    monkeypatch.setattr(brain_client, "_TABLE_AGE_SECONDS", 0.005)
     yield made
     for replica in made.replicas.values():
         await replica.server.stop()
@@ -79,8 +98,8 @@ async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
 async def make_client() -> AsyncIterator[Callable[..., BrainClient]]:
     clients: list[BrainClient] = []
 
-    def make(**brain: Any) -> BrainClient:
-        clients.append(BrainClient(Settings(brain=brain)))  # type: ignore[arg-type]
+    def make(brains: dict[str, BrainDefinition] | None = None, **brain: Any) -> BrainClient:
+        clients.append(BrainClient(Settings(brain=brain, brains=brains or {})))  # type: ignore[arg-type]
         return clients[-1]
 
     yield make
@@ -91,14 +110,14 @@ async def make_client() -> AsyncIterator[Callable[..., BrainClient]]:
 class Asked:
     """One request under way."""
 
-    def __init__(self, client: BrainClient, session: str, principal: str = "") -> None:
+    def __init__(self, client: BrainClient, session: str, principal: str = "", brain: str = DEFAULT_BRAIN) -> None:
         self.seen: list[dict[str, Any]] = []
         self.began = asyncio.Event()
         request = BrainRequest(session, "m", [], principal=principal)
-        self.task = asyncio.create_task(self._think(client, request))
+        self.task = asyncio.create_task(self._think(client, brain, request))
 
-    async def _think(self, client: BrainClient, request: BrainRequest) -> None:
-        async for event in client.think(request):
+    async def _think(self, client: BrainClient, brain: str, request: BrainRequest) -> None:
+        async for event in client.think(brain, request):
             self.seen.append(event)
             self.began.set()
 
@@ -130,7 +149,7 @@ async def test_a_request_goes_to_the_replica_with_the_least_under_way(table: Tab
     client: BrainClient = make_client()
     first = Asked(client, "a")
     await first.by()
-    await until(lambda: len(client._usable()) == 2)
+    await until(lambda: client.standing(DEFAULT_BRAIN).replicas == 2)
     asked = [first, Asked(client, "b")]
     assert {await each.by() for each in asked} == {"one", "two"}
     for replica in table.replicas.values():
@@ -192,7 +211,7 @@ async def test_a_draining_replica_ends_its_answers_and_gets_no_new_ones(table: T
     old = Asked(client, "a")
     await old.by()
     draining = asyncio.create_task(one.server.drain(SECONDS))
-    await until(lambda: not client._usable())
+    await until(lambda: not client.standing(DEFAULT_BRAIN).replicas)
     new = Asked(client, "b")
     two = await table.add("two")
     assert await new.by() == "two"
@@ -239,6 +258,76 @@ async def test_a_fault_inside_the_replica_is_a_failure_and_no_loss(table: Table,
     failure = await Asked(make_client(), "a").failure()
     assert (failure.kind, failure.transient) == ("request_failed", True)
     assert not isinstance(failure, BrainLost)
+
+
+TWO = {
+    "small": BrainDefinition(engine="replay", max_ongoing_requests=1, scaling=BrainScaling(max_replicas=4)),
+    "large": BrainDefinition(engine="replay", version="7", scaling=BrainScaling(min_replicas=0)),
+}
+
+
+async def test_each_brain_has_replicas_and_a_line_of_its_own(table: Table, make_client: Any) -> None:
+    client: BrainClient = make_client(TWO)
+    small = await table.add("s", "small@1")
+    thinking, waiting = (Asked(client, name, brain="small@1") for name in "ab")
+    assert await thinking.by() == "s"
+    await until(lambda: client.standing("small@1") == Standing(replicas=1, places=1, under_way=1, waiting=1))
+    large = await table.add("l", "large@7")
+    other = Asked(client, "c", brain="large@7")
+    assert await other.by() == "l"
+    assert client.figures_by_brain == {
+        "small@1": {"replicas": 1, "requests": 1, "requests_waiting": 1},
+        "large@7": {"replicas": 1, "requests": 1, "requests_waiting": 0},
+    }
+    assert client.figures == {"brain_replicas": 2, "model_requests": 2, "model_requests_waiting": 1}
+    small.gate.set(), large.gate.set()
+    for each in (thinking, waiting, other):
+        await each.end()
+
+
+async def test_a_brain_that_is_not_configured_fails_the_request_for_good(table: Table, make_client: Any) -> None:
+    client: BrainClient = make_client(TWO)
+    failure = await Asked(client, "a", brain="small@2").failure()
+    assert (failure.kind, failure.transient) == ("request_failed", False)
+    assert client.standing("small@2") == Standing(0, 0, 0, 0)
+
+
+async def test_only_a_brain_that_sleeps_and_is_asked_for_is_woken(table: Table, make_client: Any) -> None:
+    client: BrainClient = make_client(TWO)
+    awake = Asked(client, "a", brain="small@1")
+    await until(lambda: client.standing("small@1").waiting == 1)
+    assert table.wanted == []
+    asleep = Asked(client, "b", brain="large@7")
+    await until(lambda: table.wanted == ["large@7"])
+    large, small = await table.add("l", "large@7"), await table.add("s", "small@1")
+    large.gate.set(), small.gate.set()
+    assert [await asleep.by(), await awake.by()] == ["l", "s"]
+    await until(lambda: table.wanted == [])
+
+
+async def test_replicas_are_told_their_share_of_what_waits(table: Table, make_client: Any) -> None:
+    client: BrainClient = make_client(TWO)
+    asked = [Asked(client, str(number), brain="small@1") for number in range(5)]
+    await until(lambda: client.standing("small@1").waiting == 5)
+    replicas = [await table.add(name, "small@1") for name in ("s1", "s2")]
+    # Each works on one of the five, and the other three wait for either.
+    await until(lambda: [replica.load.requests for replica in replicas] == [2.5, 2.5])
+    for replica in replicas:
+        replica.gate.set()
+    for each in asked:
+        await each.end()
+    await client.close()
+    await until(lambda: [replica.load.requests for replica in replicas] == [0, 0])
+
+
+async def test_a_replica_counts_tokens_and_without_one_they_are_estimated(table: Table, make_client: Any) -> None:
+    client: BrainClient = make_client()
+    request = BrainRequest("", "m", [{"role": "user", "content": "x" * 4000}])
+    assert 1000 < await client.count_tokens(DEFAULT_BRAIN, request) < 1100
+    await table.add("one")
+    client.start()
+    await until(lambda: client.standing(DEFAULT_BRAIN).replicas == 1)
+    assert await client.count_tokens(DEFAULT_BRAIN, request) == 42
 
 
 async def _broken(method: str, args: Sequence[Any]) -> AsyncGenerator[Any, None]:

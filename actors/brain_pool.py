@@ -1,0 +1,158 @@
+"""The replicas of one brain, as one harness or gateway sees them: links, places, and the line before them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from actors.brain_load import WAITING
+from actors.link_client import LinkClient, LinkDown, LinkLost
+from actors.link_server import Endpoint
+from agents.brains.counting import estimate
+from agents.brains.fair_queue import FairQueue
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Standing
+from agents.brains.registry import RegisteredBrain
+from agents.config import BrainSettings
+from agents.errors import Unavailable
+
+_DEAD_SECONDS = 2.0
+_COUNT_SECONDS = 30.0
+# Ten seconds: another replica can do the work, but on a busy machine silence that is shorter proves nothing.
+_BEATS = 5
+# The replica itself ends a request at its deadline; this much later it is not waited for.
+_GRACE_SECONDS = 15.0
+
+
+class BrainPool:
+    """Thinks on whichever replica has the least under way; of equals, on the one that knows the session."""
+
+    def __init__(self, brain: RegisteredBrain, settings: BrainSettings, missed: Callable[[], None]) -> None:
+        """*missed* is called when replicas should be looked for at once."""
+        scaling = brain.definition.scaling
+        self._most = brain.definition.max_ongoing_requests
+        self._timeout = settings.waiting_timeout_seconds + settings.request_timeout_seconds + _GRACE_SECONDS
+        self._places = FairQueue(
+            0, most_waiting=settings.max_waiting_requests, patience=settings.waiting_timeout_seconds
+        )
+        self._links: dict[str, LinkClient] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._missed = missed
+        self._steered = scaling.min_replicas < scaling.max_replicas
+        self._may_be_asleep = scaling.min_replicas == 0
+
+    @property
+    def standing(self) -> Standing:
+        """Replicas that can be asked, and requests that have a place and that wait for one."""
+        usable = len(self._usable())
+        return Standing(usable, self._most * usable, self._places.taken, self._places.waiting)
+
+    @property
+    def lacks(self) -> bool:
+        """Whether requests wait while there is no replica."""
+        return bool(self._places.waiting) and not self._usable()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether Serve must be asked for a replica: without a request of its own it would start none."""
+        return self._may_be_asleep and self.lacks
+
+    async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """See Brain.think."""
+        if not self._usable():
+            self._missed()
+        async with self._places.place(request.principal):
+            link = self._choose(request.session_id)
+            try:
+                async with aclosing(link.stream("think", request, timeout=self._timeout)) as batches:
+                    async for batch in batches:
+                        for event in batch:
+                            yield event
+            except (LinkLost, LinkDown) as error:
+                raise BrainLost(error.message) from error
+            except Unavailable as error:
+                raise BrainFailure("request_failed", f"the brain failed: {error.message}", transient=True) from error
+
+    async def count_tokens(self, request: BrainRequest) -> int:
+        """See TokenCounters.count_tokens; it takes no place, and without a replica it is estimated."""
+        usable = self._usable()
+        if not usable:
+            return estimate(request)
+        link = self._links[min(usable, key=lambda name: self._links[name].under_way)]
+        try:
+            return await link.call("call", "count_tokens", (request,), timeout=_COUNT_SECONDS, cancels=True)
+        except Unavailable as error:
+            raise BrainFailure("request_failed", f"tokens were not counted: {error.message}", transient=True) from error
+
+    def _usable(self) -> list[str]:
+        return [name for name, link in self._links.items() if link.open and not link.draining]
+
+    def _choose(self, session_id: str) -> LinkClient:
+        free = [name for name in self._usable() if self._links[name].under_way < self._most]
+        if not free:
+            raise BrainLost("the brain replica went away")
+
+        def preference(name: str) -> tuple[int, bytes]:
+            # Affinity is a hint: a replica may hold the session's prefix, but load decides first.
+            return self._links[name].under_way, hashlib.blake2b(f"{name}/{session_id}".encode()).digest()
+
+        return self._links[min(free, key=preference) if len(free) > 1 else free[0]]
+
+    # -- replicas --------------------------------------------------------------------------------
+
+    def learn(self, table: Mapping[str, Endpoint]) -> None:
+        """Open links to the replicas that are new."""
+        for name, endpoint in table.items():
+            if name not in self._links and name not in self._opening:
+                opening = self._opening[name] = asyncio.create_task(self._open(name, endpoint))
+                opening.add_done_callback(lambda _, name=name: self._opening.pop(name, None))
+
+    def tell_waiting(self) -> None:
+        """Tell each replica its share of what waits here, where it counts: if their number is steered by load."""
+        usable = self._usable() if self._steered else []
+        for name in usable:
+            self._links[name].post(WAITING, self._places.waiting / len(usable))
+
+    async def _open(self, name: str, endpoint: Endpoint) -> None:
+        async def find() -> Endpoint:
+            return endpoint
+
+        # A replica has one endpoint for life: when its link breaks it is gone, or is found in the table again.
+        link = LinkClient(
+            f"brain replica {name}",
+            find,
+            on_message=lambda _: self._count_places(),
+            on_lost=lambda: self._lost(name),
+            reopen=False,
+            beats=_BEATS,
+        )
+        try:
+            await link.connect()
+        except Unavailable:
+            await link.close()  # why, the link has said
+            # The table names a dead replica for some seconds more.
+            await asyncio.sleep(_DEAD_SECONDS)
+            return
+        self._links[name] = link
+        self._count_places()
+
+    def _lost(self, name: str) -> None:
+        self._links.pop(name, None)
+        self._count_places()
+        self._missed()
+
+    def _count_places(self) -> None:
+        usable = self._usable()
+        self._places.resize(self._most * len(usable))
+        if len(usable) < len(self._links) or not usable:
+            self._missed()
+
+    async def close(self) -> None:
+        """Hang up."""
+        tasks = tuple(self._opening.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in tuple(self._links.values())))

@@ -1,0 +1,105 @@
+"""What Serve says of the brains: which of them serve, and why another does not.
+
+A brain that cannot start takes no other down: it is only reported. The platform is ready with any brain that serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+
+from actors.names import BRAIN_APP, brain_app_name
+from agents.brains.registry import RegisteredBrain
+
+logger = logging.getLogger(__name__)
+
+_MESSAGE_CHARACTERS = 500
+_ASK_SECONDS = 2.0
+_AGE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrainState:
+    """One brain as Serve sees it."""
+
+    state: ApplicationStatus
+    replicas: int
+    """Replicas that run."""
+    message: str
+    """Why it does not serve, as far as Serve knows; one line."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests are answered, or soon will be again: one that has scaled to zero is woken by them."""
+        # A replica that died is replaced in a moment; old replicas answer while new ones come up.
+        return self.state in (ApplicationStatus.RUNNING, ApplicationStatus.UNHEALTHY) or self.replicas > 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether Serve has given up: only another deployment helps."""
+        return self.state is ApplicationStatus.DEPLOY_FAILED
+
+    def wire(self) -> dict[str, Any]:
+        return {**asdict(self), "state": self.state.value}
+
+
+def brain_states(brains: Sequence[RegisteredBrain]) -> dict[str, BrainState]:
+    """Return the state of each brain, by id. Blocks while Serve's controller answers; raises RayError."""
+    applications = serve.status().applications
+    return {brain.id: state_of(applications.get(brain_app_name(brain.name))) for brain in brains}
+
+
+def brain_apps() -> list[str]:
+    """Return the names of the applications that are brains, declared or not. Blocks; raises RayError."""
+    return [name for name in serve.status().applications if name == BRAIN_APP or name.startswith(f"{BRAIN_APP}-")]
+
+
+def state_of(application: ApplicationStatusOverview | None) -> BrainState:
+    """Return the state that an application's status means."""
+    if application is None:
+        return BrainState(ApplicationStatus.NOT_STARTED, 0, "Serve does not know it")
+    deployments = application.deployments.values()
+    running = sum(count for each in deployments for state, count in each.replica_states.items() if state == "RUNNING")
+    said = [*(each.message for each in deployments), application.message]
+    return BrainState(application.status, running, next((line for line in map(_last_line, said) if line), ""))
+
+
+def _last_line(message: str) -> str:
+    # Of a traceback, the last line says what is wrong; and the report takes no key, so it shows no more.
+    lines = message.strip().splitlines()
+    return lines[-1].strip()[:_MESSAGE_CHARACTERS] if lines else ""
+
+
+class BrainReport:
+    """The states for readiness: asked for at most once at a time, and not for longer than readiness may take."""
+
+    def __init__(self, brains: Sequence[RegisteredBrain]) -> None:
+        self._brains = brains
+        self._known: Mapping[str, BrainState] = {}
+        self._asked = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def states(self) -> Mapping[str, BrainState]:
+        """Return what Serve said last, none when it has never answered: its controller may be away for a moment."""
+        if self._asking is None and time.monotonic() - self._asked >= _AGE_SECONDS:
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=_ASK_SECONDS)
+        return self._known
+
+    async def _ask(self) -> None:
+        try:
+            self._known = await asyncio.to_thread(brain_states, self._brains)
+        except (RayError, RayServeException) as error:
+            logger.warning("Serve does not tell how the brains are: %s", error)
+        finally:
+            self._asked, self._asking = time.monotonic(), None

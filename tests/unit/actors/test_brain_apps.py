@@ -1,0 +1,182 @@
+"""Brains as Serve applications: what a declaration makes of placement and scaling, and the files of serve_configs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from ray import serve
+from ray.serve.schema import ServeDeploySchema
+
+from actors import applications
+from actors.brain import brain_app, brain_targets
+from actors.brain_scaling import LOAD, replicas_for_load, scaling_options
+from actors.fleet import FleetActor
+from agents.brain_settings import BrainDefinition, BrainScaling
+from agents.brains.registry import RegisteredBrain, registry_of
+from agents.config import Settings, load_settings
+from agents.errors import InvalidRequest
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGS = ROOT / "serve_configs"
+GPU_NODE = "67707500" * 7
+
+
+@pytest.fixture(autouse=True)
+def nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        {"NodeID": "63707500" * 7, "Alive": True, "Resources": {"CPU": 2}},
+        {"NodeID": GPU_NODE, "Alive": True, "Resources": {"CPU": 2, "GPU": 8}},
+    ]
+    monkeypatch.setattr("actors.placement.ray.nodes", lambda: found)
+
+
+def deployment(**definition: Any) -> serve.Deployment:
+    """The deployment of one brain, as Serve has checked it."""
+    brain = RegisteredBrain("b", BrainDefinition(**{"engine": "replay", **definition}))
+    return brain_app(Settings(), brain)._bound_deployment
+
+
+def actor_options(made: serve.Deployment) -> dict[str, Any]:
+    return made.ray_actor_options or {}
+
+
+def test_the_implied_brain_is_one_application_of_the_name_it_always_had() -> None:
+    [target] = brain_targets(Settings())
+    assert (target.name, target.route_prefix) == ("hecaton-brain", None)
+
+
+def test_each_declared_brain_is_an_application() -> None:
+    settings = load_settings(CONFIGS / "gpu.settings.yaml")
+    assert [target.name for target in brain_targets(settings)] == ["hecaton-brain-qwen", "hecaton-brain-claude"]
+
+
+def test_a_brain_without_gpus_keeps_off_gpu_nodes() -> None:
+    options = actor_options(deployment())
+    assert (options["num_cpus"], options["num_gpus"]) == (0.1, 0)
+    assert options["label_selector"] == {"ray.io/node-id": f"!in({GPU_NODE})"}
+
+
+def test_nodes_that_a_declaration_names_are_taken_at_its_word() -> None:
+    assert actor_options(deployment(resources={"labels": {"pool": "big"}}))["label_selector"] == {"pool": "big"}
+    options = actor_options(deployment(resources={"accelerator_type": "H100"}))
+    assert options["accelerator_type"] == "H100" and not options.get("label_selector")
+
+
+def test_a_gpu_brain_reserves_its_gpus_where_it_says() -> None:
+    resources = {"num_cpus": 2, "num_gpus": 0.5, "accelerator_type": "H100", "labels": {"pool": "big"}}
+    options = actor_options(deployment(resources=resources))
+    assert {name: options[name] for name in ("num_cpus", "num_gpus", "accelerator_type", "label_selector")} == {
+        "num_cpus": 2,
+        "num_gpus": 0.5,
+        "accelerator_type": "H100",
+        "label_selector": {"pool": "big"},
+    }
+
+
+def test_the_replica_of_a_spread_model_reserves_all_its_gpus_on_one_node() -> None:
+    resources = {"num_cpus": 2, "num_gpus": 1, "tensor_parallel": 4, "accelerator_type": "H100", "labels": {"a": "b"}}
+    config = deployment(resources=resources)._replica_config
+    assert config.placement_group_bundles == [{"CPU": 8, "GPU": 4, "accelerator_type:H100": 0.001}]
+    assert config.placement_group_strategy == "STRICT_PACK"
+    assert config.placement_group_bundle_label_selector == [{"a": "b"}]
+    assert (config.ray_actor_options["num_cpus"], config.ray_actor_options["num_gpus"]) == (8, 4)
+
+
+def test_as_many_replicas_as_were_asked_for_or_as_the_load_wants() -> None:
+    assert deployment(scaling={"min_replicas": 3, "max_replicas": 3}).num_replicas == 3
+    scaling = {
+        "min_replicas": 0,
+        "max_replicas": 5,
+        "target_ongoing_requests": 8,
+        "upscale_delay_seconds": 1,
+        "downscale_delay_seconds": 2,
+    }
+    steered = deployment(scaling=scaling)._deployment_config.autoscaling_config
+    assert steered is not None
+    assert (steered.min_replicas, steered.max_replicas, steered.target_ongoing_requests) == (0, 5, 8)
+    assert (steered.upscale_delay_s, steered.downscale_delay_s, steered.downscale_to_zero_delay_s) == (1, 2, 30)
+    assert steered.policy.policy_function == f"{replicas_for_load.__module__}.{replicas_for_load.__name__}"
+
+
+@pytest.mark.parametrize(
+    ("loads", "wanted"),
+    [
+        ({}, 2),  # nobody has reported: it stays as it is
+        ({"one": 30.0, "two": 18.0}, 6),
+        ({"one": 64.0}, 8),  # one that is new takes over what the other has: it adds nothing
+        ({"one": 0.5, "two": 0.0}, 0.0625),
+        ({"one": 0.0, "two": 0.0}, 0),
+    ],
+)
+def test_replicas_are_wanted_for_what_is_under_way_and_waits(loads: dict[str, float], wanted: float) -> None:
+    config = scaling_options(BrainScaling(min_replicas=0, max_replicas=9, target_ongoing_requests=8))
+    target = config["autoscaling_config"]["target_ongoing_requests"]
+    context: Any = SimpleNamespace(
+        target_num_replicas=2,
+        aggregated_metrics={LOAD: loads} if loads else {},
+        config=SimpleNamespace(get_target_ongoing_requests=lambda: target),
+    )
+    assert replicas_for_load(context)[0] == wanted
+
+
+# -- serve_configs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["local.yaml", "gpu.yaml"])
+def test_serve_accepts_the_configuration(name: str) -> None:
+    config = ServeDeploySchema.model_validate(yaml.safe_load((CONFIGS / name).read_text()))
+    for application in config.applications:
+        module, _, function = application.import_path.partition(":")
+        assert module == "actors.applications" and hasattr(applications, function)
+
+
+def test_the_gpu_configuration_has_an_application_for_each_brain_of_its_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(applications, "check_cluster", lambda settings: None)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "of-nobody")
+    config = ServeDeploySchema.model_validate(yaml.safe_load((CONFIGS / "gpu.yaml").read_text()))
+    made = {each.name: applications.brain(each.args) for each in config.applications if ":brain" in each.import_path}
+    settings = load_settings(CONFIGS / "gpu.settings.yaml")
+    assert list(made) == [target.name for target in brain_targets(settings)]
+    for name, application in made.items():
+        assert name.endswith(application._bound_deployment.init_args[1])
+    assert actor_options(made["hecaton-brain-qwen"]._bound_deployment)["num_gpus"] == 1
+    assert registry_of(settings).find("claude-x-5").name == "claude"
+
+
+def test_an_application_must_say_which_brain_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applications, "check_cluster", lambda settings: None)
+    file = tmp_path / "settings.yaml"
+    file.write_text("brains: {a: {engine: replay}, b: {engine: replay}}")
+    for args in ({}, {"brain": "c"}):
+        with pytest.raises(InvalidRequest, match="there are a, b"):
+            applications.brain({"settings": str(file), **args})
+    with pytest.raises(ValidationError):
+        applications.gateway({"settings": str(file), "brain": "a"})
+
+
+# -- the fleet's table ---------------------------------------------------------------------------
+
+
+async def test_the_fleet_tells_replicas_by_brain_and_wakes_only_a_brain_without_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet = FleetActor.__ray_metadata__.modified_class(Settings().to_json())  # type: ignore[attr-defined]
+    woken: list[str] = []
+    monkeypatch.setattr(fleet._waker, "wake", woken.append)
+    old, new = ("h", 1, b""), ("h", 2, b"")
+    # A replica of the release before does not say which brain it is.
+    await fleet.register_brain("r1", old)
+    await fleet.register_brain("r2", new, "qwen@2")
+    table = (await fleet.brains(["qwen@2", "tiny@1"])).value
+    assert table == {"default@1": {"r1": old}, "qwen@2": {"r2": new}}
+    assert woken == ["tiny@1"]
+    await fleet.unregister_brain("r2")
+    assert (await fleet.brains()).value == {"default@1": {"r1": old}}

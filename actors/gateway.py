@@ -9,12 +9,14 @@ from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.bootstrap import ensure_some_actors
+from actors.brain_states import BrainReport
 from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
+from agents.brains.registry import registry_of
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -36,10 +38,17 @@ async def _fleet_figures() -> dict[str, Any]:
 
 
 def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> Platform:
+    brain_report = BrainReport(registry_of(settings).brains)
+
     async def ready() -> dict[str, Any]:
-        """Ready is: the store answers, and some harness lives. One that is replaced just now is no fault."""
-        members, sandboxes = await asyncio.gather(sessions.members(), _fleet_figures())
-        return {"ready": bool(members), "harness": members, "sandboxes": sandboxes}
+        """Ready is: the store answers, some harness lives, some brain serves. What is replaced just now is no fault."""
+        members, sandboxes, states = await asyncio.gather(sessions.members(), _fleet_figures(), brain_report.states())
+        return {
+            "ready": bool(members) and (not states or any(each.serves for each in states.values())),
+            "brains": {name: each.wire() for name, each in states.items()},
+            "harness": members,
+            "sandboxes": sandboxes,
+        }
 
     async def metrics() -> bytes:
         return render_metrics(*await asyncio.gather(sessions.members(), _fleet_figures()))

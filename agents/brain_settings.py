@@ -92,7 +92,7 @@ class ServerSettings(Section):
     """The command instead of the preset's; ``{model}``, ``{host}``, ``{port}``, ``{tensor_parallel}`` and
     ``{context_tokens}`` are filled in."""
     arguments: list[str] = Field(default_factory=lambda: [])
-    """More arguments for the preset's command."""
+    """More arguments, after those of the command."""
     environment: dict[str, str] = Field(default_factory=lambda: {})
     """More environment variables. Not for secrets: they are shown by ``hecaton brains``."""
     health_path: str | None = None

@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+TORCH := $(VENV)/.torch
 DIR ?= .
 
 .PHONY: help setup programs demo test chaos lint format docs bench lock clean
@@ -28,16 +29,22 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# For the tests and the types of the transformers engine only; nothing else needs so large a package.
+$(TORCH): $(STAMP)
+	@echo "installing PyTorch into $(VENV), for the tests"
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+	@touch $@
+
 demo: setup ## Watch an agent work: make demo [DIR=folder]
 	@$(BIN)/hecaton demo "$(DIR)"
 
-test: setup ## Run the whole suite
+test: setup $(TORCH) ## Run the whole suite
 	@$(BIN)/python -m pytest -q tests
 
 chaos: setup ## Kill every part under load, on both stores; CHAOS="--seed 2" for another course
 	@$(BIN)/python -m tests.chaos --publish --json benchmarks/results/chaos.json $(CHAOS)
 
-lint: setup ## Format check, lint, layers, types
+lint: setup $(TORCH) ## Format check, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports

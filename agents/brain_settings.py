@@ -118,6 +118,10 @@ class TransformersSettings(Section):
     """Numbers it computes with; ``auto`` is the checkpoint's own on a GPU, float32 on a CPU."""
     max_batch: int = Field(default=8, ge=1, le=512)
     """Requests that are decoded together."""
+    prefill_tokens: int = Field(default=1024, ge=1)
+    """Tokens of a prompt that are read between two decoding steps of the other requests."""
+    start_seconds: float = Field(default=900.0, gt=0)
+    """How long loading and warming up may take."""
     temperature: float = Field(default=0.0, ge=0, le=5)
     """0 takes the likeliest token always."""
     top_p: float = Field(default=1.0, gt=0, le=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from agents.brain_settings import BrainDefinition
 from agents.brains.claude import ClaudeBrain
 from agents.brains.plan import PlanBook
-from agents.brains.port import Engine, EngineUnusable
+from agents.brains.port import Engine
 from agents.brains.replay import ReplayBrain
 from agents.brains.server.engine import ServerEngine
+from agents.brains.transformers.engine import TransformersBrain
 from agents.config import Settings
 from agents.vault import Vault
 
@@ -24,5 +25,5 @@ def make_engine(definition: BrainDefinition, settings: Settings, vault: Vault) -
             return ServerEngine(definition, settings.brain)
         case "replay":
             return ReplayBrain(PlanBook.load(definition.replay_plan), pace=settings.brain.replay_pace)
-        case _:
-            raise EngineUnusable(f"the {definition.engine} engine is not there yet")
+        case "transformers":
+            return TransformersBrain(definition, settings.brain)

@@ -1,12 +1,17 @@
-"""What every brain must do, run over the scripted and the replay brain, and against the stub over claude and server."""
+"""What every brain must do.
+
+Run over the scripted and the replay brain, against the stub over claude and server, and over transformers with the
+tiny model.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,10 +25,12 @@ from agents.brains.port import Brain, BrainFailure, BrainRequest, Engine
 from agents.brains.replay import ReplayBrain
 from agents.brains.scripted import BlockScript, Hold, ScriptedBrain, fail, text, tool_use
 from agents.brains.server.engine import ServerEngine
+from agents.brains.transformers.engine import TransformersBrain
 from agents.clock import ManualClock
 from agents.config import BrainSettings
 from agents.vault import MemoryVault
 from tests.stub_model import RunningStub, relay, running_stub
+from tests.tiny_model import forced, tiny_definition
 
 
 @dataclass
@@ -128,10 +135,62 @@ async def stub_stage(make: Callable[[RunningStub], Engine]) -> AsyncIterator[Sta
 ENGINES = {"claude": claude_engine, "server": server_engine}
 
 
-@pytest.fixture(params=["scripted", "replay", *ENGINES])
+class TransformersStage:
+    """The tiny model is made to say the answers; a failure is a context that is too short for any question.
+
+    The engine starts with the first question, when the answers are known.
+    """
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._starting = asyncio.Lock()
+        self._engine: TransformersBrain | None = None
+
+    def brain(self, *told: Told) -> Brain:
+        capabilities = {"context_tokens": 256 if any(one.fails for one in told) else 4096}
+        self._definition = tiny_definition(capabilities=capabilities)
+        self._answers = [(self._answer(one), one.stalls) for one in told]
+        return self
+
+    def _answer(self, told: Told) -> str:
+        calls = [json.dumps({"name": name, "arguments": given}) for name, given in told.tools]
+        return told.text + "".join(f"\n<tool_call>\n{call}\n</tool_call>" for call in calls)
+
+    async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        engine = await self._started()
+        async with contextlib.aclosing(engine.think(request)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
+
+    async def _started(self) -> TransformersBrain:
+        async with self._starting:
+            if self._engine is None:
+                self._stack.enter_context(forced(*self._answers))
+                self._engine = TransformersBrain(self._definition, BrainSettings())
+                self._stack.push_async_callback(self._engine.aclose)
+                await self._engine.start()
+            return self._engine
+
+    async def cancelled(self) -> bool:
+        """Whether the slot is free, as it is after the round that is under way."""
+        while self._engine is None or self._engine.under_way:
+            await asyncio.sleep(0)
+        return True
+
+
+@asynccontextmanager
+async def transformers_stage() -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        yield TransformersStage(stack)
+
+
+@pytest.fixture(params=["scripted", "replay", *ENGINES, "transformers"])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     if request.param in ENGINES:
         async with stub_stage(ENGINES[request.param]) as stage:
+            yield stage
+    elif request.param == "transformers":
+        async with transformers_stage() as stage:
             yield stage
     else:
         yield ScriptedStage() if request.param == "scripted" else ReplayStage()

@@ -29,9 +29,10 @@ _CONTENT = "content_block_start"
 
 @dataclass(slots=True)
 class _Line:
-    """Who may answer, in order; ``reason`` and ``passed_over`` as far as the policy had a say."""
+    """Who may answer, in order, and whom the asker named; or what the policy has to say of its choice."""
 
     brains: Sequence[RegisteredBrain]
+    named: RegisteredBrain | None = None
     reason: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
 
@@ -67,7 +68,7 @@ class RoutedBrain:
             shown = False
             try:
                 async with AsyncExitStack() as stack:
-                    events = self._pools.think(brain.id, _as_asked(request, brain))
+                    events = self._pools.think(brain.id, _as_asked(request, brain, meant=brain is line.named))
                     if (close := getattr(events, "aclose", None)) is not None:
                         stack.push_async_callback(close)
                     async for event in events:
@@ -76,8 +77,10 @@ class RoutedBrain:
                 return
             except BrainFailure as failure:
                 if shown or last or not self._another_may_help(brain, failure):
-                    # That the stand-in refuses the request says nothing of the brain it stands in for.
-                    raise (transient if transient and not (shown or failure.transient) else failure) from failure
+                    if transient is None or shown or failure.transient:
+                        raise
+                    # That a stand-in refuses the request says nothing of the brain it stands in for.
+                    raise transient from failure
                 transient = failure if failure.transient else transient
                 passed_over.append(PassedOver(brain.id, _shown(failure)))
 
@@ -99,13 +102,13 @@ class RoutedBrain:
         brains = list(decision.order)
         for brain in decision.order:
             brains += [each for each in self._stand_ins(brain, task) if each not in brains]
-        return _Line(brains, decision.reason, tuple(decision.passed_over))
+        return _Line(brains, None, decision.reason, tuple(decision.passed_over))
 
     def _named(self, request: BrainRequest, brain: RegisteredBrain) -> _Line:
         if not brain.definition.fallbacks:
-            return _Line([brain])
+            return _Line([brain], brain)
         # Whether the brain that was named is able, the agent's author decides.
-        return _Line([brain, *self._stand_ins(brain, task_of(request))])
+        return _Line([brain, *self._stand_ins(brain, task_of(request))], brain)
 
     def _stand_ins(self, brain: RegisteredBrain, task: Task) -> list[RegisteredBrain]:
         fallbacks = self._registry.line(brain)[1:]
@@ -130,9 +133,13 @@ class RoutedBrain:
         return failure.refusal is None
 
 
-def _as_asked(request: BrainRequest, brain: RegisteredBrain) -> BrainRequest:
-    most = brain.definition.capabilities.max_output_tokens
-    return replace(request, brain=brain.id, max_tokens=min(request.max_tokens, most))
+def _as_asked(request: BrainRequest, brain: RegisteredBrain, *, meant: bool) -> BrainRequest:
+    """Return the request for *brain*: its answer is no longer than the brain can make it."""
+    most, body = brain.definition.capabilities.max_output_tokens, request.body
+    # A client's own body goes as it is to the brain that it names, which judges it; another one never was meant.
+    if body is not None and not meant:
+        body = {**body, "max_tokens": min(request.max_tokens, most)}
+    return replace(request, brain=brain.id, max_tokens=min(request.max_tokens, most), body=body)
 
 
 def _shown(failure: BrainFailure) -> str:

@@ -273,6 +273,15 @@ async def test_an_answer_is_no_longer_than_the_brain_can_make_it(most: int, expe
     assert stage.pools.brains["first@1"].requests[0].max_tokens == expected
 
 
+async def test_a_clients_own_body_goes_as_it_is_to_the_brain_that_it_names_and_is_cut_for_another() -> None:
+    stage = Stage(first={"fallbacks": ["second"]}, second={"capabilities": {"max_output_tokens": 100}})
+    stage.says("first", fail())
+    stage.says("second", text("hello"))
+    await stage.ask("first", max_tokens=64_000, body={"max_tokens": 64_000, "top_k": 1})
+    asked = [brain.requests[0] for brain in stage.pools.brains.values()]
+    assert [request.body for request in asked] == [{"max_tokens": most, "top_k": 1} for most in (64_000, 100)]
+
+
 async def test_closing_the_answer_cancels_the_generation() -> None:
     stage = pair()
     stage.says("first", [text("hel", Hold(asyncio.Event()))])

@@ -15,7 +15,9 @@ from agents.api.auth import Keyring
 from agents.api.edge import Edge
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
+from agents.api.messages import MessageRoutes
 from agents.api.meta import MetaRoutes
+from agents.api.models import ModelRoutes
 from agents.api.openapi import describe
 from agents.api.peers import guard_for
 from agents.api.platform import Platform
@@ -26,7 +28,7 @@ from agents.api.threads import ThreadRoutes
 from agents.errors import NotFound
 
 _NOT_YET = re.compile(
-    r"/v1/(vaults|memory_stores|files|skills|models|deployments|deployment_runs|dreams)(/.*)?"
+    r"/v1/messages/batches(/.*)?|/v1/(vaults|memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
     r"|/v1/environments/[^/]+/work(/.*)?|/v1/sessions/[^/]+/resources(/.*)?"
 )
 """Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
@@ -42,6 +44,8 @@ def create_app(platform: Platform) -> FastAPI:
         *ThreadRoutes(platform, events).operations(),
         *AgentRoutes(platform).operations(),
         *EnvironmentRoutes(platform).operations(),
+        *MessageRoutes(platform).operations(),
+        *ModelRoutes(platform).operations(),
     ]
 
     @cache

@@ -91,6 +91,8 @@ def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, An
     if operation.answer is not None:
         schema = _answer_schema(operation, components)
     success["content"] = {operation.media_type: {"schema": schema}}
+    if operation.streams:
+        success["content"]["text/event-stream"] = {"schema": {}}
     statuses = _META_STATUSES if operation.tag == "meta" else _COMMON_STATUSES
     return {"200": success, **{str(status): refusal for status in sorted({*statuses, *operation.statuses})}}
 
@@ -111,9 +113,10 @@ def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str
 
 def _component(components: dict[str, Any], name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Keep a schema under its name, its own definitions beside it; returns the reference to it."""
-    for inner, definition in schema.get("$defs", {}).items():
-        components.setdefault(inner, _relocated(definition))
-    components.setdefault(name, _relocated({key: value for key, value in schema.items() if key != "$defs"}))
+    whole = {key: value for key, value in schema.items() if key != "$defs"}
+    for each, definition in {**schema.get("$defs", {}), name: whole}.items():
+        relocated = _relocated(definition)
+        assert components.setdefault(each, relocated) == relocated, f"two schemas are called {each}"
     return _reference(name)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agents.brains.port import Brain, TokenCounters
 from agents.clock import Clock
 from agents.config import Settings
+from agents.economics.meter import Meter
+from agents.economics.price_book import PriceBook
 from agents.sessions.host import SessionHost
-from agents.sessions.wire import RuntimePrice
 from agents.store.ports import Store
 
 
@@ -17,6 +19,7 @@ from agents.store.ports import Store
 class Platform:
     """The parts behind the API.
 
+    ``brain`` and ``counters`` answer clients of the Messages API, whose requests go to no session.
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
     """
@@ -25,6 +28,9 @@ class Platform:
     store: Store
     sessions: SessionHost
     clock: Clock
-    prices: RuntimePrice
+    prices: PriceBook
+    brain: Brain
+    counters: TokenCounters
+    meter: Meter
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]

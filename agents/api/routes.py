@@ -29,7 +29,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type."""
+    """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type.
+
+    What ``streams`` is answered as server-sent events when its body asks for that.
+    """
 
     method: Method
     path: str
@@ -42,6 +45,7 @@ class Operation:
     media_type: str = "application/json"
     parameters: Sequence[Parameter] = field(default=())
     statuses: Sequence[int] = field(default=())
+    streams: bool = False
 
 
 class _PathEndpoint:

@@ -31,13 +31,13 @@ from agents.store.ports import EventListing, SessionRepository
 
 _log = logging.getLogger(__name__)
 
-_SEND_SECONDS = 60.0
+SEND_SECONDS = 60.0
 """A client that takes nothing for so long is gone or stuck; its connection is given up."""
 _REPLAY_PAGE = 500
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _KEEP_ALIVE = b": keep-alive\n\n"
-_HEADERS = [
+STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
@@ -131,11 +131,11 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held:
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
             # The headers must reach the client before the first event exists: a body part carries them out.
             await self._send(send, b": open\n\n")
             writing = asyncio.create_task(self._write(send))
-            others = [asyncio.create_task(self._keep_alive(send)), asyncio.create_task(_disconnected(receive))]
+            others = [asyncio.create_task(self._keep_alive(send)), asyncio.create_task(disconnected(receive))]
             try:
                 await asyncio.wait([writing, *others], return_when=asyncio.FIRST_COMPLETED)
                 finished = writing.done()
@@ -147,7 +147,7 @@ class EventStream(Response):
                 await self._send(send, b"", more=False)
 
     async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:
-        async with asyncio.timeout(_SEND_SECONDS):
+        async with asyncio.timeout(SEND_SECONDS):
             await send({"type": "http.response.body", "body": chunk, "more_body": more})
         self._last_sent = self._clock.monotonic()
 
@@ -237,6 +237,7 @@ def _deleted(clock: Clock) -> Event:
     return Event(new_event_id(), EventType.SESSION_DELETED, {}, clock.now())
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Return once the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass

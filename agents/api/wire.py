@@ -43,7 +43,10 @@ _WANTED = {
     "int_type": "must be an integer",
     "int_from_float": "must be an integer",
     "union_tag_not_found": "must be an object",
+    "float_type": "must be a number",
 }
+_KINDS = {TAG + "object": "an object", TAG + "array": "an array"}
+"""What else a value may be, by the members of a union of kinds."""
 
 
 async def read_json(request: Request) -> Any:
@@ -112,8 +115,14 @@ def _fault(params: type, body: Any, fault: ErrorDetails) -> str:
         return _tag_fault(params, location, given)
     if kind == "literal_error":
         return f"{path}: must be {fault.get('ctx', {}).get('expected')}, not {_shown(given)}"
-    alternative = " or an object" if location and location[-1] == TAG + "scalar" else ""
-    return f"{path}: {_WANTED.get(kind, fault['msg'])}{alternative}, not {_json_type(given)}"
+    return f"{path}: {_WANTED.get(kind, fault['msg'])}{_alternatives(params, location)}, not {_json_type(given)}"
+
+
+def _alternatives(params: type, location: tuple[int | str, ...]) -> str:
+    if not location or location[-1] != TAG + "scalar":
+        return ""
+    kinds = enclosing(params, location[:-1])["choices"]
+    return "".join(f" or {words}" for kind, words in _KINDS.items() if kind in kinds)
 
 
 def _tag_fault(params: type, location: tuple[int | str, ...], given: Any) -> str:

@@ -10,6 +10,7 @@ once, half a cent up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
@@ -131,6 +132,11 @@ class PriceBook:
             raise PriceBookError(f"{source}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
         models = {prefix: _model_price(prefix, model) for prefix, model in book.models.items()}
         return cls(models, _rounded(book.running_hour * MICRO))
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The whole names among the prefixes, in order: one that ends in a dash stands for a family."""
+        return sorted(price.prefix for price in self._models if not price.prefix.endswith("-"))
 
     def price(self, model: str) -> ModelPrice | None:
         """Return the price under the longest prefix of *model*, or None."""

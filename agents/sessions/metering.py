@@ -12,7 +12,7 @@ from agents.ids import EventId, SessionId
 
 
 def model_request_row(
-    request_id: EventId,
+    request_id: str,
     session_id: str,
     model: str,
     usage: TokenUsage,

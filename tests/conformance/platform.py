@@ -84,11 +84,12 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         stack.push_async_callback(hands.stop)
         registry = registry_of(settings)
         pools = await stack.enter_async_context(local_pools(registry, settings, SettingsVault(settings)))
+        brain = RoutedBrain(registry, pools, RulePolicy(prices))
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=RoutedBrain(registry, pools, RulePolicy(prices)),
+            brain=brain,
             hands=hands,
             clock=clock,
             meter=store.meter,
@@ -111,6 +112,9 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
                 sessions=harness,
                 clock=clock,
                 prices=prices,
+                brain=brain,
+                counters=pools,
+                meter=store.meter,
                 metrics=lambda: b"",
                 ready=ready,
             )

@@ -13,6 +13,8 @@ import orjson
 
 from agents.api.app import create_app
 from agents.api.platform import Platform
+from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.scripted import ScriptedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -134,11 +136,21 @@ def _waiting(params: dict[str, Any]) -> Event:
     return Event(params["id"], EventType(params["type"]), body, None)
 
 
+class FakeCounters:
+    """Counts the messages of a request as tokens."""
+
+    async def count_tokens(self, brain: str, request: BrainRequest) -> int:
+        if request.model == "uncountable":
+            raise BrainFailure("overloaded", f"{brain} does not count", transient=True, retry_after=3)
+        return len(request.messages)
+
+
 class Server:
     """One application over a memory store, and a client for it."""
 
     def __init__(self, settings: Settings) -> None:
         self.store = MemoryStore()
+        self.brain = ScriptedBrain()
         self.host = FakeSessionHost(self.store, settings)
         self.readiness: dict[str, Any] = {"ready": True}
         self.platform = Platform(
@@ -147,6 +159,9 @@ class Server:
             sessions=self.host,
             clock=SystemClock(),
             prices=PriceBook.load(),
+            brain=self.brain,
+            counters=FakeCounters(),
+            meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",
             ready=self._ready,
         )

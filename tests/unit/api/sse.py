@@ -16,11 +16,18 @@ class Frames:
     """An open stream: parsed frames as they come, and the hang-up."""
 
     def __init__(
-        self, server: Server, path: str, query: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self,
+        server: Server,
+        path: str,
+        query: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        post: dict[str, Any] | None = None,
     ) -> None:
+        self._post = b"" if post is None else orjson.dumps(post)
         self._scope: dict[str, Any] = {
             "type": "http",
-            "method": "GET",
+            "method": "GET" if post is None else "POST",
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
@@ -43,7 +50,7 @@ class Frames:
     async def _receive(self) -> dict[str, Any]:
         if not self._asked:
             self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": self._post, "more_body": False}
         await self._hung_up.wait()
         return {"type": "http.disconnect"}
 

@@ -319,7 +319,7 @@ async def test_hanging_up_releases_the_subscription_and_the_slot(make_server: Ma
 
 
 async def test_a_client_that_takes_nothing_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.api.stream._SEND_SECONDS", 0.02)
+    monkeypatch.setattr("agents.api.stream.SEND_SECONDS", 0.02)
     session_id, path = await opened(server)
     async with Frames(server, path) as frames:
         await frames.body()

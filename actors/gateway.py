@@ -9,6 +9,7 @@ from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.bootstrap import ensure_some_actors
+from actors.brain_client import BrainClient
 from actors.brain_states import BrainReport
 from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
@@ -16,7 +17,9 @@ from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
+from agents.brains.policy import RulePolicy
 from agents.brains.registry import registry_of
+from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -37,8 +40,9 @@ async def _fleet_figures() -> dict[str, Any]:
         return {}
 
 
-def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> Platform:
-    brain_report = BrainReport(registry_of(settings).brains)
+def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient) -> Platform:
+    registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
+    brain_report = BrainReport(registry.brains)
 
     async def ready() -> dict[str, Any]:
         """Ready is: the store answers, some harness lives, some brain serves. What is replaced just now is no fault."""
@@ -58,7 +62,10 @@ def _platform(settings: Settings, store: SqlStore, sessions: SessionClient) -> P
         store=store,
         sessions=sessions,
         clock=SystemClock(),
-        prices=PriceBook.load(settings.brain.price_book),
+        prices=prices,
+        brain=RoutedBrain(registry, brains, RulePolicy(prices)),
+        counters=brains,
+        meter=store.meter,
         metrics=metrics,
         ready=ready,
     )
@@ -83,10 +90,13 @@ class GatewayApp:
         ensure_some_actors(self._settings)
         store = await open_platform_store(self._settings)
         sessions = SessionClient(self._settings, store.leases)
-        self._app = create_app(_platform(self._settings, store, sessions))
+        brains = BrainClient(self._settings)
+        brains.start()
+        self._app = create_app(_platform(self._settings, store, sessions, brains))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await sessions.close()
+        await brains.close()
         await store.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -245,6 +245,18 @@ _ALL = (
     R("brains:fallback", "ours", "a brain that is down is replaced by its fallback; the log says so"),
     R("brains:longest-answer", "ours", "no brain is asked for an answer longer than it can make"),
     R("brains:undeclared", "ours", "without declared brains every model is taken, and the log has no field more"),
+    # -- messages and models: brains without sessions (docs/brains.md) -------------------------------------
+    R("messages:create", "ours", "a message comes whole, as the model server would give it"),
+    R("messages:stream", "ours", "or in named frames, as it is made, with pings; the SDK builds the same message"),
+    R("messages:brain-header", "ours", "x-hecaton-brain names the brain that answers"),
+    R("messages:as-sent", "ours", "a Messages-API server is shown the client's own body, but for the model's name"),
+    R("messages:strict", "ours", "what the SDK's types do not have is refused by name"),
+    R("messages:errors", "ours", "failures are the API's own errors: by status, once a stream began as its last event"),
+    R("messages:disconnect", "ours", "a client that leaves ends the generation"),
+    R("messages:count-tokens", "ours", "tokens are counted by the brain that is named"),
+    R("messages:routed", "ours", "names, ids, aliases, auto and fallbacks hold for messages as for sessions"),
+    R("models:list", "A.10", "brains are listed as models, in pages by after_id and before_id"),
+    R("models:retrieve", "A.10", "a brain is found by every name it has; an unknown one is a 404 that names them"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),
     R("platform:owners", "ours", "several harnesses and gateways act as one server"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, NotFoundError
 
 from tests.conformance.platform import LivePlatform, in_process
 from tests.conformance.requirements import requirement
@@ -134,3 +134,49 @@ async def test_a_request_that_the_model_refuses_is_not_asked_of_another(scene: S
     [error] = of_type(log, "session.error")
     assert error["error"]["type"] == "model_request_failed_error"
     assert len(await scene.shown(1)) == 1
+
+
+def direct(scene: Scene, model: str) -> Json:
+    return {"model": model, "max_tokens": 500, "messages": [{"role": "user", "content": f"hello {scene.mark}"}]}
+
+
+@requirement("messages:routed", "messages:brain-header")
+@pytest.mark.parametrize(
+    ("model", "brain", "told"),
+    [
+        ("writer", "writer@2", "model-w"),
+        ("writer@2", "writer@2", "model-w"),
+        ("gpt-9", "writer@2", "model-w"),
+        ("claude-sonnet-5-5", "cloud@1", "claude-sonnet-5-5"),
+        ("auto", "writer@2", "model-w"),
+        ("auto:reasoning", "thinker@1", "model-t"),
+        ("gone", "writer@2", "model-w"),
+    ],
+)
+async def test_a_message_goes_to_the_brain_that_its_model_names(
+    scene: Scene, model: str, brain: str, told: str
+) -> None:
+    await scene.answers(says("ok"), says("ok"))
+    whole = await scene.http.post("/v1/messages", json=direct(scene, model))
+    streamed = await scene.http.post("/v1/messages", json=direct(scene, model) | {"stream": True})
+    assert whole.status_code == streamed.status_code == 200
+    assert whole.headers["x-hecaton-brain"] == streamed.headers["x-hecaton-brain"] == brain
+    assert "hecaton" not in streamed.text
+    assert [body["model"] for body in await scene.shown(2)] == [told, told]
+
+
+@requirement("messages:routed", "brains:unknown")
+async def test_a_message_to_an_unknown_model_is_refused_with_the_names_of_the_brains(scene: Scene) -> None:
+    refused = await scene.http.post("/v1/messages", json=direct(scene, "gpt"))
+    assert refused.status_code == 404
+    assert refused.json()["error"]["message"] == f"model 'gpt' not found; there are {NAMES}, and auto"
+
+
+@requirement("models:list", "models:retrieve")
+async def test_declared_brains_are_the_models_there_are(aclient: AsyncAnthropic) -> None:
+    listed = [model.id async for model in aclient.models.list()]
+    assert listed[:3] == ["thinker@1", "writer@2", "gone@1"]
+    assert listed[3:] and all(name.startswith("claude-") for name in listed[3:])
+    assert (await aclient.models.retrieve("gpt-9")).max_tokens == 777
+    with pytest.raises(NotFoundError, match="writer@2"):
+        await aclient.models.retrieve("gpt")

@@ -20,6 +20,9 @@ from anthropic.types.beta import (
     BetaManagedAgentsAgent,
     BetaManagedAgentsDeletedSession,
     BetaManagedAgentsSession,
+    BetaMessage,
+    BetaMessageTokensCount,
+    BetaModelInfo,
 )
 from anthropic.types.beta.sessions import (
     BetaManagedAgentsSendSessionEvents,
@@ -45,6 +48,9 @@ ERROR_TYPES = {
 """Spec E.1: the word for each status."""
 _PAGE = ("data", "next_page")
 _BOTH_WAYS = ("data", "next_page", "prev_page")
+_BY_ID = ("data", "first_id", "has_more", "last_id")
+_AS_MADE = ("/events", "/v1/messages", "/count_tokens")
+"""Answers whose optional keys may be left out: events, and what a model server says."""
 _ONE: dict[str, Any] = {
     "POST /v1/agents": BetaManagedAgentsAgent,
     "GET /v1/agents/ID": BetaManagedAgentsAgent,
@@ -62,6 +68,9 @@ _ONE: dict[str, Any] = {
     "DELETE /v1/sessions/ID": BetaManagedAgentsDeletedSession,
     "POST /v1/sessions/ID/events": BetaManagedAgentsSendSessionEvents,
     "GET /v1/sessions/ID/threads/ID": BetaManagedAgentsSessionThread,
+    "POST /v1/messages": BetaMessage,
+    "POST /v1/messages/count_tokens": BetaMessageTokensCount,
+    "GET /v1/models/ID": BetaModelInfo,
 }
 _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/agents": (BetaManagedAgentsAgent, _PAGE),
@@ -71,8 +80,9 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/sessions/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
     "GET /v1/sessions/ID/threads": (BetaManagedAgentsSessionThread, _PAGE),
     "GET /v1/sessions/ID/threads/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
+    "GET /v1/models": (BetaModelInfo, _BY_ID),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr)_[^/]+")
+_ID = re.compile(r"/(agent|env|sesn|sthr)_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server).
 _MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}
@@ -131,13 +141,13 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
     where = path[path.index("/v1") :] if "/v1" in path else path
     key = f"{method} {_ID.sub('/ID', where)}"
     if key in _ONE:
-        conforms(_ONE[key], body, complete=not key.endswith("/events"))
+        conforms(_ONE[key], body, complete=not key.endswith(_AS_MADE))
     elif key in _MANY:
         model, keys = _MANY[key]
         page = orjson.loads(body)
         assert set(page) == set(keys), page.keys()
         for item in page["data"]:
-            conforms(model, item, complete=not key.endswith("/events"))
+            conforms(model, item, complete=not key.endswith(_AS_MADE))
 
 
 def _check_error(status: int, headers: Mapping[str, str], body: dict[str, Any]) -> None:

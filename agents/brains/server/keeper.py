@@ -28,6 +28,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _NOT_STARTED = 127
 _BY_SIGNAL = 128
 _STDIN, _STDERR = 0, 2
+STOP, KILL = b"stop\n", b"kill\n"
 
 
 def _prctl(option: int, value: int) -> None:
@@ -118,7 +119,8 @@ def _keep(server: int, woken: int, stop_seconds: float) -> int | None:
         if status is not None or not ready:
             return status
         if _STDIN in ready:
-            if not os.read(_STDIN, 4096):
+            order = os.read(_STDIN, 4096)
+            if not order or KILL in order:
                 return None
             if deadline is None:
                 deadline = time.monotonic() + stop_seconds

@@ -22,7 +22,6 @@ from agents.brains.server.presets import LOOPBACK
 from agents.hands.child_process import ChildProcess
 
 _KEEPER = str(Path(keeper.__file__).absolute())
-_STOP = b"stop\n"
 _KILL_SECONDS = 15.0
 """A process that holds a GPU takes a while to be gone."""
 _BY_SIGNAL = 128
@@ -79,15 +78,15 @@ class ServerProcess:
 
     def kill(self) -> None:
         """Kill it and all it started; returns at once."""
-        self._child.abort()
+        self._child.write(keeper.KILL)
 
     async def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL to whatever is left after ``stop_seconds``. Raises TimeoutError."""
         try:
-            self._child.write(_STOP)
+            self._child.write(keeper.STOP)
             await self.ended_within(self._stop_seconds + _KILL_SECONDS)
         finally:
-            self.kill()
+            self._child.abort()
         if not await self.ended_within(_KILL_SECONDS):
             raise TimeoutError("the inference server cannot be killed")
 

@@ -4,9 +4,9 @@
 
 Inference servers start processes of their own that hold the GPU, and those do not all end with their parent. The
 keeper adopts every descendant (it is a child subreaper, prctl(2)) and kills what is left when the server ends, and
-everything when its own standard input ends, which happens however the replica dies. A line on that input asks for
-a soft end: SIGTERM to the server, SIGKILL to all after STOP_SECONDS. When the keeper itself is killed, the server dies
-with it. It exits with the server's status, or 128 and the signal.
+everything when its own standard input ends, which happens however the replica dies. On that input ``stop`` asks for a
+soft end (SIGTERM to the server, SIGKILL to all after STOP_SECONDS), ``kill`` for an end at once. When the keeper
+itself is killed, the server dies with it. It exits with the server's status, or 128 and the signal.
 
 Run by its path and with nothing but the standard library, so that it starts in milliseconds.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -100,7 +101,7 @@ def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, An
 def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     answer: Any = operation.answer
     name = getattr(answer, "__name__", None) or operation.name + "Item"
-    schema = _component(components, name, TypeAdapter(answer).json_schema(mode="serialization"))
+    schema = _component(components, name, _json_schema_of(answer))
     if not operation.listing:
         return schema
     page = {"type": ["string", "null"]}
@@ -109,6 +110,12 @@ def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str
         "required": ["data", "next_page"],
         "properties": {"data": {"type": "array", "items": schema}, "next_page": page, "prev_page": page},
     }
+
+
+@cache
+def _json_schema_of(answer: Any) -> dict[str, Any]:
+    """Made once for all operations that answer with the same type: it is most of the work."""
+    return TypeAdapter(answer).json_schema(mode="serialization")
 
 
 def _component(components: dict[str, Any], name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def build(folder: Path) -> None:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT_TOKENS,
+        # Far above the usual 0.02: else all that came before would hardly matter to what comes next.
+        initializer_range=0.2,
         bos_token_id=None,
         eos_token_id=tokenizer.convert_tokens_to_ids(TURN_END),
         pad_token_id=None,

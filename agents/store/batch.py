@@ -85,6 +85,10 @@ class Digests:
         self._known.move_to_end(record.id)
         return known[2]
 
+    def forget(self, session_id: str) -> None:
+        """Let go of a session that is no more, and of its snapshot."""
+        self._known.pop(session_id, None)
+
 
 def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], str] = snapshot_digest) -> Change:
     """Encode a commit. Raises InvalidRequest for content that cannot be stored, ValueError for a wrong ``seq``."""

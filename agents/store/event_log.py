@@ -50,6 +50,7 @@ class SqlEventLog:
     async def delete(self, lease: Lease, session_id: SessionId) -> None:
         """Remove a session whole. Raises Fenced, NotFound, Overloaded, Unavailable."""
         await self._commits.write(deletion_of(lease, session_id))
+        self._digests.forget(session_id)
 
     async def load(self, session_id: SessionId) -> SessionSnapshot:
         """Read a session whole, as of one moment. Raises NotFound, Unavailable."""

@@ -65,6 +65,9 @@ class Batch:
             mask=torch.ones((1, prompt.read), dtype=torch.long, device=self._device),
             cache=prompt.cache,
         )
+        if not prompt.cache.layers:
+            # It remembers in another way, and would forget with the next token.
+            raise NotImplementedError("its layers keep no keys and values, which this engine needs")
         return scores if prompt.read == len(prompt.tokens) else None
 
     def join(self, prompt: Prompt) -> None:

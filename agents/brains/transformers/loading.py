@@ -41,7 +41,7 @@ def load(definition: BrainDefinition) -> Loaded:
     logging.disable_progress_bar()
     _check_folder(name)
     try:
-        pretrained: PretrainedTokenizer = _TOKENIZERS.from_pretrained(name)
+        pretrained: PretrainedTokenizer = _TOKENIZERS.from_pretrained(name, trust_remote_code=False)
         model = _model(name, definition, device)
     except EngineUnusable:
         raise
@@ -75,7 +75,7 @@ def _model(name: str, definition: BrainDefinition, device: str) -> Any:
     dtype = definition.transformers.dtype
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
-    model, report = _MODELS.from_pretrained(name, dtype=dtype, output_loading_info=True)
+    model, report = _MODELS.from_pretrained(name, dtype=dtype, output_loading_info=True, trust_remote_code=False)
     missing = sorted(cast("Iterable[str]", report["missing_keys"]))
     if missing:
         shown = ", ".join(missing[:_SHOWN_NAMES])

@@ -9,7 +9,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -26,7 +28,7 @@ from agents.brains.transformers.engine import TransformersBrain
 from agents.brains.transformers.loading import load
 from agents.config import Settings
 from agents.vault import MemoryVault
-from tests.tiny_model import forced, tiny_definition, tiny_folder
+from tests.tiny_model import ForcedModel, forced, tiny_definition, tiny_folder
 
 TOOLS = [{"name": "bash", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}}]
 
@@ -305,6 +307,17 @@ async def test_weights_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     (lacking / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(EngineUnusable, match="cannot be loaded"):
         await engine_of(BrainDefinition(engine="transformers", model=str(lacking))).start()
+
+
+async def test_a_model_that_remembers_in_another_way_does_not_start() -> None:
+    """It would forget what was said before its newest token."""
+
+    def forgets(_: Any, **given: Any) -> Any:
+        return SimpleNamespace(logits=torch.zeros(*given["input_ids"].shape, 300))
+
+    with patch.object(ForcedModel, "__call__", forgets), forced():
+        with pytest.raises(EngineUnusable, match="keep no keys and values"):
+            await engine_of(tiny_definition()).start()
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

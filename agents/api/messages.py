@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from anthropic.types.beta import BetaMessage, BetaMessageTokensCount
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive
 
 from agents.api.answers import error_answer, json_answer
 from agents.api.message_params import CountParams, MessageParams, brain_request, check_bounds, read_betas
@@ -20,18 +18,15 @@ from agents.api.model_failures import api_error
 from agents.api.param_schema import validator
 from agents.api.platform import Platform
 from agents.api.routes import Operation
-from agents.api.stream import disconnected
 from agents.api.wire import parse, read_json
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.registry import RegisteredBrain, registry_of
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 class MessageRoutes:
-    """Create a message, and count tokens."""
+    """Create a message, and count tokens. The edge stops the work for a client that leaves before its answer."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -69,7 +64,7 @@ class MessageRoutes:
             keepalive = self._platform.settings.gateway.stream_keepalive_seconds
             return MessageStream(answer, keepalive_seconds=keepalive, request_id=request_id)
         try:
-            message = await _unless_left(request.receive, answer.message())
+            message = await answer.message()
         except BrainFailure as failure:
             return _failed(failure, request_id)
         return json_answer(message, headers={"x-hecaton-brain": answer.brain})
@@ -79,9 +74,8 @@ class MessageRoutes:
         brain = self._named(params["model"]) or self._registry.choosable[0]
         check_bounds(params, brain)
         asked = self._asked(request, params, live=False)
-        counting = self._platform.counters.count_tokens(brain.id, asked)
         try:
-            tokens = await _unless_left(request.receive, counting)
+            tokens = await self._platform.counters.count_tokens(brain.id, asked)
         except BrainFailure as failure:
             return _failed(failure, request.state.request_id)
         return json_answer({"input_tokens": tokens}, headers={"x-hecaton-brain": brain.id})
@@ -104,17 +98,3 @@ class MessageRoutes:
 def _failed(failure: BrainFailure, request_id: str) -> Response:
     _log.warning("model request %s failed (%s): %s", request_id, failure.kind, failure.message)
     return error_answer(api_error(failure), request_id)
-
-
-async def _unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what *work* returns; a client that leaves ends it, and then ClientDisconnect is raised."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnected(receive))
-    try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from agents.brains.transformers.chat import chat_of
 from agents.brains.transformers.decoder import MOST_FAILURES
 from agents.brains.transformers.engine import TransformersBrain
 from agents.brains.transformers.loading import load
-from agents.config import Settings
+from agents.config import BrainSettings, Settings
 from agents.vault import MemoryVault
 from tests.tiny_model import ForcedModel, forced, tiny_definition, tiny_folder
 
@@ -238,6 +239,30 @@ async def test_a_model_that_fails_fails_its_requests_and_then_the_replica() -> N
     assert models
 
 
+async def test_a_step_that_hangs_fails_its_requests_and_then_the_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    impatient = BrainSettings(first_event_timeout_seconds=0.01)
+    with forced("late") as models:
+        engine = TransformersBrain(tiny_definition(), impatient)
+        await engine.start()
+
+        def hanging(**given: Any) -> Any:
+            released.wait(10)
+            return models[0](**given)
+
+        decoder_in(engine)._batch._model = hanging
+        with pytest.raises(BrainFailure, match="in time") as caught:
+            await think(engine, ask())
+        engine.check()
+        monkeypatch.setattr(engine_module, "STALLED_SECONDS", 0.0)
+        with pytest.raises(EngineUnusable, match="has not ended"):
+            engine.check()
+        released.set()
+        await until(lambda: engine.under_way == 0)
+        await engine.aclose()
+    assert (caught.value.kind, caught.value.transient) == ("request_failed", True)
+
+
 async def test_a_prompt_that_fails_leaves_the_others_alone() -> None:
     with forced("a" * 150) as models:
         async with running(tiny_definition(transformers={"prefill_tokens": 4096})) as engine:
@@ -315,9 +340,9 @@ async def test_a_model_that_remembers_in_another_way_does_not_start() -> None:
     def forgets(_: Any, **given: Any) -> Any:
         return SimpleNamespace(logits=torch.zeros(*given["input_ids"].shape, 300))
 
-    with patch.object(ForcedModel, "__call__", forgets), forced():
-        with pytest.raises(EngineUnusable, match="keep no keys and values"):
-            await engine_of(tiny_definition()).start()
+    unusable = pytest.raises(EngineUnusable, match="keep no keys and values")
+    with patch.object(ForcedModel, "__call__", forgets), forced(), unusable:
+        await engine_of(tiny_definition()).start()
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

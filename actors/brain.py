@@ -135,6 +135,8 @@ def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
         # Serve learns of a replica's death by its checks: at the default of ten seconds requests wait that long.
         "health_check_period_s": 2.0,
         "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + _CLOSE_SECONDS,
+        # Each new replica before an old one goes; but there may be no other GPU for it.
+        "max_surge_percent": 0 if brain.definition.resources.num_gpus else 1,
         "logging_config": {"enable_access_log": False},
     }
     return BrainServer.options(**options).bind(settings.to_json(), brain.name)

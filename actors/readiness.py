@@ -15,8 +15,6 @@ from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
 
 _READY_SECONDS = 90.0
-# Weights of a large model, read over a network.
-_LOADING_SECONDS = 900.0
 _LOOK_SECONDS = 0.1
 _LOOKS_PER_STATUS = 10
 
@@ -64,7 +62,7 @@ def _start_seconds(brain: RegisteredBrain) -> float:
         case "server":
             return _READY_SECONDS + brain.definition.server.start_seconds
         case "transformers":
-            return _READY_SECONDS + _LOADING_SECONDS
+            return _READY_SECONDS + brain.definition.transformers.start_seconds
         case _:
             return _READY_SECONDS
 

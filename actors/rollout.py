@@ -128,10 +128,11 @@ class Rollout:
             self._answer(name, fleet.replace_host.remote(name), patience)
 
     def _roll_brain(self) -> None:
+        brains = registry_of(self._settings).brains
+        self._say(f"brains {', '.join(brain.id for brain in brains)}: their replicas are replaced")
+        serve.run_many(brain_targets(self._settings), wait_for_applications_running=False)
         failures: list[str] = []
-        for brain, target in zip(registry_of(self._settings).brains, brain_targets(self._settings), strict=True):
-            self._say(f"brain {brain.id}: new replicas start, then the old ones end")
-            serve.run_many([target], wait_for_applications_running=False)
+        for brain in brains:
             try:
                 wait_for_brain(brain)
             except NotReady as failure:

@@ -38,7 +38,14 @@ pytestmark = pytest.mark.timeout(300)
 
 SESSIONS = 6
 PATIENCE = 90.0
-NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway")
+BRAIN = "SERVE_REPLICA::hecaton-brain-"
+NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway", f"{BRAIN}main", f"{BRAIN}asleep")
+BRAINS: Json = {
+    "main": {"engine": "claude"},
+    "gpu": {"engine": "replay", "resources": {"num_gpus": 1}},
+    # Asleep again by the time that all parts are replaced.
+    "asleep": {"engine": "replay", "scaling": {"min_replicas": 0, "downscale_delay_seconds": 5}},
+}
 DIRECTIVE = 'stub: tools=2 delay=0.02 command="sleep 0.1; echo . >> f; wc -l < f" text=end'
 
 
@@ -59,6 +66,11 @@ class Ground:
         with sqlite3.connect(self.instance.data_dir / "hecaton.db") as database:
             query = "SELECT owner FROM leases WHERE partition = ?"
             return database.execute(query, (partition_of(session, 64),)).fetchone()[0]
+
+    async def brains(self) -> dict[int, str]:
+        """Return the names of the brains' replicas by pid."""
+        actors = await asyncio.to_thread(self.cluster.actors)
+        return {pid: name for pid, name in actors.items() if name.startswith(BRAIN)}
 
     async def hecaton(self, *words: str) -> str:
         """Run a command on the platform; returns what it printed."""
@@ -93,6 +105,8 @@ def ground(scratch: Path) -> Iterator[Ground]:
                 environment={**ray_environment(settings_for(scratch, stub.url)), "RAY_ADDRESS": cluster.address},
                 harness={"actors": 3, "lease_ttl_seconds": 3, "handover_seconds": 5, "drain_seconds": 5},
                 sandbox={"hosts": 2},
+                brain={"replay_pace": 0},
+                brains=BRAINS,
             )
             try:
                 yield Ground(cluster, raylets, instance, LivePlatform(instance.up(), stub))
@@ -228,16 +242,36 @@ class Load:
             await conversation.progress.wait_for(lambda: conversation.turns >= turns)
 
 
-async def test_parts_are_spread_over_the_nodes_and_keep_off_gpus(ground: Ground) -> None:
+async def test_parts_are_spread_over_the_nodes_and_only_a_gpu_brain_is_on_the_gpu(ground: Ground, stage: Scene) -> None:
+    await _answered_by(stage, "gpu")
     names = await asyncio.to_thread(ground.cluster.actors)
     placed = {
         node: {names[each.pid] for each in psutil.Process(raylet).children() if each.pid in names}
         for node, raylet in ground.raylets.items()
     }
     assert not [name for name in placed["gpu"] if name.startswith(NOT_ON_GPUS)]
+    assert [node for node in placed if any(name.startswith(f"{BRAIN}gpu#") for name in placed[node])] == ["gpu"]
     for kind, most in (("harness-", 1), ("sandbox-host-", 1)):
         spread = [sum(name.startswith(kind) for name in placed[node]) for node in ("head", "one", "two")]
         assert max(spread) == most, placed
+
+
+async def test_a_brain_that_has_scaled_to_zero_is_woken_by_a_request(ground: Ground, stage: Scene) -> None:
+    assert not [name for name in (await ground.brains()).values() if name.startswith(f"{BRAIN}asleep#")]
+    await _answered_by(stage, "asleep")
+    assert [name for name in (await ground.brains()).values() if name.startswith(f"{BRAIN}asleep#")]
+
+
+async def _answered_by(scene: Scene, brain: str) -> None:
+    """Hold a session that names *brain* and is answered by it, however long it takes to start, without an error."""
+    session = await scene.session(agent=await scene.agent(model=brain))
+    async with asyncio.timeout(PATIENCE), scene.stream(session) as stream:
+        await scene.send(session, message())
+        while (await stream.next(PATIENCE))["type"] != "session.status_idle":
+            pass
+    log = await scene.log(session)
+    assert of_type(log, "session.error", "session.status_rescheduled") == []
+    assert {end["brain"]["id"] for end in of_type(log, "span.model_request_end")} == {f"{brain}@1"}
 
 
 async def test_killing_a_harness_is_not_noticed_by_any_client(ground: Ground, stage: Scene) -> None:
@@ -259,8 +293,9 @@ async def test_harnesses_come_and_go_and_nobody_notices(ground: Ground, stage: S
             assert {ground.owner(each.session) for each in busy.conversations} <= set(names.values())
 
 
-async def test_sandbox_hosts_come_and_go_and_no_session_fails(ground: Ground, stage: Scene) -> None:
+async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touched(ground: Ground, stage: Scene) -> None:
     before = {name for name in (await asyncio.to_thread(ground.cluster.actors)).values() if "sandbox-host" in name}
+    thinking = {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep#")}
     async with load(stage) as busy:
         for count in (1, len(before)):
             await ground.hecaton("scale", "--hosts", str(count))
@@ -269,6 +304,7 @@ async def test_sandbox_hosts_come_and_go_and_no_session_fails(ground: Ground, st
             assert {name for name in names.values() if name.startswith("sandbox-host-")} == {
                 f"sandbox-host-{index}" for index in range(count)
             }
+    assert thinking == {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep#")}
 
 
 async def test_every_part_is_replaced_under_load_and_no_session_fails(ground: Ground, stage: Scene) -> None:

@@ -127,16 +127,18 @@ class BrainServer:
 
 def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
     """Bind the deployment of one brain. Blocks for a moment: it asks Ray for its nodes."""
+    definition = brain.definition
+    closing = _CLOSE_SECONDS + (definition.server.stop_seconds if definition.engine == "server" else 0)
     options: dict[str, Any] = {
-        **scaling_options(brain.definition.scaling),
-        **brain_placement(brain.definition.resources),
+        **scaling_options(definition.scaling),
+        **brain_placement(definition.resources),
         # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
         "graceful_shutdown_wait_loop_s": 0.1,
         # Serve learns of a replica's death by its checks: at the default of ten seconds requests wait that long.
         "health_check_period_s": 2.0,
-        "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + _CLOSE_SECONDS,
+        "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + closing,
         # Each new replica before an old one goes; but there may be no other GPU for it.
-        "max_surge_percent": 0 if brain.definition.resources.num_gpus else 1,
+        "max_surge_percent": 0 if definition.resources.num_gpus else 1,
         "logging_config": {"enable_access_log": False},
     }
     return BrainServer.options(**options).bind(settings.to_json(), brain.name)

@@ -143,7 +143,7 @@ class Visitor:
                 block = {"type": "text", "text": f"rain in {call['input']['city']}"}
                 answers.append({"type": "user.custom_tool_result", "custom_tool_use_id": event_id, "content": [block]})
                 continue
-            refused = bool(self._script.denied) and f"/{self._script.denied} " in call["input"]["command"]
+            refused = bool(self._script.denied) and f"/{self._script.denied} " in call["input"].get("command", "")
             if refused:
                 self._visit.denied.append(event_id)
             answer = {"type": "user.tool_confirmation", "tool_use_id": event_id}

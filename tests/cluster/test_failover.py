@@ -37,7 +37,7 @@ from tests.stub_model import stub_in_thread
 pytestmark = pytest.mark.timeout(300)
 
 SESSIONS = 6
-PATIENCE = 90.0
+PATIENCE = 180.0
 BRAIN = "SERVE_REPLICA::hecaton-brain-"
 NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway", f"{BRAIN}main", f"{BRAIN}asleep")
 BRAINS: Json = {

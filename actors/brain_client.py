@@ -41,23 +41,20 @@ class BrainClient:
     @property
     def figures(self) -> dict[str, int]:
         """Replicas that can be asked, and requests that have a place and that wait for one; of all brains."""
-        standings = [pool.standing for pool in self._pools.values()]
+        of_brains = self.figures_by_brain.values()
         return {
-            "brain_replicas": sum(each.replicas for each in standings),
-            "model_requests": sum(each.under_way for each in standings),
-            "model_requests_waiting": sum(each.waiting for each in standings),
+            "brain_replicas": sum(each["replicas"] for each in of_brains),
+            "model_requests": sum(each["requests"] for each in of_brains),
+            "model_requests_waiting": sum(each["requests_waiting"] for each in of_brains),
         }
 
     @property
     def figures_by_brain(self) -> dict[str, dict[str, int]]:
         """The same of each brain, by id."""
+        standings = {brain: pool.standing for brain, pool in self._pools.items()}
         return {
-            brain: {
-                "replicas": pool.standing.replicas,
-                "requests": pool.standing.under_way,
-                "requests_waiting": pool.standing.waiting,
-            }
-            for brain, pool in self._pools.items()
+            brain: {"replicas": each.replicas, "requests": each.under_way, "requests_waiting": each.waiting}
+            for brain, each in standings.items()
         }
 
     def start(self) -> None:

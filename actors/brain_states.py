@@ -54,7 +54,13 @@ class BrainState:
 
 def brain_states(brains: Sequence[RegisteredBrain]) -> dict[str, BrainState]:
     """Return the state of each brain, by id. Blocks while Serve's controller answers; raises RayError."""
-    applications = serve.status().applications
+    return states_in(serve.status().applications, brains)
+
+
+def states_in(
+    applications: Mapping[str, ApplicationStatusOverview], brains: Sequence[RegisteredBrain]
+) -> dict[str, BrainState]:
+    """Return the state of each brain, by id, as Serve's *applications* have it."""
     return {brain.id: state_of(applications.get(brain_app_name(brain.name))) for brain in brains}
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
+from agents.brains.port import closing
 from agents.errors import HecatonError
 
 T = TypeVar("T")
@@ -27,18 +28,16 @@ async def coalesce(
     room.set()
 
     async def pump() -> None:
-        try:
-            async for item in stream:
-                waiting.append(item)
+        async with closing(stream):
+            try:
+                async for item in stream:
+                    waiting.append(item)
+                    changed.set()
+                    if len(waiting) >= _MAX_WAITING:
+                        room.clear()
+                        await room.wait()
+            finally:
                 changed.set()
-                if len(waiting) >= _MAX_WAITING:
-                    room.clear()
-                    await room.wait()
-        finally:
-            changed.set()
-            close = getattr(stream, "aclose", None)
-            if close is not None:
-                await close()
 
     pumping = asyncio.create_task(pump())
     pause = linger
@@ -69,19 +68,16 @@ async def in_two(stream: AsyncIterator[T]) -> AsyncGenerator[list[T], None]:
     """
     rest: list[T] = []
     failure: HecatonError | None = None
-    try:
-        opening = await anext(stream, None)
-        if opening is None:
-            return
-        yield [opening]
-        async for item in stream:
-            rest.append(item)  # noqa: PERF401 - what came before a failure was paid for
-    except HecatonError as error:
-        failure = error
-    finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
+    async with closing(stream):
+        try:
+            opening = await anext(stream, None)
+            if opening is None:
+                return
+            yield [opening]
+            async for item in stream:
+                rest.append(item)  # noqa: PERF401 - what came before a failure was paid for
+        except HecatonError as error:
+            failure = error
     if rest:
         yield rest
     if failure is not None:

@@ -9,7 +9,7 @@ import httpx
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
-from actors.brain_states import brain_states, state_of
+from actors.brain_states import brain_states, state_of, states_in
 from actors.names import GATEWAY_APP
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
@@ -76,9 +76,10 @@ def _lacking(brains: Sequence[RegisteredBrain]) -> Sequence[str]:
 
 
 def _give_up_on_failures(brains: Sequence[RegisteredBrain]) -> None:
-    gateway = state_of(serve.status().applications.get(GATEWAY_APP))
+    applications = serve.status().applications
+    gateway = state_of(applications.get(GATEWAY_APP))
     if gateway.failed:
         raise NotReady(f"the gateway does not start: {gateway.message}")
-    states = brain_states(brains)
+    states = states_in(applications, brains)
     if all(state.failed for state in states.values()):
         raise NotReady("\n".join(f"brain {name} does not start: {state.message}" for name, state in states.items()))

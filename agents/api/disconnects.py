@@ -11,9 +11,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 _QUICK_SECONDS = 0.5
 """Most requests are over by then, and nobody need look for their clients."""
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return once the client has left; what is left of its request is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 @asynccontextmanager

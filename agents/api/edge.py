@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.api.answers import RequestTimedOut, error_answer
 from agents.api.auth import OPEN_PATHS, Keyring, header
-from agents.api.disconnects import for_a_client
+from agents.api.disconnects import disconnected, for_a_client
 from agents.api.peers import PeerGuard
 from agents.api.rate_limits import RateLimits
 from agents.api.slots import Slots
@@ -161,8 +161,7 @@ class _BoundedBody:
     async def client_gone(self) -> None:
         """Return when the whole body has come and the client has gone."""
         await self._complete.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await disconnected(self._receive)
 
     def _take(self, count: int) -> None:
         if self._taken + count > self._limit:

@@ -18,9 +18,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agents.api.answers import envelope, error_answer
+from agents.api.disconnects import disconnected
 from agents.api.model_answer import ModelAnswer
 from agents.api.model_failures import api_error
-from agents.api.stream import SEND_SECONDS, STREAM_HEADERS, disconnected, encode_frame
+from agents.api.stream import SEND_SECONDS, STREAM_HEADERS, encode_frame
 from agents.brains.port import BrainFailure
 from agents.errors import HecatonError
 

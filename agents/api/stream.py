@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agents.api.answers import envelope
+from agents.api.disconnects import disconnected
 from agents.clock import Clock
 from agents.errors import HecatonError, NotFound, Overloaded, Unavailable
 from agents.ids import SessionId, new_event_id
@@ -235,9 +236,3 @@ class EventStream(Response):
 
 def _deleted(clock: Clock) -> Event:
     return Event(new_event_id(), EventType.SESSION_DELETED, {}, clock.now())
-
-
-async def disconnected(receive: Receive) -> None:
-    """Return once the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -81,10 +81,10 @@ class Policy(Protocol):
 
 
 class TokenPrices(Protocol):
-    """The part of the price book that a policy compares costs by."""
+    """The part of the price book that turns tokens into cost."""
 
     def cost(self, model: str, usage: TokenUsage, *, speed: str | None, own: BrainPrice | None = None) -> int:
-        """Return micro-USD, at the brain's *own* price when it has one, else at list price."""
+        """Return micro-USD, at the brain's *own* price if it has one, else at list price; 0 for a model without one."""
         ...
 
 

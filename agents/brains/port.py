@@ -7,11 +7,14 @@ any turn (law 7 of the design).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from agents.errors import HecatonError
+
+T = TypeVar("T")
 
 FailureKind = Literal["overloaded", "rate_limited", "request_failed", "billing", "unknown"]
 
@@ -124,6 +127,17 @@ class TokenCounters(Protocol):
     async def count_tokens(self, brain: str, request: BrainRequest) -> int:
         """Return the tokens of a request to the brain with id *brain* (``name@version``). Raises BrainFailure."""
         ...
+
+
+@asynccontextmanager
+async def closing(events: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
+    """Close a brain's stream at the end, if it can be closed: what nobody reads must not be generated any more."""
+    try:
+        yield events
+    finally:
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
 
 
 @dataclass(frozen=True, slots=True)

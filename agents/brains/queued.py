@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from agents.brains.fair_queue import FairQueue
-from agents.brains.port import Brain, BrainRequest, Standing
+from agents.brains.port import Brain, BrainRequest, Standing, closing
 from agents.config import BrainSettings
 
 
@@ -29,12 +29,6 @@ class QueuedBrain:
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think; also raises BrainFailure (overloaded) when no place comes free."""
-        async with self._places.place(request.principal):
-            events = self._brain.think(request)
-            try:
-                async for event in events:
-                    yield event
-            finally:
-                close = getattr(events, "aclose", None)
-                if close is not None:
-                    await close()
+        async with self._places.place(request.principal), closing(self._brain.think(request)) as events:
+            async for event in events:
+                yield event

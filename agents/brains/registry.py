@@ -103,10 +103,6 @@ class Registry:
             return self._brains[self._takes_all]
         raise NotFound(f"model {model!r} not found; there are {self._known}, and auto")
 
-    def with_role(self, role: Role) -> Sequence[RegisteredBrain]:
-        """Return the brains that are declared for a role, in order."""
-        return [brain for brain in self.brains if role in brain.definition.roles]
-
     def line(self, brain: RegisteredBrain) -> Sequence[RegisteredBrain]:
         """Return *brain* and those that are asked after it, in order, each once."""
         line, waiting = list[RegisteredBrain](), [brain]

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.brain_settings import Role
 from agents.brains.policy import Candidate, Policy, Task, lacks, task_of
-from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest
+from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest, closing
 from agents.brains.registry import RegisteredBrain, Registry
 from agents.brains.route import PassedOver, Route
 from agents.errors import NotFound
@@ -67,10 +66,8 @@ class RoutedBrain:
             yield Route(brain, request.model, line.reason, tuple(passed_over), implied=implied).event()
             shown = False
             try:
-                async with AsyncExitStack() as stack:
-                    events = self._pools.think(brain.id, _as_asked(request, brain, meant=brain is line.named))
-                    if (close := getattr(events, "aclose", None)) is not None:
-                        stack.push_async_callback(close)
+                asked = _as_asked(request, brain, meant=brain is line.named)
+                async with closing(self._pools.think(brain.id, asked)) as events:
                     async for event in events:
                         shown = shown or event.get("type") == _CONTENT
                         yield event

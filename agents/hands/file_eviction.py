@@ -43,11 +43,12 @@ class FileEviction:
 
     async def sweep_forever(self) -> None:
         """Look again and again. Without checkpoints there is nothing to do, ever."""
+        store = self._shared.store
+        if store is None:
+            return
         for number in count():
-            if self._shared.store is None:
-                return
             if number < _FIRST_LISTINGS or number % _SWEEPS_PER_LISTING == 0:
-                await self.remove_deleted(self._shared.store)
+                await self.remove_deleted(store)
             await self.sweep()
             await self._clock.sleep(min(_SWEEP_SECONDS, self._settings.keep_files_seconds))
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from agents.brains.port import BrainFailure
+from agents.brains.port import BrainFailure, closing
 from agents.brains.route import ROUTE
 from agents.config import BrainSettings
 
@@ -27,7 +27,7 @@ async def bounded_stream(
     end = loop.time() + settings.waiting_timeout_seconds + settings.request_timeout_seconds
     first = patience = settings.waiting_timeout_seconds + settings.first_event_timeout_seconds
     later = settings.event_gap_timeout_seconds if live else settings.request_timeout_seconds
-    try:
+    async with closing(stream):
         while True:
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + patience)):
@@ -39,7 +39,3 @@ async def bounded_stream(
                 return
             yield event
             patience = first if event.get("type") == ROUTE else later
-    finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agents.brain_settings import BrainPrice
-from agents.brains.assembly import TokenUsage
+from agents.brains.policy import TokenPrices
 from agents.brains.port import Brain
 from agents.clock import Clock
 from agents.config import Settings
@@ -19,12 +18,8 @@ from agents.sessions.log import EventLog, Leases
 from agents.sessions.wire import RuntimePrice
 
 
-class Prices(RuntimePrice, Protocol):
-    """The part of the price book that turns tokens into list cost."""
-
-    def cost(self, model: str, usage: TokenUsage, *, speed: str | None, own: BrainPrice | None = None) -> int:
-        """Return micro-USD, at the brain's *own* price if it has one, else at list price; 0 for a model without one."""
-        ...
+class Prices(RuntimePrice, TokenPrices, Protocol):
+    """The part of the price book that turns running time and tokens into cost."""
 
 
 @dataclass(frozen=True, slots=True)

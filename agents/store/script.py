@@ -132,13 +132,14 @@ def query(build: Callable[[Among], ClauseElement]) -> Statement:
 def insert(table: Table, *names: str, replace_on: str | None = None) -> Statement:
     """Insert rows, in the order given; with *replace_on*, a key, a row that is there gets the new values."""
     given = _given(table, {name: name for name in names})
-    # OR FAIL: a failure ends the transaction anyway, so SQLite need not keep what it takes to undo the statement.
-    one = sqlite.insert(table).values({name: bindparam(name) for name in names}).prefix_with("OR FAIL")
+    one = sqlite.insert(table).values({name: bindparam(name) for name in names})
     # A lone scan of a function gives its rows in their order, so what is numbered here is numbered in it.
     many = postgresql.insert(table).from_select(list(names), select(*(given.c[name] for name in names)))
-    if replace_on is not None:
+    if replace_on is None:
+        # A failure ends the transaction anyway, so SQLite need not keep what it takes to undo the statement.
+        one = one.prefix_with("OR FAIL")
+    else:
         rest = [name for name in names if name != replace_on]
-        one = sqlite.insert(table).values({name: bindparam(name) for name in names})
         one = one.on_conflict_do_update(index_elements=[replace_on], set_={name: one.excluded[name] for name in rest})
         many = many.on_conflict_do_update(
             index_elements=[replace_on], set_={name: many.excluded[name] for name in rest}

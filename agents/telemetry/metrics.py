@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 _Figures = Mapping[str, Mapping[str, Any] | None]
+_Labelled = Iterable[tuple[tuple[str, ...], Mapping[str, float]]]
+"""Figures with the values of their labels."""
 
 BRAINS = "brains"
 """Under this name a harness tells the figures of each brain as it sees it, by the brain's id."""
@@ -21,31 +23,31 @@ def render_metrics(harnesses: _Figures, hosts: _Figures) -> bytes:
     registry = CollectorRegistry()
     members = Gauge("hecaton_harness_members", "Live harnesses", registry=registry)
     members.set(len(harnesses))
-    _gauges(registry, "hecaton_harness", "harness", harnesses)
-    _gauges(registry, "hecaton_sandboxes", "host", hosts)
-    _brain_gauges(registry, harnesses)
+    _gauges(registry, "hecaton_harness", ["harness"], "Of each harness", _own(harnesses))
+    _gauges(registry, "hecaton_sandboxes", ["host"], "Of each host", _own(hosts))
+    about_brains = "Of each brain, seen from each harness"
+    _gauges(registry, "hecaton_brain", ["harness", "brain"], about_brains, _of_brains(harnesses))
     return generate_latest(registry)
 
 
-def _gauges(registry: CollectorRegistry, prefix: str, label: str, parts: _Figures) -> None:
+def _gauges(registry: CollectorRegistry, prefix: str, labels: Sequence[str], about: str, parts: _Labelled) -> None:
     gauges: dict[str, Gauge] = {}
-    for part, figures in parts.items():
-        for name, value in (figures or {}).items():
-            if name == BRAINS:
-                continue
+    for values, figures in parts:
+        for name, value in figures.items():
             gauge = gauges.get(name)
             if gauge is None:
-                text = f"Of each {label}: {name.replace('_', ' ')}"
-                gauge = gauges[name] = Gauge(f"{prefix}_{name}", text, [label], registry=registry)
-            gauge.labels(part).set(value)
+                text = f"{about}: {name.replace('_', ' ')}"
+                gauge = gauges[name] = Gauge(f"{prefix}_{name}", text, labels, registry=registry)
+            gauge.labels(*values).set(value)
 
 
-def _brain_gauges(registry: CollectorRegistry, harnesses: _Figures) -> None:
-    gauges: dict[str, Gauge] = {}
+def _own(parts: _Figures) -> _Labelled:
+    """Each part's own figures, without those of its brains."""
+    for part, figures in parts.items():
+        yield (part,), {name: value for name, value in (figures or {}).items() if name != BRAINS}
+
+
+def _of_brains(harnesses: _Figures) -> _Labelled:
     for harness, figures in harnesses.items():
         for brain, of_brain in (figures or {}).get(BRAINS, {}).items():
-            for name, value in of_brain.items():
-                if name not in gauges:
-                    text = f"Of each brain, seen from each harness: {name.replace('_', ' ')}"
-                    gauges[name] = Gauge(f"hecaton_brain_{name}", text, ["harness", "brain"], registry=registry)
-                gauges[name].labels(harness, brain).set(value)
+            yield (harness, brain), of_brain

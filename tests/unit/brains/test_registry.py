@@ -73,8 +73,8 @@ def test_who_stands_in_is_asked_in_order_and_once() -> None:
 
 def test_roles_are_found_in_the_order_of_declaration() -> None:
     brains = registry(a={"roles": ["generation"]}, b={"roles": ["summarization", "generation"]})
-    assert [brain.name for brain in brains.with_role("generation")] == ["a", "b"]
-    assert [brain.name for brain in brains.with_role("reasoning")] == []
+    assert [brain.name for brain in brains.choosable if "generation" in brain.definition.roles] == ["a", "b"]
+    assert [brain.name for brain in brains.choosable if "reasoning" in brain.definition.roles] == []
 
 
 @pytest.mark.parametrize(

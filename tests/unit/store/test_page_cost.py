@@ -17,11 +17,12 @@ from sqlalchemy import Connection
 
 from agents import ids
 from agents.ids import SessionId
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import Event, EventType
 from agents.sessions.log import Commit, Lease
 from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing
 from agents.store.sessions import _history
+from tests.unit.store.lease_steps import new_record
 
 SHORT, LONG = 100, 5000
 SLACK = 1.2
@@ -34,23 +35,11 @@ SHOWN = ("agent.message", "user.message", "session.error", "no.such_type")
 
 async def written(store: SqlStore, lease: Lease, count: int) -> SessionId:
     now = datetime(2026, 11, 21, tzinfo=UTC)
-    record = SessionRecord(
-        id=ids.new_session_id(),
-        partition=0,
-        created_at=now,
-        updated_at=now,
-        agent={},
-        agent_id="agent_1",
-        agent_version=1,
-        environment_id="env_1",
-        environment={},
-        thread_id="sthr_1",
-        seq=count,
-    )
+    record = replace(new_record(ids.new_session_id(), 0), created_at=now, updated_at=now, seq=count)
     kinds = [EventType.AGENT_TOOL_USE] * count
     kinds[:: count // RARE] = SAID * (RARE // 2)
     events = tuple(Event(ids.new_event_id(), kind, {}, now) for kind in kinds)
-    await store.log.create(Commit(lease, 0, replace(record, seq=count), events))
+    await store.log.create(Commit(lease, 0, record, events))
     return SessionId(record.id)
 
 

@@ -53,7 +53,7 @@ class HandsClient:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while (waited := loop.time() - began) < self._limit:
-            table = await self._hosts.fresh_table()
+            table = await self._known_hosts()
             own = table.get(host_of(workspace.host)) if workspace.host is not None else None
             silent = own is not None and own.state is HostState.SILENT
             patience = _SILENT_SECONDS if silent else _RESTART_SECONDS
@@ -61,6 +61,12 @@ class HandsClient:
                 return incarnation
             await asyncio.sleep(_LOOK_SECONDS)
         raise Unavailable(f"no sandbox host was up for {self._limit:g} s")
+
+    async def _known_hosts(self) -> HostTable:
+        try:
+            return await self._hosts.fresh_table()
+        except Unavailable:
+            return {}  # nothing is known yet, and the fleet is being restarted: it is waited for as hosts are
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -94,6 +100,7 @@ class HandsClient:
                 # Asked again, the same incarnation answers from memory; if it is gone, that is found out.
                 sent = True
             except CallRefused:
+                self._hosts.note_leaving(host)
                 raise
             except (IncarnationGone, CallNotSent):
                 raise (HostLost if sent else CallNotSent)(f"the sandbox host {host} is gone") from None

@@ -2,7 +2,8 @@
 
 Invariants: a link leads to one incarnation for life. An incarnation is taken for gone when its machine refuses the
 connection (nobody listens on that port any more), or when the fleet, asked after the incarnation was heard of,
-says so; never because it is silent. What is gone is never asked again.
+says so; never because it is silent. What is gone is never asked again, and what refused a call gets no new ones,
+however old the table.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class HostLinks:
         self._asking: asyncio.Task[None] | None = None
         self._links: dict[str, LinkClient] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._leaving: OrderedDict[str, None] = OrderedDict()
 
     # -- the table -------------------------------------------------------------------------------
 
@@ -74,13 +76,19 @@ class HostLinks:
             del self._links[incarnation]
 
     def _as_seen_here(self, place: HostPlace) -> HostPlace:
-        """What is known here to be gone is gone, even if the fleet has not noticed yet."""
-        return replace(place, state=HostState.REPLACED, incarnation=None) if place.incarnation in self._gone else place
+        """What is known here to be gone or to leave does so, even if the fleet has not said it yet."""
+        if place.incarnation in self._gone:
+            return replace(place, state=HostState.REPLACED, incarnation=None)
+        return replace(place, leaving=True) if place.incarnation in self._leaving else place
 
-    def _note_gone(self, incarnation: str) -> None:
-        self._gone[incarnation] = None
-        while len(self._gone) > _REMEMBERED:
-            self._gone.popitem(last=False)
+    def note_leaving(self, incarnation: str) -> None:
+        """Keep new calls away from an incarnation that has refused one: it takes none any more."""
+        self._note(self._leaving, incarnation)
+
+    def _note(self, known: OrderedDict[str, None], incarnation: str) -> None:
+        known[incarnation] = None
+        while len(known) > _REMEMBERED:
+            known.popitem(last=False)
         self._table = {name: self._as_seen_here(place) for name, place in self._table.items()}
 
     # -- links -----------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ class HostLinks:
                     return link
                 except LinkDown:
                     if isinstance(link.failure, ConnectionRefusedError):
-                        self._note_gone(incarnation)
+                        self._note(self._gone, incarnation)
                         break
             await self._judge(incarnation, since)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -129,7 +137,7 @@ class HostLinks:
         except Unavailable:
             return
         if self._asked_at >= since and is_gone(table, incarnation):
-            self._note_gone(incarnation)
+            self._note(self._gone, incarnation)
 
 
 def _link_to(incarnation: str, address: Endpoint) -> LinkClient:

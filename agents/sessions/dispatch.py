@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _MOST_HOSTS = 3
 """A call that takes its host down with it must not take them all down."""
+_MOST_PLACES = 20
+"""Hosts that a call never began on cost it nothing; but whoever names them must not name them for ever."""
 
 
 class Dispatch:
@@ -56,7 +58,8 @@ class Dispatch:
         await self._refuse_unapproved()
         self._ports.effects.resumed += len(self._maybe_sent & self._left.keys())
         host = self._host
-        for _ in range(_MOST_HOSTS):
+        hosts = 0
+        for _ in range(_MOST_PLACES):
             if not self._left:
                 return
             host = host or await self._new_place()
@@ -64,6 +67,9 @@ class Dispatch:
                 break
             self._why = failure.message
             await self._sort_out(failure)
+            hosts += not isinstance(failure, CallNotSent)
+            if hosts == _MOST_HOSTS:
+                break
             host = None
         if self._left:
             await self._give_up()

@@ -207,6 +207,28 @@ async def test_a_host_that_leaves_refuses_what_it_has_never_seen(fleet: Fleet) -
         await fleet.run(HERE, write(), host="sandbox-host-0/1")
 
 
+async def test_a_host_that_refused_a_call_gets_no_new_ones_however_old_the_table_is(fleet: Fleet) -> None:
+    assert await fleet.client.locate(HERE) == "sandbox-host-0/1"
+    fleet.away = True
+    fleet.hosts["sandbox-host-0"].leaving = True
+    with pytest.raises(CallRefused):
+        await fleet.run(HERE, write(), host="sandbox-host-0/1")
+    assert fleet.client.place(HERE) == "sandbox-host-1/1"
+    assert await fleet.client.locate(HERE) == "sandbox-host-1/1"
+    fleet.away = False
+    assert await fleet.client.locate(HERE) == "sandbox-host-1/1", "the fleet has not heard of it either"
+
+
+async def test_a_fleet_that_is_away_before_anything_is_known_is_waited_for(fleet: Fleet) -> None:
+    fleet.away = True
+    waiting = asyncio.create_task(fleet.client.locate(HERE))
+    while fleet.asked < 3:
+        await asyncio.sleep(0.001)
+    fleet.away = False
+    async with asyncio.timeout(5):
+        assert await waiting == "sandbox-host-0/1"
+
+
 async def test_the_next_process_of_the_own_host_is_waited_for(fleet: Fleet) -> None:
     fleet.table["sandbox-host-0"] = HostPlace(HostState.REPLACED)
     waiting = asyncio.create_task(fleet.client.locate(HERE))

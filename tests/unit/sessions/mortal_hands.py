@@ -47,6 +47,8 @@ class MortalHands:
         self.reached = asyncio.Event()
         self.go = asyncio.Event()
         self.knows_places = True
+        self.stale_answers = 0
+        """How often a host that leaves is still named, because nobody has heard of it."""
         self.deadly: str | None = None
         """A tool that kills whatever host runs it."""
 
@@ -84,7 +86,8 @@ class MortalHands:
         return host
 
     def _choose(self, workspace: Workspace) -> str | None:
-        names = [name for name, host in self.hosts.items() if not host.leaving]
+        stale, self.stale_answers = self.stale_answers > 0, max(self.stale_answers - 1, 0)
+        names = [name for name, host in self.hosts.items() if stale or not host.leaving]
         wanted = (workspace.host or "").partition("/")[0]
         chosen = wanted if wanted in names else next(iter(names), None)
         return None if chosen is None else self.hosts[chosen].incarnation

@@ -204,6 +204,22 @@ async def test_a_leaving_host_that_has_never_seen_a_call_gives_it_up_unharmed(sc
     assert scene.hands.ran_on == ["b/1"]
 
 
+async def test_a_call_that_is_refused_goes_on_until_a_host_takes_it(scene: Scene) -> None:
+    scene.hands.hosts["a"].leaving = True
+    scene.hands.stale_answers = 6
+    session = await scene.begin(tool_use("bash", {}))
+    assert await scene.outcome(session) == "ok"
+    assert scene.hands.ran_on == ["b/1"]
+
+
+async def test_hands_that_name_a_leaving_host_for_ever_are_not_believed_for_ever(scene: Scene) -> None:
+    scene.hands.hosts["a"].leaving = True
+    scene.hands.stale_answers = 1000
+    session = await scene.begin(tool_use("bash", {}))
+    assert await scene.outcome(session) == "error"
+    assert scene.hands.ran_on == []
+
+
 async def test_without_any_host_a_call_is_an_error_that_says_it_was_not_run(scene: Scene) -> None:
     scene.hands.hosts.clear()
     session = await scene.begin(tool_use("bash", {}))

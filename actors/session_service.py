@@ -1,0 +1,161 @@
+"""The owner of sessions as a process serves it: one Harness, and the links of the gateways to it.
+
+It is the same wherever it runs: in a harness actor, or in a monolith's replica beside brains and sandboxes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from actors.database import open_platform_store
+from actors.gateway_connection import GatewayConnection
+from actors.link_server import Endpoint, LinkServer, link_address
+from actors.replies import Reply, reply_of
+from agents.brains.policy import RulePolicy
+from agents.brains.port import BrainPools
+from agents.brains.registry import registry_of
+from agents.brains.routing import RoutedBrain
+from agents.clock import SystemClock
+from agents.config import Settings
+from agents.economics.price_book import PriceBook
+from agents.errors import Fenced, InvalidRequest, Unavailable
+from agents.hands.port import Hands
+from agents.hands.toolset import tool_definitions
+from agents.sessions.bus import Bus
+from agents.sessions.harness import Harness
+from agents.sessions.permissions import SANDBOX_TOOLS
+from agents.sessions.ports import HarnessPorts
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+
+T = TypeVar("T")
+
+_REPLACED = 70  # exit status (EX_SOFTWARE); anything but 0 makes Ray start the actor again, if it is still its own
+
+
+class SessionService:
+    """Owns the share of the partitions that the lease table gives to *name*."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        *,
+        pools: BrainPools,
+        hands: Hands,
+        figures: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        """*figures* tells what else goes on in this process, beside the harness's own figures."""
+        self._settings = settings
+        self._name = name
+        self._pools = pools
+        self._hands = hands
+        self._more_figures = figures
+        self._bus = Bus()
+        self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
+        self._endpoint: Endpoint | None = None
+        self._harness: Harness | None = None
+        self._starting: asyncio.Task[Harness] | None = None
+
+    def start(self) -> None:
+        """Become a member in the background, however long the store is away; needs a running event loop."""
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> Harness:
+        settings = self._settings
+        prices = PriceBook.load(settings.brain.price_book)
+        store = await _patiently(lambda: open_platform_store(settings))
+        ports = HarnessPorts(
+            settings=settings,
+            log=store.log,
+            leases=store.leases,
+            brain=RoutedBrain(registry_of(settings), self._pools, RulePolicy(prices)),
+            hands=self._hands,
+            clock=SystemClock(),
+            meter=store.meter,
+            bus=self._bus,
+            prices=prices,
+            tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
+        )
+        self._endpoint = await self._links.start(link_address(settings))
+        harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)
+        await _patiently(harness.start)
+        return harness
+
+    async def started(self) -> Harness:
+        """Return the harness once it is a member and owns what was free for it. Raises what its start raises."""
+        self.start()
+        assert self._starting is not None
+        return await asyncio.shield(self._starting)
+
+    # -- gateways --------------------------------------------------------------------------------
+
+    async def endpoint(self) -> Endpoint:
+        """Return where a gateway is to connect and which token to show."""
+        await self.started()
+        assert self._endpoint is not None
+        return self._endpoint
+
+    def _check_owner(self, session_id: str) -> None:
+        if self._harness is None:
+            raise Fenced(f"{self._name} has just started")
+        self._harness.check_owner(session_id)
+
+    async def _dispatch(self, method: str, args: Sequence[Any]) -> Reply:
+        """Serve one call of a gateway (the SessionHost port)."""
+        harness = await self.started()
+        match method, args:
+            case "create", (record, initial_events):
+                work = harness.create(record, initial_events)
+            case "send", (session_id, events, repeat_key, again):
+                work = harness.send(session_id, events, repeat_key=repeat_key, again=again)
+            case "update", (session_id, changes):
+                work = harness.update(session_id, changes)
+            case "archive", (session_id,):
+                work = harness.archive(session_id)
+            case "delete", (session_id,):
+                work = harness.delete(session_id)
+            case "figures", ():
+                return Reply(await self.figures())
+            case _:
+                return Reply(error=InvalidRequest(f"no such call: {method}"))
+        return await reply_of(work)
+
+    async def figures(self) -> dict[str, Any]:
+        """Return what goes on here, once the harness is a member."""
+        harness = await self.started()
+        return {**harness.figures, **self._more_figures(), "links": self._links.open_links}
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Hand the partitions over and leave; gateways are served until then, and told where to go."""
+        if self._harness is not None:
+            await self._harness.stop()
+        await self._links.stop()
+
+    def _replaced(self) -> None:
+        """End at once: another process has this one's name in the store, and with it all partitions.
+
+        Ray starts an actor again only while it counts it as the one of its name; then the next process joins
+        anew. One that was given up for dead (its node was cut off, or frozen) stays away.
+        """
+        logger.critical("%s is ended: a later process has its name", self._name)
+        os._exit(_REPLACED)
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do *work*, again and again while the store is away."""
+    while True:
+        try:
+            return await work()
+        except Unavailable as error:
+            logger.warning("the store does not answer yet: %s", error.message)
+        await asyncio.sleep(_RETRY_SECONDS)

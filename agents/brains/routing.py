@@ -9,11 +9,13 @@ That a replica is lost while its brain has others is told to who asks, who asks 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.brain_settings import Role
+from agents.brains.circuit import Circuits
 from agents.brains.policy import Candidate, Policy, Task, lacks, task_of
 from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest, closing
 from agents.brains.registry import RegisteredBrain, Registry
@@ -40,13 +42,21 @@ class RoutedBrain:
     """Thinks with whichever brain of *registry* a request is for. Implements Brain."""
 
     def __init__(
-        self, registry: Registry, pools: BrainPools, policy: Policy, *, patience: float = _PATIENCE_SECONDS
+        self,
+        registry: Registry,
+        pools: BrainPools,
+        policy: Policy,
+        *,
+        patience: float = _PATIENCE_SECONDS,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*patience* is how long to look for a replica, in seconds, when no brain in a line is known to have one."""
+        """*patience* is how long to look for a replica when no brain in a line is known to have one; in seconds, as
+        what *now* tells."""
         self._patience = patience
         self._registry = registry
         self._pools = pools
         self._policy = policy
+        self._circuits = Circuits(now)
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think; the first event is the route (``agents.brains.route``), and so is the first of a fallback.
@@ -57,29 +67,43 @@ class RoutedBrain:
         await self._somebody(line.brains)
         passed_over = list(line.passed_over)
         transient: BrainFailure | None = None
-        for brain in line.brains:
-            last = brain is line.brains[-1]
-            if not last and self._is_down(brain):
-                passed_over.append(PassedOver(brain.id, "it has no replica"))
+        for place, brain in enumerate(line.brains):
+            later = line.brains[place + 1 :]
+            if later and (why := self._why_not(brain, later)) is not None:
+                passed_over.append(PassedOver(brain.id, why))
                 continue
             implied = not self._registry.declared
             yield Route(brain, request.model, line.reason, tuple(passed_over), implied=implied).event()
             shown = False
-            try:
-                asked = _as_asked(request, brain, meant=brain is line.named)
-                async with closing(self._pools.think(brain.id, asked)) as events:
-                    async for event in events:
-                        shown = shown or event.get("type") == _CONTENT
-                        yield event
-                return
-            except BrainFailure as failure:
-                if shown or last or not self._another_may_help(brain, failure):
-                    if transient is None or shown or failure.transient:
-                        raise
-                    # That a stand-in refuses the request says nothing of the brain it stands in for.
-                    raise transient from failure
-                transient = failure if failure.transient else transient
-                passed_over.append(PassedOver(brain.id, _shown(failure)))
+            with self._circuits.attempt(brain.id) as attempt:
+                try:
+                    asked = _as_asked(request, brain, meant=brain is line.named)
+                    async with closing(self._pools.think(brain.id, asked)) as events:
+                        async for event in events:
+                            if not shown and event.get("type") == _CONTENT:
+                                shown = True
+                                attempt.answers()
+                            yield event
+                    attempt.succeeded()
+                    return
+                except BrainFailure as failure:
+                    attempt.failed(failure)
+                    if shown or not later or not self._another_may_help(brain, failure):
+                        if transient is None or shown or failure.transient:
+                            raise
+                        # That a stand-in refuses the request says nothing of the brain it stands in for.
+                        raise transient from failure
+                    transient = failure if failure.transient else transient
+                    passed_over.append(PassedOver(brain.id, _shown(failure)))
+
+    def _why_not(self, brain: RegisteredBrain, later: Sequence[RegisteredBrain]) -> str | None:
+        """Return why *brain* is passed over without being asked, when *later* brains are in the line."""
+        if self._is_down(brain):
+            return "it has no replica"
+        if (why := self._circuits.why_not(brain.id)) is None:
+            return None
+        others = (each for each in later if not self._is_down(each))
+        return why if any(self._circuits.why_not(each.id) is None for each in others) else None
 
     def _line(self, request: BrainRequest) -> _Line:
         try:

@@ -46,7 +46,7 @@ class Stage:
         definitions = {name: BrainDefinition(**{"engine": "replay", **given}) for name, given in brains.items()}
         self.registry = Registry(definitions)
         self.pools = Pools(self.registry)
-        self.brain = RoutedBrain(self.registry, self.pools, RulePolicy(PriceBook.load()), patience=0)
+        self.brain = RoutedBrain(self.registry, self.pools, RulePolicy(PriceBook.load()), patience=0, now=lambda: 0.0)
 
     def says(self, name: str, *answers: Any) -> None:
         self.pools.brains[self.registry.find(name).id].add(*answers)
@@ -213,6 +213,31 @@ async def test_a_brain_that_sleeps_is_woken_by_its_request() -> None:
     stage.pools.down.add("first@1")
     stage.says("first", text("good morning"))
     assert route_of(await stage.ask("first")) == {"id": "first@1", "requested": "first"}
+
+
+async def test_a_brain_that_keeps_failing_is_passed_over_while_another_can_answer() -> None:
+    stage = pair()
+    for _ in range(5):
+        stage.says("first", fail("request_failed"))
+        stage.says("second", text("hello"))
+        await stage.ask("first")
+    stage.says("second", text("hello"))
+    route = route_of(await stage.ask("first"))
+    reason = "it keeps failing, and is tried again in 10 s"
+    assert (route["id"], route["passed_over"]) == ("second@1", [{"id": "first@1", "reason": reason}])
+    assert stage.asked() == {"first@1": 5, "second@1": 6}
+    stage.pools.down.add("second@1")
+    stage.says("first", text("well again"))
+    assert route_of(await stage.ask("first")) == {"id": "first@1", "requested": "first"}
+
+
+async def test_a_brain_that_keeps_failing_is_asked_when_it_stands_alone() -> None:
+    stage = Stage(only={})
+    stage.says("only", *[fail("request_failed")] * 9, text("hello"))
+    for _ in range(9):
+        with pytest.raises(BrainFailure):
+            await stage.ask("only")
+    assert (await stage.ask("only")).blocks
 
 
 async def test_fallbacks_have_fallbacks_and_nobody_is_asked_twice() -> None:

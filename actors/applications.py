@@ -26,10 +26,13 @@ class AppArguments(BaseModel):
 
 
 class BrainArguments(AppArguments):
-    """Arguments of a brain's application, which is named ``hecaton-brain-NAME`` (``hecaton-brain`` for the implied)."""
+    """Arguments of a brain's application, which is named ``hecaton-brain-NAME@VERSION``.
+
+    That of the implied brain is named ``hecaton-brain``.
+    """
 
     brain: str | None = None
-    """Which of the declared brains; may be left out when there is but one."""
+    """Id of one of the declared brains; its name will do when it has one version, none when there is but one."""
 
 
 def _settings(args: AppArguments) -> Settings:
@@ -46,12 +49,12 @@ def brain(args: dict[str, Any]) -> serve.Application:
 
 
 def _brain(registry: Registry, name: str | None) -> RegisteredBrain:
-    brains = {brain.name: brain for brain in registry.brains}
-    if name is None and len(brains) == 1:
-        return next(iter(brains.values()))
-    if name not in brains:
-        raise InvalidRequest(f"args.brain: {name!r} is no brain; there are {', '.join(brains)}")
-    return brains[name]
+    brains = registry.brains
+    found = [brain for brain in brains if name in (None, brain.name, brain.id)]
+    if len(found) != 1:
+        there = ", ".join(brain.id for brain in brains)
+        raise InvalidRequest(f"args.brain: {name!r} is not one brain; there are {there}")
+    return found[0]
 
 
 def gateway(args: dict[str, Any]) -> serve.Application:

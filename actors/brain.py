@@ -19,6 +19,7 @@ from ray import serve
 from ray.serve.api import RunTarget
 
 from actors.bootstrap import ensure_fleet
+from actors.brain_context import CACHE, SEND_ALL, RequestReader
 from actors.brain_load import ReplicaLoad
 from actors.brain_scaling import LOAD, scaling_options
 from actors.coalesce import coalesce, in_two
@@ -60,6 +61,7 @@ class BrainServer:
         self._drain_seconds = settings.brain.drain_seconds
         self._draining = False
         self._load = ReplicaLoad()
+        self._reader = RequestReader(settings.brain.context_cache_bytes)
         self._links = LinkServer(lambda stream: self._load.connect(stream, self._call, self._stream))
         self._endpoint = await self._links.start(link_address(settings))
         ensure_fleet(settings)
@@ -78,6 +80,7 @@ class BrainServer:
     async def _keep_registered(self) -> None:
         while True:
             await asyncio.sleep(_REGISTER_EVERY_SECONDS)
+            self._links.tell(CACHE, self._reader.figures)
             await self._register()
 
     def check_health(self) -> None:
@@ -101,9 +104,10 @@ class BrainServer:
                 return Reply(error=InvalidRequest(f"no such call: {method}"))
 
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
-        if method != "think":
-            raise InvalidRequest(f"no such stream: {method}")
-        request: BrainRequest = args[0]
+        request = self._reader.read(method, args)
+        if request is None:
+            yield SEND_ALL
+            return
         events = self._brain.think(self._as_told(request))
         async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
             async for batch in batches:
@@ -141,12 +145,12 @@ def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
         "max_surge_percent": 0 if definition.resources.num_gpus else 1,
         "logging_config": {"enable_access_log": False},
     }
-    return BrainServer.options(**options).bind(settings.to_json(), brain.name)
+    return BrainServer.options(**options).bind(settings.to_json(), brain.id)
 
 
 def brain_targets(settings: Settings) -> list[RunTarget]:
     """Return what Serve is to run for the brains of *settings*: an application for each. Blocks for a moment."""
     return [
-        RunTarget(brain_app(settings, brain), name=brain_app_name(brain.name), route_prefix=None)
+        RunTarget(brain_app(settings, brain), name=brain_app_name(brain.id), route_prefix=None)
         for brain in registry_of(settings).brains
     ]

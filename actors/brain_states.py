@@ -61,7 +61,7 @@ def states_in(
     applications: Mapping[str, ApplicationStatusOverview], brains: Sequence[RegisteredBrain]
 ) -> dict[str, BrainState]:
     """Return the state of each brain, by id, as Serve's *applications* have it."""
-    return {brain.id: state_of(applications.get(brain_app_name(brain.name))) for brain in brains}
+    return {brain.id: state_of(applications.get(brain_app_name(brain.id))) for brain in brains}
 
 
 def brain_apps() -> list[str]:

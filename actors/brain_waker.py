@@ -39,7 +39,7 @@ class BrainWaker:
         from ray import serve
         from ray.serve.exceptions import RayServeException
 
-        app = brain_app_name(brain.partition("@")[0])
+        app = brain_app_name(brain)
         try:
             async with asyncio.timeout(_WAKE_SECONDS):
                 if app not in self._handles:

@@ -13,8 +13,8 @@ DEFAULT_BRAIN = f"{DEFAULT_NAME}@1"
 
 
 def brain_app_name(brain: str) -> str:
-    """Return the name of a brain's Serve application; that of the implied brain has no addition."""
-    return BRAIN_APP if brain == DEFAULT_NAME else f"{BRAIN_APP}-{brain}"
+    """Return the name of the Serve application of the brain with id *brain*; the implied one's has no addition."""
+    return BRAIN_APP if brain == DEFAULT_BRAIN else f"{BRAIN_APP}-{brain}"
 
 
 def harness_name(index: int) -> str:

@@ -142,7 +142,7 @@ class Rollout:
             raise RolloutFailed("\n".join(failures))
 
     def _end_undeclared_brains(self) -> None:
-        declared = {brain_app_name(brain.name) for brain in registry_of(self._settings).brains}
+        declared = {brain_app_name(brain.id) for brain in registry_of(self._settings).brains}
         for application in brain_apps():
             if application not in declared:
                 self._say(f"{application}: is no longer declared; it ends")

@@ -6,15 +6,23 @@ another engine or model is another version. Where it runs and how it scales may 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from agents.settings_base import AbsolutePath, KeyName, Section
 
 Engine = Literal["claude", "server", "transformers", "replay"]
 Role = Literal["reasoning", "generation", "summarization"]
-Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+
+
+def _as_text(version: object) -> object:
+    """YAML reads ``version: 2`` as a number."""
+    return str(version) if isinstance(version, int) else version
+
+
+Version = Annotated[str, BeforeValidator(_as_text), StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 
 RESERVED = "auto"
@@ -128,11 +136,22 @@ class TransformersSettings(Section):
     """Only tokens of the likeliest so much are drawn from."""
 
 
-class BrainDefinition(Section):
-    """One brain: a Serve application of its own."""
+class RollbackBounds(Section):
+    """When a version that gets a part of the new sessions is taken back by itself."""
 
-    version: Version = "1"
-    """Name of this engine, model and their settings; what they are under one version never changes."""
+    max_error_rate: float = Field(default=0.1, gt=0, le=1)
+    """Part of its requests that may fail; 1 allows all of them."""
+    max_p95_seconds: float | None = Field(default=None, gt=0)
+    """95 of 100 requests must be answered, to the end, within this time; unset, it is not judged by its time."""
+    min_requests: int = Field(default=20, ge=1)
+    """It is judged by no fewer requests."""
+    window_seconds: float = Field(default=300.0, ge=10, le=3600)
+    """It is judged by the requests of so long, up to now."""
+
+
+class BrainVersion(Section):
+    """One version of a brain: what thinks, what it can do, where, and at what price."""
+
     engine: Engine
     """What thinks: ``claude`` (or any Messages-API server at ``base_url``), an inference ``server`` beside the
     replica, a ``transformers`` model in it, or the ``replay`` of a plan."""
@@ -145,12 +164,6 @@ class BrainDefinition(Section):
     """YAML plan of the ``replay`` engine; the built-in demonstration when unset."""
     display_name: str | None = None
     """How ``/v1/models`` shows it."""
-    aliases: list[Alias] = Field(default_factory=lambda: [])
-    """More names that agents may use; one that ends in ``-`` or ``.`` stands for all that begin with it."""
-    roles: list[Role] = Field(default_factory=lambda: [])
-    """What ``model: auto:ROLE`` may choose it for."""
-    fallbacks: list[KeyName] = Field(default_factory=lambda: [])
-    """Brains that are asked instead, in order, when this one is down, overloaded or over its budget."""
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Model requests that one replica works on at a time; the others wait."""
     resources: BrainResources = BrainResources()
@@ -161,9 +174,71 @@ class BrainDefinition(Section):
     transformers: TransformersSettings = TransformersSettings()
 
     @model_validator(mode="after")
-    def _complete(self) -> BrainDefinition:
+    def _told(self) -> BrainVersion:
         if self.engine in ("server", "transformers") and self.model is None:
             raise ValueError(f"the {self.engine} engine must be told a model")
+        return self
+
+
+class MoreVersion(BrainVersion):
+    """One more version of a brain; what it leaves out is as the brain has it."""
+
+    weight: int = Field(default=0, ge=0, le=100)
+    """Percent of the new sessions that it gets."""
+
+
+class BrainDefinition(BrainVersion):
+    """One brain; each version is a Serve application of its own."""
+
+    version: Version = "1"
+    """Name of this engine, model and their settings; what they are under one version never changes."""
+    versions: dict[Version, MoreVersion] = Field(default_factory=lambda: {})
+    """More versions, each under its name; see docs/brains.md."""
+    rollback: RollbackBounds = RollbackBounds()
+    """When one of ``versions`` is taken back by itself."""
+    aliases: list[Alias] = Field(default_factory=lambda: [])
+    """More names that agents may use; one that ends in ``-`` or ``.`` stands for all that begin with it."""
+    roles: list[Role] = Field(default_factory=lambda: [])
+    """What ``model: auto:ROLE`` may choose it for."""
+    fallbacks: list[KeyName] = Field(default_factory=lambda: [])
+    """Brains that are asked instead, in order, when this one is down, overloaded or over its budget."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherited(cls, given: Any) -> Any:
+        """Fill every version with what the brain itself says, so that each is whole wherever it travels."""
+        brain = _mapping(given)
+        versions = brain and _mapping(brain.get("versions"))
+        if not brain or not versions:
+            return given
+        shared = {name: value for name, value in brain.items() if name in BrainVersion.model_fields}
+        return {**brain, "versions": {name: _over(shared, own) for name, own in versions.items()}}
+
+    @model_validator(mode="after")
+    def _complete(self) -> BrainDefinition:
         if RESERVED in self.aliases:
             raise ValueError(f"{RESERVED!r} is no alias: it lets the policy choose")
+        if self.version in self.versions:
+            raise ValueError(f"version {self.version!r} is among versions too")
+        if (percent := sum(each.weight for each in self.versions.values())) > 100:
+            raise ValueError(f"the weights of its versions add up to {percent}, which is more than 100 percent")
         return self
+
+    def of(self, version: str) -> BrainDefinition:
+        """Return the brain as *version*, one of those it has, defines it."""
+        if version == self.version:
+            return self
+        own = {name: getattr(self.versions[version], name) for name in BrainVersion.model_fields}
+        return self.model_copy(update={**own, "version": version, "versions": {}})
+
+
+def _over(below: Any, above: Any) -> Any:
+    """Lay what a version says over what its brain says, section by section."""
+    lower, higher = _mapping(below), _mapping(above)
+    if lower is None or higher is None:
+        return above
+    return {**lower, **{name: _over(lower.get(name), value) for name, value in higher.items()}}
+
+
+def _mapping(value: object) -> Mapping[Any, Any] | None:
+    return cast("Mapping[Any, Any]", value) if isinstance(value, Mapping) else None

@@ -48,14 +48,23 @@ class Registry:
 
     def __init__(self, brains: Mapping[str, BrainDefinition], *, takes_all: str | None = None) -> None:
         """*takes_all* names the brain that stands for every name that no other has."""
-        self._brains = {name: RegisteredBrain(name, definition) for name, definition in brains.items()}
+        self._versions = {name: _versions_of(name, definition) for name, definition in brains.items()}
         self._takes_all = takes_all
         self._check()
 
     @property
     def brains(self) -> Sequence[RegisteredBrain]:
-        """Every brain, in the order in which they are declared."""
-        return tuple(self._brains.values())
+        """Every version of every brain, in the order in which they are declared."""
+        return tuple(brain for versions in self._versions.values() for brain in versions.values())
+
+    @property
+    def heads(self) -> Sequence[RegisteredBrain]:
+        """Every brain once, in the version that its declaration begins with."""
+        return tuple(map(self._head, self._versions))
+
+    def versions(self, name: str) -> Mapping[str, RegisteredBrain]:
+        """Return all versions of the brain *name*, in the order in which they are declared; none of an unknown one."""
+        return self._versions.get(name, {})
 
     @property
     def declared(self) -> bool:
@@ -64,8 +73,8 @@ class Registry:
 
     @property
     def choosable(self) -> Sequence[RegisteredBrain]:
-        """The brains that a policy may choose from."""
-        return [brain for brain in self.brains if not brain.needs_a_name]
+        """The brains that a policy may choose from, each in the version of ``heads``."""
+        return [brain for brain in self.heads if not brain.needs_a_name]
 
     def is_auto(self, model: str) -> bool:
         """Return whether *model* leaves the choice to the policy."""
@@ -92,15 +101,19 @@ class Registry:
             raise NotFound(f"model {model!r} not found: {brain.id} is told no model of its own; name one of {known}")
 
     def find(self, model: str) -> RegisteredBrain:
-        """Return the brain that *model* names. Raises NotFound, naming those there are."""
+        """Return the brain that *model* names: that very version, or one of ``heads``.
+
+        Raises NotFound, naming those there are.
+        """
         name, at, version = model.partition("@")
-        brain = self._brains.get(name)
-        if brain is not None and (not at or version == brain.definition.version):
+        if at and (brain := self.versions(name).get(version)) is not None:
             return brain
+        if not at and name in self._versions:
+            return self._head(name)
         if not at and (brain := self._aliased(model)) is not None:
             return brain
         if self._takes_all is not None:
-            return self._brains[self._takes_all]
+            return self._head(self._takes_all)
         raise NotFound(f"model {model!r} not found; there are {self._known}, and auto")
 
     def line(self, brain: RegisteredBrain) -> Sequence[RegisteredBrain]:
@@ -108,10 +121,13 @@ class Registry:
         line, waiting = list[RegisteredBrain](), [brain]
         while waiting:
             first = waiting.pop(0)
-            if first not in line:
+            if all(each.name != first.name for each in line):
                 line.append(first)
-                waiting += [self._brains[name] for name in first.definition.fallbacks]
+                waiting += map(self._head, first.definition.fallbacks)
         return line
+
+    def _head(self, name: str) -> RegisteredBrain:
+        return next(iter(self._versions[name].values()))
 
     @property
     def _known(self) -> str:
@@ -125,17 +141,17 @@ class Registry:
 
     @cached_property
     def _aliases(self) -> dict[str, RegisteredBrain]:
-        return {alias: brain for brain in self.brains for alias in aliases_of(brain.definition)}
+        return {alias: brain for brain in self.heads for alias in aliases_of(brain.definition)}
 
     def _check(self) -> None:
         faults: list[str] = []
         taken = {RESERVED: "the policy"}
-        for brain in self.brains:
+        for brain in self.heads:
             for name in (brain.name, *aliases_of(brain.definition)):
                 if name in taken:
                     faults.append(f"brains.{brain.name}: the name {name!r} is taken by {taken[name]}")
                 taken[name] = brain.name
-        faults += _unknown_fallbacks(self.brains)
+        faults += _unknown_fallbacks(self.heads)
         faults += _nameless(self.brains) if self.declared else ()
         if faults:
             raise InvalidSettings("\n".join(faults))
@@ -146,6 +162,11 @@ def registry_of(settings: Settings) -> Registry:
     if settings.brains:
         return Registry(settings.brains)
     return Registry({DEFAULT_NAME: _implied(settings)}, takes_all=DEFAULT_NAME)
+
+
+def _versions_of(name: str, definition: BrainDefinition) -> dict[str, RegisteredBrain]:
+    versions = (definition.version, *definition.versions)
+    return {version: RegisteredBrain(name, definition.of(version)) for version in versions}
 
 
 def _implied(settings: Settings) -> BrainDefinition:
@@ -181,7 +202,7 @@ def _unknown_fallbacks(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
 def _nameless(brains: Sequence[RegisteredBrain]) -> Iterable[str]:
     """Requests that were meant for another brain, or for any, name no model that such a brain could be told."""
     nameless = {brain.name for brain in brains if brain.needs_a_name}
-    for brain in brains:
+    for brain in {each.name: each for each in brains}.values():
         if brain.name in nameless and brain.definition.roles:
             yield f"brains.{brain.name}.roles: set brains.{brain.name}.model too, for auto names no model"
         for fallback in brain.definition.fallbacks:

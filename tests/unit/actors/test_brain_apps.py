@@ -52,7 +52,7 @@ def test_the_implied_brain_is_one_application_of_the_name_it_always_had() -> Non
 
 def test_each_declared_brain_is_an_application() -> None:
     settings = load_settings(CONFIGS / "gpu.settings.yaml")
-    assert [target.name for target in brain_targets(settings)] == ["hecaton-brain-qwen", "hecaton-brain-claude"]
+    assert [target.name for target in brain_targets(settings)] == ["hecaton-brain-qwen@1", "hecaton-brain-claude@1"]
 
 
 def test_a_brain_without_gpus_keeps_off_gpu_nodes() -> None:
@@ -147,7 +147,7 @@ def test_the_gpu_configuration_has_an_application_for_each_brain_of_its_settings
     assert list(made) == [target.name for target in brain_targets(settings)]
     for name, application in made.items():
         assert name.endswith(application._bound_deployment.init_args[1])
-    assert actor_options(made["hecaton-brain-qwen"]._bound_deployment)["num_gpus"] == 1
+    assert actor_options(made["hecaton-brain-qwen@1"]._bound_deployment)["num_gpus"] == 1
     assert registry_of(settings).find("claude-x-5").name == "claude"
 
 
@@ -156,7 +156,7 @@ def test_an_application_must_say_which_brain_it_is(tmp_path: Path, monkeypatch: 
     file = tmp_path / "settings.yaml"
     file.write_text("brains: {a: {engine: replay}, b: {engine: replay}}")
     for args in ({}, {"brain": "c"}):
-        with pytest.raises(InvalidRequest, match="there are a, b"):
+        with pytest.raises(InvalidRequest, match="there are a@1, b@1"):
             applications.brain({"settings": str(file), **args})
     with pytest.raises(ValidationError):
         applications.gateway({"settings": str(file), "brain": "a"})

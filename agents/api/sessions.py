@@ -28,6 +28,7 @@ from agents.catalog.agent_config import check_not_archived
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
 from agents.errors import InvalidRequest
 from agents.ids import SessionId, new_session_id, new_thread_id
+from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
 from agents.sessions.partition import partition_of
 from agents.sessions.wire import session_wire
@@ -42,6 +43,7 @@ class SessionRoutes:
         self._store = platform.store
         self._host = platform.sessions
         self._brains = registry_of(platform.settings)
+        self._budgets = Budgets(platform.prices, self._brains)
 
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
@@ -86,6 +88,9 @@ class SessionRoutes:
         snapshot = session_agent(agent, given)
         if snapshot["model"] != agent.body["model"]:
             self._brains.check(snapshot["model"]["id"])
+        budget = checked_budget(params["budget"]) if "budget" in params else None
+        if budget is not None:
+            self._budgets.check_model(snapshot["model"]["id"])
         environment = await self._store.environments.get(params["environment_id"])
         environment_config.check_not_archived(environment)
         session_id, now = new_session_id(), self._platform.clock.now()
@@ -102,6 +107,7 @@ class SessionRoutes:
             thread_id=new_thread_id(),
             title=params.get("title"),
             metadata=bag,
+            budget=budget,
             principal=principal,
         )
 
@@ -114,8 +120,6 @@ class SessionRoutes:
         if "vault_ids" in params:
             raise InvalidRequest("vault_ids: cannot be changed after a session was created")
         stored = await self._store.sessions.get(session_id)
-        if params.get("budget") is not None:
-            raise InvalidRequest("budget: cannot be added to a session without one", error_code="budget_create_only")
         return self._answer(await self._host.update(session_id, _changes(stored, params)))
 
     async def list(self, request: Request) -> Response:
@@ -152,9 +156,7 @@ def _session_id(request: Request) -> SessionId:
 
 
 def _refuse_unavailable(params: SessionCreateParams) -> None:
-    # A budget or a credential that is quietly ignored costs its owner money or access: refused by name.
-    if params.get("budget") is not None:
-        raise limits.not_available("budget", "enforced spend ceilings are")
+    # A file or a credential that is quietly ignored costs its owner work or access: refused by name.
     if params.get("resources"):
         raise limits.not_available("resources", "mounted resources are")
     if params.get("vault_ids"):
@@ -162,10 +164,12 @@ def _refuse_unavailable(params: SessionCreateParams) -> None:
 
 
 def _changes(stored: SessionRecord, params: SessionUpdateParams) -> dict[str, Any]:
-    """Return what the owner is to change: a metadata patch (null deletes), whole agent fields."""
+    """Return what the owner is to change: a metadata patch (null deletes), whole agent fields, the budget."""
     changes: dict[str, Any] = {}
     if "title" in params:
         changes["title"] = params["title"]
+    if "budget" in params:
+        changes["budget"] = None if params["budget"] is None else checked_budget(params["budget"])
     if "metadata" in params:
         patch = params["metadata"]
         metadata.merged(stored.metadata, patch)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -142,12 +142,20 @@ class PriceBook:
         """Return the price under the longest prefix of *model*, or None."""
         return next((price for price in self._models if model.startswith(price.prefix)), None)
 
+    def has_price(self, model: str, *, own: BrainPrice | None = None) -> bool:
+        """Return whether requests to *model* have a price, the brain's *own* or one of the book."""
+        return _is_price(own) or self.price(model) is not None
+
     def cost(self, model: str, usage: TokenUsage, *, speed: str | None = None, own: BrainPrice | None = None) -> int:
         """Micro-USD of one model request, at the brain's *own* price if it has one; 0 for a model without any."""
-        if own is not None and own != _NO_PRICE:
+        if _is_price(own):
             return _own_price(own.input_mtok, own.output_mtok).cost(usage)
         price = self.price(model)
         return price.cost(usage, speed=speed) if price else 0
+
+
+def _is_price(own: BrainPrice | None) -> TypeGuard[BrainPrice]:
+    return own is not None and own != _NO_PRICE
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Changing a session that exists: title, metadata, the agent's tools and servers (spec A.4, B.3)."""
+"""Changing a session that exists: title, metadata, budget, the agent's tools and servers (spec A.4, B.3)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from agents.errors import InvalidRequest
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, SessionRecord, SessionStatus
 from agents.sessions.intake import check_open
+from agents.sessions.transitions import TurnRules, resume_paused
 
 _MAX_PAIRS = 16
 
@@ -20,11 +21,12 @@ def _merged(bag: dict[str, str], patch: dict[str, str | None]) -> dict[str, str]
     return result
 
 
-def apply_changes(draft: Draft, changes: dict[str, Any]) -> SessionRecord:
-    """Apply *changes*: ``title``, ``metadata`` (a patch: null deletes a key), ``agent`` (fields to replace).
+def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> SessionRecord:
+    """Apply *changes*: ``title``, ``metadata`` (a patch: null deletes), ``agent`` (fields to replace), ``budget``.
 
-    Emits ``session.updated`` with what really changed. Raises Conflict (archived) or InvalidRequest
-    (tools or servers changed while not idle; too much metadata).
+    Emits ``session.updated`` with what really changed; a session that its budget had stopped goes on when there is
+    something to spend again, in the same commit. Raises Conflict (archived) or InvalidRequest (tools or servers
+    changed while not idle; too much metadata; a budget that was not there, or not raised).
     """
     record = draft.state.record
     check_open(draft.state)
@@ -41,8 +43,15 @@ def apply_changes(draft: Draft, changes: dict[str, Any]) -> SessionRecord:
         agent = {**record.agent, **changes["agent"]}
         if agent != record.agent:
             changed["agent"] = agent
+    if "budget" in changes:
+        if changes["budget"] is not None:
+            rules.budgets.check_change(record, draft.now, changes["budget"])
+        if changes["budget"] != record.budget:
+            changed["budget"] = changes["budget"]
     if changed:
         draft.state.set(**changed)
         # An emptied bag is left out of the event, as the spec has it.
         draft.emit(EventType.SESSION_UPDATED, {key: value for key, value in changed.items() if value != {}})
+    if "budget" in changed:
+        resume_paused(draft, rules)
     return draft.state.record

@@ -14,11 +14,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from agents.brains.registry import registry_of
 from agents.errors import HecatonError, InvalidRequest, LogConflict, Unavailable
 from agents.ids import SessionId
 from agents.sessions import transitions
+from agents.sessions.budget import Budgets
 from agents.sessions.bus import Subscription
 from agents.sessions.changes import apply_changes
+from agents.sessions.compaction import Compaction
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.host import Frame
@@ -52,9 +55,12 @@ class Harness:
         """*on_replaced* hears that a later process has *owner*'s name; this one holds nothing any more."""
         self._ports = ports
         self._settings = ports.settings.harness
+        registry = registry_of(ports.settings)
         self._rules = TurnRules(
             max_tool_rounds=self._settings.max_tool_rounds,
             usage_wire=lambda record, now: usage_wire(record, now, ports.prices),
+            budgets=Budgets(ports.prices, registry),
+            compaction=Compaction(ports.settings, registry, ports.tool_definitions),
             place=lambda record: ports.hands.place(workspace_of(record)),
         )
         self._runners = Runners(
@@ -210,7 +216,13 @@ class Harness:
 
     async def update(self, session_id: SessionId, changes: dict[str, Any]) -> SessionRecord:
         """See SessionHost.update."""
-        return await self._apply(session_id, lambda draft: apply_changes(draft, changes))
+
+        def change(draft: Draft) -> SessionRecord:
+            if draft.state.paused and "budget" in changes:
+                self._runners.room.check(draft.state.record.principal)
+            return apply_changes(draft, self._rules, changes)
+
+        return await self._apply(session_id, change)
 
     async def archive(self, session_id: SessionId) -> SessionRecord:
         """See SessionHost.archive."""

@@ -26,6 +26,8 @@ _ANSWER_KEYS = {
     EventType.USER_TOOL_CONFIRMATION: "tool_use_id",
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
+_AT_THE_CAP = frozenset({*_ANSWER_KEYS, EventType.USER_INTERRUPT})
+"""What an idle session takes when its budget is used up."""
 
 
 def _body(params: dict[str, Any]) -> dict[str, Any]:
@@ -110,13 +112,24 @@ def _check_queue(state: SessionState, events: Sequence[dict[str, Any]], limits: 
         raise RateLimited(f"events of {waiting} bytes already wait in this session", retry_after=1.0)
 
 
+def _check_cap(draft: Draft, rules: TurnRules, events: Sequence[dict[str, Any]]) -> None:
+    """Raise InvalidRequest when the budget is used up and an event would start something (spec B.3)."""
+    if draft.state.busy or not rules.budgets.used_up(draft.state.record, draft.now):
+        return
+    for index, params in enumerate(events):
+        if params["type"] not in _AT_THE_CAP:
+            words = "the session's budget is used up: raise or remove it first"
+            raise InvalidRequest(f"events[{index}].type: {params['type']}: {words}", error_code="budget_reached")
+
+
 def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: HarnessSettings) -> list[Event]:
     """Draft what the events of *request* do; returns the echo of each, in order.
 
-    Raises Conflict (archived), InvalidRequest (an answer to nothing) or RateLimited (queue full).
+    Raises Conflict (archived), InvalidRequest (an answer to nothing, the budget used up) or RateLimited (queue full).
     """
     state = draft.state
     check_open(state)
+    _check_cap(draft, rules, request.events)
     answer = _check_all(state, request.events)
     _check_queue(state, request.events, limits)
     mark = request.mark(answer, draft.now.timestamp())  # for the first event that is new
@@ -140,8 +153,8 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
         echoes.append(echo)
     if answered:
         _after_answers(draft, rules)
-    if state.status is SessionStatus.IDLE and not state.calls:
-        begin_turn(draft)
+    if state.status is SessionStatus.IDLE and not (state.calls or state.paused):
+        begin_turn(draft, rules)
     return echoes
 
 
@@ -182,6 +195,8 @@ def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event) -> Event:
         # The running turn stops at its next await and takes the interrupt up before any message.
         draft.enqueue(event)
         return event
+    if not state.calls and rules.budgets.used_up(state.record, draft.now):
+        return event.processed(draft.now)  # accepted, ignored and not recorded (spec B.3)
     echo = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
     if state.calls:
         close_open_calls(draft, "The call was interrupted by the user.")

@@ -12,13 +12,13 @@ from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.hands.port import Hands
+from agents.sessions.budget import BudgetPrices
 from agents.sessions.bus import Bus
 from agents.sessions.ledger import EffectCounts
 from agents.sessions.log import EventLog, Leases
-from agents.sessions.wire import RuntimePrice
 
 
-class Prices(RuntimePrice, TokenPrices, Protocol):
+class Prices(BudgetPrices, TokenPrices, Protocol):
     """The part of the price book that turns running time and tokens into cost."""
 
 

@@ -226,6 +226,9 @@ class SessionRunner:
             await self.apply(lambda draft: transitions.give_up_turn(draft, self.rules, words))
         elif (pause := resuming.pause_before(attempt - self._crashes)) > 0:
             await self._do(self.ports.clock.sleep(pause))
+        if self.state.open_request is not None:
+            # It is made once more: what it cost the first time, and the time since then, count before it does.
+            await self.apply(lambda draft: transitions.pause(draft, self.rules))
 
     async def _step(self) -> None:
         """Do what the state asks for next."""

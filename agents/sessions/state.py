@@ -93,6 +93,15 @@ class SessionState:
         return any(event.type is EventType.USER_INTERRUPT for event in self.queue)
 
     @property
+    def paused(self) -> bool:
+        """Whether the session stopped because its budget is used up."""
+        return self.status is SessionStatus.IDLE and self.record.stop_reason == {"type": "budget_reached"}
+
+    @property
+    def messages_wait(self) -> bool:
+        return any(event.type is EventType.USER_MESSAGE for event in self.queue)
+
+    @property
     def waits_for_client(self) -> bool:
         return self.status is SessionStatus.IDLE and any(call.blocking for call in self.calls.values())
 

@@ -136,10 +136,14 @@ class Thinker:
                 return assembler.finish(), previews.ids
             except BrainLost as lost:
                 logger.warning("the brain of %s was lost: %s", request.session_id, lost.message)
-                if repeats == _REPEATS:
+                if repeats == _REPEATS or self._budget_used_up():
                     raise
                 repeats += 1
                 self._give_up_answer()
+
+    def _budget_used_up(self) -> bool:
+        record, now = self._owner.state.record, self._owner.ports.clock.now()
+        return self._owner.rules.budgets.used_up(record, now, unrecorded=self.spent().micro_usd)
 
     def _give_up_answer(self) -> None:
         """Another brain is asked: what this one consumed stays counted, at its own price."""
@@ -168,4 +172,4 @@ class Thinker:
         if self._retry_after is not None:
             wait = min(settings.backoff_ceiling_seconds, max(wait, self._retry_after))
         await self._owner.ports.clock.sleep(wait)
-        await self._owner.apply(transitions.resume_request)
+        await self._owner.apply(lambda draft: transitions.resume_request(draft, self._owner.rules))

@@ -16,6 +16,8 @@ from agents.brains.assembly import Answer, Block, TokenUsage
 from agents.brains.port import BrainFailure
 from agents.hands.port import ToolResult
 from agents.ids import EventId
+from agents.sessions.budget import Budgets
+from agents.sessions.compaction import Compaction, too_long
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
 from agents.sessions.ledger import fold_result, intend
@@ -23,6 +25,7 @@ from agents.sessions.permissions import Toolbox
 
 END_TURN: dict[str, Any] = {"type": "end_turn"}
 RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
+BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
 
 _ERROR_TYPES = {
     "overloaded": "model_overloaded_error",
@@ -39,6 +42,8 @@ class TurnRules:
 
     max_tool_rounds: int
     usage_wire: Callable[[SessionRecord, datetime], dict[str, Any]]
+    budgets: Budgets
+    compaction: Compaction
     place: Callable[[SessionRecord], str | None] = lambda _: None
     """Names the sandbox host that new calls of the session would go to; None when that is not known yet."""
 
@@ -88,20 +93,39 @@ def go_idle(
     draft.emit(EventType.SESSION_IDLE, stop)
 
 
-def take_messages(draft: Draft) -> bool:
-    """Take every waiting message into the log; says whether there was one."""
-    waiting = [event for event in draft.state.queue if event.type is EventType.USER_MESSAGE]
-    for event in waiting:
+def pause(draft: Draft, rules: TurnRules) -> bool:
+    """Go idle when the budget is used up, before the next model request; says whether it is. Input goes on waiting."""
+    # A pending interrupt ends the turn in its own way, and must not be left behind.
+    used_up = not draft.state.interrupted and rules.budgets.used_up(draft.state.record, draft.now)
+    if used_up:
+        close_request(draft, Spent(), is_error=True)
+        go_idle(draft, rules, BUDGET_REACHED)
+    return used_up
+
+
+def take_messages(draft: Draft) -> None:
+    """Take every waiting message into the log."""
+    for event in [event for event in draft.state.queue if event.type is EventType.USER_MESSAGE]:
         draft.take(event)
-    return bool(waiting)
 
 
-def start_request(draft: Draft) -> Event:
-    return draft.emit(EventType.MODEL_REQUEST_START)
+def start_request(draft: Draft, rules: TurnRules) -> None:
+    """Open the next model request: one for a summary when the context has become too long for any other."""
+    keeps = rules.compaction.due(draft.state)
+    if keeps is None:
+        draft.emit(EventType.MODEL_REQUEST_START)
+    elif (futile := draft.state.conversation.futile) >= rules.compaction.max_futile:
+        words = f"The conversation is too long for the model, and {futile} summaries in a row made it no shorter."
+        _give_up(draft, rules, "compaction_limit_reached_error", words)
+    else:
+        draft.emit(EventType.MODEL_REQUEST_START, hidden={"keeps": keeps})
 
 
-def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
-    """End the open model request and count what it cost; it always ends, also on error and interrupt."""
+def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[str, Any] | None = None) -> None:
+    """End the open model request and count what it cost; it always ends, also on error and interrupt.
+
+    *hidden* tells later owners how long the context is: ``tokens`` by the model's count, ``too_long`` if refused.
+    """
     start_id = draft.state.open_request
     if start_id is None:
         return
@@ -119,7 +143,7 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
     }
     if spent.brain is not None:
         body["brain"] = spent.brain
-    draft.emit(EventType.MODEL_REQUEST_END, body)
+    draft.emit(EventType.MODEL_REQUEST_END, body, hidden=hidden)
 
 
 def _add_usage(draft: Draft, spent: Spent) -> None:
@@ -151,7 +175,9 @@ def record_answer(
                 refused.append(refusal)
         elif block.text:
             draft.emit(EventType.AGENT_MESSAGE, {"content": _text(block.text)}, event_id=event_id)
-    close_request(draft, spent, is_error=False)
+    # Of this answer alone: what was spent may hold answers that were lost.
+    tokens = answer.usage.total
+    close_request(draft, spent, is_error=False, hidden={"tokens": tokens} if tokens else None)
     for call_id, reason in refused:
         _close_call(draft, call_id, reason)
     if answer.stop_reason == "refusal":
@@ -246,10 +272,13 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
     if state.calls:
         go_idle(draft, rules, {"type": "requires_action", "event_ids": list(state.blocking_ids())})
         return
-    took = take_messages(draft)
-    if not (took or state.conversation.awaits_model):
+    if not (state.messages_wait or state.conversation.awaits_model):
         go_idle(draft, rules, END_TURN)
-    elif state.rounds >= rules.max_tool_rounds:
+        return
+    if pause(draft, rules):
+        return
+    take_messages(draft)
+    if state.rounds >= rules.max_tool_rounds:
         _give_up(
             draft,
             rules,
@@ -257,7 +286,7 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
             f"The turn made {state.rounds} model requests, which is the limit.",
         )
     else:
-        start_request(draft)
+        start_request(draft, rules)
 
 
 def _place(draft: Draft, rules: TurnRules, calls: list[EventId]) -> None:
@@ -296,22 +325,39 @@ def _give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
 
 
 def record_failure(draft: Draft, rules: TurnRules, failure: BrainFailure, spent: Spent, *, max_attempts: int) -> None:
-    """Log a failed model request: reschedule it, or end the turn when it cannot be helped."""
+    """Log a failed model request: reschedule it, or end the turn when it cannot be helped.
+
+    One that was too long is made again once the context is shorter; one for a summary is itself made shorter.
+    """
+    summarizing, overlong = draft.state.keeps is not None, too_long(failure)
+    if overlong and not summarizing:
+        close_request(draft, spent, is_error=True, hidden={"too_long": True})
+        follow_up(draft, rules)
+        return
     close_request(draft, spent, is_error=True)
     type_ = _ERROR_TYPES[failure.kind]
-    if failure.transient and draft.state.failures < max_attempts:
+    if (failure.transient or overlong) and draft.state.failures < max_attempts:
         _error(draft, type_, failure.message, "retrying")
-        draft.emit(EventType.SESSION_RESCHEDULED)
-        draft.emit(EventType.THREAD_RESCHEDULED, _thread_body(draft))
+        if not pause(draft, rules):
+            draft.emit(EventType.SESSION_RESCHEDULED)
+            draft.emit(EventType.THREAD_RESCHEDULED, _thread_body(draft))
     else:
         _give_up(draft, rules, type_, failure.message)
 
 
-def resume_request(draft: Draft) -> None:
+def resume_request(draft: Draft, rules: TurnRules) -> None:
     """Leave ``rescheduling`` and make the model request again, with what was said meanwhile."""
-    go_running(draft)
-    take_messages(draft)
-    start_request(draft)
+    if not pause(draft, rules):
+        go_running(draft)
+        take_messages(draft)
+        start_request(draft, rules)
+
+
+def resume_paused(draft: Draft, rules: TurnRules) -> None:
+    """Go on where the budget stopped the session, if there is something to spend again."""
+    if draft.state.paused and not rules.budgets.used_up(draft.state.record, draft.now):
+        go_running(draft)
+        follow_up(draft, rules)
 
 
 def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
@@ -323,7 +369,7 @@ def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
     _take_interrupts(draft)
     close_open_calls(draft, "The call was interrupted by the user.")
     go_idle(draft, rules, END_TURN)
-    begin_turn(draft)
+    begin_turn(draft, rules)
 
 
 def _take_interrupts(draft: Draft) -> None:
@@ -339,13 +385,14 @@ def give_up_turn(draft: Draft, rules: TurnRules, message: str) -> None:
     _give_up(draft, rules, "unknown_error", message)
 
 
-def begin_turn(draft: Draft) -> None:
+def begin_turn(draft: Draft, rules: TurnRules) -> None:
     """Start a turn on waiting messages, if there are any."""
-    if any(event.type is EventType.USER_MESSAGE for event in draft.state.queue):
+    if draft.state.messages_wait:
         go_running(draft)
         _report_servers(draft)
-        take_messages(draft)
-        start_request(draft)
+        if not pause(draft, rules):
+            take_messages(draft)
+            start_request(draft, rules)
 
 
 def _report_servers(draft: Draft) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from agents.clock import rfc3339
 from agents.sessions.events import SessionRecord, SessionStatus
 
-_MICRO_PER_CENT = 10_000
+MICRO_PER_CENT = 10_000
 _SECONDS_PER_HOUR = 3600
 
 
@@ -36,7 +36,7 @@ def list_cost_micro_usd(record: SessionRecord, now: datetime, prices: RuntimePri
 
 def usd_wire(micro_usd: int) -> dict[str, str]:
     """Return an amount in whole US cents, rounded to the nearest cent."""
-    return {"amount": str((micro_usd + _MICRO_PER_CENT // 2) // _MICRO_PER_CENT), "currency": "USD"}
+    return {"amount": str((micro_usd + MICRO_PER_CENT // 2) // MICRO_PER_CENT), "currency": "USD"}
 
 
 def usage_wire(record: SessionRecord, now: datetime, prices: RuntimePrice) -> dict[str, Any]:

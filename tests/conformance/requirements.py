@@ -140,7 +140,7 @@ _ALL = (
     R("sessions:archive:closed", "H-4", "an archived session takes no events and no change: 409, no retry"),
     R("sessions:guards", "B.3", "a running session is neither archived nor deleted: 400"),
     R("sessions:delete", "A.4", "delete removes record and events, leaves agent and environment"),
-    R("sessions:refused-parts", "ours", "budget, resources and vaults are refused by name, never ignored"),
+    R("sessions:refused-parts", "ours", "resources and vaults are refused by name, never ignored"),
     R("sessions:budget", "B.3", "spend caps", deferred="a later step; refused by name until then"),
     R("sessions:resources", "A.7", "mounted files, repositories, memory", deferred="EXT: a later step"),
     R("sessions:vaults", "A.8", "credentials", deferred="EXT: a later step"),

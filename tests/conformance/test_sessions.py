@@ -180,7 +180,6 @@ async def test_fifty_initial_events_are_taken(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "field, value",
     [
-        ("budget", {"type": "limit", "max_list_cost": {"amount": "100", "currency": "USD"}}),
         ("resources", [{"type": "file", "file_id": "file_1"}]),
         ("vault_ids", ["vlt_1"]),
     ],

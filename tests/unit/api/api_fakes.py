@@ -79,6 +79,7 @@ class FakeSessionHost:
             record,
             title=changes.get("title", record.title),
             agent={**record.agent, **changes.get("agent", {})},
+            budget=changes.get("budget", record.budget),
             metadata={key: value for key, value in bag.items() if value is not None},
         )
         return await self._commit(record)

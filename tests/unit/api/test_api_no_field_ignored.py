@@ -178,15 +178,16 @@ OTHER: dict[Any, Any] = {
     "none": "all",
     "first": "second",
     "string": "integer",
+    "2500": "2600",
 }
 # Values that only name the kind of their object: another one is another object, which has samples of its own.
 FIXED = {
     "agent_toolset_20260401", "mcp_toolset", "custom", "object", "url", "service_account", "cloud", "limited", "text",
     "image", "document", "base64", "approximate", "only", "except", "tool_reference", "user.message", "user.interrupt",
-    "user.tool_confirmation", "user.custom_tool_result", "search_result", "text/plain", "agent_with_overrides",
+    "user.tool_confirmation", "user.custom_tool_result", "search_result", "text/plain", "agent_with_overrides", "limit",
 }  # fmt: skip
 # Names that refer to something else in the same body, so that both would have to change; and what has one legal value.
-LINKED = {"mcp_server_name", "required", "scope"}
+LINKED = {"mcp_server_name", "required", "scope", "currency"}
 # The API says so: a session's own model brings no effort with it.
 IGNORED = {("a session", ("agent", "model", "effort", "type"))}
 
@@ -306,6 +307,7 @@ OVERRIDES: Json = {
     "mcp_servers": SERVERS,
     "tools": AGENT["tools"],
 }
+BUDGET: Json = {"type": "limit", "max_list_cost": {"amount": "2500", "currency": "USD"}}
 SAMPLES: list[tuple[str, type, Send, Json]] = [
     ("an agent", AgentCreateParams, create_agent, AGENT),
     ("domains the other way round", AgentCreateParams, create_agent, AGENT | {"tools": [OTHER_DOMAINS, *MORE_TOOLS]}),
@@ -320,13 +322,18 @@ SAMPLES: list[tuple[str, type, Send, Json]] = [
         "a session",
         SessionCreateParams,
         create_session,
-        {"title": "t", "metadata": {"k": "v"}, "initial_events": [MESSAGE], "agent": OVERRIDES},
+        {"title": "t", "metadata": {"k": "v"}, "initial_events": [MESSAGE], "agent": OVERRIDES, "budget": BUDGET},
     ),
     (
         "a session's change",
         SessionUpdateParams,
         update_session,
-        {"title": "t", "metadata": {"k": "v"}, "agent": {"mcp_servers": SERVERS, "tools": AGENT["tools"]}},
+        {
+            "title": "t",
+            "metadata": {"k": "v"},
+            "agent": {"mcp_servers": SERVERS, "tools": AGENT["tools"]},
+            "budget": BUDGET,
+        },
     ),
     ("events", EventSendParams, send_events, EVENTS),
 ]  # fmt: skip
@@ -361,7 +368,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         ("/v1/environments", {"name": "e", "config": {"type": "cloud", "packages": {"type": "packages", kind: ["x"]}}})
         for kind in ("apt", "cargo", "gem", "go", "npm", "pip")
     ),
-    ("/v1/sessions", {**SESSION, "budget": {"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}}),
     ("/v1/sessions", {**SESSION, "vault_ids": ["vlt_1"]}),
     ("/v1/sessions", {**SESSION, "resources": [{"type": "file", "file_id": "file_1"}]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
@@ -404,7 +410,7 @@ ELSEWHERE = {
     "BetaUnrestrictedNetworkParam": "the default",
 }
 NAMES = {"environment_id", "agent", "id", "version"}
-REFUSED = {"packages", "skills", "multiagent", "budget", "resources", "vault_ids"}
+REFUSED = {"packages", "skills", "multiagent", "resources", "vault_ids"}
 
 
 @pytest.mark.parametrize("body", [*dict.fromkeys(each[1] for each in SAMPLES)], ids=lambda body: body.__name__)

@@ -35,7 +35,6 @@ REFUSED_WHOLE = {
     "skills": ("Skill",),
     "multiagent": ("Multiagent", "Advisor"),
     "resources": ("FileResource", "GitHubRepository", "MemoryStoreResource", "BranchCheckout", "CommitCheckout"),
-    "budget": ("BudgetLimit", "MonetaryAmount"),
     "user.define_outcome": ("DefineOutcome", "Rubric"),
     "system.message": ("SystemMessage", "SystemContent"),
     "user.tool_result": ("UserToolResult",),

@@ -14,6 +14,11 @@ from agents.sessions.events import SessionStatus
 from agents.sessions.partition import partition_of
 from agents.sessions.wire import session_wire, usd_wire
 
+
+def budget(amount: Any, currency: str = "USD") -> dict[str, Any]:
+    return {"budget": {"type": "limit", "max_list_cost": {"amount": amount, "currency": currency}}}
+
+
 KEYS = {
     "id",
     "type",
@@ -108,7 +113,6 @@ async def test_archived_and_unknown_parts_are_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("budget", {"type": "limit", "max_list_cost": {"amount": "100", "currency": "USD"}}),
         ("resources", [{"type": "file", "file_id": "file_1"}]),
         ("vault_ids", ["vlt_1"]),
         ("agent", {"type": "agent_with_overrides", "id": "x", "skills": [{"type": "custom", "skill_id": "s"}]}),
@@ -167,11 +171,7 @@ async def test_an_update_hands_the_owner_checked_changes(server: Server) -> None
     ("change", "named", "code"),
     [
         ({"vault_ids": []}, "vault_ids", None),
-        (
-            {"budget": {"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}},
-            "budget",
-            "budget_create_only",
-        ),
+        (budget("0"), "budget.max_list_cost.amount", None),
         ({"agent": {"system": "s"}}, "agent.system", None),
         ({"agent": {"tools": [{"type": "mcp_toolset", "mcp_server_name": "x"}]}}, "agent.tools", None),
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "invalid_metadata"),
@@ -185,9 +185,49 @@ async def test_a_bad_update_is_refused_by_name(server: Server, change: Any, name
     assert server.host.changes == []
 
 
-async def test_a_null_budget_is_nothing_to_remove(server: Server) -> None:
-    made = await server.session()
-    assert (await server.client.post(f"/v1/sessions/{made['id']}", json={"budget": None})).status_code == 200
+async def test_a_budget_is_stored_and_shown_as_it_was_given_and_its_change_handed_to_the_owner(server: Server) -> None:
+    made = await server.session(**budget("2500"))
+    path = f"/v1/sessions/{made['id']}"
+    assert made["budget"] == (await server.client.get(path)).json()["budget"] == budget("2500")["budget"]
+    for change in (budget("999999999999"), {"budget": None}):
+        assert (await server.client.post(path, json=change)).json()["budget"] == change["budget"]
+        assert server.host.changes[-1] == change
+    await server.client.post(path, json={"title": "t"})
+    assert "budget" not in server.host.changes[-1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        *(
+            (budget(amount), "budget.max_list_cost.amount")
+            for amount in ("0", "-1", "+1", "01", "1.5", "1e3", " 1", "1\n", "", "x", "\u0663", "1" * 13, 100)
+        ),
+        (budget("100", "EUR"), "budget.max_list_cost.currency"),
+        ({"budget": {"type": "limit"}}, "budget.max_list_cost"),
+        ({"budget": {"type": "soft", "max_list_cost": {"amount": "1", "currency": "USD"}}}, "budget.type"),
+        ({"budget": {**budget("1")["budget"], "per": "day"}}, "budget.per"),
+        ({"budget": "100"}, "budget"),
+        ({"budget": None}, "budget"),
+    ],
+)
+async def test_a_budget_that_is_none_is_refused_by_name(server: Server, fault: dict[str, Any], named: str) -> None:
+    agent, environment = await server.agent(), await server.environment()
+    body = {"agent": agent["id"], "environment_id": environment["id"], **fault}
+    assert refusal(await server.client.post("/v1/sessions", json=body), 400).startswith(named + ":")
+    assert (await server.client.get("/v1/sessions")).json()["data"] == []
+
+
+async def test_a_model_without_a_price_takes_no_budget_and_nothing_is_stored(server: Server) -> None:
+    environment = await server.environment()
+    agent = await server.agent(model="my-own")
+    body = {"agent": agent["id"], "environment_id": environment["id"], **budget("100")}
+    answer = await server.client.post("/v1/sessions", json=body)
+    assert refusal(answer, 400) == "budget: 'my-own' has no price, so that its cost cannot be capped"
+    assert answer.json()["error"]["details"]["error_code"] == "model_not_budgetable"
+    priced = {"type": "agent_with_overrides", "id": agent["id"], "model": "claude-opus-5-5"}
+    assert (await server.client.post("/v1/sessions", json=body | {"agent": priced})).status_code == 200
+    assert len((await server.client.get("/v1/sessions")).json()["data"]) == 1
 
 
 async def test_archive_and_delete(server: Server) -> None:

@@ -1,7 +1,7 @@
 """Batching a stream by time: few large items across a process border instead of many small ones.
 
-The first batch leaves after a short linger (so that a fast answer travels as one), later ones after
-the full window; a batch never waits longer than that.
+A batch leaves after a short linger (so that a fast answer travels as one), but no sooner than a full window after the
+one before it: a model that pauses, as before its first token, is not held back, and one that is fast fills the window.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ async def coalesce(
                 changed.set()
 
     pumping = asyncio.create_task(pump())
-    pause = linger
+    clock = asyncio.get_running_loop().time
+    earliest = 0.0
     try:
         while not pumping.done():
             await changed.wait()
             changed.clear()
-            await asyncio.wait({pumping}, timeout=pause)
-            pause = window
+            await asyncio.wait({pumping}, timeout=max(linger, earliest - clock()))
+            earliest = clock() + window
             if waiting:
                 batch = waiting[:]
                 waiting.clear()

@@ -34,6 +34,62 @@ async def test_a_slow_stream_is_not_held_back() -> None:
         assert await anext(stream, None) is None
 
 
+class Skips:
+    """Moves the event loop's clock on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        real, self.skipped = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: real() + self.skipped)
+
+
+async def test_what_comes_after_a_pause_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, gate = Skips(monkeypatch), asyncio.Event()
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        await gate.wait()
+        yield 2
+        await asyncio.Event().wait()
+
+    stream = coalesce(numbers(), window=3600.0)
+    assert await anext(stream) == [1]
+    clock.skipped += 3600.0
+    gate.set()
+    async with asyncio.timeout(5):
+        assert await anext(stream) == [2]
+    await stream.aclose()
+
+
+async def test_a_fast_stream_fills_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, gates = Skips(monkeypatch), [asyncio.Event(), asyncio.Event()]
+    said: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        for number, gate in enumerate(gates, start=2):
+            await gate.wait()
+            said.append(number)
+            yield number
+        await asyncio.Event().wait()
+
+    stream = coalesce(numbers(), window=3600.0)
+    assert await anext(stream) == [1]
+    batch = asyncio.ensure_future(anext(stream))
+    for count, gate in enumerate(gates, start=1):
+        gate.set()
+        while len(said) < count:
+            await asyncio.sleep(0)
+        clock.skipped += 60.0  # far longer than it lingers
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert not batch.done()
+    clock.skipped += 3600.0
+    async with asyncio.timeout(5):
+        assert await batch == [2, 3]
+    await stream.aclose()
+
+
 async def test_a_failure_comes_after_what_was_said_before_it() -> None:
     async def numbers() -> AsyncIterator[int]:
         yield 1

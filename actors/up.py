@@ -195,6 +195,8 @@ class PlatformProcess:
             "url": url,
             "instance": os.environ["HECATON_INSTANCE"],
             "ray_address": context.gcs_address,
+            # Ray has set it, unless it was given.
+            "ray_auth_mode": os.environ.get("RAY_AUTH_MODE"),
             "dashboard": f"http://{self._dashboard}" if self._dashboard else None,
         }
         scratch = path.with_suffix(".new")
@@ -208,7 +210,10 @@ class PlatformProcess:
         if not ray.is_initialized():
             return
         if self._deploying:
-            self._end_parts()
+            from actors.harness_set import harnesses_held
+
+            with harnesses_held():
+                self._end_parts()
         ray.shutdown()
 
     def _end_parts(self) -> None:
@@ -216,8 +221,9 @@ class PlatformProcess:
         import ray
         from ray import serve
 
-        from actors.bootstrap import find_fleet, harnesses
+        from actors.bootstrap import find_fleet
         from actors.brain_states import brain_apps
+        from actors.harness_set import harnesses
         from actors.names import GATEWAY_APP
 
         # Not those that were started once: `scale` and `roll` may have replaced them.

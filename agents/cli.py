@@ -97,13 +97,14 @@ def scale(
     config: Config = None,
 ) -> None:
     """Change how many harnesses, or sandbox hosts, a running server has; no session notices."""
-    from agents.commands.rollout import rollout_command
+    from agents.commands.rollout import rollout_command, rollout_environment
 
     order = [f"--{name}={count}" for name, count in (("harness", harness), ("hosts", hosts)) if count is not None]
     if not order:
         raise typer.BadParameter("say how many: --harness, --hosts or both")
-    command = rollout_command(settings_from(config, data_dir=data_dir), ["scale", *order], anew=False)
-    os.execv(command[0], command)  # noqa: S606 - as in `up`
+    settings = settings_from(config, data_dir=data_dir)
+    command = rollout_command(settings, ["scale", *order], anew=False)
+    os.execve(command[0], command, rollout_environment(settings))  # noqa: S606 - as in `up`
 
 
 @app.command()
@@ -114,11 +115,11 @@ def roll(
     assignments: Assignments = None,
 ) -> None:
     """Replace a running server's processes one by one: new code, and with --config or --set new settings."""
-    from agents.commands.rollout import rollout_command
+    from agents.commands.rollout import rollout_command, rollout_environment
 
     settings = settings_from(config, assignments, data_dir=data_dir)
     command = rollout_command(settings, ["roll", part.value], anew=bool(config or assignments))
-    os.execv(command[0], command)  # noqa: S606 - as in `up`
+    os.execve(command[0], command, rollout_environment(settings))  # noqa: S606 - as in `up`
 
 
 @app.command()

@@ -31,6 +31,8 @@ class PlatformRecord:
     instance: str | None = None
     dashboard: str | None = None
     ray_address: str | None = None
+    ray_auth_mode: str | None = None
+    """How Ray lets processes in; who joins must say the same (``RAY_AUTH_MODE``)."""
 
 
 def run_dir(settings: Settings) -> Path:
@@ -65,7 +67,7 @@ def find_platform(settings: Settings) -> PlatformRecord | None:
     fields = cast("dict[str, Any]", content)
     if not isinstance(fields.get("pid"), int) or not isinstance(fields.get("url"), str):
         return None
-    optional = (fields.get("instance"), fields.get("dashboard"), fields.get("ray_address"))
+    optional = (fields.get(name) for name in ("instance", "dashboard", "ray_address", "ray_auth_mode"))
     record = PlatformRecord(fields["pid"], fields["url"], *optional)
     return record if _is_platform(record.pid) else None
 

@@ -12,7 +12,7 @@ import pytest
 from agents.commands import rollout
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import PlatformRecord, write_settings
-from agents.commands.rollout import rollout_command
+from agents.commands.rollout import rollout_command, rollout_environment
 from agents.config import Settings
 
 ORDER = ["scale", "--harness=3"]
@@ -50,6 +50,15 @@ def test_a_cluster_named_by_the_environment_is_enough(tmp_path: Path, monkeypatc
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     command = rollout_command(settings(tmp_path), ORDER, anew=False)
     assert command[command.index("--address") + 1] == "10.0.0.1:6379"
+
+
+def test_its_process_is_let_in_as_the_platform_itself_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    found = PlatformRecord(1, "http://x", ray_address="127.0.0.1:6379", ray_auth_mode="token")
+    monkeypatch.setattr(rollout, "find_platform", lambda settings: found)
+    assert rollout_environment(settings(tmp_path))["RAY_AUTH_MODE"] == "token"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert "RAY_AUTH_MODE" not in rollout_environment(settings(tmp_path))
 
 
 def test_new_processes_get_what_the_platform_was_started_with(tmp_path: Path) -> None:

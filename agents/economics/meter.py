@@ -45,6 +45,16 @@ class MeterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What the answers of one brain (by its id) cost that were recorded in one minute."""
+
+    brain: str
+    minute: int
+    """Minutes since the epoch."""
+    micro_usd: int
+
+
+@dataclass(frozen=True, slots=True)
 class MeterTotal:
     """The sum of all rows of one kind, name and brain."""
 
@@ -79,6 +89,13 @@ class Meter(Protocol):
         """
         ...
 
+    async def spending(self, since: int) -> Sequence[Spending]:
+        """Return what each declared brain has cost in each minute from *since* (minutes since the epoch) on.
+
+        What was accepted here is included. Raises Unavailable.
+        """
+        ...
+
 
 class MemoryMeter:
     """The Meter that forgets with its process."""
@@ -99,6 +116,19 @@ class MemoryMeter:
             if session_id in (None, row.session_id):
                 groups.setdefault((row.kind, row.name, row.brain), []).append(row)
         return [_total(*group, groups[group]) for group in sorted(groups)]
+
+    async def spending(self, since: int) -> Sequence[Spending]:
+        spent: dict[tuple[str, int], int] = {}
+        for row in self._rows.values():
+            minute = minute_of(row.at)
+            if row.brain and minute >= since:
+                spent[row.brain, minute] = spent.get((row.brain, minute), 0) + row.micro_usd
+        return [Spending(*each, spent[each]) for each in sorted(spent)]
+
+
+def minute_of(moment: datetime) -> int:
+    """Return the minutes since the epoch, begun ones not counted."""
+    return int(moment.timestamp() // 60)
 
 
 def microseconds(seconds: float) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
-from agents.economics.meter import MeterKind, MeterRow, MeterTotal, microseconds
+from agents.economics.meter import MeterKind, MeterRow, MeterTotal, Spending, microseconds
 from agents.errors import Overloaded, Unavailable
 from agents.ids import SessionId
 from agents.store.codec import Row, findable, micros
@@ -44,6 +44,13 @@ _SUMMED = (
 )
 _GROUP = (meter.c.kind, meter.c.name, meter.c.brain)
 _TOTALS = select(*_GROUP, func.count(), *(func.sum(column) for column in _SUMMED)).group_by(*_GROUP).order_by(*_GROUP)
+_MINUTE = 60_000_000  # microseconds
+_SPENDING = (
+    select(meter.c.brain, (meter.c.at // _MINUTE).label("minute"), func.sum(meter.c.micro_usd))
+    .where(meter.c.brain != "")
+    .group_by("brain", "minute")
+    .order_by("brain", "minute")
+)
 
 
 class SqlMeter:
@@ -82,6 +89,13 @@ class SqlMeter:
             statement = statement.where(meter.c.session_id == session_id)
         rows = await self._database.read(lambda connection: connection.execute(statement).all())
         return [_total_of(tuple(row)) for row in rows]
+
+    async def spending(self, since: int) -> Sequence[Spending]:
+        """See Meter.spending; reads the rows since then, by their index."""
+        await self.flush()
+        statement = _SPENDING.where(meter.c.at >= since * _MINUTE)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return [Spending(brain, int(minute), int(cost)) for brain, minute, cost in rows]
 
     async def close(self) -> None:
         """Stop and write what waits. Raises Unavailable."""

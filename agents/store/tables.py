@@ -181,4 +181,5 @@ meter = Table(
     Column("microseconds", BigInteger, nullable=False),
     Column("micro_usd", BigInteger, nullable=False),
     Index(None, "session_id", "kind", "name"),
+    Index(None, "at"),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from store_records import T0, AnyStore, Reopen
 
-from agents.economics.meter import MeterKind, MeterRow, MeterTotal
+from agents.economics.meter import MeterKind, MeterRow, MeterTotal, Spending, minute_of
 from agents.ids import SessionId
 
 ONE, TWO = SessionId("sesn_1"), SessionId("sesn_2")
@@ -55,6 +56,25 @@ async def test_the_brains_that_answered_are_added_up_apart(store: AnyStore) -> N
         ("claude-x", "big@2", 1),
         ("claude-x", "small@1", 2),
     ]
+
+
+async def test_spending_is_told_by_declared_brain_and_minute(store: AnyStore) -> None:
+    minute = minute_of(T0)
+    rows = [
+        ("a", "big@1", -61),
+        ("b", "big@1", 0),
+        ("c", "big@1", 59),
+        ("d", "big@1", 60),
+        ("e", "big@2", 0),
+        ("f", "", 0),
+    ]
+    await store.meter.record(
+        [replace(request(key), brain=brain, at=T0 + timedelta(seconds=s)) for key, brain, s in rows]
+    )
+    spent = [Spending("big@1", minute, 14), Spending("big@1", minute + 1, 7), Spending("big@2", minute, 7)]
+    assert await store.meter.spending(minute) == spent
+    assert await store.meter.spending(minute + 1) == spent[1:2]
+    assert len(await store.meter.spending(0)) == 4
 
 
 async def test_nothing_recorded_adds_up_to_nothing(store: AnyStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -30,6 +31,11 @@ class Deployment:
     stub_pid: int
     ready_seconds: float
     data_dir: Path
+
+    def ray_environment(self) -> dict[str, str]:
+        """What a process that joins the platform's Ray cluster must find in its environment, before it imports Ray."""
+        state = json.loads((self.data_dir / "run" / "platform.json").read_text())
+        return {"RAY_ADDRESS": state["ray_address"], "RAY_AUTH_MODE": state["ray_auth_mode"] or "disabled"}
 
 
 def free_port() -> int:

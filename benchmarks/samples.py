@@ -9,7 +9,7 @@ import random
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,26 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def ratio_of_medians(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
     """The ratio of two medians with its 95 % bootstrap interval."""
+    return _with_interval(over, under, lambda over, under: over / under)
+
+
+def difference_of_medians(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
+    """The difference of two medians with its 95 % bootstrap interval."""
+    return _with_interval(over, under, lambda over, under: over - under)
+
+
+def _with_interval(
+    over: Sequence[float], under: Sequence[float], compare: Callable[[float, float], float]
+) -> tuple[float, float, float]:
     dice = random.Random(1)
-    ratios = sorted(
-        statistics.median(dice.choices(over, k=len(over))) / statistics.median(dice.choices(under, k=len(under)))
+    found = sorted(
+        compare(
+            statistics.median(dice.choices(over, k=len(over))), statistics.median(dice.choices(under, k=len(under)))
+        )
         for _ in range(_RESAMPLES)
     )
-    ratio = statistics.median(over) / statistics.median(under)
-    return ratio, ratios[int(0.025 * _RESAMPLES)], ratios[int(0.975 * _RESAMPLES)]
+    value = compare(statistics.median(over), statistics.median(under))
+    return value, found[int(0.025 * _RESAMPLES)], found[int(0.975 * _RESAMPLES)]
 
 
 def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -200,12 +200,12 @@ class StubModel:
         news.set()
 
     async def _stream(self, pieces: list[bytes | Point], receive: Receive, send: Send, shown: Shown | None) -> None:
-        left = asyncio.create_task(_gone(receive))
+        left, began = asyncio.create_task(_gone(receive)), time.monotonic()
         try:
             for piece in pieces:
                 if isinstance(piece, bytes):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-                elif await self._pass(piece, left, send):
+                elif await self._pass(piece, left, send, began):
                     return
                 if left.done():
                     break
@@ -216,9 +216,11 @@ class StubModel:
         finally:
             left.cancel()
 
-    async def _pass(self, point: Point, left: asyncio.Task[None], send: Send) -> bool:
+    async def _pass(self, point: Point, left: asyncio.Task[None], send: Send, began: float) -> bool:
         """Do what *point* says; True when the stream ends here (without a proper end when dropped)."""
-        if point.gate is not None or point.delay is not None:
+        if point.at is not None:
+            await asyncio.wait({left}, timeout=max(0.0, began + point.at - time.monotonic()))
+        elif point.gate is not None or point.delay is not None:
             wait = self._gates[point.gate].wait() if point.gate is not None else asyncio.sleep(point.delay or 0)
             waiting = asyncio.ensure_future(wait)
             await asyncio.wait({waiting, left}, return_when=asyncio.FIRST_COMPLETED)

@@ -14,6 +14,8 @@ each, then the text. What the stub answers is a function of the request alone.
     chars=N     repeat the text up to N characters
     chunks=N    deltas the text is cut into (default 1)
     gap=S       seconds between those deltas
+    first=S     seconds from the opening event to the first of them
+    rate=N      deltas a second, by the clock from the opening event on
     delay=S     seconds before each answer begins
     thinking=T  a thinking block that opens each answer
 """
@@ -30,7 +32,7 @@ from tests.stub_model.script import Answer, Point, Text, Thinking, ToolUse
 
 MARK = "stub:"
 _NUMBERS = {"tools", "rounds", "parallel", "chars", "chunks"}
-_SECONDS = {"gap", "delay"}
+_FRACTIONS = {"gap", "delay", "first", "rate"}
 _WORDS = {"tool", "command", "input", "text", "thinking"}
 
 
@@ -67,11 +69,11 @@ def parse(directive: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for word in shlex.split(directive):
         name, given, value = word.partition("=")
-        if not given or name not in _NUMBERS | _SECONDS | _WORDS:
+        if not given or name not in _NUMBERS | _FRACTIONS | _WORDS:
             raise ValueError(f"unknown stub directive: {word}")
         if name in _NUMBERS:
             int(value)
-        if name in _SECONDS:
+        if name in _FRACTIONS:
             float(value)
         options[name] = value
     return options
@@ -90,10 +92,15 @@ def _chunks(options: dict[str, str]) -> list[str | Point]:
         text = (text * (size // max(1, len(text)) + 1))[:size]
     count = min(max(1, int(options.get("chunks", 1))), max(1, len(text)))
     width = -(-len(text) // count)
-    gap = float(options.get("gap", 0))
+    gap, first = float(options.get("gap", 0)), float(options.get("first", 0))
+    rate = float(options.get("rate", 0))
     parts: list[str | Point] = []
-    for start in range(0, len(text), width):
-        if parts and gap:
+    for number, start in enumerate(range(0, len(text), width)):
+        if first and not number:
+            parts.append(Point(at=first))
+        elif rate and number:
+            parts.append(Point(at=first + number / rate))
+        elif gap and number:
             parts.append(Point(delay=gap))
         parts.append(text[start : start + width])
     return parts

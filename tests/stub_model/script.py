@@ -28,6 +28,8 @@ class Point(_Part):
     """Wait until this gate is released."""
     delay: float | None = None
     """Wait so many seconds."""
+    at: float | None = None
+    """Wait until so many seconds after the stream began: a model's own pace, whatever sending costs."""
     drop: bool = False
     """Close the connection in mid-stream."""
     error: str | None = None

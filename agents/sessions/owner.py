@@ -29,6 +29,10 @@ class SessionOwner(Protocol):
         """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""
         ...
 
+    async def take_slot(self) -> None:
+        """Return once the turn may think and act (see ``TurnSlots``). Raises BrainFailure."""
+        ...
+
     async def apply(self, change: Callable[[Draft], T]) -> T:
         """Draft, commit durably, show. Raises what *change* or the log raises."""
         ...

@@ -16,6 +16,7 @@ from agents.sessions.budget import BudgetPrices
 from agents.sessions.bus import Bus
 from agents.sessions.ledger import EffectCounts
 from agents.sessions.log import EventLog, Leases
+from agents.sessions.turn_slots import TurnSlots
 
 
 class Prices(BudgetPrices, TokenPrices, Protocol):
@@ -38,3 +39,5 @@ class HarnessPorts:
     tool_definitions: Callable[[], Sequence[dict[str, Any]]]
     """Definitions of the built-in tools that the hands can run."""
     effects: EffectCounts = field(default_factory=EffectCounts)
+    slots: TurnSlots | None = None
+    """What a turn must hold while it goes on; None: nothing."""

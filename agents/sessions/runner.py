@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from agents.brains.port import BrainFailure
 from agents.errors import HecatonError, LogConflict
 from agents.ids import SessionId, new_event_id
 from agents.sessions import resuming, transitions
@@ -27,10 +28,13 @@ from agents.sessions.ports import HarnessPorts
 from agents.sessions.state import SessionState
 from agents.sessions.thinking import Thinker
 from agents.sessions.transitions import TurnRules
+from agents.sessions.turn_slots import TurnSlot
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_SLOT_PAUSE_SECONDS = 1.0
 
 
 class StaleRunner(Exception):
@@ -77,6 +81,7 @@ class SessionRunner:
         self._lock = asyncio.Lock()
         self._turn: asyncio.Task[None] | None = None
         self._activity: asyncio.Task[None] | None = None
+        self._slot = TurnSlot(None, "")
         self._thinker = Thinker(self)
         self._actor = Actor(self)
 
@@ -198,7 +203,12 @@ class SessionRunner:
         if self._turn is not None:
             self._turn.cancel()
 
+    async def take_slot(self) -> None:
+        """See SessionOwner.take_slot."""
+        await self._slot.take()
+
     async def _run(self) -> None:
+        slot = self._slot = TurnSlot(self.ports.slots, self.state.record.principal)
         try:
             if self._taken_up:
                 self._taken_up = False
@@ -215,6 +225,7 @@ class SessionRunner:
             logger.exception("turn of %s failed; its state is dropped", self.state.record.id)
             self.poisoned = self.crashed = True
         finally:
+            await slot.give_back()
             self._turn = None
             self._on_turn(self)
 
@@ -241,9 +252,19 @@ class SessionRunner:
         elif state.open_request is not None:
             await self._do(self._thinker.think(state.open_request))
         elif state.runnable_calls():
-            await self._do(self._actor.use_tools())
+            await self._do(self._use_tools())
         else:
             await self.apply(lambda draft: transitions.follow_up(draft, self.rules))
+
+    async def _use_tools(self) -> None:
+        try:
+            # A turn that goes on with its tools (after a permission, or at another owner) has no slot yet.
+            await self.take_slot()
+        except BrainFailure as failure:
+            logger.warning("the tools of %s wait: %s", self.state.record.id, failure.message)
+            await self.ports.clock.sleep(_SLOT_PAUSE_SECONDS)
+        else:
+            await self._actor.use_tools()
 
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Do *work*; an interrupt cancels it, and only it."""

@@ -89,6 +89,7 @@ class Thinker:
         self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
         started = ports.clock.monotonic()
         try:
+            await self._owner.take_slot()
             answer, preview_ids = await self._answer()
         except BrainFailure as failure:
             await self._failed(request_id, failure)

@@ -7,7 +7,7 @@ any turn (law 7 of the design).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -42,6 +42,8 @@ class BrainRequest:
     """Whose request it is: places to think are dealt out fairly between principals."""
     brain: str = ""
     """Id (``name@version``) of the brain that the request was routed to; empty before that."""
+    versions: Mapping[str, str] = field(default_factory=lambda: {})
+    """Versions that the session stays with, by the brain's name; only who routes the request reads them."""
     live: bool = True
     """Whether somebody watches the answer in the making; a transport may else carry it whole, as one item."""
     body: dict[str, Any] | None = None

@@ -7,6 +7,7 @@ the process that routes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ class Route:
     reason: str | None = None
     """Why the policy chose it; None when the agent named it."""
     passed_over: tuple[PassedOver, ...] = ()
+    moved_from: PassedOver | None = None
+    """The version that the session had, and why it has another one from now on."""
     implied: bool = False
     """Whether there was nothing to choose, as no brain is declared: the log then says nothing of it."""
 
@@ -47,4 +50,18 @@ class Route:
             body["reason"] = self.reason
         if self.passed_over:
             body["passed_over"] = [{"id": each.brain, "reason": each.reason} for each in self.passed_over]
+        if self.moved_from is not None:
+            body["moved_from"] = {"id": self.moved_from.brain, "reason": self.moved_from.reason}
         return body
+
+
+def versions_told(told: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the versions, by the brain's name, that a session stays with by what ``Route.wire`` told.
+
+    Of one brain the first counts: a version that was passed over once is the session's all the same.
+    """
+    if told is None:
+        return {}
+    ids = [*(each["id"] for each in told.get("passed_over", ())), told["id"]]
+    parts = [brain.partition("@") for brain in reversed(ids)]
+    return {name: version for name, _, version in parts}

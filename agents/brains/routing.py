@@ -19,6 +19,7 @@ from agents.brains.circuit import Circuits
 from agents.brains.policy import Candidate, Policy, Task, lacks, task_of
 from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest, closing
 from agents.brains.registry import RegisteredBrain, Registry
+from agents.brains.releases import Releases
 from agents.brains.route import PassedOver, Route
 from agents.errors import NotFound
 
@@ -47,15 +48,20 @@ class RoutedBrain:
         pools: BrainPools,
         policy: Policy,
         *,
+        releases: Releases | None = None,
         patience: float = _PATIENCE_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """*patience* is how long to look for a replica when no brain in a line is known to have one; in seconds, as
-        what *now* tells."""
+        """*releases* deals sessions out among the versions of a brain, as the settings ask when there is none.
+
+        *patience* is how long to look for a replica when no brain in a line is known to have one; in seconds, as
+        what *now* tells.
+        """
         self._patience = patience
         self._registry = registry
         self._pools = pools
         self._policy = policy
+        self._releases = releases or Releases(registry, now)
         self._circuits = Circuits(now)
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
@@ -71,14 +77,16 @@ class RoutedBrain:
             later = line.brains[place + 1 :]
             if later and (why := self._why_not(brain, later)) is not None:
                 passed_over.append(PassedOver(brain.id, why))
+                if not self._is_down(brain):
+                    self._releases.failed(brain)
                 continue
-            implied = not self._registry.declared
-            yield Route(brain, request.model, line.reason, tuple(passed_over), implied=implied).event()
+            yield self._route(request, brain, line, passed_over).event()
             shown = False
             with self._circuits.attempt(brain.id) as attempt:
                 try:
                     asked = _as_asked(request, brain, meant=brain is line.named)
-                    async with closing(self._pools.think(brain.id, asked)) as events:
+                    thinking = self._releases.watched(brain, self._pools.think(brain.id, asked))
+                    async with closing(thinking) as events:
                         async for event in events:
                             if not shown and event.get("type") == _CONTENT:
                                 shown = True
@@ -95,6 +103,12 @@ class RoutedBrain:
                         raise transient from failure
                     transient = failure if failure.transient else transient
                     passed_over.append(PassedOver(brain.id, _shown(failure)))
+
+    def _route(
+        self, request: BrainRequest, brain: RegisteredBrain, line: _Line, passed_over: Sequence[PassedOver]
+    ) -> Route:
+        moved_from, implied = self._releases.moved_from(brain, request), not self._registry.declared
+        return Route(brain, request.model, line.reason, tuple(passed_over), moved_from, implied)
 
     def _why_not(self, brain: RegisteredBrain, later: Sequence[RegisteredBrain]) -> str | None:
         """Return why *brain* is passed over without being asked, when *later* brains are in the line."""
@@ -115,25 +129,29 @@ class RoutedBrain:
 
     def _chosen(self, request: BrainRequest, role: Role | None) -> _Line:
         task = task_of(request, role)
-        candidates = [Candidate(brain, self._pools.standing(brain.id)) for brain in self._registry.choosable]
+        choosable = (self._releases.candidates(brain, request)[0] for brain in self._registry.choosable)
+        candidates = [Candidate(brain, self._pools.standing(brain.id)) for brain in choosable]
         decision = self._policy.choose(task, candidates)
         if not decision.order:
             lacking = "; ".join(f"{each.brain}: {each.reason}" for each in decision.passed_over)
             raise BrainFailure("request_failed", f"{decision.reason} ({lacking})", transient=False)
         brains = list(decision.order)
         for brain in decision.order:
-            brains += [each for each in self._stand_ins(brain, task) if each not in brains]
+            brains += [each for each in self._stand_ins(brain, request, task) if each not in brains]
         return _Line(brains, None, decision.reason, tuple(decision.passed_over))
 
     def _named(self, request: BrainRequest, brain: RegisteredBrain) -> _Line:
-        if not brain.definition.fallbacks:
-            return _Line([brain], brain)
+        named = self._releases.candidates(brain, request)[0]
         # Whether the brain that was named is able, the agent's author decides.
-        return _Line([brain, *self._stand_ins(brain, task_of(request))], brain)
+        return _Line([named, *self._stand_ins(named, request)], named)
 
-    def _stand_ins(self, brain: RegisteredBrain, task: Task) -> list[RegisteredBrain]:
-        fallbacks = self._registry.line(brain)[1:]
-        return [each for each in fallbacks if lacks(task, each.definition.capabilities) is None]
+    def _stand_ins(
+        self, brain: RegisteredBrain, request: BrainRequest, task: Task | None = None
+    ) -> list[RegisteredBrain]:
+        line = [each for head in self._registry.line(brain) for each in self._releases.candidates(head, request)]
+        others = [each for each in line if each.id != brain.id]
+        task = task or (task_of(request) if others else Task())
+        return [each for each in others if lacks(task, each.definition.capabilities) is None]
 
     async def _somebody(self, brains: Sequence[RegisteredBrain]) -> None:
         """Wait a moment for a replica of one of them: a process that has just started has found none yet."""
@@ -160,7 +178,7 @@ def _as_asked(request: BrainRequest, brain: RegisteredBrain, *, meant: bool) -> 
     # A client's own body goes as it is to the brain that it names, which judges it; another one never was meant.
     if body is not None and not meant:
         body = {**body, "max_tokens": min(request.max_tokens, most)}
-    return replace(request, brain=brain.id, max_tokens=min(request.max_tokens, most), body=body)
+    return replace(request, brain=brain.id, max_tokens=min(request.max_tokens, most), body=body, versions={})
 
 
 def _shown(failure: BrainFailure) -> str:

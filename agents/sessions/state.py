@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from agents.brains.route import versions_told
 from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
@@ -63,6 +64,8 @@ class SessionState:
     accepted: Accepted = field(default_factory=Accepted)
     failed_servers: set[str] = field(default_factory=lambda: set())
     """MCP servers whose connection error is in the log."""
+    versions: dict[str, str] = field(default_factory=lambda: {})
+    """Versions of brains that the session stays with, by the brain's name."""
     open_request: EventId | None = None
     rounds: int = 0
     failures: int = 0
@@ -150,6 +153,7 @@ def _opened(state: SessionState, event: Event) -> None:
 
 
 def _closed(state: SessionState, event: Event) -> None:
+    state.versions |= versions_told(event.body.get("brain"))
     state.open_request = None
     state.failures = state.failures + 1 if event.body.get("is_error") else 0
 

@@ -80,6 +80,7 @@ class Thinker:
             inference_geo=agent["model"]["inference_geo"],
             attempt=state.failures + 1,
             principal=state.record.principal,
+            versions=dict(state.versions),
             live=any(self._owner.ports.bus.wants(state.record.id, kind) for kind in PREVIEWED),
         )
 

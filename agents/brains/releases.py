@@ -1,0 +1,145 @@
+"""Which version of a brain a request goes to, as one process knows it: a *split* for each brain.
+
+A session stays with the version that answered it first, whatever becomes of the weights: the versions that
+answered are in its log, and come with the request. It moves only when its version was rolled back or is no longer
+declared, and the log says so. The splits come from the settings, and from what was changed since
+(``agents.brains.release_keeper``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from agents.brains.port import BrainFailure, BrainRequest, closing
+from agents.brains.registry import RegisteredBrain, Registry
+from agents.brains.release_records import Outcome, StoredSplit
+from agents.brains.route import PassedOver
+from agents.brains.split import Split, declared_split, fitted, version_for
+
+
+class Releases:
+    """The splits of all brains, and what was seen of the versions since it was last asked for."""
+
+    def __init__(self, registry: Registry, now: Callable[[], float]) -> None:
+        """*now* tells monotonic seconds."""
+        self._registry = registry
+        self._now = now
+        self._splits = {brain.name: declared_split(brain.definition) for brain in registry.heads}
+        self._answered: set[str] = set()
+        self._told: set[str] = set()
+        self._outcomes: dict[str, Outcome] = {}
+
+    def split(self, name: str) -> Split:
+        """Return how the sessions of the brain *name* are dealt out; raises KeyError when there is none."""
+        return self._splits[name]
+
+    def learn(self, stored: Mapping[str, StoredSplit]) -> None:
+        """Take note of the splits that were made while the platform ran."""
+        for brain in self._registry.heads:
+            self._splits[brain.name] = split_of(brain, stored.get(brain.name))
+
+    # -- which version ---------------------------------------------------------------------------
+
+    def find(self, model: str) -> RegisteredBrain:
+        """Return the version that *model* names, the current one unless it is an id. Raises NotFound."""
+        return self.current(self._registry.find(model), model)
+
+    def current(self, brain: RegisteredBrain, model: str = "") -> RegisteredBrain:
+        """Return the current version of *brain*, unless *model* names just this one."""
+        return brain if model == brain.id else self._version(brain, self._splits[brain.name].current)
+
+    def candidates(self, brain: RegisteredBrain, request: BrainRequest) -> Sequence[RegisteredBrain]:
+        """Return the version of *brain* for the request's session, and the current one if that is another."""
+        if request.model == brain.id or len(self._registry.versions(brain.name)) == 1:
+            return [brain]
+        split = self._splits[brain.name]
+        kept = request.versions.get(brain.name)
+        if kept is None or self._why_gone(brain.name, kept) is not None:
+            kept = version_for(brain.name, split, request.session_id)
+        return [self._version(brain, version) for version in dict.fromkeys((kept, split.current))]
+
+    def moved_from(self, brain: RegisteredBrain, request: BrainRequest) -> PassedOver | None:
+        """Return the version of *brain* that the session had and cannot have any more, if that is so."""
+        kept = request.versions.get(brain.name)
+        if kept is None or request.model == brain.id:
+            return None
+        why = self._why_gone(brain.name, kept)
+        return None if why is None else PassedOver(f"{brain.name}@{kept}", why)
+
+    def _why_gone(self, name: str, version: str) -> str | None:
+        if version not in self._registry.versions(name):
+            return "it is no longer declared"
+        return self._splits[name].withdrawn.get(version)
+
+    def _version(self, brain: RegisteredBrain, version: str) -> RegisteredBrain:
+        return self._registry.versions(brain.name)[version]
+
+    # -- how they do -----------------------------------------------------------------------------
+
+    def watched(self, brain: RegisteredBrain, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """Return the events of an answer of *brain*, watched while there is something to learn from them."""
+        if not self._registry.declared or (brain.id in self._answered and not self._on_trial(brain)):
+            return events
+        return self._watch(brain, events)
+
+    def failed(self, brain: RegisteredBrain) -> None:
+        """Take note that a request was not answered by *brain*."""
+        self._count(brain, Outcome(1, failed=1))
+
+    async def _watch(
+        self, brain: RegisteredBrain, events: AsyncIterator[dict[str, Any]]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        bound = brain.definition.rollback.max_p95_seconds
+        # Only the time that the brain takes: its reader may be slow for reasons of its own.
+        seconds, asked = 0.0, self._now()
+        try:
+            async with closing(events) as answer:
+                async for event in answer:
+                    seconds += self._now() - asked
+                    yield event
+                    asked = self._now()
+        except BrainFailure as failure:
+            if failure.refusal is None:
+                self.failed(brain)
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            # Nobody waits for it any more. That says nothing of it, unless it took too long already.
+            if bound is not None and seconds + self._now() - asked > bound:
+                self._count(brain, Outcome(1, slow=1))
+            raise
+        seconds += self._now() - asked
+        self._answered.add(brain.id)
+        self._count(brain, Outcome(1, slow=int(bound is not None and seconds > bound)))
+
+    def _on_trial(self, brain: RegisteredBrain) -> bool:
+        return brain.definition.version in self._splits[brain.name].weights
+
+    def _count(self, brain: RegisteredBrain, outcome: Outcome) -> None:
+        if self._on_trial(brain):
+            self._outcomes[brain.id] = self._outcomes.get(brain.id, Outcome()) + outcome
+
+    def take_outcomes(self) -> Mapping[str, Outcome]:
+        """Return what was counted since the last time, by id, of the versions that are on trial."""
+        taken, self._outcomes = self._outcomes, {}
+        return taken
+
+    def give_back(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Count again what was taken and could not be kept."""
+        for brain, outcome in outcomes.items():
+            self._outcomes[brain] = self._outcomes.get(brain, Outcome()) + outcome
+
+    def take_answered(self) -> Sequence[RegisteredBrain]:
+        """Return the versions that answered for the first time in this process since the last time."""
+        new = [brain for brain in self._registry.brains if brain.id in self._answered - self._told]
+        self._told |= {brain.id for brain in new}
+        return new
+
+
+def split_of(brain: RegisteredBrain, stored: StoredSplit | None) -> Split:
+    """Return the split of *brain* (of ``Registry.heads``): the stored one unless the settings now ask for another."""
+    declared = declared_split(brain.definition)
+    if stored is None or stored.declared != declared:
+        return declared
+    return fitted(stored.split, brain.definition)

@@ -43,11 +43,11 @@ def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> Se
         agent = {**record.agent, **changes["agent"]}
         if agent != record.agent:
             changed["agent"] = agent
-    if "budget" in changes:
+    if "budget" in changes and changes["budget"] != record.budget:
+        # The one that it has is no change, also where it is used up: a raise that is sent twice is answered twice.
         if changes["budget"] is not None:
             rules.budgets.check_change(record, draft.now, changes["budget"])
-        if changes["budget"] != record.budget:
-            changed["budget"] = changes["budget"]
+        changed["budget"] = changes["budget"]
     if changed:
         draft.state.set(**changed)
         # An emptied bag is left out of the event, as the spec has it.

@@ -206,8 +206,10 @@ class Reborn:
     *crashes* says, for every point that is reached (counted over all lives), whether the life ends there.
     """
 
-    def __init__(self, answers: Callable[[BrainRequest], Scripted], crashes: Callable[[int, str], bool]) -> None:
-        self.world: World = make_world(harness={"partitions": 1, "handover_seconds": 0})
+    def __init__(
+        self, answers: Callable[[BrainRequest], Scripted], crashes: Callable[[int, str], bool], **settings: Any
+    ) -> None:
+        self.world: World = make_world(harness={"partitions": 1, "handover_seconds": 0}, **settings)
         self.brain = ScriptedBrain(by=answers)
         self.hands = LastingHands()
         self.record = self.world.new_record()
@@ -298,6 +300,9 @@ class Reborn:
     async def send(self, *events: dict[str, Any]) -> list[dict[str, Any]]:
         """Send events that have their ids."""
         return await self._call(lambda harness, again: harness.send(self.session, events, again=again))
+
+    async def update(self, **changes: Any) -> SessionRecord:
+        return await self._call(lambda harness, _: harness.update(self.session, changes))
 
     async def wait_for(self, type_: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until the log has *count* events of a type."""

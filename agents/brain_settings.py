@@ -7,6 +7,7 @@ another engine or model is another version. Where it runs and how it scales may 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -25,6 +26,7 @@ def _as_text(version: object) -> object:
 Version = Annotated[str, BeforeValidator(_as_text), StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 
+MOST_REPLICAS = 1024
 RESERVED = "auto"
 """What an agent names when the policy shall choose; no brain and no alias may have this name."""
 
@@ -44,12 +46,23 @@ class BrainResources(Section):
     """GPUs that one model is spread over; they are reserved together, on one node (a placement group)."""
 
 
+class BrainBurst(Section):
+    """More replicas than ``max_replicas``, for a spike and for money."""
+
+    usd_per_hour: float | None = Field(default=None, gt=0)
+    """Most that all replicas together may cost in an hour while a burst lasts; unset, there are no bursts."""
+    load_factor: float = Field(default=1.5, ge=1)
+    """A burst begins when the load wants more than so many times ``max_replicas``; it ends when these are enough."""
+    start_seconds: float = Field(default=30.0, ge=0)
+    """How long the load must want so much before."""
+
+
 class BrainScaling(Section):
     """How many replicas there are."""
 
-    min_replicas: int = Field(default=1, ge=0, le=1024)
+    min_replicas: int = Field(default=1, ge=0, le=MOST_REPLICAS)
     """Fewest replicas; with 0 the brain ends when nobody asks it, and the first request waits for its start."""
-    max_replicas: int = Field(default=1, ge=1, le=1024)
+    max_replicas: int = Field(default=1, ge=1, le=MOST_REPLICAS)
     """Most replicas."""
     target_ongoing_requests: float = Field(default=64.0, gt=0)
     """Requests under way or waiting, per replica, that the number of replicas is steered to."""
@@ -57,6 +70,7 @@ class BrainScaling(Section):
     """How long there must be too few before more are started."""
     downscale_delay_seconds: float = Field(default=120.0, ge=0)
     """How long there must be too many before some end."""
+    burst: BrainBurst = BrainBurst()
 
     @model_validator(mode="after")
     def _ordered(self) -> BrainScaling:
@@ -74,6 +88,14 @@ class BrainPrice(Section):
     """A million tokens read."""
     output_mtok: float = Field(default=0.0, ge=0)
     """A million tokens written."""
+    ceiling_usd_per_hour: float | None = Field(default=None, gt=0)
+    """Most that may be spent in an hour: by replicas at ``gpu_hour``, each version's its own; without that by answers,
+    those of all versions within the last sixty minutes. Nothing holds it back when unset."""
+
+    @property
+    def given(self) -> bool:
+        """Whether the brain has a price of its own; a ceiling alone is none."""
+        return bool(self.gpu_hour or self.input_mtok or self.output_mtok)
 
 
 class BrainCapabilities(Section):
@@ -178,6 +200,47 @@ class BrainVersion(Section):
         if self.engine in ("server", "transformers") and self.model is None:
             raise ValueError(f"the {self.engine} engine must be told a model")
         return self
+
+    @model_validator(mode="after")
+    def _affordable(self) -> BrainVersion:
+        scaling, burst, cost = self.scaling, self.scaling.burst.usd_per_hour, self.replica_usd_per_hour
+        if self.most_replicas < max(1, scaling.min_replicas):
+            needed = cost * max(1, scaling.min_replicas)
+            raise ValueError(f"price.ceiling_usd_per_hour does not pay for the fewest replicas, {needed} USD per hour")
+        if burst is not None and (not cost or self.burst_replicas <= scaling.max_replicas):
+            told = f"at {cost} USD per hour each" if cost else "as they have no price (price.gpu_hour)"
+            raise ValueError(f"scaling.burst pays for no replica above max_replicas, {told}")
+        return self
+
+    @property
+    def replica_usd_per_hour(self) -> Decimal:
+        """What one replica costs; 0 without GPUs or their price."""
+        gpus = Decimal(str(self.resources.num_gpus)) * self.resources.tensor_parallel
+        return Decimal(str(self.price.gpu_hour)) * gpus
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas there may be while there is no burst: as many as the ceiling pays for, at most ``max_replicas``."""
+        return min(self.scaling.max_replicas, self._paid_for(self.price.ceiling_usd_per_hour))
+
+    @property
+    def burst_replicas(self) -> int:
+        """Replicas there may be in a burst; as many as otherwise when none is allowed."""
+        burst = self.scaling.burst.usd_per_hour
+        if burst is None:
+            return self.most_replicas
+        return min(self._paid_for(burst), self._paid_for(self.price.ceiling_usd_per_hour))
+
+    def _paid_for(self, usd_per_hour: float | None) -> int:
+        if usd_per_hour is None or not self.replica_usd_per_hour:
+            return MOST_REPLICAS
+        return min(MOST_REPLICAS, int(Decimal(str(usd_per_hour)) // self.replica_usd_per_hour))
+
+    @property
+    def answers_ceiling(self) -> int | None:
+        """Micro-USD that the answers of an hour may cost, if they are what the ceiling is for."""
+        ceiling = self.price.ceiling_usd_per_hour
+        return None if ceiling is None or self.replica_usd_per_hour else int(Decimal(str(ceiling)) * 1_000_000)
 
 
 class MoreVersion(BrainVersion):

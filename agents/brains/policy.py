@@ -28,7 +28,7 @@ CHARACTERS_PER_TOKEN = 3
 """Below the four that are usual for English: source code and most other languages need more tokens."""
 IMAGE_TOKENS = 1600
 """The most that one image costs at the size to which the vendor scales it down."""
-_EXPECTED_OUTPUT_TOKENS = 1000
+EXPECTED_OUTPUT_TOKENS = 1000
 """Answers are not known beforehand; so much is assumed when costs are compared."""
 
 
@@ -115,7 +115,7 @@ class RulePolicy:
     def _rank(self, task: Task, candidate: Candidate) -> tuple[int, int, float]:
         standing, definition = candidate.standing, candidate.brain.definition
         readiness = 2 if not standing.replicas else int(candidate.wanted >= standing.places)
-        output = min(task.max_tokens, _EXPECTED_OUTPUT_TOKENS)
+        output = min(task.max_tokens, EXPECTED_OUTPUT_TOKENS)
         usage = TokenUsage(input_tokens=task.prompt_tokens, output_tokens=output)
         told = candidate.brain.told(task.model)
         cost = self._prices.cost(told, usage, speed=task.speed, own=definition.price)

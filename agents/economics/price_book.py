@@ -26,7 +26,6 @@ from agents.errors import HecatonError
 
 BUILT_IN = Path(__file__).with_name("prices.yaml")
 MICRO = 1_000_000
-_NO_PRICE = BrainPrice()
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
 """At most six decimals, so that micro-USD are exact."""
@@ -155,7 +154,7 @@ class PriceBook:
 
 
 def _is_price(own: BrainPrice | None) -> TypeGuard[BrainPrice]:
-    return own is not None and own != _NO_PRICE
+    return own is not None and own.given
 
 
 @lru_cache

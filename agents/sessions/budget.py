@@ -88,7 +88,12 @@ class Budgets:
     def _may_answer(self, model: str) -> Iterable[RegisteredBrain]:
         # Of those that a policy may choose from, any: policies are exchangeable, and roles only guide them.
         first = self._brains.choosable if self._brains.is_auto(model) else [self._brains.find(model)]
-        return [each for brain in first for each in self._brains.line(brain)]
+        line = (each for brain in first for each in self._brains.line(brain))
+        return [
+            version
+            for brain in line
+            for version in ([brain] if model == brain.id else self._brains.versions(brain.name).values())
+        ]
 
 
 def _cap(budget: Mapping[str, Any]) -> int:

@@ -378,6 +378,10 @@ TOKENS, HOURS = {"price": {"input_mtok": 1.0, "output_mtok": 2.0}}, {"price": {"
         ({"a": brain(**TOKENS, roles=["reasoning"]), "b": brain("x")}, "auto:reasoning", "'x' of brain b@1"),
         ({"a": brain(**TOKENS), "b": brain(None)}, "auto", None),
         ({"a": brain(**TOKENS)}, "nobody", None),
+        ({"a": brain(**TOKENS, versions={"2": {"model": "x"}})}, "a", None),
+        ({"a": brain("claude-haiku-5-5", versions={"2": {"model": "x"}})}, "a", "'x' of brain a@2"),
+        ({"a": brain("claude-haiku-5-5", versions={"2": {"model": "x"}})}, "a@1", None),
+        ({"a": brain("claude-haiku-5-5", versions={"2": {"model": "x"}})}, "a@2", "'x' of brain a@2"),
     ],
 )
 def test_a_model_is_budgetable_when_every_brain_that_may_answer_has_a_price(

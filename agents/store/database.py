@@ -19,6 +19,7 @@ from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.event_log import SqlEventLog
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
+from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
@@ -38,6 +39,7 @@ class SqlStore:
         self.log = SqlEventLog(database, deadline=deadline)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
+        self.releases = SqlReleases(database)
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -183,3 +183,29 @@ meter = Table(
     Index(None, "session_id", "kind", "name"),
     Index(None, "at"),
 )
+
+brain_versions = Table(
+    "brain_versions",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("definition", Text, nullable=False),
+)
+
+brain_splits = Table(
+    "brain_splits",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+brain_outcomes = Table(
+    "brain_outcomes",
+    metadata,
+    Column("brain", Key, nullable=False),
+    Column("moment", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("slow", BigInteger, nullable=False),
+    PrimaryKeyConstraint("brain", "moment"),
+)

@@ -1,0 +1,45 @@
+"""What is known of versions of brains, in one process's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.brains.release_records import Outcome, OutcomeRow, StoredSplit
+from agents.errors import Conflict
+from agents.store.codec import decode, encode
+from agents.store.releases import split_at, split_text
+
+
+class MemoryReleases:
+    """The ReleaseRecords of one process."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, str] = {}
+        self._splits: dict[str, tuple[int, str]] = {}
+        self._outcomes: dict[tuple[str, int], Outcome] = {}
+
+    async def definitions(self) -> Mapping[str, Mapping[str, Any]]:
+        return {brain: decode(text) for brain, text in self._definitions.items()}
+
+    async def settle(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
+        for brain, definition in definitions.items():
+            self._definitions.setdefault(brain, encode(definition))
+
+    async def splits(self) -> Mapping[str, StoredSplit]:
+        return {name: split_at(text, revision) for name, (revision, text) in self._splits.items()}
+
+    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
+        if stored.revision != self._splits.get(name, (0, ""))[0] + 1:
+            raise Conflict(f"brain {name}: its versions were changed by somebody else just now")
+        self._splits[name] = stored.revision, split_text(stored)
+        self._outcomes = {key: each for key, each in self._outcomes.items() if key[0] not in forget}
+
+    async def add_outcomes(self, rows: Sequence[OutcomeRow], *, forget_before: int) -> None:
+        self._outcomes = {key: each for key, each in self._outcomes.items() if key[1] >= forget_before}
+        for row in rows:
+            key = row.brain, row.moment
+            self._outcomes[key] = self._outcomes.get(key, Outcome()) + row.outcome
+
+    async def outcomes(self, since: int) -> Sequence[OutcomeRow]:
+        return [OutcomeRow(*key, outcome) for key, outcome in sorted(self._outcomes.items()) if key[1] >= since]

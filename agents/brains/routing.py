@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.brain_settings import Role
+from agents.brains.budgets import Budgets, OverBudget
 from agents.brains.circuit import Circuits
 from agents.brains.policy import Candidate, Policy, Task, lacks, task_of
 from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest, closing
@@ -49,11 +51,13 @@ class RoutedBrain:
         policy: Policy,
         *,
         releases: Releases | None = None,
+        budgets: Budgets | None = None,
         patience: float = _PATIENCE_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """*releases* deals sessions out among the versions of a brain, as the settings ask when there is none.
 
+        *budgets* hold the brains to their ceilings; without them there are none.
         *patience* is how long to look for a replica when no brain in a line is known to have one; in seconds, as
         what *now* tells.
         """
@@ -62,6 +66,7 @@ class RoutedBrain:
         self._pools = pools
         self._policy = policy
         self._releases = releases or Releases(registry, now)
+        self._budgets = budgets
         self._circuits = Circuits(now)
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
@@ -72,7 +77,7 @@ class RoutedBrain:
         line = self._line(request)
         await self._somebody(line.brains)
         passed_over = list(line.passed_over)
-        transient: BrainFailure | None = None
+        earlier: BrainFailure | None = None
         for place, brain in enumerate(line.brains):
             later = line.brains[place + 1 :]
             if later and (why := self._why_not(brain, later)) is not None:
@@ -82,27 +87,39 @@ class RoutedBrain:
                 continue
             yield self._route(request, brain, line, passed_over).event()
             shown = False
+            try:
+                asked = _as_asked(request, brain, meant=brain is line.named)
+                async with closing(self._ask(brain, asked)) as events:
+                    async for event in events:
+                        shown = shown or event.get("type") == _CONTENT
+                        yield event
+                return
+            except BrainFailure as failure:
+                if shown or not later or not self._another_may_help(brain, failure):
+                    if shown or (told := _to_tell(earlier, failure)) is failure:
+                        raise
+                    raise told from failure
+                earlier = _to_tell(earlier, failure) if failure.transient else earlier
+                passed_over.append(PassedOver(brain.id, _shown(failure)))
+
+    async def _ask(self, brain: RegisteredBrain, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what one brain answers, if its budget allows, and take note of how it does."""
+        async with self._budget(brain, request):
             with self._circuits.attempt(brain.id) as attempt:
                 try:
-                    asked = _as_asked(request, brain, meant=brain is line.named)
-                    thinking = self._releases.watched(brain, self._pools.think(brain.id, asked))
+                    thinking = self._releases.watched(brain, self._pools.think(brain.id, request))
                     async with closing(thinking) as events:
                         async for event in events:
-                            if not shown and event.get("type") == _CONTENT:
-                                shown = True
+                            if event.get("type") == _CONTENT:
                                 attempt.answers()
                             yield event
                     attempt.succeeded()
-                    return
                 except BrainFailure as failure:
                     attempt.failed(failure)
-                    if shown or not later or not self._another_may_help(brain, failure):
-                        if transient is None or shown or failure.transient:
-                            raise
-                        # That a stand-in refuses the request says nothing of the brain it stands in for.
-                        raise transient from failure
-                    transient = failure if failure.transient else transient
-                    passed_over.append(PassedOver(brain.id, _shown(failure)))
+                    raise
+
+    def _budget(self, brain: RegisteredBrain, request: BrainRequest) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._budgets is None else self._budgets.reserved(brain, request)
 
     def _route(
         self, request: BrainRequest, brain: RegisteredBrain, line: _Line, passed_over: Sequence[PassedOver]
@@ -181,5 +198,19 @@ def _as_asked(request: BrainRequest, brain: RegisteredBrain, *, meant: bool) -> 
     return replace(request, brain=brain.id, max_tokens=min(request.max_tokens, most), body=body, versions={})
 
 
+def _to_tell(earlier: BrainFailure | None, failure: BrainFailure) -> BrainFailure:
+    """Return which of two failures in one line its asker is told: who asks again wants to know of the hopeful one."""
+    if earlier is None:
+        return failure
+    # That a stand-in refuses the request, or has no money left, says nothing of the brain it stands in for.
+    if not failure.transient:
+        return earlier
+    if isinstance(failure, OverBudget) and isinstance(earlier, OverBudget):
+        return min(earlier, failure, key=lambda each: each.retry_after or 0)
+    return earlier if isinstance(failure, OverBudget) else failure
+
+
 def _shown(failure: BrainFailure) -> str:
+    if isinstance(failure, OverBudget):
+        return failure.message
     return f"{failure.kind}: {failure.message}"[:_SHOWN_CHARACTERS]

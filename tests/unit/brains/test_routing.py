@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from agents.brain_settings import BrainDefinition
 from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.budgets import Budgets, OverBudget
 from agents.brains.policy import RulePolicy
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Refusal, Standing
 from agents.brains.registry import Registry
 from agents.brains.route import ROUTE
 from agents.brains.routing import RoutedBrain
 from agents.brains.scripted import Fail, Hold, ScriptedBrain, fail, text
+from agents.clock import ManualClock
+from agents.economics.meter import MemoryMeter, MeterKind, MeterRow
 from agents.economics.price_book import PriceBook
+from agents.ids import SessionId
 
 REFUSED = Fail(BrainFailure("request_failed", "too long", transient=False, refusal=Refusal(400, "too long")))
 LOST = Fail(BrainLost("the replica died"))
@@ -238,6 +243,61 @@ async def test_a_brain_that_keeps_failing_is_asked_when_it_stands_alone() -> Non
         with pytest.raises(BrainFailure):
             await stage.ask("only")
     assert (await stage.ask("only")).blocks
+
+
+PRICE = {"output_mtok": 1000, "ceiling_usd_per_hour": 2}
+
+
+async def budgeted(stage: Stage, *spent: tuple[str, int]) -> None:
+    """Hold the brains of *stage* to their ceilings; an answer is expected to cost a dollar."""
+    meter, clock, prices = MemoryMeter(), ManualClock(), PriceBook.load()
+    for brain, minutes_ago in spent:
+        at = clock.now() - timedelta(minutes=minutes_ago)
+        key, kind = f"{brain} {minutes_ago}", MeterKind.MODEL_REQUEST
+        await meter.record([MeterRow(key, SessionId("s"), kind, "m", at, micro_usd=2_000_000, brain=brain)])
+    budgets = Budgets(meter, prices, clock)
+    stage.brain = RoutedBrain(stage.registry, stage.pools, RulePolicy(prices), budgets=budgets, patience=0)
+
+
+async def test_a_brain_over_its_budget_is_passed_over() -> None:
+    stage = pair(price=PRICE)
+    await budgeted(stage, ("first@1", 10))
+    stage.says("second", text("hello"))
+    route = route_of(await stage.ask("first"))
+    reason = "first is over its budget: 2.00 of 2.00 USD per hour are spent, 0.00 more are under way"
+    assert (route["id"], route["passed_over"]) == ("second@1", [{"id": "first@1", "reason": reason}])
+    assert stage.asked() == {"second@1": 1}
+
+
+async def test_when_all_are_over_their_budgets_the_asker_hears_when_the_first_of_them_is_not() -> None:
+    stage = Stage(first={"fallbacks": ["second"], "price": PRICE}, second={"price": PRICE})
+    await budgeted(stage, ("first@1", 50), ("second@1", 10))
+    with pytest.raises(OverBudget, match="first is over its budget") as caught:
+        await stage.ask("first")
+    assert caught.value.retry_after == 11 * 60
+    assert (caught.value.kind, caught.value.transient, stage.asked()) == ("overloaded", True, {})
+
+
+async def test_a_stand_in_that_is_over_its_budget_does_not_hide_why_it_was_asked() -> None:
+    stage = Stage(first={"fallbacks": ["second"]}, second={"price": PRICE})
+    await budgeted(stage, ("second@1", 10))
+    stage.says("first", fail("overloaded", "busy for a moment"))
+    with pytest.raises(BrainFailure, match="busy for a moment"):
+        await stage.ask("first")
+
+
+async def test_what_is_under_way_is_reserved_until_it_ends() -> None:
+    stage = Stage(only={"price": PRICE})
+    await budgeted(stage)
+    held = asyncio.Event()
+    stage.says("only", [text("hel", Hold(held))], [text("lo", Hold(held))])
+    requests = [stage.brain.think(BrainRequest("s", "only", [])) for _ in range(2)]
+    for events in requests:
+        assert [(await anext(events))["type"] for _ in range(2)] == [ROUTE, "message_start"]
+    with pytest.raises(OverBudget, match=r"0.00 of 2.00 USD per hour are spent, 2.00 more are under way"):
+        await stage.ask("only")
+    for events in requests:
+        await events.aclose()
 
 
 async def test_fallbacks_have_fallbacks_and_nobody_is_asked_twice() -> None:

@@ -6,11 +6,16 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
+from actors.brain_context import CACHE, BrainReplica, ContextFigures
 from actors.brain_load import WAITING
 from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
+from actors.message_stream import Message
+from agents.brains.assembly import UsageCount
+from agents.brains.chunks import Context
 from agents.brains.counting import estimate
 from agents.brains.fair_queue import FairQueue
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Standing
@@ -24,10 +29,13 @@ _COUNT_SECONDS = 30.0
 _BEATS = 5
 # The replica itself ends a request at its deadline; this much later it is not waited for.
 _GRACE_SECONDS = 15.0
+_SLACK = 8
+"""Who has a conversation is asked while it has at most an eighth of its places more under way than the least busy: to
+read a long prompt anew costs more than that, and no replica is overrun by the sessions that it has met."""
 
 
 class BrainPool:
-    """Thinks on whichever replica has the least under way; of equals, on the one that knows the session."""
+    """Thinks on a replica that has little under way; of those, on the one that has most of the conversation."""
 
     def __init__(self, brain: RegisteredBrain, settings: BrainSettings, missed: Callable[[], None]) -> None:
         """*missed* is called when replicas should be looked for at once."""
@@ -37,7 +45,9 @@ class BrainPool:
         self._places = FairQueue(
             0, most_waiting=settings.max_waiting_requests, patience=settings.waiting_timeout_seconds
         )
-        self._links: dict[str, LinkClient] = {}
+        self._by_reference = settings.context_cache_bytes > 0
+        self._contexts = ContextFigures()
+        self._replicas: dict[str, BrainReplica] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._missed = missed
         self._steered = scaling.min_replicas < scaling.max_replicas
@@ -59,53 +69,75 @@ class BrainPool:
         """Whether Serve must be asked for a replica: without a request of its own it would start none."""
         return self._may_be_asleep and self.lacks
 
+    @property
+    def context_figures(self) -> dict[str, int]:
+        """What contexts took that were sent from here, and what the replicas keep of all that they were sent."""
+        kept = [replica.cache for replica in self._replicas.values()]
+        names = {name for each in kept for name in each}
+        return self._contexts.as_dict() | {name: sum(each.get(name, 0) for each in kept) for name in sorted(names)}
+
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think."""
         if not self._usable():
             self._missed()
         async with self._places.place(request.principal):
-            link = self._choose(request.session_id)
+            context, usage = self._context(request), UsageCount()
+            replica = self._choose(request.session_id, context)
             try:
-                async with aclosing(link.stream("think", request, timeout=self._timeout)) as batches:
+                async with aclosing(replica.think(request, context, timeout=self._timeout)) as batches:
                     async for batch in batches:
                         for event in batch:
+                            usage.see(event)
                             yield event
             except (LinkLost, LinkDown) as error:
                 raise BrainLost(error.message) from error
             except Unavailable as error:
                 raise BrainFailure("request_failed", f"the brain failed: {error.message}", transient=True) from error
+            finally:
+                self._contexts.count_tokens(usage.total)
+
+    def _context(self, request: BrainRequest) -> Context | None:
+        if request.chain is None or not self._by_reference:
+            return None
+        return request.chain.follow(request.system, request.tools, request.messages)
 
     async def count_tokens(self, request: BrainRequest) -> int:
         """See TokenCounters.count_tokens; it takes no place, and without a replica it is estimated."""
         usable = self._usable()
         if not usable:
             return estimate(request)
-        link = self._links[min(usable, key=lambda name: self._links[name].under_way)]
+        link = min((self._replicas[name].link for name in usable), key=lambda link: link.under_way)
+        bare = replace(request, chain=None)
         try:
-            return await link.call("call", "count_tokens", (request,), timeout=_COUNT_SECONDS, cancels=True)
+            return await link.call("call", "count_tokens", (bare,), timeout=_COUNT_SECONDS, cancels=True)
         except Unavailable as error:
             raise BrainFailure("request_failed", f"tokens were not counted: {error.message}", transient=True) from error
 
     def _usable(self) -> list[str]:
-        return [name for name, link in self._links.items() if link.open and not link.draining]
+        return [name for name, each in self._replicas.items() if each.link.open and not each.link.draining]
 
-    def _choose(self, session_id: str) -> LinkClient:
-        free = [name for name in self._usable() if self._links[name].under_way < self._most]
-        if not free:
+    def _choose(self, session_id: str, context: Context | None) -> BrainReplica:
+        busy = {name: self._replicas[name].link.under_way for name in self._usable()}
+        least = min(busy.values(), default=self._most)
+        if least >= self._most:
             raise BrainLost("the brain replica went away")
+        slack = self._most // _SLACK
 
-        def preference(name: str) -> tuple[int, bytes]:
-            # Affinity is a hint: a replica may hold the session's prefix, but load decides first.
-            return self._links[name].under_way, hashlib.blake2b(f"{name}/{session_id}".encode()).digest()
+        def preference(name: str) -> tuple[int, int, bytes]:
+            # That it should have the opening says nothing: every session of the agent has the same.
+            near = busy[name] < self._most and busy[name] <= least + slack
+            held = self._replicas[name].held(context) if near else 0
+            digest = hashlib.blake2b(f"{name}/{session_id}".encode()).digest()
+            return -max(held - 1, 0), busy[name], digest
 
-        return self._links[min(free, key=preference) if len(free) > 1 else free[0]]
+        return self._replicas[min(busy, key=preference) if len(busy) > 1 else next(iter(busy))]
 
     # -- replicas --------------------------------------------------------------------------------
 
     def learn(self, table: Mapping[str, Endpoint]) -> None:
         """Open links to the replicas that are new."""
         for name, endpoint in table.items():
-            if name not in self._links and name not in self._opening:
+            if name not in self._replicas and name not in self._opening:
                 opening = self._opening[name] = asyncio.create_task(self._open(name, endpoint))
                 opening.add_done_callback(lambda _, name=name: self._opening.pop(name, None))
 
@@ -113,7 +145,7 @@ class BrainPool:
         """Tell each replica its share of what waits here, where it counts: if their number is steered by load."""
         usable = self._usable() if self._steered else []
         for name in usable:
-            self._links[name].post(WAITING, self._places.waiting / len(usable))
+            self._replicas[name].link.post(WAITING, self._places.waiting / len(usable))
 
     async def _open(self, name: str, endpoint: Endpoint) -> None:
         async def find() -> Endpoint:
@@ -123,7 +155,7 @@ class BrainPool:
         link = LinkClient(
             f"brain replica {name}",
             find,
-            on_message=lambda _: self._count_places(),
+            on_message=lambda message: self._told(name, message),
             on_lost=lambda: self._lost(name),
             reopen=False,
             beats=_BEATS,
@@ -135,18 +167,24 @@ class BrainPool:
             # The table names a dead replica for some seconds more.
             await asyncio.sleep(_DEAD_SECONDS)
             return
-        self._links[name] = link
+        self._replicas[name] = BrainReplica(link, self._contexts)
         self._count_places()
 
+    def _told(self, name: str, message: Message) -> None:
+        if message[0] != CACHE:
+            self._count_places()
+        elif (replica := self._replicas.get(name)) is not None:
+            replica.cache = message[1]
+
     def _lost(self, name: str) -> None:
-        self._links.pop(name, None)
+        self._replicas.pop(name, None)
         self._count_places()
         self._missed()
 
     def _count_places(self) -> None:
         usable = self._usable()
         self._places.resize(self._most * len(usable))
-        if len(usable) < len(self._links) or not usable:
+        if len(usable) < len(self._replicas) or not usable:
             self._missed()
 
     async def close(self) -> None:
@@ -155,4 +193,4 @@ class BrainPool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in tuple(self._links.values())))
+        await asyncio.gather(*(each.link.close() for each in tuple(self._replicas.values())))

@@ -166,6 +166,11 @@ class LinkServer:
                 return
             await asyncio.wait(tasks, timeout=end - loop.time())
 
+    def tell(self, *message: Any) -> None:
+        """Send all callers a message that is not answered."""
+        for stream in self._connections:
+            stream.send(message)
+
     def hang_up(self) -> None:
         """Close every link; callers may open new ones."""
         for stream in tuple(self._connections):

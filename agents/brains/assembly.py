@@ -39,6 +39,11 @@ class TokenUsage:
     cache_creation_5m: int = 0
     cache_creation_1h: int = 0
 
+    @property
+    def total(self) -> int:
+        """Tokens read and written."""
+        return sum(astuple(self))
+
     def __add__(self, other: TokenUsage) -> TokenUsage:
         return TokenUsage(*map(operator.add, astuple(self), astuple(other)))
 
@@ -54,6 +59,16 @@ class UsageCount:
         counts = usage or {}
         created: dict[str, Any] = counts.get("cache_creation") or {}
         self._counts.update({key: value for key, value in (counts | created).items() if isinstance(value, int)})
+
+    def see(self, event: dict[str, Any]) -> None:
+        """Take over what an event of a stream reports."""
+        match event.get("type"):
+            case "message_start":
+                self.add(event["message"].get("usage"))
+            case "message_delta":
+                self.add(event.get("usage"))
+            case _:
+                pass
 
     @property
     def total(self) -> TokenUsage:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from agents.brains.chunks import ChunkChain
 from agents.errors import HecatonError
 
 T = TypeVar("T")
@@ -51,6 +52,9 @@ class BrainRequest:
     but for the model's name; every other reads the fields above, which are taken from it."""
     betas: tuple[str, ...] = ()
     """Features of the vendor's API that the client named with it (``anthropic-beta``)."""
+    chain: ChunkChain | None = field(default=None, compare=False, repr=False)
+    """What the conversation's session keeps so that a transport need not carry what it carried before; see
+    ``agents.brains.chunks``. It stays with who asks, and without it the context travels whole."""
 
 
 @dataclass(frozen=True, slots=True)

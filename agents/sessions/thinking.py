@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest
+from agents.brains.chunks import ChunkChain
 from agents.brains.route import ROUTE
 from agents.ids import EventId
 from agents.sessions import transitions
@@ -46,6 +47,7 @@ class Thinker:
             return Spent()
         return self._abandoned + self._spent_on_answer()
 
+        self._chain = ChunkChain()
     def _spent_on_answer(self) -> Spent:
         """What the answer in the making consumed, at the price of the brain that gives it."""
         model, assembler = self._owner.state.record.agent["model"], self._assembler
@@ -89,6 +91,7 @@ class Thinker:
         ports = self._owner.ports
         self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
         started = ports.clock.monotonic()
+            chain=self._chain,
         try:
             await self._owner.take_slot()
             answer, preview_ids = await self._answer()

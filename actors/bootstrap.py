@@ -1,7 +1,7 @@
 """Bringing up the actors that Serve does not manage, as often as asked.
 
-Which harnesses there are is written nowhere: Ray's own table of named actors says it. So a harness that was
-added or taken away while the platform runs (``actors.rollout``) stays so until the next ``up``.
+Which harnesses there shall be is written in the cluster (``actors.harness_set``): one that was added or taken away
+while the platform runs (``actors.rollout``) stays so until the next ``up``.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from typing import Any
 import ray
 
 from actors.fleet import FleetActor
-from actors.harness import HarnessActor
-from actors.names import FLEET, NAMESPACE, harness_index, harness_name
+from actors.harness_set import ensure_harness, harnesses, want_harnesses
+from actors.names import DETACHED, FLEET, NAMESPACE
 from actors.placement import placed
 from agents.config import Settings
-
-_SHARED: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
 
 
 def ensure_fleet(settings: Settings) -> Any:
     """Return the fleet's handle; creates it when there is none."""
-    return FleetActor.options(name=FLEET, **_SHARED, **placed(0)).remote(settings.to_json())
+    return FleetActor.options(name=FLEET, **DETACHED, **placed(0)).remote(settings.to_json())
 
 
 def find_fleet() -> Any:
@@ -32,32 +30,11 @@ def find_fleet() -> Any:
         return None
 
 
-def ensure_harness(settings: Settings, index: int) -> Any:
-    """Return a harness's handle; creates it when there is none."""
-    options = HarnessActor.options(name=harness_name(index), **_SHARED, **placed(index))
-    return options.remote(settings.to_json(), index)
-
-
-def harnesses() -> dict[int, Any]:
-    """Return the handles of the harnesses that exist, by index."""
-    known: Any = ray.util.list_named_actors(all_namespaces=True)
-    found = {
-        index: actor["name"]
-        for actor in known
-        if actor["namespace"] == NAMESPACE and (index := harness_index(actor["name"])) is not None
-    }
-    handles: dict[int, Any] = {}
-    for index, name in sorted(found.items()):
-        try:
-            handles[index] = ray.get_actor(name, namespace=NAMESPACE)
-        except ValueError:
-            continue  # it ended just now
-    return handles
-
-
 def ensure_actors(settings: Settings) -> list[Any]:
     """Create the fleet and the harnesses that the settings ask for; returns all their handles, the fleet's first."""
-    return [ensure_fleet(settings), *(ensure_harness(settings, index) for index in range(settings.harness.actors))]
+    indexes = range(settings.harness.actors)
+    want_harnesses(indexes)
+    return [ensure_fleet(settings), *(ensure_harness(settings, index) for index in indexes)]
 
 
 def ensure_some_actors(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The fleet actor: keeps the sandbox hosts alive, and knows where hosts and brain replicas are."""
+"""The fleet actor: keeps sandbox hosts alive and harnesses spread, and knows where hosts and brain replicas are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.brain_waker import BrainWaker
+from actors.harness_keeper import HarnessKeeper
 from actors.link_server import Endpoint
 from actors.names import DEFAULT_BRAIN
 from actors.placement import HARDLY_A_CPU
@@ -42,7 +43,7 @@ class FleetActor:
     def __init__(self, settings_json: str) -> None:
         self._settings = Settings.from_json(settings_json)
         self._starting: asyncio.Task[HostFleet] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._brains: dict[str, _Replica] = {}
         self._waker = BrainWaker()
         self._settings_json = settings_json
@@ -58,7 +59,8 @@ class FleetActor:
         drain_seconds = longest_call + _DRAIN_GRACE_SECONDS
         fleet = HostFleet(partial(RayHost, self._settings_json), SystemClock(), drain_seconds=drain_seconds)
         fleet.adopt(await asyncio.to_thread(host_numbers), wanted=self._settings.sandbox.hosts)
-        self._watching = asyncio.create_task(fleet.watch())
+        keeper = HarnessKeeper(self._settings)
+        self._watching = [asyncio.create_task(fleet.watch()), asyncio.create_task(keeper.watch())]
         return fleet
 
     # -- sandbox hosts ---------------------------------------------------------------------------
@@ -115,8 +117,9 @@ class FleetActor:
 
     async def stop(self) -> Reply:
         """Let every host end its sandboxes, then end the hosts."""
-        if self._watching is not None:
-            self._watching.cancel()
+        fleet = await self._fleet()
+        for watching in self._watching:
+            watching.cancel()
         await self._waker.close()
-        await (await self._fleet()).stop()
+        await fleet.stop()
         return Reply(True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agents.brains.registry import DEFAULT_NAME
 
 NAMESPACE = "hecaton"
+DETACHED: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
+"""Options of an actor that outlives who started it, and is started once."""
 BRAIN_APP = "hecaton-brain"
 GATEWAY_APP = "hecaton-gateway"
+MONOLITH_APP = "hecaton-monolith"
 FLEET = "fleet"
 DEFAULT_BRAIN = f"{DEFAULT_NAME}@1"
 """Id of the brain that there is when none is declared."""
@@ -15,6 +20,11 @@ DEFAULT_BRAIN = f"{DEFAULT_NAME}@1"
 def brain_app_name(brain: str) -> str:
     """Return the name of the Serve application of the brain with id *brain*; the implied one's has no addition."""
     return BRAIN_APP if brain == DEFAULT_BRAIN else f"{BRAIN_APP}-{brain}"
+
+
+def monolith_name(seat: str) -> str:
+    """Return the name of a monolith's replica among the members, and of its sandbox host."""
+    return f"monolith-{seat}"
 
 
 def harness_name(index: int) -> str:

@@ -23,11 +23,19 @@ HARDLY_A_CPU = 0.01
 
 def placed(number: int) -> dict[str, Any]:
     """Return the options that place actor *number* of its kind. Blocks for a moment: it asks Ray for its nodes."""
+    names = nodes_for_us()
+    return on_node(names[number % len(names)]) if names else {}
+
+
+def on_node(node: str) -> dict[str, Any]:
+    """Return the options that place an actor on a node, as long as there is that node."""
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+
+
+def nodes_for_us() -> list[str]:
+    """Name (by id) the nodes that the platform's own parts go to. Blocks for a moment."""
     nodes = _nodes()
-    names = [node["NodeID"] for node in _for_us(nodes) or nodes]
-    if not names:
-        return {}
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(names[number % len(names)], soft=True)}
+    return [node["NodeID"] for node in _for_us(nodes) or nodes]
 
 
 def off_gpu_nodes() -> dict[str, Any]:

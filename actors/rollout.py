@@ -22,11 +22,13 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 
-from actors.bootstrap import ensure_fleet, ensure_harness, harnesses
+from actors.bootstrap import ensure_fleet
 from actors.brain import brain_targets
 from actors.brain_states import brain_apps
 from actors.database import check_cluster
+from actors.ending import StillKnown, end_actor
 from actors.gateway import gateway_app
+from actors.harness_set import ensure_harness, harnesses, harnesses_held, want_harnesses, wanted_harnesses
 from actors.names import FLEET, GATEWAY_APP, NAMESPACE, brain_app_name, harness_name
 from actors.readiness import NotReady, wait_for_brain
 from actors.replies import Reply
@@ -38,9 +40,6 @@ PARTS = ("hands", "brain", "harness", "gateway")
 """In the order in which ``all`` rolls them: what is asked comes before who asks."""
 
 _READY_SECONDS = 120.0
-_STOP_GRACE_SECONDS = 30.0
-_GONE_SECONDS = 30.0
-_LOOK_SECONDS = 0.1
 
 Say = Callable[[str], None]
 
@@ -60,10 +59,12 @@ class Rollout:
 
     def scale_harnesses(self, wanted: int) -> None:
         """Add harnesses up to *wanted*, or let the last ones hand over and leave. Raises RolloutFailed."""
-        there = harnesses()
-        self._start_harnesses([index for index in range(wanted) if index not in there])
-        for index in sorted((index for index in there if index >= wanted), reverse=True):
-            self._end_harness(index, there[index])
+        with harnesses_held():
+            want_harnesses(range(wanted))
+            there = harnesses()
+            self._start_harnesses([index for index in range(wanted) if index not in there])
+            for index in sorted((index for index in there if index >= wanted), reverse=True):
+                self._end_harness(index, there[index])
 
     def _start_harnesses(self, indexes: Sequence[int]) -> None:
         started = {harness_name(index): ensure_harness(self._settings, index) for index in indexes}
@@ -76,19 +77,21 @@ class Rollout:
         name = harness_name(index)
         harness = self._settings.harness
         self._say(f"{name}: hands its sessions over")
-        self._end(name, handle, patience=harness.drain_seconds + harness.handover_seconds + _STOP_GRACE_SECONDS)
+        self._end(name, handle, patience=harness.drain_seconds + harness.handover_seconds)
 
     def _roll_harness(self) -> None:
-        there = harnesses()
-        # The only one needs somebody to hand over to.
-        spare = max(there) + 1 if len(there) == 1 else None
-        if spare is not None:
-            self._start_harnesses([spare])
-        for index, handle in there.items():
-            self._end_harness(index, handle)
-            self._start_harnesses([index])
-        if spare is not None:
-            self._end_harness(spare, harnesses()[spare])
+        with harnesses_held():
+            there = harnesses()
+            self._start_harnesses(sorted(wanted_harnesses() - there.keys()))
+            # The only one needs somebody to hand over to.
+            spare = max(there) + 1 if len(there) == 1 else None
+            if spare is not None:
+                self._start_harnesses([spare])
+            for index, handle in there.items():
+                self._end_harness(index, handle)
+                self._start_harnesses([index])
+            if spare is not None:
+                self._end_harness(spare, harnesses()[spare])
 
     # -- sandbox hosts ---------------------------------------------------------------------------
 
@@ -156,20 +159,11 @@ class Rollout:
 
     def _end(self, name: str, handle: Any, *, patience: float) -> None:
         """Let an actor stop by itself within *patience* seconds (0: it has nothing to finish), then end it for good."""
-        if patience:
-            try:
-                ray.get(handle.stop.remote(), timeout=patience)
-            except RayError as error:
-                self._say(f"{name}: did not stop by itself ({type(error).__name__}); it is ended")
-        ray.kill(handle, no_restart=True)
-        end = time.monotonic() + _GONE_SECONDS
-        while time.monotonic() < end:
-            try:
-                ray.get_actor(name, namespace=NAMESPACE)
-            except ValueError:
-                return
-            time.sleep(_LOOK_SECONDS)
-        raise RolloutFailed(f"{name}: Ray still knows it {_GONE_SECONDS:g} s after it was ended")
+        try:
+            if not end_actor(handle, name, patience=patience):
+                self._say(f"{name}: did not stop by itself; it was ended")
+        except StillKnown as failure:
+            raise RolloutFailed(str(failure)) from failure
 
     def _answer(self, name: str, ref: Any, timeout: float) -> Any:
         try:

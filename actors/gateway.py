@@ -17,6 +17,7 @@ from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
+from agents.brains.budgets import Budgets
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import registry_of
 from agents.brains.routing import RoutedBrain
@@ -43,6 +44,7 @@ async def _fleet_figures() -> dict[str, Any]:
 def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
     brain_report = BrainReport(registry.brains)
+    budgets = Budgets(store.meter, prices, SystemClock())
 
     async def ready() -> dict[str, Any]:
         """Ready is: the store answers, some harness lives, some brain serves. What is replaced just now is no fault."""
@@ -63,7 +65,7 @@ def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brai
         sessions=sessions,
         clock=SystemClock(),
         prices=prices,
-        brain=RoutedBrain(registry, brains, RulePolicy(prices)),
+        brain=RoutedBrain(registry, brains, RulePolicy(prices), budgets=budgets),
         counters=brains,
         meter=store.meter,
         metrics=metrics,

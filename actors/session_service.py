@@ -15,6 +15,7 @@ from actors.database import open_platform_store
 from actors.gateway_connection import GatewayConnection
 from actors.link_server import Endpoint, LinkServer, link_address
 from actors.replies import Reply, reply_of
+from agents.brains.budgets import Budgets
 from agents.brains.policy import RulePolicy
 from agents.brains.port import BrainPools
 from agents.brains.registry import registry_of
@@ -72,11 +73,12 @@ class SessionService:
         settings = self._settings
         prices = PriceBook.load(settings.brain.price_book)
         store = await _patiently(lambda: open_platform_store(settings))
+        budgets = Budgets(store.meter, prices, SystemClock())
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=RoutedBrain(registry_of(settings), self._pools, RulePolicy(prices)),
+            brain=RoutedBrain(registry_of(settings), self._pools, RulePolicy(prices), budgets=budgets),
             hands=self._hands,
             clock=SystemClock(),
             meter=store.meter,

@@ -21,6 +21,7 @@ import uvicorn
 
 from agents.api.app import create_app
 from agents.api.platform import Platform
+from agents.brains.budgets import Budgets
 from agents.brains.local_pools import local_pools
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import registry_of
@@ -84,7 +85,8 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         stack.push_async_callback(hands.stop)
         registry = registry_of(settings)
         pools = await stack.enter_async_context(local_pools(registry, settings, SettingsVault(settings)))
-        brain = RoutedBrain(registry, pools, RulePolicy(prices))
+        budgets = Budgets(store.meter, prices, clock)
+        brain = RoutedBrain(registry, pools, RulePolicy(prices), budgets=budgets)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,

@@ -7,7 +7,7 @@ any turn (law 7 of the design).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -124,6 +124,20 @@ class TokenCounter(Protocol):
 
     async def count_tokens(self, request: BrainRequest) -> int:
         """Return the tokens of the request's messages, system prompt and tools. Raises BrainFailure."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An engine that may be unable to think for a while and comes back by itself, as when its server is restarted."""
+
+    @property
+    def able(self) -> bool:
+        """Whether it can think now; a request that it is asked meanwhile fails."""
+        ...
+
+    def watch(self, told: Callable[[bool], None]) -> None:
+        """Have *told* called with ``able`` whenever that changes."""
         ...
 
 

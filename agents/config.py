@@ -40,6 +40,7 @@ from agents.settings_base import AbsolutePath, KeyName
 from agents.settings_sections import (
     BrainSettings,
     CheckpointSettings,
+    CompactionSettings,
     GatewaySettings,
     HarnessSettings,
     SandboxSettings,
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     checkpoints: CheckpointSettings = CheckpointSettings()
 
     @classmethod
+    compaction: CompactionSettings = CompactionSettings()
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],

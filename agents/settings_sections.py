@@ -111,6 +111,25 @@ class BrainSettings(Section):
     """YAML price book; the built-in one when unset."""
 
 
+class CompactionSettings(Section):
+    """Summaries that take the place of the older part of a conversation, so that a session outlives any context."""
+
+    share: float = Field(default=0.85, gt=0, le=1)
+    """A request that would take more than this part of the brain's context, less the room for its answer, is preceded
+    by a summary."""
+    keep_messages: int = Field(default=20, ge=0)
+    """Messages at the end of the conversation that stay as they are, at most."""
+    keep_share: float = Field(default=0.3, ge=0, le=0.9)
+    """How much of what may be sent those may take; when not even the last of them fits, none stays."""
+    summary_tokens: int = Field(default=4096, ge=64)
+    """Most tokens of a summary."""
+    result_characters: int = Field(default=4000, ge=100)
+    """Tool inputs and results longer than this are shown to the summarizer without their middle."""
+    max_futile: int = Field(default=2, ge=1)
+    """Summaries in a row that do not make the conversation a tenth shorter before the turn ends with
+    compaction_limit_reached_error."""
+
+
 class SandboxSettings(Section):
     """Limits of one sandbox and the size of the fleet."""
 

@@ -1,13 +1,24 @@
-"""Where a conversation stands in its plan, and what its templates may know: read from the request alone."""
+"""Where a conversation stands in its plan, and what its templates may know: read from the request alone.
+
+A conversation that was made shorter begins with a summary. Where the replay brain itself made it, the summary says
+where the conversation stood, and the plan goes on from there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, cast
 
+import orjson
+
 from agents.brains.plan import Plan, PlanBook, Step
 from agents.brains.plan_templates import Memory, Result
 from agents.brains.port import BrainRequest
+from agents.brains.summarizing import ASSISTANT, TOOL, USER, entries_of, summary_in
+
+_GONE = Result.of("(no longer in the conversation)", name="", is_error=False)
+_REMEMBERED_CHARACTERS = 1000
+_MARK = "Where it stood: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +53,33 @@ def recall(request: BrainRequest, book: PlanBook) -> Recollection:
     )
 
 
+def remember(request: BrainRequest, book: PlanBook) -> str:
+    """Return what a summary must say for the plan to go on after it; *request* is one for a summary."""
+    walk = _Walk(book)
+    for entry in entries_of(request):
+        if entry.startswith(ASSISTANT):
+            walk.answers += 1
+        elif entry.startswith(TOOL):
+            walk.results.append(_GONE)
+        else:
+            walk.hear([entry.removeprefix(USER)])
+    stood = {
+        "answers": walk.answers,
+        "before_turn": walk.before_turn,
+        "results": len(walk.results),
+        "prompt": (walk.prompt or "")[:_REMEMBERED_CHARACTERS],
+        "message": walk.newest[:_REMEMBERED_CHARACTERS],
+    }
+    return _MARK + orjson.dumps(stood).decode()
+
+
 class _Walk:
     """The state while walking: answers counted, calls awaiting their results by id."""
 
     def __init__(self, book: PlanBook) -> None:
         self._book = book
         self._calls: dict[str, tuple[str, str | None]] = {}
-        self._before_turn = 0
+        self.before_turn = 0
         self.plan: Plan | None = None
         self.prompt: str | None = None
         self.newest = ""
@@ -60,7 +91,7 @@ class _Walk:
         """The step that the next answer plays."""
         if self.plan is None:
             return None
-        number = self.answers - (self._before_turn if self.plan.each_turn else 0)
+        number = self.answers - (self.before_turn if self.plan.each_turn else 0)
         return self.plan.steps[number] if number < len(self.plan.steps) else None
 
     def answer(self, message: dict[str, Any]) -> None:
@@ -72,16 +103,37 @@ class _Walk:
         self.answers += 1
 
     def user(self, message: dict[str, Any]) -> None:
-        texts = [block["text"] for block in _blocks(message) if block["type"] == "text"]
-        if texts:
-            self.newest = "\n".join(texts)
-            self._before_turn = self.answers
-        if texts and self.prompt is None:
-            self.prompt = self.newest
-            self.plan = self._book.choose(self.prompt)
+        self.hear([block["text"] for block in _blocks(message) if block["type"] == "text"])
         for block in _blocks(message):
             if block["type"] == "tool_result":
                 self._result(block)
+
+    def hear(self, texts: list[str]) -> None:
+        """Take in what the user says, all of it together."""
+        if texts and self.prompt is None and (summary := summary_in(texts[0])) is not None:
+            texts = texts[self._recalls(summary) :]
+        if not texts:
+            return
+        self.newest = "\n".join(texts)
+        self.before_turn = self.answers
+        if self.prompt is None:
+            self._begin(self.newest)
+
+    def _begin(self, prompt: str) -> None:
+        self.prompt = prompt
+        self.plan = self._book.choose(prompt)
+
+    def _recalls(self, summary: str) -> bool:
+        """Go on from where *summary* says that the conversation stood; says whether it does."""
+        _, mark, told = summary.partition(_MARK)
+        if not mark:
+            return False
+        stood = orjson.loads(told)
+        self.answers, self.before_turn = stood["answers"], stood["before_turn"]
+        self.results = [_GONE] * stood["results"]
+        self.newest = stood["message"]
+        self._begin(stood["prompt"])
+        return True
 
     def _result(self, block: dict[str, Any]) -> None:
         name, label = self._calls.get(block["tool_use_id"], ("", None))

@@ -28,6 +28,8 @@ CHARACTERS_PER_TOKEN = 3
 """Below the four that are usual for English: source code and most other languages need more tokens."""
 IMAGE_TOKENS = 1600
 """The most that one image costs at the size to which the vendor scales it down."""
+_ENCODED_PER_TOKEN = 30
+"""Characters of a document in base64: a page of a PDF has some sixty thousand of them, and two thousand tokens."""
 EXPECTED_OUTPUT_TOKENS = 1000
 """Answers are not known beforehand; so much is assumed when costs are compared."""
 
@@ -124,10 +126,10 @@ class RulePolicy:
 
 def task_of(request: BrainRequest, role: Role | None = None) -> Task:
     """Return what a request needs."""
-    characters, images = _measure([request.system, request.tools, request.messages])
+    tokens, images = _measure([request.system, request.tools, request.messages])
     return Task(
         role=role,
-        prompt_tokens=characters // CHARACTERS_PER_TOKEN + images * IMAGE_TOKENS,
+        prompt_tokens=tokens,
         max_tokens=request.max_tokens,
         tools=bool(request.tools),
         images=images > 0,
@@ -171,9 +173,14 @@ def _how(order: Sequence[Candidate]) -> str:
     return f"the only one able, {state}" if len(order) == 1 else f"first of {len(order)}, {state}"
 
 
+def estimated_tokens(value: object) -> int:
+    """Return about how many tokens the texts, images and documents in *value* are, at whatever depth."""
+    return _measure(value)[0]
+
+
 def _measure(value: object) -> tuple[int, int]:
-    """Return the characters of all texts in *value*, and its images, whose own characters do not count."""
-    characters = images = 0
+    """Return about how many tokens *value* has, and its images, whose own characters do not count."""
+    characters = encoded = images = 0
     # A stack, for a tool's input may be nested as deeply as JSON allows.
     left = [value]
     while left:
@@ -186,6 +193,9 @@ def _measure(value: object) -> tuple[int, int]:
             fields = cast("dict[str, Any]", each)
             if fields.get("type") == "image":
                 images += 1
+            elif fields.get("type") == "base64" and isinstance(data := fields.get("data"), str):
+                encoded += len(data)
             else:
                 left.extend(fields.values())
-    return characters, images
+    tokens = characters // CHARACTERS_PER_TOKEN + encoded // _ENCODED_PER_TOKEN + images * IMAGE_TOKENS
+    return tokens, images

@@ -3,7 +3,7 @@
 Which step comes next is a pure function of the request (how many answers the conversation already
 holds), so any replica plays any turn and a retry says the same again. Invariant: nobody can take it
 for a model. The first text of a conversation begins with a notice that none was called, and so does
-the text that follows a finished plan.
+the text that follows a finished plan, and so does a summary, which says where the plan stood.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from agents.brains import stream
 from agents.brains.assembly import TokenUsage
 from agents.brains.counting import CHARACTERS_PER_TOKEN, estimate
 from agents.brains.plan import Pace, PlanBook
-from agents.brains.plan_memory import Recollection, recall
+from agents.brains.plan_memory import Recollection, recall, remember
 from agents.brains.plan_templates import TemplateError, render
 from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.summarizing import asks_for_summary
 from agents.clock import Clock, SystemClock
 
 NOTICE = "[Replay: no model was called"
@@ -41,7 +42,7 @@ class ReplayBrain:
 
     def think(self, request: BrainRequest) -> AsyncIterator[dict[str, Any]]:
         """Stream the next step; raises BrainFailure when a template cannot be rendered."""
-        return self._think(request)
+        return self._summarize(request) if asks_for_summary(request) else self._think(request)
 
     async def count_tokens(self, request: BrainRequest) -> int:
         """Return what the usage of the answer will say."""
@@ -66,8 +67,27 @@ class ReplayBrain:
             raise BrainFailure("request_failed", f"{where} failed: {error}", transient=False) from error
         usage = _usage(request, blocks) if plan is None or plan.simulate_usage else TokenUsage()
         pace = plan.pace if plan else Pace()
+        stop = "tool_use" if step and step.tools else "end_turn"
+        async for event in self._say(request, f"msg_replay_{recalled.answers}", blocks, usage, pace, stop):
+            yield event
+
+    async def _summarize(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        blocks = [_text_block(f"{NOTICE} to summarize the conversation.]\n{remember(request, self._book)}")]
+        usage = _usage(request, blocks)
+        async for event in self._say(request, "msg_replay_summary", blocks, usage, Pace(), "end_turn"):
+            yield event
+
+    async def _say(
+        self,
+        request: BrainRequest,
+        message_id: str,
+        blocks: list[Block],
+        usage: TokenUsage,
+        pace: Pace,
+        stop_reason: str,
+    ) -> AsyncGenerator[dict[str, Any], None]:
         await self._wait(pace.step_seconds)
-        yield stream.message_start(f"msg_replay_{recalled.answers}", request.model, usage)
+        yield stream.message_start(message_id, request.model, usage)
         for index, (start, deltas) in enumerate(blocks):
             yield stream.block_start(index, start)
             for delta in _paced(deltas, pace):
@@ -75,7 +95,7 @@ class ReplayBrain:
                     await self._wait(len(delta["text"]) / pace.characters_per_second)
                 yield stream.block_delta(index, delta)
             yield stream.block_stop(index)
-        yield stream.message_delta("tool_use" if step and step.tools else "end_turn", usage)
+        yield stream.message_delta(stop_reason, usage)
         yield stream.message_stop()
 
     async def _wait(self, seconds: float) -> None:

@@ -229,6 +229,10 @@ def _error(event: Event, calls: Mapping[str, Event]) -> Entry:
     )
 
 
+def _compacted(event: Event, calls: Mapping[str, Event]) -> Entry | None:
+    return Entry("brain", "the older part of the conversation was replaced by a summary", tone="quiet")
+
+
 def _model_request_end(event: Event, calls: Mapping[str, Event]) -> Entry | None:
     if event.get("is_error"):
         return Entry("brain", "the model request failed", tone="warn")
@@ -251,6 +255,7 @@ _DESCRIBERS: dict[str, Callable[[Event, Mapping[str, Event]], Entry | None]] = {
     "agent.tool_use": _tool_use,
     "agent.tool_result": _tool_result,
     "agent.custom_tool_use": _custom_tool_use,
+    "agent.thread_context_compacted": _compacted,
     "session.status_running": _running,
     "session.status_idle": _idle,
     "session.status_rescheduled": _rescheduled,

@@ -8,12 +8,17 @@ Invariants, whatever the interleaving of client input and turn events (design la
 - input that was processed while calls were open is held back until their results are complete.
 
 A tool call carries its event id as the model's tool-use id, so the fold needs no table beside the log.
+
+The view is not the log: where an ``agent.thread_context_compacted`` stands, its summary takes the place of all
+messages but the last few. It is never logged while calls are open.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from agents.brains.policy import estimated_tokens
+from agents.brains.summarizing import summary_block
 from agents.sessions.events import Event, EventType
 
 _TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE})
@@ -22,6 +27,8 @@ _RESULTS = {
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
 _NO_OUTPUT: list[dict[str, Any]] = [{"type": "text", "text": "(no output)"}]
+_WORTH_IT = 0.9
+"""A compaction that leaves more than this part of the conversation has brought nothing."""
 
 Block = dict[str, Any]
 Message = dict[str, Any]
@@ -35,11 +42,32 @@ class Conversation:
         self._open: dict[str, Block | None] = {}
         self._held: list[Block] = []
         self._answered = False
+        self._summarizing = False
+        self._size = 0
+        self._counted: int | None = None
+        self._since = 0
+        self.compactions = 0
+        """Compactions since the model's last answer, or the end of a turn."""
+        self.futile = 0
+        """How many of them, in a row, brought nothing."""
 
     @property
     def messages(self) -> list[Message]:
         """The messages so far; the caller must not change them."""
         return self._messages
+
+    @property
+    def size(self) -> int:
+        """About how many tokens the messages have."""
+        return self._size
+
+    @property
+    def counted(self) -> int | None:
+        """Tokens of the next request, system prompt and tools included; None until a model has counted one.
+
+        What came after the last count is estimated.
+        """
+        return None if self._counted is None else self._counted + self._since
 
     @property
     def awaits_model(self) -> bool:
@@ -53,6 +81,7 @@ class Conversation:
 
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
+        hidden = event.hidden or {}
         if event.type in _TOOL_USES:
             self._add_tool_use(event)
         elif event.type in _RESULTS:
@@ -63,8 +92,32 @@ class Conversation:
             self._add_assistant([block for block in event.body["content"] if block.get("text")])
         elif event.type is EventType.AGENT_THINKING and event.hidden:
             self._add_assistant([event.hidden["block"]])
-        elif event.type is EventType.MODEL_REQUEST_END:
-            self._answered = not event.body["is_error"]
+        elif event.type is EventType.MODEL_REQUEST_START:
+            self._summarizing = "keeps" in hidden
+        elif event.type is EventType.CONTEXT_COMPACTED:
+            self._compact(hidden["summary"], hidden["keeps"])
+        elif event.type is EventType.MODEL_REQUEST_END and not self._summarizing:
+            self._end_request(hidden.get("tokens"), is_error=event.body["is_error"])
+        elif event.type is EventType.SESSION_IDLE:
+            self.compactions = self.futile = 0
+
+    def _end_request(self, tokens: int | None, *, is_error: bool) -> None:
+        self._answered = not is_error
+        if is_error:
+            return
+        self.compactions = self.futile = 0
+        self._counted, self._since = tokens, 0
+
+    def _compact(self, summary: str, keeps: int) -> None:
+        before, kept = self._size, self._messages[len(self._messages) - keeps :]
+        opening: Message = {"role": "user", "content": [summary_block(summary)]}
+        if kept and kept[0]["role"] == "user":
+            opening["content"] += kept.pop(0)["content"]
+        self._messages = [opening, *kept]
+        self._size = sum(estimated_tokens(message["content"]) for message in self._messages)
+        self._counted = None
+        self.compactions += 1
+        self.futile = self.futile + 1 if self._size > _WORTH_IT * before else 0
 
     def _add_tool_use(self, event: Event) -> None:
         block = {"type": "tool_use", "id": event.id, "name": event.body["name"], "input": event.body["input"]}
@@ -96,6 +149,9 @@ class Conversation:
 
     def _append(self, role: str, blocks: list[Block]) -> None:
         self._answered = self._answered and role != "user"
+        tokens = estimated_tokens(blocks)
+        self._size += tokens
+        self._since += tokens
         last = self._messages[-1] if self._messages else None
         if last is not None and last["role"] == role:
             # A new list, not an extension in place: a request in flight may hold the old one.

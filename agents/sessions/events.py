@@ -1,9 +1,10 @@
 """What a session's log is made of.
 
 An :class:`Event` is immutable. Its ``body`` holds the wire fields beyond ``id``, ``type`` and
-``processed_at``; its ``hidden`` part is kept for the model only (signed thinking blocks) and is
-never shown to a client. A queued client event has ``processed_at is None`` and no place in the log
-(``seq is None``) until a turn takes it up (law 2 of the design).
+``processed_at``; its ``hidden`` part is kept for the model and for the session's owners (signed
+thinking blocks, summaries) and is never shown to a client. A queued client event has
+``processed_at is None`` and no place in the log (``seq is None``) until a turn takes it up (law 2 of
+the design).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class EventType(StrEnum):
     AGENT_TOOL_USE = "agent.tool_use"
     AGENT_TOOL_RESULT = "agent.tool_result"
     AGENT_CUSTOM_TOOL_USE = "agent.custom_tool_use"
+    CONTEXT_COMPACTED = "agent.thread_context_compacted"
     SESSION_RUNNING = "session.status_running"
     SESSION_IDLE = "session.status_idle"
     SESSION_RESCHEDULED = "session.status_rescheduled"

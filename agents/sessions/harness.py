@@ -21,6 +21,7 @@ from agents.sessions import transitions
 from agents.sessions.budget import Budgets
 from agents.sessions.bus import Subscription
 from agents.sessions.changes import apply_changes
+from agents.sessions.compaction import Compaction
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.host import Frame
@@ -54,10 +55,12 @@ class Harness:
         """*on_replaced* hears that a later process has *owner*'s name; this one holds nothing any more."""
         self._ports = ports
         self._settings = ports.settings.harness
+        registry = registry_of(ports.settings)
         self._rules = TurnRules(
             max_tool_rounds=self._settings.max_tool_rounds,
             usage_wire=lambda record, now: usage_wire(record, now, ports.prices),
-            budgets=Budgets(ports.prices, registry_of(ports.settings)),
+            budgets=Budgets(ports.prices, registry),
+            compaction=Compaction(ports.settings, registry, ports.tool_definitions),
             place=lambda record: ports.hands.place(workspace_of(record)),
         )
         self._runners = Runners(

@@ -67,6 +67,10 @@ class SessionState:
     versions: dict[str, str] = field(default_factory=lambda: {})
     """Versions of brains that the session stays with, by the brain's name."""
     open_request: EventId | None = None
+    keeps: int | None = None
+    """Set while the open request is one for a summary: how many of the last messages it leaves as they are."""
+    overlong: bool = False
+    """Whether a model server has refused the context as too long, and it was not compacted since."""
     rounds: int = 0
     failures: int = 0
     last_moment: datetime | None = None
@@ -149,13 +153,18 @@ class SessionState:
 
 def _opened(state: SessionState, event: Event) -> None:
     state.open_request = event.id
-    state.rounds += 1
+    state.keeps = (event.hidden or {}).get("keeps")
+    if state.keeps is None:
+        state.rounds += 1
 
 
 def _closed(state: SessionState, event: Event) -> None:
     state.versions |= versions_told(event.body.get("brain"))
-    state.open_request = None
-    state.failures = state.failures + 1 if event.body.get("is_error") else 0
+    refused = (event.hidden or {}).get("too_long", False)
+    state.open_request = state.keeps = None
+    state.overlong = state.overlong or refused
+    if not refused:  # asked again as it is it would fail again, so that is no attempt
+        state.failures = state.failures + 1 if event.body.get("is_error") else 0
 
 
 def _tool_use(state: SessionState, event: Event) -> None:
@@ -194,6 +203,11 @@ def _error(state: SessionState, event: Event) -> None:
         state.failed_servers.add(server)
 
 
+def _compacted(state: SessionState, event: Event) -> None:
+    del event
+    state.overlong = False
+
+
 def _idle(state: SessionState, event: Event) -> None:
     if event.body["stop_reason"]["type"] != "requires_action":
         state.rounds = 0
@@ -224,6 +238,7 @@ _HANDLERS = {
     EventType.AGENT_TOOL_RESULT: _tool_result,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_result,
     EventType.USER_TOOL_CONFIRMATION: _confirmation,
+    EventType.CONTEXT_COMPACTED: _compacted,
     EventType.SESSION_ERROR: _error,
     EventType.SESSION_IDLE: _idle,
     EventType.SESSION_RUNNING: _running,

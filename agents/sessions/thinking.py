@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from contextlib import aclosing
 
 from agents.brains.assembly import Answer, AnswerAssembler
-from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.brains.chunks import ChunkChain
+from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.brains.route import ROUTE
 from agents.ids import EventId
 from agents.sessions import transitions
@@ -18,6 +19,7 @@ from agents.sessions.metering import model_request_row
 from agents.sessions.owner import SessionOwner
 from agents.sessions.permissions import Toolbox
 from agents.sessions.previews import PREVIEWED, PreviewWriter
+from agents.sessions.summarizing import record_summary, summary_of, summary_request
 from agents.sessions.transitions import Spent
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,10 @@ _SANDBOX_NOTE = (
 )
 
 
+Record = Callable[[Draft, Spent], None]
+"""Drafts what an answer does to the log, given what it cost."""
+
+
 class Thinker:
     """Makes the model requests of one session."""
 
@@ -37,9 +43,11 @@ class Thinker:
         self._owner = owner
         self._assembler = AnswerAssembler()
         self._request_id: EventId | None = None
+        self._model = ""
         self._abandoned = Spent()
         self._retry_after: float | None = None
         self._toolbox_of: tuple[int, Toolbox] | None = None
+        self._chain = ChunkChain()
 
     def spent(self) -> Spent:
         """What the open request consumed so far, answers that were lost halfway included; nothing before it is made."""
@@ -47,15 +55,14 @@ class Thinker:
             return Spent()
         return self._abandoned + self._spent_on_answer()
 
-        self._chain = ChunkChain()
     def _spent_on_answer(self) -> Spent:
         """What the answer in the making consumed, at the price of the brain that gives it."""
-        model, assembler = self._owner.state.record.agent["model"], self._assembler
+        speed, assembler = self._owner.state.record.agent["model"]["speed"], self._assembler
         cost, route = self._owner.ports.prices.cost, assembler.route
         if route is None:
-            return Spent(assembler.usage, cost(model["id"], assembler.usage, speed=model["speed"]))
-        own, told = route.brain.definition.price, route.brain.told(model["id"])
-        micro_usd = cost(told, assembler.usage, speed=model["speed"], own=own)
+            return Spent(assembler.usage, cost(self._model, assembler.usage, speed=speed))
+        own, told = route.brain.definition.price, route.brain.told(self._model)
+        micro_usd = cost(told, assembler.usage, speed=speed, own=own)
         return Spent(assembler.usage, micro_usd, None if route.implied else route.wire())
 
     def _toolbox(self) -> Toolbox:
@@ -84,6 +91,7 @@ class Thinker:
             principal=state.record.principal,
             versions=dict(state.versions),
             live=any(self._owner.ports.bus.wants(state.record.id, kind) for kind in PREVIEWED),
+            chain=self._chain,
         )
 
     async def think(self, request_id: EventId) -> None:
@@ -91,25 +99,24 @@ class Thinker:
         ports = self._owner.ports
         self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
         started = ports.clock.monotonic()
-            chain=self._chain,
         try:
             await self._owner.take_slot()
-            answer, preview_ids = await self._answer()
+            record = await (self._turn() if self._owner.state.keeps is None else self._summary())
         except BrainFailure as failure:
             await self._failed(request_id, failure)
             return
-        spent, toolbox = self.spent(), self._toolbox()
+        spent = self.spent()
 
-        def record(draft: Draft) -> None:
+        def change(draft: Draft) -> None:
             if draft.state.open_request == request_id:
-                transitions.record_answer(draft, self._owner.rules, answer, spent, toolbox, preview_ids)
+                record(draft, spent)
 
-        await self._owner.apply(record)
+        await self._owner.apply(change)
         state = self._owner.state
         row = model_request_row(
             request_id,
             state.record.id,
-            state.record.agent["model"]["id"],
+            self._model,
             spent.usage,
             seconds=ports.clock.monotonic() - started,
             micro_usd=spent.micro_usd,
@@ -118,7 +125,36 @@ class Thinker:
         )
         await ports.meter.record([row])
 
-    async def _answer(self) -> tuple[Answer, dict[int, EventId]]:
+    async def _turn(self) -> Record:
+        """Get the agent's next answer. Raises BrainFailure."""
+        answer, preview_ids = await self._answer(self._request)
+        rules, toolbox = self._owner.rules, self._toolbox()
+        return lambda draft, spent: transitions.record_answer(draft, rules, answer, spent, toolbox, preview_ids)
+
+    async def _summary(self) -> Record:
+        """Get a summary, from the session's own model when the one meant for it fails. Raises BrainFailure."""
+        rules = self._owner.rules
+        *others, own = rules.compaction.models(self._owner.state)
+        for model in others:
+            try:
+                summary = await self._summary_by(model)
+                break
+            except BrainFailure as failure:
+                logger.warning("%s made no summary of %s: %s", model, self._owner.state.record.id, failure.message)
+                if self._budget_used_up():
+                    raise
+                self._give_up_answer()
+        else:
+            summary = await self._summary_by(own)
+        return lambda draft, spent: record_summary(draft, rules, summary, spent)
+
+    async def _summary_by(self, model: str) -> str:
+        answer, _ = await self._answer(lambda: summary_request(self._owner, model), previewed=False)
+        return summary_of(answer)
+
+    async def _answer(
+        self, make: Callable[[], BrainRequest], *, previewed: bool = True
+    ) -> tuple[Answer, dict[int, EventId]]:
         """Ask until there is an answer; returns it with the ids of its previews. Raises BrainFailure.
 
         A brain that is lost in mid-answer is no failure of the model's: half a message never existed (law 7),
@@ -129,14 +165,15 @@ class Thinker:
         while True:
             self._assembler = assembler = AnswerAssembler()
             previews = PreviewWriter(ports.bus, self._owner.state.record.id)
-            request = self._request()
+            request = make()
+            self._model = request.model
             try:
                 thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
                 async with aclosing(thinking) as events:
                     async for event in events:
                         if event.get("type") == ROUTE:
                             self._give_up_answer()
-                        if changes := assembler.feed(event):
+                        if (changes := assembler.feed(event)) and previewed:
                             previews.show(changes)
                 return assembler.finish(), previews.ids
             except BrainLost as lost:

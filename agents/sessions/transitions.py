@@ -17,6 +17,7 @@ from agents.brains.port import BrainFailure
 from agents.hands.port import ToolResult
 from agents.ids import EventId
 from agents.sessions.budget import Budgets
+from agents.sessions.compaction import Compaction, too_long
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
 from agents.sessions.ledger import fold_result, intend
@@ -42,6 +43,7 @@ class TurnRules:
     max_tool_rounds: int
     usage_wire: Callable[[SessionRecord, datetime], dict[str, Any]]
     budgets: Budgets
+    compaction: Compaction
     place: Callable[[SessionRecord], str | None] = lambda _: None
     """Names the sandbox host that new calls of the session would go to; None when that is not known yet."""
 
@@ -107,12 +109,23 @@ def take_messages(draft: Draft) -> None:
         draft.take(event)
 
 
-def start_request(draft: Draft) -> Event:
-    return draft.emit(EventType.MODEL_REQUEST_START)
+def start_request(draft: Draft, rules: TurnRules) -> None:
+    """Open the next model request: one for a summary when the context has become too long for any other."""
+    keeps = rules.compaction.due(draft.state)
+    if keeps is None:
+        draft.emit(EventType.MODEL_REQUEST_START)
+    elif (futile := draft.state.conversation.futile) >= rules.compaction.max_futile:
+        words = f"The conversation is too long for the model, and {futile} summaries in a row made it no shorter."
+        _give_up(draft, rules, "compaction_limit_reached_error", words)
+    else:
+        draft.emit(EventType.MODEL_REQUEST_START, hidden={"keeps": keeps})
 
 
-def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
-    """End the open model request and count what it cost; it always ends, also on error and interrupt."""
+def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[str, Any] | None = None) -> None:
+    """End the open model request and count what it cost; it always ends, also on error and interrupt.
+
+    *hidden* tells later owners how long the context is: ``tokens`` by the model's count, ``too_long`` if refused.
+    """
     start_id = draft.state.open_request
     if start_id is None:
         return
@@ -130,7 +143,7 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool) -> None:
     }
     if spent.brain is not None:
         body["brain"] = spent.brain
-    draft.emit(EventType.MODEL_REQUEST_END, body)
+    draft.emit(EventType.MODEL_REQUEST_END, body, hidden=hidden)
 
 
 def _add_usage(draft: Draft, spent: Spent) -> None:
@@ -162,7 +175,9 @@ def record_answer(
                 refused.append(refusal)
         elif block.text:
             draft.emit(EventType.AGENT_MESSAGE, {"content": _text(block.text)}, event_id=event_id)
-    close_request(draft, spent, is_error=False)
+    # Of this answer alone: what was spent may hold answers that were lost.
+    tokens = answer.usage.total
+    close_request(draft, spent, is_error=False, hidden={"tokens": tokens} if tokens else None)
     for call_id, reason in refused:
         _close_call(draft, call_id, reason)
     if answer.stop_reason == "refusal":
@@ -271,7 +286,7 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
             f"The turn made {state.rounds} model requests, which is the limit.",
         )
     else:
-        start_request(draft)
+        start_request(draft, rules)
 
 
 def _place(draft: Draft, rules: TurnRules, calls: list[EventId]) -> None:
@@ -310,10 +325,18 @@ def _give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
 
 
 def record_failure(draft: Draft, rules: TurnRules, failure: BrainFailure, spent: Spent, *, max_attempts: int) -> None:
-    """Log a failed model request: reschedule it, or end the turn when it cannot be helped."""
+    """Log a failed model request: reschedule it, or end the turn when it cannot be helped.
+
+    One that was too long is made again once the context is shorter; one for a summary is itself made shorter.
+    """
+    summarizing, overlong = draft.state.keeps is not None, too_long(failure)
+    if overlong and not summarizing:
+        close_request(draft, spent, is_error=True, hidden={"too_long": True})
+        follow_up(draft, rules)
+        return
     close_request(draft, spent, is_error=True)
     type_ = _ERROR_TYPES[failure.kind]
-    if failure.transient and draft.state.failures < max_attempts:
+    if (failure.transient or overlong) and draft.state.failures < max_attempts:
         _error(draft, type_, failure.message, "retrying")
         if not pause(draft, rules):
             draft.emit(EventType.SESSION_RESCHEDULED)
@@ -327,7 +350,7 @@ def resume_request(draft: Draft, rules: TurnRules) -> None:
     if not pause(draft, rules):
         go_running(draft)
         take_messages(draft)
-        start_request(draft)
+        start_request(draft, rules)
 
 
 def resume_paused(draft: Draft, rules: TurnRules) -> None:
@@ -369,7 +392,7 @@ def begin_turn(draft: Draft, rules: TurnRules) -> None:
         _report_servers(draft)
         if not pause(draft, rules):
             take_messages(draft)
-            start_request(draft)
+            start_request(draft, rules)
 
 
 def _report_servers(draft: Draft) -> None:

@@ -17,7 +17,6 @@ LATER = {
     "system.message": "mid-conversation system messages (step G)",
     "agent.mcp_tool_use": "MCP hands (step D)",
     "agent.mcp_tool_result": "MCP hands (step D)",
-    "agent.thread_context_compacted": "context compaction (step C)",
     "agent.thread_message_received": "threads of children (step G)",
     "agent.thread_message_sent": "threads of children (step G)",
     "session.thread_created": "threads of children (step G)",

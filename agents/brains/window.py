@@ -1,0 +1,66 @@
+"""How much a brain can be told: the room that its context leaves for a request.
+
+A session must know it before it asks, so as not to grow out of whoever will answer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from agents.brain_settings import RESERVED, Role
+from agents.brains.registry import RegisteredBrain, Registry
+from agents.errors import NotFound
+
+_SUMMARIZER: Role = "summarization"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Tokens of a request and its answer together, and of the longest answer alone."""
+
+    context_tokens: int
+    answer_tokens: int
+
+    def room(self, max_tokens: int) -> int:
+        """Return the tokens that a request may have whose answer has up to *max_tokens* (see ``policy.lacks``)."""
+        return self.context_tokens - min(max_tokens, self.answer_tokens, self.context_tokens // 4)
+
+
+def window_of(registry: Registry, model: str, *, tools: bool) -> Window | None:
+    """Return the window of whoever answers an agent with this *model*: for ``auto``, the largest able brain's.
+
+    Of a brain that is named without a version any may answer, so it is the smallest. None when nobody answers. A
+    brain that stands in is only asked for what its own context holds.
+    """
+    try:
+        if registry.is_auto(model):
+            windows, best = map(_window, _chosen_from(registry, model, tools=tools)), max
+        else:
+            windows, best = map(_window, _named(registry, model)), min
+    except NotFound:
+        return None
+    return best(windows, key=lambda each: each.context_tokens, default=None)
+
+
+def summarizer_of(registry: Registry, model: str) -> str:
+    """Return what a session names as the model of its summaries: its own *model* when no brain has the role."""
+    declared = registry.declared and any(_SUMMARIZER in brain.definition.roles for brain in registry.choosable)
+    return f"{RESERVED}:{_SUMMARIZER}" if declared else model
+
+
+def _window(brain: RegisteredBrain) -> Window:
+    able = brain.definition.capabilities
+    return Window(able.context_tokens, able.max_output_tokens)
+
+
+def _named(registry: Registry, model: str) -> Iterable[RegisteredBrain]:
+    brain = registry.find(model)
+    return [brain] if model == brain.id else registry.versions(brain.name).values()
+
+
+def _chosen_from(registry: Registry, model: str, *, tools: bool) -> Sequence[RegisteredBrain]:
+    """Return the brains that the policy would choose from, as its rules on role and ability have it."""
+    role = registry.role(model) or ("reasoning" if tools else "generation")
+    suited = [brain for brain in registry.choosable if role in brain.definition.roles] or registry.choosable
+    return [brain for brain in suited if brain.definition.capabilities.tools or not tools]

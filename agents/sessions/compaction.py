@@ -1,0 +1,129 @@
+"""When a session's context must be made shorter, and how much of it stays.
+
+A decision is a pure function of the session's state and of the settings, taken when a model request is about to be
+opened; what was decided is then in the log, so that nobody decides it again. Cuts are made only where the rest is a
+conversation of its own: never between a tool call and its result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agents.brains.policy import CHARACTERS_PER_TOKEN, estimated_tokens
+from agents.brains.port import BrainFailure
+from agents.brains.registry import Registry
+from agents.brains.summarizing import transcript
+from agents.brains.window import summarizer_of, window_of
+from agents.config import Settings
+from agents.sessions.conversation import Message
+from agents.sessions.state import SessionState
+
+_ASKING_TOKENS = 500
+"""What a request for a summary has beside the transcript."""
+_FEWEST_TOKENS = 64
+_TOO_LONG = re.compile(
+    r"(prompt|input|request|messages?|conversation)\b.{0,60}\b(too long|longer than|exceed)"
+    r"|context[ _](length|size|window|limit)|max_model_len",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Compaction:
+    """Judges contexts by the brains that there are."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, tool_definitions: Callable[[], Sequence[dict[str, Any]]]
+    ) -> None:
+        """*tool_definitions* are those of the built-in tools."""
+        self._settings = settings
+        self._registry = registry
+        self._tool_definitions = tool_definitions
+
+    @property
+    def max_futile(self) -> int:
+        return self._settings.compaction.max_futile
+
+    def due(self, state: SessionState) -> int | None:
+        """Return how many of the last messages stay when the context must be compacted now, None when it need not.
+
+        Each further compaction in a row keeps half as many.
+        """
+        room = self._room(state)
+        if room is None or not (state.overlong or self._tokens(state) > room):
+            return None
+        settings, times = self._settings.compaction, state.conversation.compactions
+        messages = state.conversation.messages
+        cut = _first_kept(messages, settings.keep_messages >> times, int(settings.keep_share * room) >> times)
+        return len(messages) - self._readable(state, messages, cut)
+
+    def models(self, state: SessionState) -> list[str]:
+        """Return what to name as the model of a summary, in order: the next is for when the one before fails."""
+        own = state.record.agent["model"]["id"]
+        return list(dict.fromkeys([summarizer_of(self._registry, own), own]))
+
+    def transcript_characters(self, state: SessionState, model: str) -> int:
+        """Return how long a transcript may be that *model* is shown; half as long after every failure."""
+        settings = self._settings.compaction
+        window = window_of(self._registry, model, tools=False)
+        room = window.room(settings.summary_tokens) * settings.share - _ASKING_TOKENS if window else 0
+        return max(int(room) >> state.failures, _FEWEST_TOKENS) * CHARACTERS_PER_TOKEN
+
+    def entries(self, message: Message) -> list[str]:
+        """Return a message as a summarizer is shown it."""
+        return transcript(message, longest_result=self._settings.compaction.result_characters)
+
+    def _room(self, state: SessionState) -> float | None:
+        """Return the most tokens that the next request may have; None when nothing can be won by a compaction."""
+        if len(state.conversation.messages) < 2 and not state.overlong:
+            return None  # what the user has just said is for the model server to judge
+        agent = state.record.agent
+        window = window_of(self._registry, agent["model"]["id"], tools=bool(agent["tools"]))
+        if window is None:
+            return None
+        return window.room(self._settings.brain.max_tokens) * self._settings.compaction.share
+
+    def _tokens(self, state: SessionState) -> int:
+        counted = state.conversation.counted
+        if counted is not None:
+            return counted
+        agent = state.record.agent
+        return state.conversation.size + estimated_tokens([agent["system"], agent["tools"], *self._tool_definitions()])
+
+    def _readable(self, state: SessionState, messages: Sequence[Message], cut: int) -> int:
+        """Return the last place up to *cut* that one summary can reach: the summarizer has a context, too."""
+        left = self.transcript_characters(state, self.models(state)[0])
+        reached = 0
+        for place in range(1, cut + 1):
+            left -= sum(map(len, self.entries(messages[place - 1])))
+            if left < 0 and reached:
+                break
+            if _may_begin(messages, place):
+                reached = place
+        return reached
+
+
+def too_long(failure: BrainFailure) -> bool:
+    """Whether a model server refuses a request because it is too long."""
+    refusal = failure.refusal
+    if refusal is None or refusal.status not in (400, 413, 422):
+        return False
+    return refusal.status == 413 or _TOO_LONG.search(refusal.message) is not None
+
+
+def _first_kept(messages: Sequence[Message], most: int, tokens: int) -> int:
+    """Return the place of the first of at most *most* last messages of together *tokens* tokens."""
+    first = len(messages)
+    for place in range(len(messages) - 1, 0, -1):
+        tokens -= estimated_tokens(messages[place]["content"])
+        if tokens < 0 or len(messages) - place > most:
+            break
+        if _may_begin(messages, place):
+            first = place
+    return first
+
+
+def _may_begin(messages: Sequence[Message], place: int) -> bool:
+    """Whether what begins at *place* is well-formed behind a summary: no result there has its call before it."""
+    return place == len(messages) or all(block["type"] != "tool_result" for block in messages[place]["content"])

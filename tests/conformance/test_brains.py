@@ -13,6 +13,7 @@ from tests.conformance.platform import LivePlatform, in_process
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import REQUEST, Json, Scene, calls, fails, of_type, says, toolset
 
+DEAR = {"output_mtok": 1000, "ceiling_usd_per_hour": 0.01}
 # All of them are the stub, which is shown what each is told; nothing listens where ``gone`` looks for its model.
 BRAINS: dict[str, Json] = {
     "thinker": {"engine": "claude", "model": "model-t", "roles": ["reasoning"], "fallbacks": ["writer"]},
@@ -25,9 +26,12 @@ BRAINS: dict[str, Json] = {
         "capabilities": {"max_output_tokens": 777},
     },
     "gone": {"engine": "claude", "model": "model-g", "base_url": "http://127.0.0.1:9", "fallbacks": ["writer"]},
+    # Nothing is ever asked of these two: one answer may cost more than they may in an hour.
+    "dear": {"engine": "claude", "model": "model-d", "fallbacks": ["writer"], "price": DEAR},
+    "broke": {"engine": "claude", "model": "model-b", "price": DEAR},
     "cloud": {"engine": "claude"},
 }
-NAMES = "thinker@1, writer@2, gone@1, cloud@1"
+NAMES = "thinker@1, writer@2, gone@1, dear@1, broke@1, cloud@1"
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +140,24 @@ async def test_a_request_that_the_model_refuses_is_not_asked_of_another(scene: S
     assert len(await scene.shown(1)) == 1
 
 
+@requirement("brains:fallback")
+async def test_a_brain_over_its_budget_is_passed_over(scene: Scene) -> None:
+    await scene.answers(says("hello"))
+    [brain] = brains_of(await turn_of(scene, "dear"))
+    [passed_over] = brain["passed_over"]
+    assert (brain["id"], passed_over["id"]) == ("writer@2", "dear@1")
+    assert passed_over["reason"].startswith("dear is over its budget: 0.00 of 0.01 USD per hour are spent")
+    assert [body["model"] for body in await scene.shown(1)] == ["model-w"]
+
+
+@requirement("brains:fallback", "messages:errors")
+async def test_when_nobody_else_can_answer_a_brain_over_its_budget_is_overloaded(scene: Scene) -> None:
+    for stream in (False, True):
+        refused = await scene.http.post("/v1/messages", json=direct(scene, "broke") | {"stream": stream})
+        assert (refused.status_code, refused.headers["retry-after"]) == (529, "3600")
+        assert refused.json()["error"]["type"] == "overloaded_error"
+
+
 def direct(scene: Scene, model: str) -> Json:
     return {"model": model, "max_tokens": 500, "messages": [{"role": "user", "content": f"hello {scene.mark}"}]}
 
@@ -175,8 +197,8 @@ async def test_a_message_to_an_unknown_model_is_refused_with_the_names_of_the_br
 @requirement("models:list", "models:retrieve")
 async def test_declared_brains_are_the_models_there_are(aclient: AsyncAnthropic) -> None:
     listed = [model.id async for model in aclient.models.list()]
-    assert listed[:3] == ["thinker@1", "writer@2", "gone@1"]
-    assert listed[3:] and all(name.startswith("claude-") for name in listed[3:])
+    assert listed[:5] == ["thinker@1", "writer@2", "gone@1", "dear@1", "broke@1"]
+    assert listed[5:] and all(name.startswith("claude-") for name in listed[5:])
     assert (await aclient.models.retrieve("gpt-9")).max_tokens == 777
     with pytest.raises(NotFoundError, match="writer@2"):
         await aclient.models.retrieve("gpt")

@@ -105,11 +105,11 @@ class Settings(BaseSettings):
     brains: dict[KeyName, BrainDefinition] = Field(default_factory=lambda: {})
     """The brains there are, each under its name (``brains.qwen.engine``); see docs/brains.md. When there is none,
     ``brain`` alone says what thinks, whatever model an agent names."""
+    compaction: CompactionSettings = CompactionSettings()
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
 
     @classmethod
-    compaction: CompactionSettings = CompactionSettings()
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],

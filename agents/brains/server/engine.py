@@ -3,7 +3,8 @@
 The server is a process of its own, so nothing that it does to itself reaches the replica; it is asked like any other
 server of the Messages API. A server that dies or hangs is started again. A request that it was working on ends with
 BrainLost, and so is asked again elsewhere, unseen (law 7); those that come before it is back are refused as
-``overloaded``. When it keeps dying, only another replica can help, and ``check`` says so.
+``overloaded``, and who watches is told when to ask for nothing (``Interruptible``). When it keeps dying, only another
+replica can help, and ``check`` says so.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, cast
@@ -48,13 +49,24 @@ class ServerEngine:
         self._latest: ServerRun | None = None
         self._ready: ServerRun | None = None
         self._supervisor: asyncio.Task[str] | None = None
+        self._told: Callable[[bool], None] = lambda _: None
         self._start_took = _SHORTEST_RETRY_SECONDS
         self._closed = False
 
     async def start(self) -> None:
         """Return when the server has answered a first request. Raises EngineUnusable, saying what it printed last."""
-        self._ready = await self._launch()
-        self._supervisor = asyncio.create_task(self._supervise(self._ready))
+        server = await self._launch()
+        self._ask(server)
+        self._supervisor = asyncio.create_task(self._supervise(server))
+
+    @property
+    def able(self) -> bool:
+        """See Interruptible.able."""
+        return self._ready is not None
+
+    def watch(self, told: Callable[[bool], None]) -> None:
+        """See Interruptible.watch."""
+        self._told = told
 
     def check(self) -> None:
         """Raise EngineUnusable when the server keeps dying; it is not told of a restart that is under way."""
@@ -74,7 +86,7 @@ class ServerEngine:
         try:
             return await server.count_tokens(self._as_told(request))
         except BrainFailure as failure:
-            if await _is_lost(server, failure):
+            if await self._is_lost(server, failure):
                 raise BrainLost(_LOST) from failure
             raise
 
@@ -84,7 +96,8 @@ class ServerEngine:
 
     async def aclose(self) -> None:
         """See Engine.aclose; returns when no process is left. Raises TimeoutError when one cannot be killed."""
-        self._closed, self._ready = True, None
+        self._closed = True
+        self._ask(None)
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait({self._supervisor})
@@ -99,9 +112,22 @@ class ServerEngine:
                 async for event in events:
                     yield event
         except BrainFailure as failure:
-            if await _is_lost(server, failure):
+            if await self._is_lost(server, failure):
                 raise BrainLost(_LOST) from failure
             raise
+
+    async def _is_lost(self, server: ServerRun, failure: BrainFailure) -> bool:
+        """Whether it is the server itself that failed; it is asked nothing more then until a check finds it well."""
+        lost = failure.transient and failure.kind == "request_failed" and await server.is_lost()
+        if lost and self._ready is server:
+            self._ask(None)
+        return lost
+
+    def _ask(self, server: ServerRun | None) -> None:
+        """From now on ask *server*, or nobody."""
+        if self._ready is not server:
+            self._ready = server
+            self._told(self.able)
 
     def _as_told(self, request: BrainRequest) -> BrainRequest:
         most = min(request.max_tokens, self._definition.capabilities.max_output_tokens)
@@ -113,25 +139,30 @@ class ServerEngine:
         if self._closed:
             raise BrainLost("This replica ends.")
         again = min(max(self._start_took, _SHORTEST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
-        raise BrainFailure("overloaded", "The inference server is being started.", transient=True, retry_after=again)
+        raise BrainFailure("overloaded", "The inference server is away just now.", transient=True, retry_after=again)
 
     async def _supervise(self, server: ServerRun) -> str:
         """Keep a server running; returns what the last one died of when there have been too many."""
         while True:
-            fault = await server.fault()
-            self._ready = None
+            fault = await self._fault_of(server)
+            self._ask(None)
             await server.stop()
             while (pause := self._restarts.take()) is not None:
                 logger.warning("the inference server is started again in %.0f s; it %s", pause, fault)
                 await self._clock.sleep(pause)
                 try:
-                    self._ready = server = await self._launch()
+                    server = await self._launch()
+                    self._ask(server)
                     break
                 except EngineUnusable as error:
                     fault = f"did not start: {error.message}"
             else:
                 logger.error("the inference server is given up; it %s", fault)
                 return fault
+
+    async def _fault_of(self, server: ServerRun) -> str:
+        """Wait until *server* ends or hangs; it is asked while its checks find it well."""
+        return await server.fault(lambda well: self._ask(server if well and not self._closed else None))
 
     async def _launch(self) -> ServerRun:
         """Start a server and wait until it is ready. Raises EngineUnusable; nothing is left of it then."""
@@ -156,8 +187,3 @@ class ServerEngine:
         return ServerRun(
             self._definition, self._settings, program=self._program, environment=self._environment, port=port
         )
-
-
-async def _is_lost(server: ServerRun, failure: BrainFailure) -> bool:
-    """Whether it is the server itself that failed."""
-    return failure.transient and failure.kind == "request_failed" and await server.is_lost()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +99,18 @@ class ServerRun:
         """Whether it has ended, or does not answer."""
         return self._ending or not self._process.alive or not await self._probe.is_healthy()
 
-    async def fault(self) -> str:
-        """Wait until it ends, or hangs and is killed for it; returns in words what happened."""
+    async def fault(self, checked: Callable[[bool], None]) -> str:
+        """Wait until it ends, or hangs and is killed for it; returns in words what happened.
+
+        *checked* is told after each check whether it found the server well.
+        """
         missed = 0
         while missed < HUNG_AFTER_CHECKS:
             if await self._process.ended_within(self._definition.server.check_seconds):
                 return self._process.how_it_ended()
-            missed = 0 if await self._probe.is_healthy() else missed + 1
+            well = await self._probe.is_healthy()
+            checked(well)
+            missed = 0 if well else missed + 1
         self.kill()
         await self._process.ended_within(_KILLED_SECONDS)
         return f"did not answer {missed} checks of its health; its last lines:\n{self._process.last_lines()}"

@@ -236,6 +236,35 @@ async def test_requests_are_refused_for_a_moment_while_it_restarts(ground: Groun
     engine.check()
 
 
+async def test_while_its_server_is_away_it_says_so_before_a_request_is_lost(ground: Ground) -> None:
+    engine = await ground.started()
+    told: list[bool] = []
+    engine.watch(told.append)
+    reader = await start_half_an_answer(ground, engine)
+    assert engine.able
+    the_relay().kill()
+    with pytest.raises(BrainLost):
+        await asyncio.wait_for(reader, 10)
+    assert told[0] is False
+    await until(lambda: engine.able)
+    assert told == [False, True]
+    assert (await think(engine)).blocks[0].text == "ok"
+
+
+async def test_a_server_that_only_missed_a_check_is_asked_again(ground: Ground) -> None:
+    engine = await ground.started(check_seconds=1, max_restarts=0)
+    ground.stub.model.script({"content": [{"drop": True}]})
+    told: list[bool] = []
+    engine.watch(told.append)
+    ground.stub.model.well = False
+    with pytest.raises(BrainFailure):
+        await think(engine)
+    ground.stub.model.well = True
+    await until(lambda: engine.able)
+    assert told == [False, True]
+    assert (await think(engine)).blocks[0].text == "ok"
+
+
 async def test_a_failure_of_the_request_alone_stays_one(ground: Ground) -> None:
     engine = await ground.started()
     ground.stub.model.script({"status": 500, "message": "no"}, {"content": [{"drop": True}]})

@@ -11,6 +11,7 @@ from ray import serve
 from actors.brain import brain_app
 from actors.database import check_cluster
 from actors.gateway import gateway_app
+from actors.monolith import monolith_app
 from agents.brains.registry import RegisteredBrain, Registry, registry_of
 from agents.config import Settings, load_settings
 from agents.errors import InvalidRequest
@@ -55,6 +56,14 @@ def _brain(registry: Registry, name: str | None) -> RegisteredBrain:
         there = ", ".join(brain.id for brain in brains)
         raise InvalidRequest(f"args.brain: {name!r} is not one brain; there are {there}")
     return found[0]
+
+
+def monolith(args: dict[str, Any]) -> serve.Application:
+    settings = _settings(AppArguments.model_validate(args))
+    if settings.topology != "monolith":
+        # The gateway would start harnesses and sandbox hosts beside it.
+        raise InvalidRequest("topology: must be monolith in the settings of all applications")
+    return monolith_app(settings)
 
 
 def gateway(args: dict[str, Any]) -> serve.Application:

@@ -32,7 +32,8 @@ def find_fleet() -> Any:
 
 def ensure_actors(settings: Settings) -> list[Any]:
     """Create the fleet and the harnesses that the settings ask for; returns all their handles, the fleet's first."""
-    indexes = range(settings.harness.actors)
+    # The monolith has its own, and Serve starts it.
+    indexes = range(settings.harness.actors if settings.topology == "decoupled" else 0)
     want_harnesses(indexes)
     return [ensure_fleet(settings), *(ensure_harness(settings, index) for index in indexes)]
 
@@ -40,5 +41,5 @@ def ensure_actors(settings: Settings) -> list[Any]:
 def ensure_some_actors(settings: Settings) -> None:
     """Create what is missing altogether: a gateway that starts must not bring back harnesses that were taken away."""
     ensure_fleet(settings)
-    if not harnesses():
+    if settings.topology == "decoupled" and not harnesses():
         ensure_actors(settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
-from actors.names import BRAIN_APP, brain_app_name
+from actors.names import BRAIN_APP, MONOLITH_APP, brain_app_name
 from agents.brains.registry import RegisteredBrain
+from agents.config import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +53,31 @@ class BrainState:
         return {**asdict(self), "state": self.state.value}
 
 
-def brain_states(brains: Sequence[RegisteredBrain]) -> dict[str, BrainState]:
+AppOf = Callable[[RegisteredBrain], str]
+"""Names the application that a brain is, or is a part of."""
+
+
+def own_app(brain: RegisteredBrain) -> str:
+    return brain_app_name(brain.id)
+
+
+def apps_of(settings: Settings) -> AppOf:
+    """Return where the brains are with these settings: in a monolith all of them are in one application."""
+    return (lambda _: MONOLITH_APP) if settings.topology == "monolith" else own_app
+
+
+def brain_states(brains: Sequence[RegisteredBrain], app_of: AppOf = own_app) -> dict[str, BrainState]:
     """Return the state of each brain, by id. Blocks while Serve's controller answers; raises RayError."""
-    return states_in(serve.status().applications, brains)
+    return states_in(serve.status().applications, brains, app_of)
 
 
 def states_in(
-    applications: Mapping[str, ApplicationStatusOverview], brains: Sequence[RegisteredBrain]
+    applications: Mapping[str, ApplicationStatusOverview],
+    brains: Sequence[RegisteredBrain],
+    app_of: AppOf = own_app,
 ) -> dict[str, BrainState]:
     """Return the state of each brain, by id, as Serve's *applications* have it."""
-    return {brain.id: state_of(applications.get(brain_app_name(brain.id))) for brain in brains}
+    return {brain.id: state_of(applications.get(app_of(brain))) for brain in brains}
 
 
 def brain_apps() -> list[str]:
@@ -88,8 +104,9 @@ def _last_line(message: str) -> str:
 class BrainReport:
     """The states for readiness: asked for at most once at a time, and not for longer than readiness may take."""
 
-    def __init__(self, brains: Sequence[RegisteredBrain]) -> None:
+    def __init__(self, brains: Sequence[RegisteredBrain], app_of: AppOf = own_app) -> None:
         self._brains = brains
+        self._app_of = app_of
         self._known: Mapping[str, BrainState] = {}
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -104,7 +121,7 @@ class BrainReport:
 
     async def _ask(self) -> None:
         try:
-            self._known = await asyncio.to_thread(brain_states, self._brains)
+            self._known = await asyncio.to_thread(brain_states, self._brains, self._app_of)
         except (RayError, RayServeException) as error:
             logger.warning("Serve does not tell how the brains are: %s", error)
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from actors.announcing import Announced, Announcement
 from actors.brain_waker import BrainWaker
 from actors.harness_keeper import HarnessKeeper
 from actors.link_server import Endpoint
@@ -18,7 +19,9 @@ from actors.remote import actor
 from actors.replies import Reply, reply_of
 from agents.clock import SystemClock
 from agents.config import Settings
+from agents.errors import Unavailable
 from agents.hands.host_fleet import HostFleet
+from agents.hands.placement import HostTable
 
 _BRAIN_SECONDS = 15.0
 _DRAIN_GRACE_SECONDS = 30.0
@@ -45,6 +48,7 @@ class FleetActor:
         self._starting: asyncio.Task[HostFleet] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._brains: dict[str, _Replica] = {}
+        self._announced = Announced(SystemClock())
         self._waker = BrainWaker()
         self._settings_json = settings_json
 
@@ -58,7 +62,8 @@ class FleetActor:
         longest_call = self._settings.sandbox.tool_timeout_seconds + self._settings.checkpoints.timeout_seconds
         drain_seconds = longest_call + _DRAIN_GRACE_SECONDS
         fleet = HostFleet(partial(RayHost, self._settings_json), SystemClock(), drain_seconds=drain_seconds)
-        fleet.adopt(await asyncio.to_thread(host_numbers), wanted=self._settings.sandbox.hosts)
+        wanted = self._settings.sandbox.hosts if self._settings.topology == "decoupled" else 0
+        fleet.adopt(await asyncio.to_thread(host_numbers), wanted=wanted)
         keeper = HarnessKeeper(self._settings)
         self._watching = [asyncio.create_task(fleet.watch()), asyncio.create_task(keeper.watch())]
         return fleet
@@ -67,7 +72,11 @@ class FleetActor:
 
     async def hosts(self) -> Reply:
         """Return where each host is, as far as is known."""
-        return Reply((await self._fleet()).table())
+        return await reply_of(self._hosts())
+
+    async def _hosts(self) -> HostTable:
+        kept = (await self._fleet()).table()
+        return kept if self._settings.topology == "decoupled" else {**kept, **self._announced.hosts.table()}
 
     async def ready(self) -> Reply:
         """Return the hosts' names once every one of them answers and none is leaving."""
@@ -75,7 +84,7 @@ class FleetActor:
 
     async def stats(self) -> Reply:
         """Return what each host said of itself last."""
-        return Reply((await self._fleet()).figures())
+        return Reply({**(await self._fleet()).figures(), **self._announced.hosts.figures()})
 
     async def scale_hosts(self, count: int) -> Reply:
         """See that there are *count* hosts; those that are too many leave, in the background."""
@@ -112,6 +121,29 @@ class FleetActor:
             if brain not in table:
                 self._waker.wake(brain)
         return Reply(table)
+
+    # -- replicas of the monolith ----------------------------------------------------------------
+
+    async def announce(self, announcement: Announcement) -> Reply:
+        """Take note of a replica; it says so again every few seconds for as long as it lives."""
+        self._announced.take(announcement)
+        for brain, endpoint in announcement.brains.items():
+            await self.register_brain(f"{announcement.host.incarnation}/{brain}", endpoint, brain)
+        return Reply(True)
+
+    async def withdraw(self, announcement: Announcement) -> Reply:
+        """Take note that a replica is about to end."""
+        self._announced.drop(announcement.name, announcement.host.incarnation)
+        for brain in announcement.brains:
+            await self.unregister_brain(f"{announcement.host.incarnation}/{brain}")
+        return Reply(True)
+
+    async def sessions(self, name: str) -> Reply:
+        """Return where a replica's sessions are asked for."""
+        try:
+            return Reply(self._announced.sessions(name))
+        except Unavailable as error:
+            return Reply(error=error)
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.bootstrap import ensure_some_actors
 from actors.brain_client import BrainClient
-from actors.brain_states import BrainReport
+from actors.brain_states import BrainReport, apps_of
 from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
 from actors.placement import off_gpu_nodes
@@ -43,7 +43,7 @@ async def _fleet_figures() -> dict[str, Any]:
 
 def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
-    brain_report = BrainReport(registry.brains)
+    brain_report = BrainReport(registry.brains, apps_of(settings))
     budgets = Budgets(store.meter, prices, SystemClock())
 
     async def ready() -> dict[str, Any]:

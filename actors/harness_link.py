@@ -14,10 +14,11 @@ from typing import Any
 
 import ray
 
+from actors.fleet_client import ask_fleet
 from actors.link_client import LinkClient
 from actors.link_server import Endpoint
 from actors.message_stream import Message
-from actors.names import NAMESPACE
+from actors.names import NAMESPACE, harness_index
 from actors.replies import result_of
 from agents.config import Settings
 from agents.sessions.bus import Bus, Subscription
@@ -48,6 +49,9 @@ class HarnessLink:
         return not (self._link.under_way or self._subscriptions)
 
     async def _find(self) -> Endpoint:
+        if harness_index(self.name) is None:
+            # A monolith's replica: Serve has named its process.
+            return await ask_fleet("sessions", self.name, timeout=_FIND_SECONDS)
         actor = await asyncio.to_thread(ray.get_actor, self.name, namespace=NAMESPACE)
         return await result_of(actor.endpoint.remote(), what=self.name, timeout=_FIND_SECONDS)
 

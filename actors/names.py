@@ -22,11 +22,6 @@ def brain_app_name(brain: str) -> str:
     return BRAIN_APP if brain == DEFAULT_BRAIN else f"{BRAIN_APP}-{brain}"
 
 
-def monolith_name(seat: str) -> str:
-    """Return the name of a monolith's replica among the members, and of its sandbox host."""
-    return f"monolith-{seat}"
-
-
 def harness_name(index: int) -> str:
     return f"harness-{index}"
 

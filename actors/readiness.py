@@ -9,7 +9,7 @@ import httpx
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
-from actors.brain_states import brain_states, state_of, states_in
+from actors.brain_states import AppOf, apps_of, brain_states, own_app, state_of, states_in
 from actors.names import GATEWAY_APP
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
@@ -30,26 +30,28 @@ def wait_until_served(settings: Settings, pause: Callable[[float], bool]) -> Seq
     waits, and returns whether to stop waiting. Raises NotReady when it cannot come to that, or not in time.
     """
     brains = registry_of(settings).brains
-    patience = max(map(_start_seconds, brains))
+    app_of = apps_of(settings)
+    # A monolith's brains start one after the other.
+    patience = (sum if settings.topology == "monolith" else max)(map(_start_seconds, brains))
     url = f"http://{settings.host}:{settings.port}/-/readyz"
     for look in range(int(patience / _LOOK_SECONDS)):
         try:
             if httpx.get(url, timeout=10.0).status_code == httpx.codes.OK:
-                return _lacking(brains)
+                return _lacking(brains, app_of)
         except httpx.TransportError:
             pass
         if look % _LOOKS_PER_STATUS == 0:
-            _give_up_on_failures(brains)
+            _give_up_on_failures(brains, app_of)
         if pause(_LOOK_SECONDS):
             return []
     raise NotReady(f"the platform did not become ready within {patience:g} s: see the Ray logs")
 
 
-def wait_for_brain(brain: RegisteredBrain) -> None:
+def wait_for_brain(brain: RegisteredBrain, app_of: AppOf = own_app) -> None:
     """Wait until the brain's newest deployment runs; raises NotReady when it does not start, or not in time."""
     end = time.monotonic() + _start_seconds(brain)
     while True:
-        state = brain_states([brain])[brain.id]
+        state = brain_states([brain], app_of)[brain.id]
         if state.state is ApplicationStatus.RUNNING:
             return
         if state.failed or time.monotonic() > end:
@@ -67,19 +69,19 @@ def _start_seconds(brain: RegisteredBrain) -> float:
             return _READY_SECONDS
 
 
-def _lacking(brains: Sequence[RegisteredBrain]) -> Sequence[str]:
+def _lacking(brains: Sequence[RegisteredBrain], app_of: AppOf) -> Sequence[str]:
     return [
         f"brain {name} does not serve yet: {state.state.value}: {state.message}"
-        for name, state in brain_states(brains).items()
+        for name, state in brain_states(brains, app_of).items()
         if not state.serves
     ]
 
 
-def _give_up_on_failures(brains: Sequence[RegisteredBrain]) -> None:
+def _give_up_on_failures(brains: Sequence[RegisteredBrain], app_of: AppOf) -> None:
     applications = serve.status().applications
     gateway = state_of(applications.get(GATEWAY_APP))
     if gateway.failed:
         raise NotReady(f"the gateway does not start: {gateway.message}")
-    states = states_in(applications, brains)
+    states = states_in(applications, brains, app_of)
     if all(state.failed for state in states.values()):
         raise NotReady("\n".join(f"brain {name} does not start: {state.message}" for name, state in states.items()))

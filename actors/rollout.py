@@ -24,11 +24,12 @@ from ray.exceptions import RayError
 
 from actors.bootstrap import ensure_fleet
 from actors.brain import brain_targets
-from actors.brain_states import brain_apps
+from actors.brain_states import apps_of, brain_apps
 from actors.database import check_cluster
 from actors.ending import StillKnown, end_actor
 from actors.gateway import gateway_app
 from actors.harness_set import ensure_harness, harnesses, harnesses_held, want_harnesses, wanted_harnesses
+from actors.monolith import monolith_targets
 from actors.names import FLEET, GATEWAY_APP, NAMESPACE, brain_app_name, harness_name
 from actors.readiness import NotReady, wait_for_brain
 from actors.replies import Reply
@@ -108,6 +109,12 @@ class Rollout:
 
     def roll(self, part: str) -> None:
         """Replace every process of *part* (``all``: of every part), one at a time. Raises RolloutFailed."""
+        if self._settings.topology == "monolith":
+            if part != "gateway":
+                self._roll_monolith()  # three of the parts are one
+            if part in ("gateway", "all"):
+                self._roll_gateway()
+            return
         rolls = {
             "hands": self._roll_hands,
             "brain": self._roll_brain,
@@ -150,6 +157,14 @@ class Rollout:
             if application not in declared:
                 self._say(f"{application}: is no longer declared; it ends")
                 serve.delete(application)
+
+    def _roll_monolith(self) -> None:
+        self._say("monolith: its replicas are replaced")
+        serve.run_many(monolith_targets(self._settings), wait_for_applications_running=False)
+        try:
+            wait_for_brain(registry_of(self._settings).brains[0], apps_of(self._settings))
+        except NotReady as failure:
+            raise RolloutFailed(str(failure)) from failure
 
     def _roll_gateway(self) -> None:
         self._say("gateway: new replicas start, then the old ones end")
@@ -211,6 +226,8 @@ def main() -> int:
             ray.init(address=given.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
             check_cluster(settings)
             rollout = Rollout(settings, say)
+            if given.order == "scale" and settings.topology == "monolith":
+                raise RolloutFailed("a monolith has one kind of replica: hecaton roll --set monolith.replicas=...")
             if given.order == "scale":
                 if given.harness is not None:
                     rollout.scale_harnesses(given.harness)

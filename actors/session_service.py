@@ -30,6 +30,7 @@ from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
+from agents.sessions.turn_slots import TurnSlots
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,18 @@ class SessionService:
         pools: BrainPools,
         hands: Hands,
         figures: Callable[[], Mapping[str, Any]],
+        slots: TurnSlots | None = None,
     ) -> None:
-        """*figures* tells what else goes on in this process, beside the harness's own figures."""
+        """*figures* tells what else goes on in this process, beside the harness's own figures.
+
+        *slots* are what turns must hold here, if anything.
+        """
         self._settings = settings
         self._name = name
         self._pools = pools
         self._hands = hands
         self._more_figures = figures
+        self._slots = slots
         self._bus = Bus()
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None
@@ -85,6 +91,7 @@ class SessionService:
             bus=self._bus,
             prices=prices,
             tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
+            slots=self._slots,
         )
         self._endpoint = await self._links.start(link_address(settings))
         harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)

@@ -157,16 +157,18 @@ class PlatformProcess:
         from actors.bootstrap import ensure_actors
         from actors.brain import brain_targets
         from actors.gateway import gateway_app
+        from actors.monolith import monolith_targets
         from actors.names import GATEWAY_APP
 
         settings = self._settings
         self._deploying = True
+        parts = monolith_targets(settings) if settings.topology == "monolith" else brain_targets(settings)
         fleet, *members = ensure_actors(settings)
         # One address to give to clients; elsewhere a proxy would fight for the port when nodes share a machine.
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port})
         # Not waited for one by one: a brain that cannot start must not hold up the others.
         serve.run_many(
-            [*brain_targets(settings), RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/")],
+            [*parts, RunTarget(gateway_app(settings), name=GATEWAY_APP, route_prefix="/")],
             wait_for_applications_running=False,
         )
         ray.get([fleet.ready.remote(), *(harness.ping.remote() for harness in members)], timeout=_READY_SECONDS)
@@ -226,6 +228,8 @@ class PlatformProcess:
         from actors.harness_set import harnesses
         from actors.names import GATEWAY_APP
 
+        if self._settings.topology == "monolith":
+            self._end_monolith()
         # Not those that were started once: `scale` and `roll` may have replaced them.
         fleet, members = find_fleet(), list(harnesses().values())
         ends = [harness.stop.remote() for harness in members]
@@ -241,6 +245,17 @@ class PlatformProcess:
         for handle in (fleet, *members):
             if handle is not None:
                 ray.kill(handle)
+
+    def _end_monolith(self) -> None:
+        """It drains while gateways are there and the fleet can tell where it is."""
+        from ray import serve
+
+        from actors.names import MONOLITH_APP
+
+        try:
+            serve.delete(MONOLITH_APP)
+        except TimeoutError:
+            sys.stdout.write("the monolith did not drain in time; it is ended\n")
 
 
 def main() -> int:

@@ -43,6 +43,13 @@ SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the ses
 _MODEL = "claude-sonnet-5-5"
 
 
+class Topology(StrEnum):
+    """How the parts of a server are divided into processes."""
+
+    DECOUPLED = "decoupled"
+    MONOLITH = "monolith"
+
+
 class Part(StrEnum):
     """What `roll` can replace."""
 
@@ -60,12 +67,16 @@ def up(
     data_dir: DataDir = None,
     config: Config = None,
     api_key: ApiKey = None,
+    topology: Annotated[
+        Topology | None, typer.Option(help="Brains and hands apart (default), or all in one replica.")
+    ] = None,
     assignments: Assignments = None,
 ) -> None:
     """Start the server and stay with it until Ctrl-C or SIGTERM."""
     from agents.commands.platform import platform_command, refuse_second
 
-    settings = settings_from(config, assignments, host=host, port=port, data_dir=data_dir, api_key=api_key)
+    flags = {"host": host, "port": port, "data_dir": data_dir, "api_key": api_key, "topology": topology}
+    settings = settings_from(config, assignments, **flags)
     refuse_second(settings)
     command = platform_command(settings)
     os.execv(command[0], command)  # noqa: S606 - the arguments are ours, and a shell is what we do not want

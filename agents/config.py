@@ -43,6 +43,7 @@ from agents.settings_sections import (
     CompactionSettings,
     GatewaySettings,
     HarnessSettings,
+    MonolithSettings,
     SandboxSettings,
 )
 
@@ -99,6 +100,9 @@ class Settings(BaseSettings):
     proxy: Literal["haproxy", "direct"] = "haproxy"
     """``haproxy`` is the fast ingress, but with it replicas listen on all interfaces (the gateway then refuses
     foreign peers itself while ``host`` is a loopback address); ``direct`` binds nothing but ``host``."""
+    topology: Literal["decoupled", "monolith"] = "decoupled"
+    """``decoupled`` runs brains, harnesses and sandbox hosts apart; ``monolith`` runs all three in one replica, whose
+    GPU each turn holds until it ends, tools included. See docs/operations.md, "Monolith"."""
     gateway: GatewaySettings = GatewaySettings()
     harness: HarnessSettings = HarnessSettings()
     brain: BrainSettings = BrainSettings()
@@ -108,6 +112,7 @@ class Settings(BaseSettings):
     compaction: CompactionSettings = CompactionSettings()
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    monolith: MonolithSettings = MonolithSettings()
 
     @classmethod
     def settings_customise_sources(

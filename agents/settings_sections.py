@@ -186,3 +186,13 @@ class CheckpointSettings(Section):
     """Limit of writing or reading one copy."""
     max_bytes: int = Field(default=4 * 1024**3, ge=1024)
     """A workspace larger than this is not copied; the model is told so after a loss."""
+
+
+class MonolithSettings(Section):
+    """What one replica of the monolith is; only with ``topology: monolith``."""
+
+    replicas: int = Field(default=1, ge=1, le=256)
+    """Replicas, each with every brain, a harness and a sandbox host in one process."""
+    turns: int | None = Field(default=None, ge=1)
+    """Turns that one replica works on at a time, each from its first model request to its end, tools included; the
+    others wait. Unset: as many as each of its brains takes model requests (``max_ongoing_requests``)."""

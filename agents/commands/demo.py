@@ -28,7 +28,7 @@ from agents.commands.talk import exit_code
 from agents.commands.timeline_view import TimelineView
 from agents.commands.waiting import waiting
 from agents.config import Settings
-from agents.hands.incarnation import host_name, host_root
+from agents.hands.incarnation import host_names, host_root
 from agents.hands.stand_in import traversable_root
 
 REPORT = "report.md"
@@ -159,8 +159,8 @@ class Demo:
 
     def _outputs_of(self, session: str) -> Path:
         # The same rule as the sandbox host's: below a closed directory it keeps its files elsewhere.
-        hosts = [host_name(number) for number in range(self._settings.sandbox.hosts)]
-        places = [traversable_root(host_root(self._settings, host)) / session / "outputs" for host in hosts]
+        roots = [host_root(self._settings, host) for host in host_names(self._settings)]
+        places = [traversable_root(root) / session / "outputs" for root in roots]
         return next((place for place in places if place.exists()), places[0])
 
     def _tell(

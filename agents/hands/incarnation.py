@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from agents.config import Settings
+from agents.seat import MONOLITH, seat_name
 
 _NAME = re.compile(r"sandbox-host-(\d+)")
 
@@ -19,6 +20,13 @@ _NAME = re.compile(r"sandbox-host-(\d+)")
 def host_name(number: int) -> str:
     """Return the name of the host with this number."""
     return f"sandbox-host-{number}"
+
+
+def host_names(settings: Settings) -> list[str]:
+    """Return the names of the hosts that ``up`` starts on this machine."""
+    if settings.topology == "monolith":
+        return [seat_name(MONOLITH, number) for number in range(settings.monolith.replicas)]
+    return [host_name(number) for number in range(settings.sandbox.hosts)]
 
 
 def host_number(name: str) -> int | None:

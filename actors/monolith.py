@@ -1,0 +1,221 @@
+"""The monolith as a Serve deployment: brains, owner of sessions and sandbox host in one replica (docs/adr/0018).
+
+The parts are the same as in processes of their own; only what is between them is a call instead of a link. A turn holds
+one of the replica's slots from its first model request until it ends, tools included. Serve places, checks and replaces
+the replicas; which sessions are whose, the lease table says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from ray import serve
+from ray.serve.api import RunTarget
+
+from actors.announcing import Announcement
+from actors.bootstrap import ensure_fleet
+from actors.coalesce import coalesce, in_two
+from actors.fleet_client import ask_fleet
+from actors.hands_client import HandsClient
+from actors.host_calls import host_report, host_server
+from actors.link_server import Connection, LinkServer, link_address
+from actors.names import MONOLITH_APP
+from actors.placement import brain_placement
+from actors.replies import Reply, reply_of
+from actors.session_service import SessionService
+from agents.brain_settings import BrainResources
+from agents.brains.local_pools import LocalPools, local_pools
+from agents.brains.port import BrainRequest
+from agents.brains.registry import Registry, registry_of
+from agents.brains.together import places_together, resources_together
+from agents.config import Settings
+from agents.errors import HecatonError, InvalidRequest
+from agents.hands.announced_hosts import ANNOUNCE_SECONDS
+from agents.hands.host import SandboxHost, host_of
+from agents.hands.incarnation import host_root
+from agents.hands.near_hands import NearHands
+from agents.seat import MONOLITH, Seat
+from agents.sessions.turn_slots import TurnSlots
+from agents.telemetry.metrics import BRAINS
+from agents.vault import SettingsVault
+
+logger = logging.getLogger(__name__)
+
+_ANNOUNCE_SECONDS = 10.0
+_LEAVE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
+_HANDS_CPUS = 0.1
+
+
+@serve.deployment(name="monolith")
+class MonolithServer:
+    """Owns sessions, thinks about them and runs their tools, in one process."""
+
+    async def __init__(self, settings_json: str) -> None:
+        """Raises EngineUnusable or InvalidRequest, which Serve shows as the reason why there is no replica."""
+        settings = self._settings = Settings.from_json(settings_json)
+        registry = registry_of(settings)
+        self._ending = AsyncExitStack()
+        self._pools = await self._ending.enter_async_context(local_pools(registry, settings, SettingsVault(settings)))
+        self._slots = TurnSlots(settings.monolith.turns or places_together(registry.brains), settings.brain)
+        self._seat = Seat(settings.data_dir / "run" / "seats", MONOLITH)
+        name = self._name = self._seat.name
+        # Who has the results of this host's calls is in this process, and leaves before it.
+        self._host = host_of(settings, host_root(settings, name), name=name, linger=0)
+        await self._host.start()
+        self._sessions = SessionService(
+            settings,
+            name,
+            pools=self._pools,
+            hands=NearHands(self._host, HandsClient(settings)),
+            figures=self._figures,
+            slots=self._slots,
+        )
+        self._host_links = host_server(self._own_host)
+        self._brain_links = {brain.id: _brain_server(brain.id, self._pools, self._slots) for brain in registry.brains}
+        await self._listen()
+
+    async def _own_host(self) -> SandboxHost:
+        return self._host
+
+    def _figures(self) -> dict[str, Any]:
+        """The same as a harness tells of the brains that it asks, and of the slots."""
+        by_brain = self._pools.figures_by_brain
+        return {
+            "brain_replicas": sum(each["replicas"] for each in by_brain.values()),
+            "model_requests": sum(each["requests"] for each in by_brain.values()),
+            "model_requests_waiting": sum(each["requests_waiting"] for each in by_brain.values()),
+            **self._slots.figures,
+            BRAINS: by_brain,
+        }
+
+    # -- being found -----------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        address = link_address(self._settings)
+        self._host_endpoint = await self._host_links.start(address)
+        self._brain_endpoints = {brain: await links.start(address) for brain, links in self._brain_links.items()}
+        self._sessions_endpoint = await self._sessions.endpoint()
+        ensure_fleet(self._settings)
+        await self._announce()
+        self._announcing = asyncio.create_task(self._keep_announced())
+
+    def _announcement(self) -> Announcement:
+        host = host_report(self._host, self._host_endpoint)
+        return Announcement(self._name, self._sessions_endpoint, host, self._brain_endpoints)
+
+    async def _announce(self) -> None:
+        try:
+            await ask_fleet("announce", self._announcement(), timeout=_ANNOUNCE_SECONDS)
+        except HecatonError as error:
+            # No reason to load a model anew: the next time is in a moment.
+            logger.warning("the fleet does not answer: %s", error)
+
+    async def _keep_announced(self) -> None:
+        while True:
+            await asyncio.sleep(ANNOUNCE_SECONDS)
+            await self._announce()
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def check_health(self) -> None:
+        """Called by Serve; raises RuntimeError or EngineUnusable when this replica must be replaced."""
+        if self._announcing.done():
+            raise RuntimeError("the replica no longer tells the fleet where it is")
+        self._pools.check()
+
+    async def __del__(self) -> None:
+        """Called by Serve before it ends the replica: hand the sessions over, let what is under way end, leave."""
+        drain_seconds = self._settings.harness.drain_seconds
+        # The new owner of a session may ask for a call that goes on here, so the host is announced to the end.
+        await asyncio.gather(
+            self._sessions.stop(), *(links.drain(drain_seconds) for links in self._brain_links.values())
+        )
+        try:
+            async with asyncio.timeout(drain_seconds):
+                await self._host.drain()
+        except TimeoutError:
+            logger.warning("tool calls were still under way after %g s of draining", drain_seconds)
+        self._announcing.cancel()
+        try:
+            await ask_fleet("withdraw", self._announcement(), timeout=_LEAVE_SECONDS)
+        except HecatonError as error:
+            logger.warning("the fleet is not told that this replica ends: %s", error)
+        for links in (self._host_links, *self._brain_links.values()):
+            await links.stop()
+        await self._host.stop()
+        await self._ending.aclose()
+        self._seat.release()
+
+
+def _brain_server(brain: str, pools: LocalPools, slots: TurnSlots) -> LinkServer:
+    """Return the server of one brain for what clients ask it without a session."""
+    requests = _DirectRequests(brain, pools, slots)
+    return LinkServer(lambda stream: Connection(stream, requests.call, requests.stream))
+
+
+class _DirectRequests:
+    """Model requests that no session makes: each is a turn of its own."""
+
+    def __init__(self, brain: str, pools: LocalPools, slots: TurnSlots) -> None:
+        self._brain = brain
+        self._pools = pools
+        self._slots = slots
+
+    async def call(self, method: str, args: Sequence[Any]) -> Reply:
+        match method, args:
+            case "count_tokens", (request,):
+                return await reply_of(self._pools.count_tokens(self._brain, request))
+            case _:
+                return Reply(error=InvalidRequest(f"no such call: {method}"))
+
+    async def stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
+        if method != "think":
+            raise InvalidRequest(f"no such stream: {method}")
+        request: BrainRequest = args[0]
+        async with self._slots.slot(request.principal):
+            events = self._pools.think(self._brain, request)
+            async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
+                async for batch in batches:
+                    yield batch
+
+
+def monolith_app(settings: Settings) -> serve.Application:
+    """Bind the deployment. Blocks for a moment: it asks Ray for its nodes. Raises InvalidRequest."""
+    registry = registry_of(settings)
+    resources = resources_together(registry.brains)
+    options: dict[str, Any] = {
+        "num_replicas": settings.monolith.replicas,
+        **brain_placement(_with_hands(resources)),
+        # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
+        "graceful_shutdown_wait_loop_s": 0.1,
+        # Serve learns of a replica's death by its checks: at the default of ten seconds sessions wait that long.
+        "health_check_period_s": 2.0,
+        "graceful_shutdown_timeout_s": _LEAVE_SECONDS + 2 * settings.harness.drain_seconds + _closing_seconds(registry),
+        # Each new replica before an old one goes; but there may be no other GPU for it.
+        "max_surge_percent": 0 if resources.num_gpus else 1,
+        "logging_config": {"enable_access_log": False},
+    }
+    return MonolithServer.options(**options).bind(settings.to_json())
+
+
+def _with_hands(resources: BrainResources) -> BrainResources:
+    """Add what sandbox hosts reserve in processes of their own."""
+    more = _HANDS_CPUS / resources.tensor_parallel
+    return resources.model_copy(update={"num_cpus": resources.num_cpus + more})
+
+
+def _closing_seconds(registry: Registry) -> float:
+    definitions = [brain.definition for brain in registry.brains]
+    return _CLOSE_SECONDS + max(
+        (each.server.stop_seconds for each in definitions if each.engine == "server"), default=0
+    )
+
+
+def monolith_targets(settings: Settings) -> list[RunTarget]:
+    """Return what Serve is to run besides the gateway."""
+    return [RunTarget(monolith_app(settings), name=MONOLITH_APP, route_prefix=None)]

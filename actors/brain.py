@@ -30,7 +30,7 @@ from actors.placement import brain_placement
 from actors.replies import Reply, reply_of
 from agents.brains.counting import count_tokens
 from agents.brains.factory import make_engine
-from agents.brains.port import BrainRequest
+from agents.brains.port import BrainFailure, BrainRequest, Interruptible
 from agents.brains.queued import QueuedBrain
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
@@ -61,6 +61,9 @@ class BrainServer:
         self._drain_seconds = settings.brain.drain_seconds
         self._draining = False
         self._load = ReplicaLoad()
+        if isinstance(self._engine, Interruptible):
+            self._engine.watch(self._load.set_able)
+            self._load.set_able(self._engine.able)
         self._reader = RequestReader(settings.brain.context_cache_bytes)
         self._links = LinkServer(lambda stream: self._load.connect(stream, self._call, self._stream))
         self._endpoint = await self._links.start(link_address(settings))
@@ -109,9 +112,12 @@ class BrainServer:
             yield SEND_ALL
             return
         events = self._brain.think(self._as_told(request))
-        async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
-            async for batch in batches:
-                yield batch
+        try:
+            async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
+                async for batch in batches:
+                    yield batch
+        except BrainFailure as failure:
+            raise self._load.judged(failure) from failure
 
     def _as_told(self, request: BrainRequest) -> BrainRequest:
         return replace(request, model=self._registered.told(request.model))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.brain_context import CACHE, BrainReplica, ContextFigures
-from actors.brain_load import WAITING
+from actors.brain_load import ABLE, WAITING
 from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
 from actors.message_stream import Message
@@ -48,6 +48,7 @@ class BrainPool:
         self._by_reference = settings.context_cache_bytes > 0
         self._contexts = ContextFigures()
         self._replicas: dict[str, BrainReplica] = {}
+        self._away: set[str] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._missed = missed
         self._steered = scaling.min_replicas < scaling.max_replicas
@@ -113,8 +114,11 @@ class BrainPool:
         except Unavailable as error:
             raise BrainFailure("request_failed", f"tokens were not counted: {error.message}", transient=True) from error
 
-    def _usable(self) -> list[str]:
+    def _reached(self) -> list[str]:
         return [name for name, each in self._replicas.items() if each.link.open and not each.link.draining]
+
+    def _usable(self) -> list[str]:
+        return [name for name in self._reached() if name not in self._away]
 
     def _choose(self, session_id: str, context: Context | None) -> BrainReplica:
         busy = {name: self._replicas[name].link.under_way for name in self._usable()}
@@ -143,9 +147,10 @@ class BrainPool:
 
     def tell_waiting(self) -> None:
         """Tell each replica its share of what waits here, where it counts: if their number is steered by load."""
-        usable = self._usable() if self._steered else []
-        for name in usable:
-            self._replicas[name].link.post(WAITING, self._places.waiting / len(usable))
+        # Also one that can take nothing just now: what waits for it is no reason to end it.
+        reached = self._reached() if self._steered else []
+        for name in reached:
+            self._replicas[name].link.post(WAITING, self._places.waiting / len(reached))
 
     async def _open(self, name: str, endpoint: Endpoint) -> None:
         async def find() -> Endpoint:
@@ -171,13 +176,20 @@ class BrainPool:
         self._count_places()
 
     def _told(self, name: str, message: Message) -> None:
-        if message[0] != CACHE:
-            self._count_places()
-        elif (replica := self._replicas.get(name)) is not None:
-            replica.cache = message[1]
+        match message:
+            case (kind, figures) if kind == CACHE:
+                if (replica := self._replicas.get(name)) is not None:
+                    replica.cache = figures
+                return
+            case (kind, able) if kind == ABLE:
+                (self._away.discard if able else self._away.add)(name)
+            case _:
+                pass  # it drains, which its link knows
+        self._count_places()
 
     def _lost(self, name: str) -> None:
         self._replicas.pop(name, None)
+        self._away.discard(name)
         self._count_places()
         self._missed()
 

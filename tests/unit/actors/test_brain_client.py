@@ -321,6 +321,60 @@ async def test_replicas_are_told_their_share_of_what_waits(table: Table, make_cl
     await until(lambda: [replica.load.requests for replica in replicas] == [0, 0])
 
 
+async def test_a_replica_that_can_take_nothing_is_not_asked_until_it_says_so(table: Table, make_client: Any) -> None:
+    one, two = await table.add("one"), await table.add("two")
+    client: BrainClient = make_client()
+    busy = Asked(client, "a")
+    by = await busy.by()
+    away, other = (two, one) if by == "one" else (one, two)
+    await until(lambda: client.standing(DEFAULT_BRAIN).replicas == 2)
+    away.load.set_able(False)
+    await until(lambda: client.standing(DEFAULT_BRAIN).replicas == 1)
+    assert await Asked(client, "b").by() == by  # the other one has less under way
+    other.load.set_able(False)
+    await until(lambda: not client.standing(DEFAULT_BRAIN).replicas)
+    waiting = Asked(client, "c")
+    await until(lambda: client.figures["model_requests_waiting"] == 1)
+    away.load.set_able(True)
+    assert await waiting.by() == away.name
+    other.gate.set()
+    assert (await busy.end())[-1] == {"end": "a"}
+
+
+async def test_who_comes_while_a_replica_can_take_nothing_is_told(table: Table, make_client: Any) -> None:
+    one = await table.add("one")
+    one.load.set_able(False)
+    client: BrainClient = make_client()
+    asked = Asked(client, "a")
+    await until(lambda: one.server.open_links == 1)
+    two = await table.add("two")
+    assert await asked.by() == "two"
+    assert not one.thinking
+    two.gate.set()
+    await asked.end()
+
+
+async def test_what_waits_for_a_replica_that_can_take_nothing_counts_there(table: Table, make_client: Any) -> None:
+    one = await table.add("one", "small@1")
+    client: BrainClient = make_client(TWO)
+    one.load.set_able(False)
+    asked = [Asked(client, name, brain="small@1") for name in "ab"]
+    await until(lambda: one.load.requests == 2)
+    one.load.set_able(True)
+    one.gate.set()
+    for each in asked:
+        await each.end()
+
+
+def test_a_request_that_reaches_a_replica_that_can_take_nothing_is_asked_elsewhere() -> None:
+    load, overloaded = ReplicaLoad(), BrainFailure("overloaded", "it is away", transient=True, retry_after=60)
+    refused = BrainFailure("request_failed", "no", transient=False)
+    assert load.judged(overloaded) is overloaded
+    load.set_able(False)
+    assert isinstance(load.judged(overloaded), BrainLost)
+    assert load.judged(refused) is refused
+
+
 async def test_a_replica_counts_tokens_and_without_one_they_are_estimated(table: Table, make_client: Any) -> None:
     client: BrainClient = make_client()
     request = BrainRequest("", "m", [{"role": "user", "content": "x" * 4000}])

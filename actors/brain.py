@@ -140,7 +140,7 @@ def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
     definition = brain.definition
     closing = _CLOSE_SECONDS + (definition.server.stop_seconds if definition.engine == "server" else 0)
     options: dict[str, Any] = {
-        **scaling_options(definition.scaling),
+        **scaling_options(brain),
         **brain_placement(definition.resources),
         # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
         "graceful_shutdown_wait_loop_s": 0.1,

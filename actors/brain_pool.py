@@ -51,7 +51,7 @@ class BrainPool:
         self._away: set[str] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._missed = missed
-        self._steered = scaling.min_replicas < scaling.max_replicas
+        self._steered = brain.definition.steered
         self._may_be_asleep = scaling.min_replicas == 0
 
     @property

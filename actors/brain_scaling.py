@@ -2,16 +2,22 @@
 
 Serve counts the requests that it carries itself; model requests travel over links (docs/adr/0007). So each replica
 reports its load as a metric of its own (``record_autoscaling_stats``), every ten seconds, and Serve's controller
-decides by these. Serve applies the bounds and the delays.
+decides by these. Serve applies the delays and the outermost bounds; beyond ``max_replicas`` only a burst goes
+(``agents.brains.bursts``), as far as its money reaches.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ray.serve.config import AutoscalingContext, AutoscalingPolicy
 
-from agents.brain_settings import BrainScaling
+from agents.brains.bursts import BurstGate
+from agents.brains.registry import RegisteredBrain
+
+# Serve's own, for the policy runs in its controller, whose log is where its decisions are looked for.
+logger = logging.getLogger("ray.serve")
 
 LOAD = "load"
 """Name of the metric: requests on the replica, and its share of those that wait for a place on any."""
@@ -23,32 +29,75 @@ _LOOK_BACK_SECONDS = 15.0
 _FORGOTTEN_SECONDS = 30.0
 
 
-def scaling_options(scaling: BrainScaling) -> dict[str, Any]:
+def scaling_options(brain: RegisteredBrain) -> dict[str, Any]:
     """Return the deployment options that say how many replicas there are."""
-    if scaling.min_replicas == scaling.max_replicas:
-        return {"num_replicas": scaling.max_replicas}
+    definition, scaling = brain.definition, brain.definition.scaling
+    if not definition.steered:
+        return {"num_replicas": definition.most_replicas}
+    kwargs = {
+        "brain": brain.id,
+        "usual": definition.most_replicas,
+        "most": definition.burst_replicas,
+        "load_factor": scaling.burst.load_factor,
+        "start_seconds": scaling.burst.start_seconds,
+        "usd_per_hour": float(definition.replica_usd_per_hour),
+    }
     return {
         "autoscaling_config": {
             "min_replicas": scaling.min_replicas,
-            "max_replicas": scaling.max_replicas,
+            # Serve's own bound is that of a burst; without one, the policy keeps to the lower.
+            "max_replicas": definition.burst_replicas,
             "target_ongoing_requests": scaling.target_ongoing_requests,
             "upscale_delay_s": scaling.upscale_delay_seconds,
             "downscale_delay_s": scaling.downscale_delay_seconds,
             "downscale_to_zero_delay_s": max(scaling.downscale_delay_seconds, _FORGOTTEN_SECONDS),
             "look_back_period_s": _LOOK_BACK_SECONDS,
-            "policy": AutoscalingPolicy(policy_function=replicas_for_load),
+            "policy": AutoscalingPolicy(policy_function=ReplicasForLoad, policy_kwargs=kwargs),
         }
     }
 
 
-def replicas_for_load(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-    """Return how many replicas the load wants: an autoscaling policy of Serve's, called in its controller.
+class ReplicasForLoad:
+    """An autoscaling policy of Serve's: made in its controller for one deployment, and called there.
 
-    While no replica has reported, nothing changes. What starts the first one is a request that waits at Serve itself
-    (``actors.brain_waker``), and Serve decides that before it asks.
+    What it knows goes with the controller; of a burst, the next one sees the replicas.
     """
-    reported = (context.aggregated_metrics or {}).get(LOAD, {})
-    if not reported:
-        return context.target_num_replicas, {}
-    assert context.config is not None
-    return sum(reported.values()) / context.config.get_target_ongoing_requests(), {}
+
+    def __init__(
+        self, brain: str, usual: int, most: int, load_factor: float, start_seconds: float, usd_per_hour: float
+    ) -> None:
+        self._brain = brain
+        self._usual = usual
+        self._most = most
+        self._usd_per_hour = usd_per_hour
+        self._gate = BurstGate(usual, most, load_factor=load_factor, start_seconds=start_seconds)
+
+    def __call__(self, context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+        """Return how many replicas the load wants, of those there may be.
+
+        While no replica has reported, nothing changes. What starts the first one is a request that waits at Serve
+        itself (``actors.brain_waker``), and Serve decides that before it asks.
+        """
+        reported = (context.aggregated_metrics or {}).get(LOAD, {})
+        if not reported:
+            return context.target_num_replicas, {}
+        assert context.config is not None and context.current_time is not None
+        wanted = sum(reported.values()) / context.config.get_target_ongoing_requests()
+        bursting = self._gate.bursting
+        allowed = self._gate.allowed(wanted, context.target_num_replicas, context.current_time)
+        if self._gate.bursting != bursting:
+            self._tell(wanted)
+        return min(wanted, allowed), {}
+
+    def _tell(self, wanted: float) -> None:
+        if self._gate.bursting:
+            logger.warning(
+                "%s bursts beyond its %d replicas: the load wants %.1f; up to %d may run, for %g USD per hour",
+                self._brain,
+                self._usual,
+                wanted,
+                self._most,
+                self._most * self._usd_per_hour,
+            )
+        else:
+            logger.warning("the burst of %s is over: it has its %d replicas again", self._brain, self._usual)

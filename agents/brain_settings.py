@@ -205,10 +205,10 @@ class BrainVersion(Section):
     def _affordable(self) -> BrainVersion:
         scaling, burst, cost = self.scaling, self.scaling.burst.usd_per_hour, self.replica_usd_per_hour
         if self.most_replicas < max(1, scaling.min_replicas):
-            needed = cost * max(1, scaling.min_replicas)
-            raise ValueError(f"price.ceiling_usd_per_hour does not pay for the fewest replicas, {needed} USD per hour")
+            needed = float(cost * max(1, scaling.min_replicas))
+            raise ValueError(f"price.ceiling_usd_per_hour is below what the fewest replicas cost, {needed:g}")
         if burst is not None and (not cost or self.burst_replicas <= scaling.max_replicas):
-            told = f"at {cost} USD per hour each" if cost else "as they have no price (price.gpu_hour)"
+            told = f"at {float(cost):g} USD per hour each" if cost else "as they have no price (price.gpu_hour)"
             raise ValueError(f"scaling.burst pays for no replica above max_replicas, {told}")
         return self
 
@@ -230,6 +230,11 @@ class BrainVersion(Section):
         if burst is None:
             return self.most_replicas
         return min(self._paid_for(burst), self._paid_for(self.price.ceiling_usd_per_hour))
+
+    @property
+    def steered(self) -> bool:
+        """Whether the load decides how many replicas there are."""
+        return self.scaling.min_replicas < self.burst_replicas
 
     def _paid_for(self, usd_per_hour: float | None) -> int:
         if usd_per_hour is None or not self.replica_usd_per_hour:

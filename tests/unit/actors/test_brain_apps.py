@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +15,9 @@ from ray.serve.schema import ServeDeploySchema
 
 from actors import applications
 from actors.brain import brain_app, brain_targets
-from actors.brain_scaling import LOAD, replicas_for_load, scaling_options
+from actors.brain_scaling import LOAD, ReplicasForLoad
 from actors.fleet import FleetActor
-from agents.brain_settings import BrainDefinition, BrainScaling
+from agents.brain_settings import BrainDefinition
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings, load_settings
 from agents.errors import InvalidRequest
@@ -100,7 +101,29 @@ def test_as_many_replicas_as_were_asked_for_or_as_the_load_wants() -> None:
     assert steered is not None
     assert (steered.min_replicas, steered.max_replicas, steered.target_ongoing_requests) == (0, 5, 8)
     assert (steered.upscale_delay_s, steered.downscale_delay_s, steered.downscale_to_zero_delay_s) == (1, 2, 30)
-    assert steered.policy.policy_function == f"{replicas_for_load.__module__}.{replicas_for_load.__name__}"
+    assert steered.policy.policy_function == f"{ReplicasForLoad.__module__}.{ReplicasForLoad.__name__}"
+
+
+class Controller:
+    """Serve's controller, as far as a policy sees it."""
+
+    def __init__(self, **definition: Any) -> None:
+        scaling = deployment(**definition)._deployment_config.autoscaling_config
+        assert scaling is not None
+        self.config = scaling
+        self.policy: Any = scaling.policy.get_policy()(**scaling.policy.policy_kwargs)
+        self.target = 2
+        self.time = 0.0
+
+    def decides(self, loads: dict[str, float], *, after: float = 0.0) -> float:
+        self.time += after
+        context: Any = SimpleNamespace(
+            target_num_replicas=self.target,
+            aggregated_metrics={LOAD: loads} if loads else {},
+            current_time=self.time,
+            config=self.config,
+        )
+        return self.policy(context)[0]
 
 
 @pytest.mark.parametrize(
@@ -111,17 +134,65 @@ def test_as_many_replicas_as_were_asked_for_or_as_the_load_wants() -> None:
         ({"one": 64.0}, 8),  # one that is new takes over what the other has: it adds nothing
         ({"one": 0.5, "two": 0.0}, 0.0625),
         ({"one": 0.0, "two": 0.0}, 0),
+        ({"one": 800.0}, 9),
     ],
 )
 def test_replicas_are_wanted_for_what_is_under_way_and_waits(loads: dict[str, float], wanted: float) -> None:
-    config = scaling_options(BrainScaling(min_replicas=0, max_replicas=9, target_ongoing_requests=8))
-    target = config["autoscaling_config"]["target_ongoing_requests"]
-    context: Any = SimpleNamespace(
-        target_num_replicas=2,
-        aggregated_metrics={LOAD: loads} if loads else {},
-        config=SimpleNamespace(get_target_ongoing_requests=lambda: target),
-    )
-    assert replicas_for_load(context)[0] == wanted
+    scaling = {"min_replicas": 0, "max_replicas": 9, "target_ongoing_requests": 8}
+    assert Controller(scaling=scaling).decides(loads) == wanted
+
+
+GPU: dict[str, Any] = {"resources": {"num_gpus": 0.5, "tensor_parallel": 4}, "price": {"gpu_hour": 2.5}}
+
+
+def test_a_burst_goes_beyond_as_far_as_its_money_reaches_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    scaling = {"max_replicas": 2, "target_ongoing_requests": 1, "burst": {"usd_per_hour": 24.99}}
+    controller = Controller(scaling=scaling, **GPU)
+    assert (controller.config.min_replicas, controller.config.max_replicas) == (1, 4)  # at 5 USD each
+    logging.getLogger("ray.serve").addHandler(caplog.handler)
+    assert controller.decides({"one": 9.0}) == 2
+    assert controller.decides({"one": 9.0}, after=29) == 2
+    assert controller.decides({"one": 9.0}, after=1) == 4
+    controller.target = 4
+    assert controller.decides({"one": 1.0}, after=1) == 1
+    controller.target = 2
+    assert controller.decides({"one": 9.0}, after=1) == 4, "as long as the load wants more, the burst is not over"
+    assert controller.decides({"one": 2.0}, after=1) == 2
+    assert controller.decides({"one": 9.0}, after=1) == 2
+    logging.getLogger("ray.serve").removeHandler(caplog.handler)
+    begun, over = [record.getMessage() for record in caplog.records if record.name == "ray.serve"]
+    assert begun == "b@1 bursts beyond its 2 replicas: the load wants 9.0; up to 4 may run, for 20 USD per hour"
+    assert over == "the burst of b@1 is over: it has its 2 replicas again"
+
+
+def test_a_ceiling_bounds_replicas_and_bursts() -> None:
+    scaling: dict[str, Any] = {"max_replicas": 9, "target_ongoing_requests": 1}
+    price = {"gpu_hour": 2.5, "ceiling_usd_per_hour": 20}
+    held = Controller(scaling=scaling, price=price, resources=GPU["resources"])
+    assert (held.config.max_replicas, held.decides({"one": 99.0})) == (4, 4)
+    scaling = {**scaling, "max_replicas": 1, "burst": {"usd_per_hour": 500}}
+    assert Controller(scaling=scaling, price=price, resources=GPU["resources"]).config.max_replicas == 4
+    alone = {"gpu_hour": 2.5, "ceiling_usd_per_hour": 5}
+    assert deployment(scaling={"max_replicas": 3}, price=alone, resources=GPU["resources"]).num_replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        ({"scaling": {"burst": {"usd_per_hour": 9}}}, "as they have no price"),
+        (
+            {"scaling": {"burst": {"usd_per_hour": 9.9}}, **GPU},
+            "no replica above max_replicas, at 5 USD per hour each",
+        ),
+        (
+            {"price": {"gpu_hour": 2.5, "ceiling_usd_per_hour": 4}, "resources": GPU["resources"]},
+            "fewest replicas cost, 5",
+        ),
+    ],
+)
+def test_money_that_buys_nothing_stops_the_start(definition: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        BrainDefinition(**{"engine": "replay", **definition})
 
 
 # -- serve_configs -------------------------------------------------------------------------------

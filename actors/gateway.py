@@ -17,9 +17,9 @@ from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
-from agents.brains.budgets import Budgets
+from agents.brains.budgets import Budgets, OverBudget
 from agents.brains.policy import RulePolicy
-from agents.brains.registry import registry_of
+from agents.brains.registry import Registry, registry_of
 from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
@@ -27,6 +27,7 @@ from agents.economics.price_book import PriceBook
 from agents.errors import Unavailable
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
+from agents.telemetry.money import money_figures
 
 _FIGURES_SECONDS = 2.0
 _REFUSALS = 512
@@ -39,6 +40,16 @@ async def _fleet_figures() -> dict[str, Any]:
         return await ask_fleet("stats", timeout=_FIGURES_SECONDS)
     except Unavailable:
         return {}
+
+
+async def _money(registry: Registry, report: BrainReport, budgets: Budgets) -> dict[str, dict[str, float]]:
+    """Return what each brain costs; none while that is not known."""
+    states = await report.states()
+    try:
+        spent = await budgets.spent() if registry.declared else {}
+    except OverBudget:
+        return {}
+    return money_figures(registry, {brain: each.replicas for brain, each in states.items()}, spent)
 
 
 def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient) -> Platform:
@@ -57,7 +68,8 @@ def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brai
         }
 
     async def metrics() -> bytes:
-        return render_metrics(*await asyncio.gather(sessions.members(), _fleet_figures()))
+        money = _money(registry, brain_report, budgets)
+        return render_metrics(*await asyncio.gather(sessions.members(), _fleet_figures(), money))
 
     return Platform(
         settings=settings,

@@ -15,8 +15,8 @@ BRAINS = "brains"
 """Under this name a harness tells the figures of each brain as it sees it, by the brain's id."""
 
 
-def render_metrics(harnesses: _Figures, hosts: _Figures) -> bytes:
-    """Render the figures of harnesses and sandbox hosts by their names; None is one that does not answer just now.
+def render_metrics(harnesses: _Figures, hosts: _Figures, brains: _Figures | None = None) -> bytes:
+    """Render the figures of harnesses, hosts and brains by their names; None is one that does not answer just now.
 
     A figure is a gauge of its own, also one that only grows: it starts again with its process.
     """
@@ -27,6 +27,7 @@ def render_metrics(harnesses: _Figures, hosts: _Figures) -> bytes:
     _gauges(registry, "hecaton_sandboxes", ["host"], "Of each host", _own(hosts))
     about_brains = "Of each brain, seen from each harness"
     _gauges(registry, "hecaton_brain", ["harness", "brain"], about_brains, _of_brains(harnesses))
+    _gauges(registry, "hecaton_brain", ["brain"], "Of each brain", _own(brains or {}))
     return generate_latest(registry)
 
 

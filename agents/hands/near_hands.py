@@ -7,15 +7,21 @@ New calls stay in the process. The other hosts are asked only for what was begun
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
 
-from agents.hands.host import SandboxHost
 from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
+
+
+class HostHands(Hands, Protocol):
+    """One host."""
+
+    incarnation: str
 
 
 class NearHands:
     """Implements Hands with *own* for every new call; *others* reach every host, this one among them."""
 
-    def __init__(self, own: SandboxHost, others: Hands) -> None:
+    def __init__(self, own: HostHands, others: Hands) -> None:
         self._own = own
         self._others = others
 

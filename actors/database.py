@@ -8,6 +8,8 @@ import socket
 import ray
 
 from agents.api.peers import is_loopback
+from agents.brains.immutable import check_unchanged
+from agents.brains.registry import registry_of
 from agents.config import Settings
 from agents.errors import InvalidRequest
 from agents.store.database import SqlStore, open_store
@@ -31,6 +33,20 @@ async def open_platform_store(settings: Settings) -> SqlStore:
             f" set harness.partitions to {fixed}"
         )
     return store
+
+
+def check_brains(settings: Settings) -> None:
+    """Raise InvalidSettings when a version of a brain is not what it was. Blocks; raises as ``open_platform_store``."""
+    if settings.brains:
+        asyncio.run(_check_brains(settings))
+
+
+async def _check_brains(settings: Settings) -> None:
+    store = await open_platform_store(settings)
+    try:
+        await check_unchanged(registry_of(settings).brains, store.releases)
+    finally:
+        await store.close()
 
 
 def check_cluster(settings: Settings) -> None:

@@ -18,8 +18,10 @@ from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.budgets import Budgets, OverBudget
+from agents.brains.immutable import check_unchanged
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import Registry, registry_of
+from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
@@ -52,7 +54,9 @@ async def _money(registry: Registry, report: BrainReport, budgets: Budgets) -> d
     return money_figures(registry, {brain: each.replicas for brain, each in states.items()}, spent)
 
 
-def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient) -> Platform:
+def _platform(
+    settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient, releases: ReleaseKeeper
+) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
     brain_report = BrainReport(registry.brains, apps_of(settings))
     budgets = Budgets(store.meter, prices, SystemClock())
@@ -77,8 +81,9 @@ def _platform(settings: Settings, store: SqlStore, sessions: SessionClient, brai
         sessions=sessions,
         clock=SystemClock(),
         prices=prices,
-        brain=RoutedBrain(registry, brains, RulePolicy(prices), budgets=budgets),
+        brain=RoutedBrain(registry, brains, RulePolicy(prices), releases=releases.releases, budgets=budgets),
         counters=brains,
+        releases=releases,
         meter=store.meter,
         metrics=metrics,
         ready=ready,
@@ -106,11 +111,16 @@ class GatewayApp:
         sessions = SessionClient(self._settings, store.leases)
         brains = BrainClient(self._settings)
         brains.start()
-        self._app = create_app(_platform(self._settings, store, sessions, brains))
+        registry = registry_of(self._settings)
+        await check_unchanged(registry.brains, store.releases)
+        releases = ReleaseKeeper(registry, store.releases, SystemClock())
+        await releases.start()
+        self._app = create_app(_platform(self._settings, store, sessions, brains, releases))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await sessions.close()
         await brains.close()
+        await releases.close()
         await store.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -25,7 +25,7 @@ from ray.exceptions import RayError
 from actors.bootstrap import ensure_fleet
 from actors.brain import brain_targets
 from actors.brain_states import apps_of, brain_apps
-from actors.database import check_cluster
+from actors.database import check_brains, check_cluster
 from actors.ending import StillKnown, end_actor
 from actors.gateway import gateway_app
 from actors.harness_set import ensure_harness, harnesses, harnesses_held, want_harnesses, wanted_harnesses
@@ -225,6 +225,8 @@ def main() -> int:
         with _alone(settings.data_dir):
             ray.init(address=given.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
             check_cluster(settings)
+            if given.order == "roll":
+                check_brains(settings)
             rollout = Rollout(settings, say)
             if given.order == "scale" and settings.topology == "monolith":
                 raise RolloutFailed("a monolith has one kind of replica: hecaton roll --set monolith.replicas=...")

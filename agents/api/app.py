@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from agents.api.agents import AgentRoutes
 from agents.api.auth import Keyring
+from agents.api.brains import BrainRoutes
 from agents.api.edge import Edge
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
@@ -46,6 +47,7 @@ def create_app(platform: Platform) -> FastAPI:
         *EnvironmentRoutes(platform).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
+        *BrainRoutes(platform).operations(),
     ]
 
     @cache

@@ -31,6 +31,7 @@ class MessageRoutes:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._registry = registry_of(platform.settings)
+        self._releases = platform.releases.releases
         # The largest schemas of all: made now, so that no request waits for them.
         for params in (MessageParams, CountParams):
             validator(params)
@@ -71,7 +72,7 @@ class MessageRoutes:
 
     async def count(self, request: Request) -> Response:
         params = parse(CountParams, await read_json(request))
-        brain = self._named(params["model"]) or self._registry.choosable[0]
+        brain = self._named(params["model"]) or self._releases.current(self._registry.choosable[0])
         check_bounds(params, brain)
         asked = self._asked(request, params, live=False)
         try:
@@ -83,7 +84,7 @@ class MessageRoutes:
     def _named(self, model: str) -> RegisteredBrain | None:
         """Return the brain that *model* names, None when the policy chooses it. Raises NotFound."""
         self._registry.check(model)
-        return None if self._registry.is_auto(model) else self._registry.find(model)
+        return None if self._registry.is_auto(model) else self._releases.find(model)
 
     def _asked(self, request: Request, params: Mapping[str, Any], *, live: bool) -> BrainRequest:
         return brain_request(

@@ -49,7 +49,7 @@ class ModelAnswer:
         if self._route is not None:
             return self._route.brain.id
         auto = self._registry.is_auto(self._request.model)
-        return self._request.model if auto else self._registry.find(self._request.model).id
+        return self._request.model if auto else self._platform.releases.releases.find(self._request.model).id
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the events of one message. Raises BrainFailure; closing it early cancels the generation."""

@@ -20,7 +20,8 @@ from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
 from agents.brain_settings import BrainCapabilities
-from agents.brains.registry import RegisteredBrain, registry_of
+from agents.brains.registry import RegisteredBrain, aliases_of, registry_of
+from agents.brains.split import weight_of
 from agents.errors import InvalidRequest, NotFound
 
 MOST, DEFAULT = 1000, 20
@@ -43,6 +44,7 @@ class ModelRoutes:
 
     def __init__(self, platform: Platform) -> None:
         self._registry = registry_of(platform.settings)
+        self._releases = platform.releases.releases
         self._names = platform.prices.models
 
     def operations(self) -> list[Operation]:
@@ -81,18 +83,30 @@ class ModelRoutes:
         self._registry.check(model)
         if self._registry.is_auto(model):
             return json_answer(_entry(model, "Chosen for each request", None))
-        brain = self._registry.find(model)
+        brain = self._releases.find(model)
         listed = self._registry.declared and not brain.needs_a_name
-        return json_answer(_of(brain) if listed else _entry(model, model, None))
+        return json_answer(self._of(brain) if listed else _entry(model, model, None))
 
     def _all(self) -> list[dict[str, Any]]:
         return [entry for brain in self._registry.brains for entry in self._entries(brain)]
 
     def _entries(self, brain: RegisteredBrain) -> list[dict[str, Any]]:
         if not brain.needs_a_name and self._registry.declared:
-            return [_of(brain)]
+            return [self._of(brain)]
         stood_for = [name for name in self._names if self._finds(name) == brain]
-        return [_entry(name, name, None) for name in stood_for] or [_of(brain)]
+        return [_entry(name, name, None) for name in stood_for] or [self._of(brain)]
+
+    def _of(self, brain: RegisteredBrain) -> dict[str, Any]:
+        entry = _entry(brain.id, brain.definition.display_name or brain.name, brain.definition.capabilities)
+        if self._registry.declared:
+            entry["brain"] = self._version(brain)
+        return entry
+
+    def _version(self, brain: RegisteredBrain) -> dict[str, Any]:
+        """What goes beyond the API: of which brain it is, and which other names lead to it just now."""
+        split, version = self._releases.split(brain.name), brain.definition.version
+        names = [brain.name, *aliases_of(brain.definition)] if version == split.current else []
+        return {"name": brain.name, "version": version, "aliases": names, "weight": weight_of(split, version)}
 
     def _finds(self, model: str) -> RegisteredBrain | None:
         try:
@@ -105,10 +119,6 @@ def _place(ids: Sequence[str], name: str, model: str) -> int:
     if model not in ids:
         raise InvalidRequest(f"{name}: {model[:80]!r} is not in this list")
     return ids.index(model)
-
-
-def _of(brain: RegisteredBrain) -> dict[str, Any]:
-    return _entry(brain.id, brain.definition.display_name or brain.name, brain.definition.capabilities)
 
 
 def _entry(model: str, name: str, able: BrainCapabilities | None) -> dict[str, Any]:

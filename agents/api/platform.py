@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.brains.port import Brain, TokenCounters
+from agents.brains.release_keeper import ReleaseKeeper
 from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.meter import Meter
@@ -19,7 +20,8 @@ from agents.store.ports import Store
 class Platform:
     """The parts behind the API.
 
-    ``brain`` and ``counters`` answer clients of the Messages API, whose requests go to no session.
+    ``brain`` and ``counters`` answer clients of the Messages API, whose requests go to no session; ``releases`` are
+    what ``brain`` deals sessions out by.
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
     """
@@ -31,6 +33,7 @@ class Platform:
     prices: PriceBook
     brain: Brain
     counters: TokenCounters
+    releases: ReleaseKeeper
     meter: Meter
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]

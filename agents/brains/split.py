@@ -61,6 +61,13 @@ def version_for(name: str, split: Split, session_id: str) -> str:
     return split.current
 
 
+def weight_of(split: Split, version: str) -> int:
+    """Return how many percent of the new sessions *version* gets."""
+    if version == split.current:
+        return _PERCENT - sum(split.weights.values())
+    return split.weights.get(version, 0)
+
+
 def released(split: Split, version: str, weight: int) -> Split:
     """Give *version* a part of the new sessions. Raises InvalidRequest when there is not that much to give."""
     if version == split.current:

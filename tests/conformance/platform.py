@@ -25,6 +25,7 @@ from agents.brains.budgets import Budgets
 from agents.brains.local_pools import local_pools
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import registry_of
+from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
@@ -86,7 +87,10 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         registry = registry_of(settings)
         pools = await stack.enter_async_context(local_pools(registry, settings, SettingsVault(settings)))
         budgets = Budgets(store.meter, prices, clock)
-        brain = RoutedBrain(registry, pools, RulePolicy(prices), budgets=budgets)
+        releases = ReleaseKeeper(registry, store.releases, clock)
+        await releases.start()
+        stack.push_async_callback(releases.close)
+        brain = RoutedBrain(registry, pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
@@ -116,6 +120,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
                 prices=prices,
                 brain=brain,
                 counters=pools,
+                releases=releases,
                 meter=store.meter,
                 metrics=lambda: b"",
                 ready=ready,

@@ -24,6 +24,7 @@ from agents.api.platform import Platform
 from agents.brains.local_pools import LocalPools
 from agents.brains.port import BrainRequest
 from agents.brains.registry import registry_of
+from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.scripted import Reply, ScriptedBrain, reply, text
 from agents.clock import SystemClock
 from agents.config import Settings
@@ -75,6 +76,7 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
         prices=prices,
         brain=brain,
         counters=LocalPools(registry_of(settings), {"default@1": brain}, settings.brain),
+        releases=ReleaseKeeper(registry_of(settings), store.releases, clock),
         meter=store.meter,
         metrics=lambda: b"",
         ready=ready,

@@ -87,7 +87,7 @@ _ID = re.compile(r"/(agent|env|sesn|sthr)_[^/]+|(?<=/v1/models)/.+")
 # another member of the union (a limited network's hosts, an MCP toolset's server).
 _MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}
 # Fields that go beyond the API (docs/brains.md).
-_OURS = {"BetaManagedAgentsSpanModelRequestEndEvent": {"brain"}}
+_OURS = {"BetaManagedAgentsSpanModelRequestEndEvent": {"brain"}, "BetaModelInfo": {"brain"}}
 
 
 @cache

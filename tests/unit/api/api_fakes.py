@@ -14,6 +14,8 @@ import orjson
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.registry import registry_of
+from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.scripted import ScriptedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
@@ -162,6 +164,7 @@ class Server:
             prices=PriceBook.load(),
             brain=self.brain,
             counters=FakeCounters(),
+            releases=ReleaseKeeper(registry_of(settings), self.store.releases, SystemClock()),
             meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",
             ready=self._ready,

@@ -31,7 +31,7 @@ async def test_each_declared_brain_is_listed_with_what_it_can_do(make_server: Ma
     page = (await server.client.get("/v1/models")).json()
     assert (page["has_more"], page["first_id"], page["last_id"]) == (False, "qwen@2", "plan@1")
     first = page["data"][0]
-    assert set(first) == set(BetaModelInfo.model_fields)
+    assert set(first) == set(BetaModelInfo.model_fields) | {"brain"}
     assert (first["display_name"], first["max_input_tokens"], first["max_tokens"]) == ("Qwen", 4096, 512)
     able = BetaModelInfo.model_validate(first).capabilities
     assert able is not None and able.image_input.supported and not able.thinking.supported

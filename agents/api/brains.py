@@ -1,0 +1,190 @@
+"""``/-/brains``: the versions of brains, and how sessions are dealt out among them (docs/brains.md).
+
+Ours, not the vendor's, and beside the other paths of the platform's own; it takes a key, as it changes things.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Required
+
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from agents.api.answers import json_answer
+from agents.api.platform import Platform
+from agents.api.routes import Operation
+from agents.api.wire import parse, read_json
+from agents.brains import split as splits
+from agents.brains.registry import RegisteredBrain, registry_of
+from agents.brains.release_records import Outcome
+from agents.brains.split import Split
+from agents.catalog.limits import check_length
+from agents.errors import InvalidRequest, NotFound
+
+_log = logging.getLogger(__name__)
+
+_REASON_CHARS = 500
+
+State = Literal["current", "trial", "withdrawn", "idle"]
+
+
+class ReleaseParams(TypedDict, total=False):
+    """Which part of the new sessions a version gets."""
+
+    version: Required[str]
+    weight: Required[int]
+
+
+class PromoteParams(TypedDict, total=False):
+    """Which version becomes current."""
+
+    version: Required[str]
+
+
+class RollbackParams(TypedDict, total=False):
+    """Which version is withdrawn; the one on trial when it is not said, or the current one."""
+
+    version: str
+    reason: str
+
+
+class VersionReport(TypedDict):
+    """One version; what was counted is there while it is on trial."""
+
+    id: str
+    version: str
+    engine: str
+    model: str | None
+    state: State
+    weight: int
+    reason: str | None
+    requests: int | None
+    failed: int | None
+    slow: int | None
+
+
+class BrainReport(TypedDict):
+    """One brain with all its versions."""
+
+    name: str
+    aliases: list[str]
+    current: str
+    previous: str | None
+    versions: list[VersionReport]
+
+
+class BrainReports(TypedDict):
+    """What the listing is answered with."""
+
+    data: list[BrainReport]
+
+
+class BrainRoutes:
+    """List, release, promote, roll back."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._registry = registry_of(platform.settings)
+        self._keeper = platform.releases
+
+    def operations(self) -> list[Operation]:
+        """Return this resource's operations."""
+        path, tag = "/-/brains", "brains"
+
+        def change(action: str, handler: Any, body: type) -> Operation:
+            name = f"{action}Brain"
+            return Operation(
+                "POST", f"{path}/{{name}}/{action}", handler, name, tag, BrainReport, body=body, statuses=[409]
+            )
+
+        return [
+            Operation("GET", path, self.list, "listBrains", tag, BrainReports),
+            change("release", self.release, ReleaseParams),
+            change("promote", self.promote, PromoteParams),
+            change("rollback", self.rollback, RollbackParams),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        del request
+        outcomes = await self._keeper.outcomes()
+        return json_answer({"data": [self._report(brain, outcomes) for brain in self._registry.heads]})
+
+    async def release(self, request: Request) -> Response:
+        params = parse(ReleaseParams, await read_json(request))
+        version, weight = params["version"], params["weight"]
+        if not 0 <= weight <= 100:
+            raise InvalidRequest(f"weight: must be from 0 to 100 percent, not {weight}")
+        done = f"{version} gets {weight} percent of the new sessions"
+        return await self._change(request, version, lambda split: splits.released(split, version, weight), done)
+
+    async def promote(self, request: Request) -> Response:
+        version = parse(PromoteParams, await read_json(request))["version"]
+        return await self._change(
+            request, version, lambda split: splits.promoted(split, version), f"{version} is current"
+        )
+
+    async def rollback(self, request: Request) -> Response:
+        params = parse(RollbackParams, await read_json(request))
+        version, why = params.get("version"), params.get("reason", "rolled back by command")
+        check_length("reason", why, _REASON_CHARS, shortest=1)
+
+        def change(split: Split) -> Split:
+            return splits.rolled_back(split, splits.on_trial(split) if version is None else version, why)
+
+        return await self._change(request, version, change, f"{version or 'the version on trial'} is withdrawn: {why}")
+
+    async def _change(
+        self, request: Request, version: str | None, change: Callable[[Split], Split], done: str
+    ) -> Response:
+        brain = self._brain(request.path_params["name"])
+        versions = self._registry.versions(brain.name)
+        if version is not None and version not in versions:
+            raise NotFound(f"brain {brain.name} has no version {version[:80]!r}; there are {', '.join(versions)}")
+        await self._keeper.change(brain.name, change)
+        _log.warning("brain %s: %s (by key %r)", brain.name, done, request.state.principal)
+        return json_answer(self._report(brain, await self._keeper.outcomes()))
+
+    def _brain(self, name: str) -> RegisteredBrain:
+        for brain in self._registry.heads:
+            if brain.name == name:
+                return brain
+        known = ", ".join(brain.name for brain in self._registry.heads)
+        raise NotFound(f"there is no brain {name[:80]!r}; there are {known}")
+
+    def _report(self, brain: RegisteredBrain, outcomes: Mapping[str, Outcome]) -> BrainReport:
+        split = self._keeper.releases.split(brain.name)
+        versions = self._registry.versions(brain.name).values()
+        return {
+            "name": brain.name,
+            "aliases": list(brain.definition.aliases),
+            "current": split.current,
+            "previous": split.previous,
+            "versions": [_version_report(each, split, outcomes.get(each.id)) for each in versions],
+        }
+
+
+def _version_report(brain: RegisteredBrain, split: Split, outcome: Outcome | None) -> VersionReport:
+    definition = brain.definition
+    return {
+        "id": brain.id,
+        "version": definition.version,
+        "engine": definition.engine,
+        "model": definition.model,
+        "state": state_of(definition.version, split),
+        "weight": splits.weight_of(split, definition.version),
+        "reason": split.withdrawn.get(definition.version),
+        "requests": outcome and outcome.requests,
+        "failed": outcome and outcome.failed,
+        "slow": outcome and outcome.slow,
+    }
+
+
+def state_of(version: str, split: Split) -> State:
+    """Return what a version is in a split."""
+    if version == split.current:
+        return "current"
+    if version in split.weights:
+        return "trial"
+    return "withdrawn" if version in split.withdrawn else "idle"

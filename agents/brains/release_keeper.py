@@ -1,0 +1,191 @@
+"""Keeps a process's view of the splits up to date, and judges versions that are on trial.
+
+Every process that asks brains has one. They meet in the store: each adds what it counted, reads the sum, and
+whoever sees a bound broken takes the version back. A split is one row, so that only one of them does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from agents.brain_settings import RollbackBounds
+from agents.brains.immutable import substance
+from agents.brains.registry import RegisteredBrain, Registry
+from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords, StoredSplit
+from agents.brains.releases import Releases, split_of
+from agents.brains.split import Split, declared_split, rolled_back
+from agents.clock import Clock
+from agents.errors import Conflict, NotFound, Unavailable
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""How old a process's view of the splits may be."""
+_MOMENT_SECONDS = 5
+"""Outcomes are added up over so long."""
+_KEPT_SECONDS = 3600
+"""The longest window that settings can ask for."""
+_SLOW_PART = 0.05
+"""More slow requests than this, and the 95th of 100 is one of them."""
+_TRIES = 5
+
+
+class ReleaseKeeper:
+    """The keeper of one process. Needs a running event loop."""
+
+    def __init__(self, registry: Registry, records: ReleaseRecords, clock: Clock) -> None:
+        self._registry = registry
+        self.releases = Releases(registry, clock.monotonic)
+        """What this process knows of the splits."""
+        self._records = records
+        self._clock = clock
+        self._versioned = [brain for brain in registry.heads if brain.definition.versions]
+        self._unsettled = list[RegisteredBrain]()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Learn how the sessions are dealt out, and go on learning. Raises Unavailable."""
+        await self._learn()
+        if self._registry.declared and self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="brain-releases")
+
+    async def close(self) -> None:
+        """Stop, after keeping what was counted, as far as the store takes it."""
+        if self._looking is None:
+            return
+        self._looking.cancel()
+        await asyncio.wait([self._looking])
+        await self._try_to_look()
+
+    async def _look(self) -> None:
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            await self._try_to_look()
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self.look()
+        except (Unavailable, Conflict) as error:
+            logger.warning("the versions of brains are as they were known: %s", error.message)
+
+    async def look(self) -> None:
+        """Keep what was seen since the last time, learn of changes, judge. Raises Unavailable, Conflict."""
+        await self._settle()
+        await self._add_outcomes()
+        await self._learn()
+        for brain, version, why in await self._verdicts():
+            await self._take_back(brain, version, why)
+
+    # -- splits ----------------------------------------------------------------------------------
+
+    async def change(self, name: str, change: Callable[[Split], Split]) -> Split:
+        """Let *change* make the next split of the brain *name*; returns it.
+
+        Raises NotFound, what *change* raises, Conflict when others change it all the time, Unavailable.
+        """
+        brain = next((brain for brain in self._registry.heads if brain.name == name), None)
+        if brain is None:
+            known = ", ".join(brain.name for brain in self._registry.heads)
+            raise NotFound(f"there is no brain {name!r}; there are {known}")
+        for left in reversed(range(_TRIES)):
+            stored = (await self._records.splits()).get(name)
+            before = split_of(brain, stored)
+            after = change(before)
+            if after == before:
+                break
+            revision = stored.revision if stored else 0
+            try:
+                await self._records.change_split(
+                    name,
+                    StoredSplit(after, declared_split(brain.definition), revision + 1),
+                    # A new trial is not judged by an old one.
+                    forget=[f"{name}@{version}" for version in after.weights.keys() - before.weights.keys()],
+                )
+                break
+            except Conflict:
+                if not left:
+                    raise
+        await self._learn()
+        return self.releases.split(name)
+
+    async def _learn(self) -> None:
+        if self._versioned:
+            self.releases.learn(await self._records.splits())
+
+    # -- versions --------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Keep for good what those versions are that have answered."""
+        self._unsettled += self.releases.take_answered()
+        if self._unsettled:
+            await self._records.settle({brain.id: substance(brain.definition) for brain in self._unsettled})
+            self._unsettled.clear()
+
+    # -- trials ----------------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        return int(self._clock.now().timestamp())
+
+    async def _add_outcomes(self) -> None:
+        outcomes = self.releases.take_outcomes()
+        if not outcomes:
+            return
+        moment = self._now() // _MOMENT_SECONDS * _MOMENT_SECONDS
+        rows = [OutcomeRow(brain, moment, outcome) for brain, outcome in outcomes.items()]
+        try:
+            await self._records.add_outcomes(rows, forget_before=moment - _KEPT_SECONDS)
+        except Unavailable:
+            self.releases.give_back(outcomes)
+            raise
+
+    async def outcomes(self) -> Mapping[str, Outcome]:
+        """Return how the versions on trial did within the window of their brains, by id. Raises Unavailable."""
+        windows = {
+            f"{brain.name}@{version}": math.ceil(brain.definition.rollback.window_seconds)
+            for brain in self._versioned
+            for version in self.releases.split(brain.name).weights
+        }
+        if not windows:
+            return {}
+        now, found = self._now(), dict.fromkeys(windows, Outcome())
+        for row in await self._records.outcomes(now - max(windows.values())):
+            if row.moment >= now - windows.get(row.brain, -1):
+                found[row.brain] += row.outcome
+        return found
+
+    async def _verdicts(self) -> Sequence[tuple[RegisteredBrain, str, str]]:
+        """Return the versions that broke a bound of their brain, and which."""
+        outcomes = await self.outcomes()
+        return [
+            (brain, version, why)
+            for brain in self._versioned
+            for version in self.releases.split(brain.name).weights
+            if (why := broken_bound(brain.definition.rollback, outcomes[f"{brain.name}@{version}"])) is not None
+        ]
+
+    async def _take_back(self, brain: RegisteredBrain, version: str, why: str) -> None:
+        taken = False
+
+        def change(split: Split) -> Split:
+            nonlocal taken
+            taken = version in split.weights  # else somebody else was faster
+            return rolled_back(split, version, why) if taken else split
+
+        split = await self.change(brain.name, change)
+        if taken:
+            logger.warning("brain %s@%s is rolled back to %s: %s", brain.name, version, split.current, why)
+
+
+def broken_bound(bounds: RollbackBounds, outcome: Outcome) -> str | None:
+    """Return which of *bounds* a version with this *outcome* broke, with the figures; None when it keeps to them."""
+    requests, failed, slow = outcome.requests, outcome.failed, outcome.slow
+    if requests < bounds.min_requests:
+        return None
+    if failed / requests > bounds.max_error_rate:
+        return f"{failed} of {requests} requests failed, and {bounds.max_error_rate:.0%} may"
+    if bounds.max_p95_seconds is not None and slow / requests > _SLOW_PART:
+        return f"{slow} of {requests} requests took more than {bounds.max_p95_seconds:g} s, and {_SLOW_PART:.0%} may"
+    return None

@@ -7,12 +7,13 @@ remembers: every owner comes to the same answer. Money is integer micro-USD; the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from agents.brain_settings import BrainPrice
+from agents.brain_settings import BrainPrice, Role
 from agents.brains.registry import RegisteredBrain, Registry
+from agents.brains.window import summarizer_of
 from agents.errors import InvalidRequest, NotFound
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import MICRO_PER_CENT, RuntimePrice, list_cost_micro_usd
@@ -58,12 +59,17 @@ class Budgets:
         spent = list_cost_micro_usd(record, now, self._prices) + unrecorded
         return spent >= _cap(record.budget) or self._unpriced(record.agent["model"]["id"]) is not None
 
+    def knows_cost(self, model: str) -> bool:
+        """Return whether every brain that may answer for *model* has a price."""
+        return self._unpriced(model) is None
+
     def check_model(self, model: str) -> None:
         """Raise InvalidRequest (``model_not_budgetable``) when a brain without a price may answer for *model*."""
-        brain = self._unpriced(model)
-        if brain is not None:
+        unpriced = self._unpriced(model)
+        if unpriced is not None:
+            brain, told = unpriced
             of = f" of brain {brain.id}" if self._brains.declared else ""
-            words = f"budget: {brain.told(model)!r}{of} has no price, so that its cost cannot be capped"
+            words = f"budget: {told!r}{of} has no price, so that its cost cannot be capped"
             raise InvalidRequest(words, error_code="model_not_budgetable")
 
     def check_change(self, record: SessionRecord, now: datetime, budget: dict[str, Any]) -> None:
@@ -76,24 +82,28 @@ class Budgets:
             words = f'must be "{spent // MICRO_PER_CENT + 1}" or more, above what the session has cost so far'
             raise InvalidRequest(f"budget.max_list_cost.amount: {words}", error_code="budget_not_raised")
 
-    def _unpriced(self, model: str) -> RegisteredBrain | None:
-        """Return a brain without a price that may answer for *model*, if there is one."""
-        try:
-            brains = self._may_answer(model)
-        except NotFound:
-            return None  # nobody answers, and the request says so itself
-        told = ((brain, brain.told(model), brain.definition.price) for brain in brains)
-        return next((brain for brain, name, own in told if not self._prices.has_price(name, own=own)), None)
+    def _unpriced(self, model: str) -> tuple[RegisteredBrain, str] | None:
+        """Return a brain that may answer an agent with *model* and has no price, with what it is told; or None."""
+        for name in dict.fromkeys((model, summarizer_of(self._brains, model))):
+            for brain in self._may_answer(name):
+                told = brain.told(name)
+                if not self._prices.has_price(told, own=brain.definition.price):
+                    return brain, told
+        return None
 
     def _may_answer(self, model: str) -> Iterable[RegisteredBrain]:
-        # Of those that a policy may choose from, any: policies are exchangeable, and roles only guide them.
-        first = self._brains.choosable if self._brains.is_auto(model) else [self._brains.find(model)]
-        line = (each for brain in first for each in self._brains.line(brain))
-        return [
-            version
-            for brain in line
-            for version in ([brain] if model == brain.id else self._brains.versions(brain.name).values())
-        ]
+        try:
+            first = self._chosen_from(model) if self._brains.is_auto(model) else [self._brains.find(model)]
+        except NotFound:
+            return  # nobody answers, and the request says so itself
+        for head in (each for brain in first for each in self._brains.line(brain)):
+            yield from [head] if model == head.id else self._brains.versions(head.name).values()
+
+    def _chosen_from(self, model: str) -> Iterable[RegisteredBrain]:
+        """Return what the policy may choose from, by its rule on roles; plain ``auto`` has either, as tools change."""
+        asked, brains = self._brains.role(model), self._brains.choosable
+        roles: Sequence[Role] = [asked] if asked else ["reasoning", "generation"]
+        return [brain for role in roles for brain in [b for b in brains if role in b.definition.roles] or brains]
 
 
 def _cap(budget: Mapping[str, Any]) -> int:

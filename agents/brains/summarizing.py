@@ -69,7 +69,7 @@ def summary_messages(entries: Sequence[str], *, characters: int) -> list[Message
     """
     if sum(map(len, entries)) > characters:
         share = characters // len(entries)
-        entries = [shortened(entry, share) for entry in entries]
+        entries = [short for entry in entries if (short := shortened(entry, share)).strip()]  # no block may be empty
     return [{"role": "user", "content": [{"type": "text", "text": text} for text in (*entries, _TASK)]}]
 
 

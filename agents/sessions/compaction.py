@@ -17,6 +17,7 @@ from agents.brains.registry import Registry
 from agents.brains.summarizing import transcript
 from agents.brains.window import summarizer_of, window_of
 from agents.config import Settings
+from agents.sessions.budget import Budgets
 from agents.sessions.conversation import Message
 from agents.sessions.state import SessionState
 
@@ -34,11 +35,16 @@ class Compaction:
     """Judges contexts by the brains that there are."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, tool_definitions: Callable[[], Sequence[dict[str, Any]]]
+        self,
+        settings: Settings,
+        registry: Registry,
+        budgets: Budgets,
+        tool_definitions: Callable[[], Sequence[dict[str, Any]]],
     ) -> None:
         """*tool_definitions* are those of the built-in tools."""
         self._settings = settings
         self._registry = registry
+        self._budgets = budgets
         self._tool_definitions = tool_definitions
 
     @property
@@ -61,7 +67,10 @@ class Compaction:
     def models(self, state: SessionState) -> list[str]:
         """Return what to name as the model of a summary, in order: the next is for when the one before fails."""
         own = state.record.agent["model"]["id"]
-        return list(dict.fromkeys([summarizer_of(self._registry, own), own]))
+        meant = summarizer_of(self._registry, own)
+        if meant == own or (state.record.budget is not None and not self._budgets.knows_cost(meant)):
+            return [own]  # a budget can hold only what has a price
+        return [meant, own]
 
     def transcript_characters(self, state: SessionState, model: str) -> int:
         """Return how long a transcript may be that *model* is shown; half as long after every failure."""

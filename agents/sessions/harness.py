@@ -56,11 +56,12 @@ class Harness:
         self._ports = ports
         self._settings = ports.settings.harness
         registry = registry_of(ports.settings)
+        budgets = Budgets(ports.prices, registry)
         self._rules = TurnRules(
             max_tool_rounds=self._settings.max_tool_rounds,
             usage_wire=lambda record, now: usage_wire(record, now, ports.prices),
-            budgets=Budgets(ports.prices, registry),
-            compaction=Compaction(ports.settings, registry, ports.tool_definitions),
+            budgets=budgets,
+            compaction=Compaction(ports.settings, registry, budgets, ports.tool_definitions),
             place=lambda record: ports.hands.place(workspace_of(record)),
         )
         self._runners = Runners(

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from agents.brain_settings import BrainDefinition
-from agents.brains.policy import CHARACTERS_PER_TOKEN, IMAGE_TOKENS, Candidate, RulePolicy, Task, task_of
+from agents.brains.policy import (
+    CHARACTERS_PER_TOKEN,
+    IMAGE_TOKENS,
+    Candidate,
+    RulePolicy,
+    Task,
+    estimated_tokens,
+    task_of,
+)
 from agents.brains.port import BrainRequest, Standing
 from agents.brains.registry import RegisteredBrain
 from agents.economics.price_book import PriceBook
@@ -128,6 +136,11 @@ def test_a_request_is_measured_by_its_texts_and_its_images() -> None:
     task = task_of(BrainRequest("s", "auto", messages, system="y" * 30, max_tokens=77), "generation")
     texts = 300 + 30 + len("tool_result")
     assert task == Task("generation", texts // CHARACTERS_PER_TOKEN + IMAGE_TOKENS, 77, images=True)
+
+
+def test_an_encoded_document_is_not_measured_as_text() -> None:
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 60_000}}
+    assert 2000 <= estimated_tokens([document]) < 2100, "one page, more or less"
 
 
 def test_a_tool_input_may_be_nested_beyond_what_the_interpreter_calls() -> None:

@@ -26,7 +26,9 @@ from agents.brains.replay import ReplayBrain
 from agents.brains.scripted import Fail, Hold, Scripted, ScriptedBrain, fail, reply, text, tool_use
 from agents.brains.summarizing import asks_for_summary, entries_of, summary_in
 from agents.config import Settings
+from agents.economics.price_book import PriceBook
 from agents.ids import EventId, SessionId
+from agents.sessions.budget import Budgets
 from agents.sessions.compaction import Compaction, too_long
 from agents.sessions.events import Event, EventType
 from agents.sessions.harness import Harness
@@ -41,6 +43,8 @@ FULL = TokenUsage(input_tokens=1500, output_tokens=100)
 TINY: dict[str, Any] = {"engine": "replay", "aliases": ["claude-"], "capabilities": {"context_tokens": 2000}}
 DIGESTER: dict[str, Any] = {"engine": "replay", "roles": ["summarization"]}
 COMPACTED = "agent.thread_context_compacted"
+PRICES = PriceBook.load()
+RECORD = make_world().new_record()
 SPANS = ["span.model_request_start", "span.model_request_end"]
 
 
@@ -119,6 +123,25 @@ async def test_a_summary_is_counted_and_metered_as_a_model_request() -> None:
         metered = {total.name: (total.count, total.input_tokens) for total in await world.meter.totals(session)}
         assert metered == {"claude-test": (2, 1520), "auto:summarization": (1, 10)}
         assert (await world.record(session)).usage.input_tokens == 1530
+
+
+@pytest.mark.parametrize(
+    ("budget", "priced", "expected"),
+    [
+        (None, False, ["auto:summarization", "claude-test"]),
+        ("100", False, ["claude-test"]),
+        ("100", True, ["auto:summarization", "claude-test"]),
+    ],
+)
+def test_a_session_with_a_budget_is_summarized_by_what_has_a_price(
+    budget: str | None, priced: bool, expected: list[str]
+) -> None:
+    digester = {**DIGESTER, "price": {"input_mtok": 1}} if priced else DIGESTER
+    given_these = Settings.model_validate({"brains": {"tiny": TINY, "digester": digester}})
+    registry = registry_of(given_these)
+    compaction = Compaction(given_these, registry, Budgets(PRICES, registry), lambda: [])
+    limit = {"max_list_cost": {"amount": budget, "currency": "USD"}} if budget else None
+    assert compaction.models(SessionState(replace(RECORD, budget=limit))) == expected
 
 
 async def test_the_sessions_own_model_makes_the_summary_when_the_one_meant_for_it_fails() -> None:
@@ -327,16 +350,14 @@ def check_messages(messages: list[dict[str, Any]]) -> None:
         expected = [block["id"] for block in each["content"] if block["type"] == "tool_use"]
 
 
-RECORD = make_world().new_record()
-
-
 @given(logs(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_compacted_conversation_is_what_the_messages_api_takes(log: list[Event], data: st.DataObject) -> None:
     limits = {"keep_messages": data.draw(st.integers(0, 8)), "keep_share": data.draw(st.floats(0, 0.9))}
     tiny = {**TINY, "capabilities": {"context_tokens": data.draw(st.integers(256, 1000))}}
     given_these = Settings.model_validate({"brains": {"tiny": tiny}, "compaction": limits})
-    compaction = Compaction(given_these, registry_of(given_these), lambda: [])
+    registry = registry_of(given_these)
+    compaction = Compaction(given_these, registry, Budgets(PRICES, registry), lambda: [])
     state, kept = SessionState(RECORD), list[Event]()
     for event in log:
         state.apply(event)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from actors.brain_faults import Fault, FaultFinder
 from actors.brain_pool import BrainPool
 from actors.fleet_client import ask_fleet
 from actors.link_server import Endpoint
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _TABLE_SECONDS = 10.0
 _TABLE_AGE_SECONDS = 5.0
 _SEARCH_SECONDS = 0.25
+_FAULTS_SECONDS = 15.0
 
 
 class BrainClient:
@@ -36,6 +38,7 @@ class BrainClient:
         self._pools = {
             brain.id: BrainPool(brain, settings.brain, self._missed.set) for brain in registry_of(settings).brains
         }
+        self._faults = FaultFinder(self._ask_for_faults)
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -92,16 +95,25 @@ class BrainClient:
                 pool.learn(table.get(brain, {}))
                 pool.tell_waiting()
             await asyncio.sleep(_SEARCH_SECONDS)
-            if not any(pool.lacks for pool in pools.values()):
+            lacking = [brain for brain, pool in pools.items() if pool.lacks]
+            self._faults.ask(lacking)
+            if not lacking:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_TABLE_AGE_SECONDS):
                         await self._missed.wait()
+
+    async def _ask_for_faults(self, brains: Sequence[str]) -> None:
+        faults: dict[str, Fault] = await ask_fleet("brain_faults", brains, timeout=_FAULTS_SECONDS)
+        for brain, pool in self._pools.items():
+            if pool.lacks:
+                pool.learn_fault(faults.get(brain))
 
     async def close(self) -> None:
         """Hang up."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        await self._faults.close()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
 

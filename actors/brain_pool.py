@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.brain_context import CACHE, BrainReplica, ContextFigures
+from actors.brain_faults import Fault
 from actors.brain_load import ABLE, WAITING
 from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
@@ -29,6 +30,8 @@ _COUNT_SECONDS = 30.0
 _BEATS = 5
 # The replica itself ends a request at its deadline; this much later it is not waited for.
 _GRACE_SECONDS = 15.0
+_FAULT_SECONDS = 5.0
+"""How long it holds what Serve said of a brain without replicas: it may be deployed anew at any time."""
 _SLACK = 8
 """Who has a conversation is asked while it has at most an eighth of its places more under way than the least busy: to
 read a long prompt anew costs more than that, and no replica is overrun by the sessions that it has met."""
@@ -43,8 +46,14 @@ class BrainPool:
         self._most = brain.definition.max_ongoing_requests
         self._timeout = settings.waiting_timeout_seconds + settings.request_timeout_seconds + _GRACE_SECONDS
         self._places = FairQueue(
-            0, most_waiting=settings.max_waiting_requests, patience=settings.waiting_timeout_seconds
+            0,
+            most_waiting=settings.max_waiting_requests,
+            patience=settings.waiting_timeout_seconds,
+            why=lambda: f": it has no replica ({self._fault[1]})" if self._fault else "",
         )
+        self._brain = brain.id
+        self._fault: Fault | None = None
+        self._fault_ends = 0.0
         self._by_reference = settings.context_cache_bytes > 0
         self._contexts = ContextFigures()
         self._replicas: dict[str, BrainReplica] = {}
@@ -81,6 +90,8 @@ class BrainPool:
         """See Brain.think."""
         if not self._usable():
             self._missed()
+            if self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._fault_ends:
+                raise self._given_up()
         async with self._places.place(request.principal):
             context, usage = self._context(request), UsageCount()
             replica = self._choose(request.session_id, context)
@@ -145,6 +156,18 @@ class BrainPool:
                 opening = self._opening[name] = asyncio.create_task(self._open(name, endpoint))
                 opening.add_done_callback(lambda _, name=name: self._opening.pop(name, None))
 
+    def learn_fault(self, fault: Fault | None) -> None:
+        """Take note of why there is no replica; who waits for one that will never be there fails at once."""
+        if self._usable():
+            return
+        self._fault, self._fault_ends = fault, asyncio.get_running_loop().time() + _FAULT_SECONDS
+        if fault is not None and fault[0]:
+            self._places.refuse(self._given_up)
+
+    def _given_up(self) -> BrainFailure:
+        said = self._fault[1] if self._fault is not None else ""
+        return BrainFailure("request_failed", f"brain {self._brain} cannot start: {said}", transient=True)
+
     def tell_waiting(self) -> None:
         """Tell each replica its share of what waits here, where it counts: if their number is steered by load."""
         # Also one that can take nothing just now: what waits for it is no reason to end it.
@@ -196,6 +219,8 @@ class BrainPool:
     def _count_places(self) -> None:
         usable = self._usable()
         self._places.resize(self._most * len(usable))
+        if usable:
+            self._fault = None
         if len(usable) < len(self._replicas) or not usable:
             self._missed()
 

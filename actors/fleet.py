@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.announcing import Announced, Announcement
+from actors.brain_faults import FaultReport
 from actors.brain_waker import BrainWaker
 from actors.harness_keeper import HarnessKeeper
 from actors.link_server import Endpoint
@@ -50,6 +51,7 @@ class FleetActor:
         self._brains: dict[str, _Replica] = {}
         self._announced = Announced(SystemClock())
         self._waker = BrainWaker()
+        self._faults = FaultReport(self._settings)
         self._settings_json = settings_json
 
     async def _fleet(self) -> HostFleet:
@@ -121,6 +123,10 @@ class FleetActor:
             if brain not in table:
                 self._waker.wake(brain)
         return Reply(table)
+
+    async def brain_faults(self, brains: Sequence[str]) -> Reply:
+        """Return why those of *brains* that have no replica have none (``actors.brain_faults``)."""
+        return await reply_of(self._faults.faults(brains))
 
     # -- replicas of the monolith ----------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -64,10 +64,12 @@ class FairLine(Generic[T]):
 class FairQueue:
     """Places whose number may change, and a line before them."""
 
-    def __init__(self, places: int, *, most_waiting: int, patience: float) -> None:
+    def __init__(self, places: int, *, most_waiting: int, patience: float, why: Callable[[], str] = lambda: "") -> None:
+        """*why* is asked what to say besides when no place came free in *patience* seconds."""
         self._places = places
         self._most_waiting = most_waiting
         self._patience = patience
+        self._why = why
         self._held: Counter[str] = Counter()
         self._line: FairLine[asyncio.Future[None]] = FairLine()
 
@@ -84,9 +86,19 @@ class FairQueue:
         self._places = places
         self._deal()
 
+    def refuse(self, failure: Callable[[], BrainFailure]) -> None:
+        """Let all who wait fail, each with a *failure* of its own: there is no use in waiting."""
+        while self._line:
+            _, ticket = self._line.next(self._held)
+            if not ticket.done():
+                ticket.set_exception(failure())
+
     @asynccontextmanager
     async def place(self, principal: str) -> AsyncGenerator[None]:
-        """Hold a place. Raises BrainFailure (overloaded) when the line is full, or none came free in time."""
+        """Hold a place.
+
+        Raises BrainFailure: overloaded when the line is full or none came free in time, or what it is refused with.
+        """
         await self._take(principal)
         try:
             yield
@@ -107,11 +119,11 @@ class FairQueue:
                 await ticket
         except BaseException as error:
             self._line.discard(principal, ticket)
-            if ticket.done() and not ticket.cancelled():
+            if ticket.done() and not ticket.cancelled() and ticket.exception() is None:
                 # The place came at the moment when its taker gave up.
                 self._give_back(principal)
             if isinstance(error, TimeoutError):
-                waited = f"no place for a model request came free within {self._patience:g} s"
+                waited = f"no place for a model request came free within {self._patience:g} s{self._why()}"
                 raise BrainFailure("overloaded", waited, transient=True) from None
             raise
 

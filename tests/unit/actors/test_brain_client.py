@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from actors import brain_client
+from actors import brain_client, brain_faults, brain_pool
 from actors.brain_client import BrainClient
+from actors.brain_faults import Fault
 from actors.brain_load import ReplicaLoad
 from actors.coalesce import in_two
 from actors.link_server import Connection, Endpoint, LinkServer, no_calls
@@ -61,11 +62,12 @@ class Table:
         self.of: dict[str, str] = {}
         self.away = False
         self.wanted: Sequence[str] = ()
+        self.faults: dict[str, Fault] = {}
 
-    async def ask(
-        self, question: str, wanted: Sequence[str], *, timeout: float
-    ) -> dict[str, dict[str, Endpoint | None]]:
+    async def ask(self, question: str, wanted: Sequence[str], *, timeout: float) -> Any:
         del timeout
+        if question == "brain_faults":
+            return {brain: self.faults[brain] for brain in wanted if brain in self.faults}
         assert question == "brains"
         self.wanted = wanted
         if self.away:
@@ -87,6 +89,7 @@ class Table:
 async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
     made = Table()
     monkeypatch.setattr(brain_client, "ask_fleet", made.ask)
+    monkeypatch.setattr(brain_faults, "_EVERY_SECONDS", 0.005)
     monkeypatch.setattr(brain_client, "_SEARCH_SECONDS", 0.005)
     monkeypatch.setattr(brain_client, "_TABLE_AGE_SECONDS", 0.005)
     yield made
@@ -203,6 +206,41 @@ async def test_waiting_for_a_replica_has_an_end(table: Table, make_client: Any) 
     failure = await Asked(make_client(waiting_timeout_seconds=0.01), "a").failure()
     assert (failure.kind, failure.transient) == ("overloaded", True)
     assert not isinstance(failure, BrainLost)
+
+
+async def test_waiting_for_a_brain_that_does_not_start_ends_with_the_reason(table: Table, make_client: Any) -> None:
+    table.faults[DEFAULT_BRAIN] = (False, "DEPLOYING: no node has 8 GPUs")
+    failure = await Asked(make_client(waiting_timeout_seconds=0.5), "a").failure()
+    assert failure.kind == "overloaded"
+    assert "no node has 8 GPUs" in failure.message
+
+
+async def test_nobody_waits_for_a_brain_that_serve_has_given_up(table: Table, make_client: Any) -> None:
+    client: BrainClient = make_client()
+    waiting = [Asked(client, name) for name in "ab"]
+    await until(lambda: client.figures["model_requests_waiting"] == 2)
+    table.faults[DEFAULT_BRAIN] = (True, "DEPLOY_FAILED: CUDA out of memory")
+    for each in [*waiting, Asked(client, "c")]:
+        failure = await each.failure()
+        assert (failure.kind, failure.transient) == ("request_failed", True)
+        assert failure.message == f"brain {DEFAULT_BRAIN} cannot start: DEPLOY_FAILED: CUDA out of memory"
+    assert client.figures["model_requests_waiting"] == 0
+
+
+async def test_a_brain_that_was_given_up_and_is_deployed_again_serves(
+    table: Table, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brain_pool, "_FAULT_SECONDS", 0.0)
+    client: BrainClient = make_client()
+    table.faults[DEFAULT_BRAIN] = (True, "DEPLOY_FAILED: no weights")
+    await Asked(client, "a").failure()
+    table.faults.clear()
+    waiting = Asked(client, "b")
+    await until(lambda: client.figures["model_requests_waiting"] == 1)
+    one = await table.add("one")
+    assert await waiting.by() == "one"
+    one.gate.set()
+    await waiting.end()
 
 
 async def test_a_draining_replica_ends_its_answers_and_gets_no_new_ones(table: Table, make_client: Any) -> None:

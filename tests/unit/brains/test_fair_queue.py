@@ -246,3 +246,30 @@ async def test_nobody_waits_for_ever() -> None:
             pass
     assert (late.value.kind, late.value.transient) == ("overloaded", True)
     assert (places.taken, places.waiting) == (0, 0)
+
+
+async def test_who_is_refused_while_waiting_takes_no_place() -> None:
+    queue = FairQueue(1, most_waiting=9, patience=5)
+    async with queue.place("a"):
+        waiting = [asyncio.create_task(take(queue, name)) for name in "bc"]
+        await asyncio.sleep(0)
+        assert queue.waiting == 2
+        queue.refuse(lambda: BrainFailure("request_failed", "never", transient=True))
+        for each in waiting:
+            with pytest.raises(BrainFailure, match="never"):
+                await each
+        assert (queue.taken, queue.waiting) == (1, 0)
+    assert queue.taken == 0
+    async with queue.place("d"):
+        assert queue.taken == 1
+
+
+async def test_who_waits_in_vain_is_told_why() -> None:
+    queue = FairQueue(0, most_waiting=9, patience=0.001, why=lambda: ": nobody is there")
+    with pytest.raises(BrainFailure, match=r"within 0\.001 s: nobody is there"):
+        await take(queue, "a")
+
+
+async def take(queue: FairQueue, principal: str) -> None:
+    async with queue.place(principal):
+        pass

@@ -136,7 +136,8 @@ def known(url: str) -> dict[str, str]:
 # Deleting or archiving what the other examples stand on would leave them nothing but 404.
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
 
-NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | {"archiveThread", "createSession", "sendEvents"}
+_BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
+NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | {"archiveThread", "createSession", "sendEvents"}
 """Operations whose rules no schema tells: every example may rightly be refused."""
 
 

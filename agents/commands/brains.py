@@ -1,0 +1,69 @@
+"""``hecaton brains``: the versions of brains on a server, and which of them gets the sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import quote
+
+from anthropic import Anthropic
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.commands.timeline import printable
+
+_PATH = "/-/brains"
+_STATE_STYLE = {"current": "green", "trial": "yellow", "withdrawn": "red", "idle": "dim"}
+
+
+def list_brains(console: Console, client: Anthropic, *, as_json: bool) -> None:
+    """Print every brain with its versions."""
+    answer = cast("dict[str, Any]", client.get(_PATH, cast_to=object))
+    if as_json:
+        _print_json(console, answer)
+    else:
+        _show(console, answer["data"])
+
+
+def change_brain(
+    console: Console, client: Anthropic, name: str, action: str, body: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Let the server do *action* (release, promote or rollback) with the brain *name*, and print what came of it."""
+    given = {key: value for key, value in body.items() if value is not None}
+    path = f"{_PATH}/{quote(name, safe='')}/{action}"
+    answer = cast("dict[str, Any]", client.post(path, cast_to=object, body=given))
+    if as_json:
+        _print_json(console, answer)
+    else:
+        _show(console, [answer])
+
+
+def _print_json(console: Console, answer: object) -> None:
+    console.print(json.dumps(answer, indent=2), markup=False, soft_wrap=True)
+
+
+def _show(console: Console, brains: list[dict[str, Any]]) -> None:
+    table = Table(box=None, header_style="bold")
+    for column in ("brain", "state", "sessions", "engine", "model", "on trial", "why"):
+        table.add_column(column, overflow="fold", justify="right" if column == "sessions" else "left")
+    for brain in brains:
+        for version in brain["versions"]:
+            state = str(version["state"])
+            table.add_row(
+                Text(version["id"]),
+                Text(state, style=_STATE_STYLE.get(state, "")),
+                f"{version['weight']} %",
+                Text(version["engine"]),
+                Text(printable(version["model"] or "")),
+                _trial(version),
+                Text(printable(version["reason"] or "")),
+            )
+    console.print(table)
+
+
+def _trial(version: Mapping[str, Any]) -> str:
+    if version["requests"] is None:
+        return ""
+    return f"{version['requests']} requests, {version['failed']} failed, {version['slow']} slow"

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from ray import serve
 
+from actors.bootstrap import check_topology
 from actors.brain import brain_app
 from actors.database import check_cluster
 from actors.gateway import gateway_app
@@ -40,6 +41,7 @@ def _settings(args: AppArguments) -> Settings:
     """Raises InvalidSettings, or InvalidRequest when they do not fit this cluster; `serve status` shows either."""
     settings = load_settings(args.settings)
     check_cluster(settings)
+    check_topology(settings)
     return settings
 
 

@@ -15,6 +15,9 @@ from actors.harness_set import ensure_harness, harnesses, want_harnesses
 from actors.names import DETACHED, FLEET, NAMESPACE
 from actors.placement import placed
 from agents.config import Settings
+from agents.errors import InvalidRequest
+
+_ANSWER_SECONDS = 30.0
 
 
 def ensure_fleet(settings: Settings) -> Any:
@@ -28,6 +31,23 @@ def find_fleet() -> Any:
         return ray.get_actor(FLEET, namespace=NAMESPACE)
     except ValueError:
         return None
+
+
+def check_topology(settings: Settings) -> None:
+    """Raise InvalidRequest when a platform of the other topology is on the cluster. Blocks while its fleet answers.
+
+    The harnesses and hosts of the one would share sessions with the replicas of the other.
+    """
+    fleet = find_fleet()
+    ask = None if fleet is None else getattr(fleet, "topology", None)
+    if ask is None:
+        return
+    running = ray.get(ask.remote(), timeout=_ANSWER_SECONDS).value
+    if running != settings.topology:
+        raise InvalidRequest(
+            f"topology: cannot be {settings.topology} while a {running} platform is on this cluster; end it first"
+            " (hecaton down, or stop Ray), and start on the same data directory"
+        )
 
 
 def ensure_actors(settings: Settings) -> list[Any]:

@@ -70,6 +70,10 @@ class FleetActor:
         self._watching = [asyncio.create_task(fleet.watch()), asyncio.create_task(keeper.watch())]
         return fleet
 
+    async def topology(self) -> Reply:
+        """Return the topology of the platform that this fleet belongs to."""
+        return Reply(self._settings.topology)
+
     # -- sandbox hosts ---------------------------------------------------------------------------
 
     async def hosts(self) -> Reply:

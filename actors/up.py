@@ -130,6 +130,7 @@ class PlatformProcess:
     def _start(self) -> None:
         import ray
 
+        from actors.bootstrap import check_topology
         from actors.database import check_brains, check_cluster
 
         # The platform's own actors reserve little; tools and brains bring their own requests.
@@ -147,6 +148,7 @@ class PlatformProcess:
         self._take_signals()
         self._dashboard = context.dashboard_url or None
         check_cluster(self._settings)
+        check_topology(self._settings)
         check_brains(self._settings)
         self._deploy()
 

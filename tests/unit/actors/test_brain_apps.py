@@ -34,6 +34,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> None:
         {"NodeID": GPU_NODE, "Alive": True, "Resources": {"CPU": 2, "GPU": 8}},
     ]
     monkeypatch.setattr("actors.placement.ray.nodes", lambda: found)
+    monkeypatch.setattr(applications, "check_topology", lambda settings: None)
 
 
 def deployment(**definition: Any) -> serve.Deployment:
@@ -198,7 +199,7 @@ def test_money_that_buys_nothing_stops_the_start(definition: dict[str, Any], tol
 # -- serve_configs -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["local.yaml", "gpu.yaml"])
+@pytest.mark.parametrize("name", ["local.yaml", "gpu.yaml", "monolith.yaml"])
 def test_serve_accepts_the_configuration(name: str) -> None:
     config = ServeDeploySchema.model_validate(yaml.safe_load((CONFIGS / name).read_text()))
     for application in config.applications:

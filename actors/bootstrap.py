@@ -6,7 +6,7 @@ while the platform runs (``actors.rollout``) stays so until the next ``up``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -14,6 +14,7 @@ from actors.fleet import FleetActor
 from actors.harness_set import ensure_harness, harnesses, want_harnesses
 from actors.names import DETACHED, FLEET, NAMESPACE
 from actors.placement import placed
+from actors.replies import Reply
 from agents.config import Settings
 from agents.errors import InvalidRequest
 
@@ -42,7 +43,7 @@ def check_topology(settings: Settings) -> None:
     ask = None if fleet is None else getattr(fleet, "topology", None)
     if ask is None:
         return
-    running = ray.get(ask.remote(), timeout=_ANSWER_SECONDS).value
+    running = cast("Reply", ray.get(ask.remote(), timeout=_ANSWER_SECONDS)).value
     if running != settings.topology:
         raise InvalidRequest(
             f"topology: cannot be {settings.topology} while a {running} platform is on this cluster; end it first"

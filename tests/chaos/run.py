@@ -212,8 +212,8 @@ class Course:
 
     @staticmethod
     def settled_samples(result: Result) -> list[tuple[float, memory.Sample]]:
-        """The samples of a soak without its first quarter, in which caches and arenas fill."""
-        return [each for each in result.samples if each[0] > 15 * result.options.soak]
+        """The samples of a soak without its first half, in which caches and arenas fill."""
+        return [each for each in result.samples if each[0] > 30 * result.options.soak]
 
     async def _memory(self) -> memory.Sample:
         await asyncio.sleep(_SETTLE_SECONDS)

@@ -205,6 +205,13 @@ def test_each_check_finds_what_it_is_for(check: str, spoil: Callable[[Run], Any]
     assert check in found(run)
 
 
+def test_a_time_on_the_full_second_may_be_written_without_its_zeros() -> None:
+    run = good_run()
+    shown = run.visits[0].connections[0].events
+    shown[1] = {**shown[1], "processed_at": shown[1]["processed_at"].replace("+00:00", ".000000Z")}
+    assert violations(run, SCRIPTS) == []
+
+
 def test_a_call_may_fail_when_a_host_died_in_it_and_not_long_before_it() -> None:
     for action, check in (
         (Action("kill sandbox host", "h", BEGIN + 4), False),

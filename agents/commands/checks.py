@@ -16,15 +16,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from agents.commands.brain_checks import brain_checks, check_replicas
+from agents.commands.findings import Check
 from agents.commands.platform import find_platform
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable, open_store
-
-State = Literal["ok", "note", "problem"]
 
 _PROBE_SECONDS = 30.0
 _DISK_BYTES = 2 * 1024**3
@@ -38,16 +36,6 @@ _OPENAT2 = 437
 _GIB = 1024**3
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding: ``problem`` means that the server cannot do its work until ``remedy`` is done."""
-
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
-
-
 def all_checks(settings: Settings) -> list[Callable[[], Check]]:
     """Return every check, cheap ones first."""
     return [
@@ -59,7 +47,8 @@ def all_checks(settings: Settings) -> list[Callable[[], Check]]:
         check_memory,
         lambda: check_port(settings),
         lambda: check_exposure(settings),
-        lambda: check_brain(settings),
+        *(brain_checks(settings) if settings.brains else [lambda: check_brain(settings)]),
+        lambda: check_replicas(settings),
         check_ripgrep,
         check_openat2,
         lambda: check_bubblewrap(settings),

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.commands.checks import Check, State, all_checks
+from agents.commands.checks import all_checks
+from agents.commands.findings import Check, State
 from agents.config import Settings
 
 _MARK: dict[State, tuple[str, str]] = {

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from agents.commands import checks
-from agents.commands.checks import Check, all_checks
+from agents.commands.checks import all_checks
 from agents.commands.doctor import doctor, report
+from agents.commands.findings import Check
 from agents.config import load_settings
 
 

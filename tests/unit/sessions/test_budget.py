@@ -20,9 +20,12 @@ from agents.brains.scripted import Fail, Hold, Item, Reply, fail, reply, text, t
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import InvalidRequest, RateLimited
-from agents.ids import SessionId
+from agents.ids import SessionId, new_event_id
 from agents.sessions.budget import Budgets
-from agents.sessions.events import SessionStatus, Usage
+from agents.sessions.draft import Draft
+from agents.sessions.events import Event, EventType, SessionStatus, Usage
+from agents.sessions.state import SessionState
+from agents.sessions.transitions import Spent, apply_interrupt, pause
 
 from .conftest import ASK, CUSTOM, World, agent_snapshot, make_world, message, toolset
 
@@ -342,6 +345,18 @@ async def test_a_raise_finds_room_or_changes_nothing() -> None:
         await raised(world, session, 2)
     assert await world.record(session) == before
     await world.harness.stop()
+
+
+def test_a_session_with_an_interrupt_to_come_ends_by_it_and_does_not_pause_before() -> None:
+    """An owner died between the two; a pause would leave the interrupt to the turn after it."""
+    world = make_world()
+    record = replace(world.new_record(), status=SessionStatus.RUNNING, budget=cents(1), running_since=world.clock.now())
+    state = SessionState(record)
+    state.enqueue(Event(new_event_id(), EventType.USER_INTERRUPT, {"session_thread_id": None}, None))
+    draft, rules = Draft(state, world.clock.now() + timedelta(hours=1)), world.harness._rules
+    assert not pause(draft, rules) and draft.empty
+    apply_interrupt(draft, rules, Spent())
+    assert (state.record.stop_reason, state.queue) == (END_TURN, [])
 
 
 # -- which models ------------------------------------------------------------------------------------

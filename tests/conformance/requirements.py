@@ -255,6 +255,8 @@ _ALL = (
     R("brains:fallback", "ours", "a brain that is down is replaced by its fallback; the log says so"),
     R("brains:longest-answer", "ours", "no brain is asked for an answer longer than it can make"),
     R("brains:undeclared", "ours", "without declared brains every model is taken, and the log has no field more"),
+    R("brains:versions", "ours", "versions get the sessions that their weights say; a session stays with its version"),
+    R("brains:rollback", "ours", "a version that breaks its bounds is taken back, and its sessions move once"),
     # -- messages and models: brains without sessions (docs/brains.md) -------------------------------------
     R("messages:create", "ours", "a message comes whole, as the model server would give it"),
     R("messages:stream", "ours", "or in named frames, as it is made, with pings; the SDK builds the same message"),

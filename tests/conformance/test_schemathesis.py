@@ -130,6 +130,7 @@ def known(url: str) -> dict[str, str]:
         "ended_session_id": ended,
         "ended_thread_id": threads[1],
         "model_id": "claude-opus-5-5",
+        "name": "default",
     }
 
 

@@ -1,0 +1,133 @@
+"""When a context is compacted, by whom, and where it is cut.
+
+Bug class this catches: a tool's result without its call, a conversation that no model server takes, a summary that is
+made without need or not when there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.brains.port import BrainFailure
+from agents.brains.summarizing import summary_in
+from agents.config import Settings
+from agents.ids import EventId
+from agents.sessions.compaction import too_long
+from agents.sessions.events import Event, EventType
+from agents.sessions.log import SessionSnapshot
+from agents.sessions.state import SessionState
+
+from .compacting import (
+    DIGESTER,
+    LONG,
+    RECORD,
+    TINY,
+    judged_by,
+    refusal,
+)
+from .test_conversation import logs
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "expected"),
+    [
+        (400, LONG, True),
+        (413, "no", True),
+        (400, "This model's maximum context length is 16384 tokens. However, you requested 122946 tokens", True),
+        (400, "the request exceeds the available context size, try increasing it", True),
+        (400, "The input (9000 tokens) is longer than the model's context length (8192 tokens).", True),
+        (400, "input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000", True),
+        (400, "messages.1.content.0: unexpected value", False),
+        (400, "max_tokens: 64000 > 8192, which is the maximum allowed number of output tokens", False),
+        (400, "metadata.user_id: too long", False),
+        (404, LONG, False),
+    ],
+)
+def test_a_refusal_for_length_is_known_by_its_words(status: int, words: str, expected: bool) -> None:
+    assert too_long(refusal(status, words).failure) is expected
+
+
+def test_a_failure_that_is_no_refusal_is_none_for_length() -> None:
+    assert not too_long(BrainFailure("request_failed", LONG, transient=True))
+
+
+@pytest.mark.parametrize(
+    ("budget", "priced", "expected"),
+    [
+        (None, False, ["auto:summarization", "claude-test"]),
+        ("100", False, ["claude-test"]),
+        ("100", True, ["auto:summarization", "claude-test"]),
+    ],
+)
+def test_a_session_with_a_budget_is_summarized_by_what_has_a_price(
+    budget: str | None, priced: bool, expected: list[str]
+) -> None:
+    digester = {**DIGESTER, "price": {"input_mtok": 1}} if priced else DIGESTER
+    compaction = judged_by(brains={"tiny": TINY, "digester": digester})
+    limit = {"max_list_cost": {"amount": budget, "currency": "USD"}} if budget else None
+    assert compaction.models(SessionState(replace(RECORD, budget=limit))) == expected
+
+
+def test_each_further_summary_in_a_row_keeps_half_as_much() -> None:
+    compaction = judged_by(compaction={"keep_messages": 8})
+    state = SessionState(RECORD)
+    for number in range(20):
+        type_ = EventType.AGENT_MESSAGE if number % 2 else EventType.USER_MESSAGE
+        state.apply(Event(EventId(f"{number}"), type_, {"content": [{"type": "text", "text": "words"}]}, None))
+    state.overlong, kept = True, list[int | None]()
+    for state.conversation.compactions in range(5):
+        kept.append(compaction.due(state))
+    assert kept == [8, 4, 2, 1, 0]
+
+
+def test_the_defaults_leave_the_contexts_of_ordinary_sessions_alone() -> None:
+    given_nothing = Settings().compaction
+    assert (given_nothing.share, given_nothing.max_futile) == (0.85, 2)
+
+
+def check_messages(messages: list[dict[str, Any]]) -> None:
+    """What the Messages API demands of a conversation."""
+    assert [each["role"] for each in messages] == (["user", "assistant"] * len(messages))[: len(messages)]
+    expected: list[str] = []
+    for each in messages:
+        assert each["content"]
+        results = [block["tool_use_id"] for block in each["content"] if block["type"] == "tool_result"]
+        assert results == expected
+        assert all(block["type"] == "tool_result" for block in each["content"][: len(results)])
+        expected = [block["id"] for block in each["content"] if block["type"] == "tool_use"]
+
+
+@given(logs(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_compacted_conversation_is_what_the_messages_api_takes(log: list[Event], data: st.DataObject) -> None:
+    limits = {"keep_messages": data.draw(st.integers(0, 8)), "keep_share": data.draw(st.floats(0, 0.9))}
+    tiny = {**TINY, "capabilities": {"context_tokens": data.draw(st.integers(256, 1000))}}
+    compaction = judged_by(brains={"tiny": tiny}, compaction=limits)
+    state, kept = SessionState(RECORD), list[Event]()
+    for event in log:
+        state.apply(event)
+        kept.append(event)
+        if state.calls or not state.conversation.awaits_model or not data.draw(st.booleans()):
+            continue
+        before, state.overlong = state.conversation.snapshot(), True
+        keeps = compaction.due(state)
+        assert keeps is not None and 0 <= keeps < len(before)
+        for type_, hidden in (
+            (EventType.MODEL_REQUEST_START, {"keeps": keeps}),
+            (EventType.CONTEXT_COMPACTED, {"keeps": keeps, "summary": "S"}),
+            (EventType.MODEL_REQUEST_END, None),
+        ):
+            made = Event(EventId(f"{event.id}_{type_}"), type_, {"is_error": False}, None, hidden=hidden)
+            state.apply(made)
+            kept.append(made)
+        after = state.conversation.messages
+        check_messages(after)
+        assert summary_in(after[0]["content"][0]["text"]) == "S" and state.conversation.awaits_model
+        assert after[len(after) - keeps + 1 :] == before[len(before) - keeps + 1 :], "what stays is not touched"
+    again = SessionState.restore(SessionSnapshot(state.record, tuple(kept), ()))
+    assert vars(again.conversation) == vars(state.conversation)

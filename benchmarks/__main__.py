@@ -1,4 +1,4 @@
-"""``make bench``: sandboxes, the log, event streams, then the whole platform.
+"""``make bench``: sandboxes, the log, contexts, event streams, then the whole platform.
 
 Options are those of ``benchmarks.turns``. They run one after the other, each in a process of its own, so
 that none disturbs another. The exit status is that of the first that failed (of the platform's turns only
@@ -23,11 +23,12 @@ def main() -> int:
         rounds = "5" if "--quick" in options else "20"
         sandbox = ["benchmarks.bench_sandbox", "--rounds", rounds, "--json", str(RESULTS / "sandbox.json")]
         log = ["benchmarks.bench_log", tempfile.gettempdir(), "--json", str(RESULTS / "log.json")]
+        context = ["benchmarks.bench_context", "--rounds", rounds, "--json", str(RESULTS / "context.json")]
         streams = [
             "benchmarks.bench_streams",
             *(["--streams", "200", "--sessions", "20"] if "--quick" in options else []),
         ]
-        commands = [sandbox, *([] if "--quick" in options else [log]), streams, *commands]
+        commands = [sandbox, *([] if "--quick" in options else [log]), context, streams, *commands]
     status = 0
     for command in commands:
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)

@@ -191,7 +191,7 @@ class SessionRunner:
         if self._turn is not None:
             await asyncio.wait({self._turn})
         async with self._lock:
-            pass
+            await self._thinker.meter_unfinished(request, spent)
 
     def drain(self) -> None:
         """Let the step under way be the last one here; what the client sends is still taken in."""
@@ -245,8 +245,9 @@ class SessionRunner:
         """Do what the state asks for next."""
         state = self.state
         if state.interrupted:
-            spent = self._thinker.spent()
+            spent, request = self._thinker.spent(), state.open_request
             await self.apply(lambda draft: transitions.apply_interrupt(draft, self.rules, spent))
+            await self._thinker.meter_unfinished(request, spent)
         elif state.status is SessionStatus.RESCHEDULING:
             await self._do(self._thinker.back_off())
         elif state.open_request is not None:

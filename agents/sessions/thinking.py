@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import aclosing
 
-from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
 from agents.brains.chunks import ChunkChain
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.brains.route import ROUTE
@@ -44,6 +44,7 @@ class Thinker:
         self._assembler = AnswerAssembler()
         self._request_id: EventId | None = None
         self._model = ""
+        self._asked = 0.0
         self._abandoned = Spent()
         self._retry_after: float | None = None
         self._toolbox_of: tuple[int, Toolbox] | None = None
@@ -96,9 +97,8 @@ class Thinker:
 
     async def think(self, request_id: EventId) -> None:
         """Make the model request that the log has opened and record how it ended."""
-        ports = self._owner.ports
         self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
-        started = ports.clock.monotonic()
+        self._asked = self._owner.ports.clock.monotonic()
         try:
             await self._owner.take_slot()
             record = await (self._turn() if self._owner.state.keeps is None else self._summary())
@@ -112,13 +112,21 @@ class Thinker:
                 record(draft, spent)
 
         await self._owner.apply(change)
-        state = self._owner.state
+        await self._meter(request_id, spent)
+
+    async def meter_unfinished(self, request_id: EventId | None, spent: Spent) -> None:
+        """Record what a request consumed that brought no answer: it is in the bill of the session, too."""
+        if request_id is not None and spent.usage != TokenUsage():
+            await self._meter(request_id, spent)
+
+    async def _meter(self, request_id: EventId, spent: Spent) -> None:
+        ports = self._owner.ports
         row = model_request_row(
             request_id,
-            state.record.id,
+            self._owner.state.record.id,
             self._model,
             spent.usage,
-            seconds=ports.clock.monotonic() - started,
+            seconds=ports.clock.monotonic() - self._asked,
             micro_usd=spent.micro_usd,
             at=ports.clock.now(),
             brain=spent.brain["id"] if spent.brain else "",
@@ -204,6 +212,7 @@ class Thinker:
                 transitions.record_failure(draft, self._owner.rules, failure, spent, max_attempts=max_attempts)
 
         await self._owner.apply(record)
+        await self.meter_unfinished(request_id, spent)
 
     async def back_off(self) -> None:
         """Wait before the next attempt (exponential, jittered, or as long as the server asked), then ask again."""

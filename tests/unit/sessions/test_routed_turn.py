@@ -155,6 +155,32 @@ async def test_an_interrupted_request_says_who_was_interrupted(routed: RoutedWor
     assert (end["is_error"], end["brain"]["id"]) == (True, "cheap@1")
 
 
+async def test_answers_that_are_broken_off_are_metered_too(routed: RoutedWorld) -> None:
+    failed, held = asyncio.Event(), asyncio.Event()
+
+    async def begins(request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
+        yield stream.message_start("msg", request.model, DEFAULT_USAGE)
+        if not failed.is_set():
+            failed.set()
+            raise BrainFailure("request_failed", "the server fell over", transient=True)
+        held.set()
+        await asyncio.Event().wait()
+
+    routed.scripts["listed@1"].think = begins  # type: ignore[method-assign]
+    session = await routed.session("listed")
+    await routed.world.send(session, message("go"))
+    await failed.wait()
+    await routed.world.sleepers(2)
+    routed.world.clock.advance(1)
+    await held.wait()
+    await routed.world.send(session, {"type": "user.interrupt"})
+    first, second = ends(await routed.world.idle(session))
+    await routed.world.quiet()
+    assert (first["is_error"], second["is_error"]) == (True, True)
+    # Ten tokens read and one written, twice.
+    assert await routed.bill(session) == [("listed", "listed@1", 2 * (10 * 5 + 25))]
+
+
 async def test_a_model_that_has_vanished_ends_the_turn_with_an_error_that_names_those_there_are(
     routed: RoutedWorld,
 ) -> None:

@@ -191,7 +191,7 @@ class SessionRunner:
         if self._turn is not None:
             await asyncio.wait({self._turn})
         async with self._lock:
-            await self._thinker.meter_unfinished(request, spent)
+            pass
 
     def drain(self) -> None:
         """Let the step under way be the last one here; what the client sends is still taken in."""

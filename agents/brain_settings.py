@@ -124,7 +124,7 @@ class ServerSettings(Section):
     arguments: list[str] = Field(default_factory=lambda: [])
     """More arguments, after those of the command."""
     environment: dict[str, str] = Field(default_factory=lambda: {})
-    """More environment variables. Not for secrets: they are shown by ``hecaton brains``."""
+    """More environment variables. Not for secrets, which belong in the environment of the replica itself."""
     health_path: str | None = None
     """Answered with 200 once the server can think; the preset's when unset."""
     metrics_path: str | None = None

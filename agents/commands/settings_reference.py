@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from agents.brain_settings import BrainDefinition
 from agents.config import INTERNAL_VARIABLES, Settings, is_secret, setting_keys, variable_of
 
 _HEAD = """\
@@ -49,14 +50,21 @@ def reference() -> str:
     for key, info in setting_keys():
         sections.setdefault(key.rpartition(".")[0], []).append((key, info))
     pages = [_section(name, rows) for name, rows in sections.items()]
+    pages.append(_table("`brains.NAME`", _about(BrainDefinition), list(setting_keys(BrainDefinition, "brains.NAME."))))
     return "\n".join([_HEAD, *pages, f"Not settings, and left alone: {internal}.\n"])
 
 
 def _section(name: str, rows: list[tuple[str, FieldInfo]]) -> str:
-    title, about = "Server", ""
-    if name:
-        model = Settings.model_fields[name].annotation
-        title, about = f"`{name}`", (model.__doc__ or "").strip() if model else ""
+    if not name:
+        return _table("Server", "", rows)
+    return _table(f"`{name}`", _about(Settings.model_fields[name].annotation), rows)
+
+
+def _about(model: object) -> str:
+    return (model.__doc__ or "").strip().replace("``", "`")
+
+
+def _table(title: str, about: str, rows: list[tuple[str, FieldInfo]]) -> str:
     lines = [f"## {title}", *(["", about] if about else []), "", "| key | default | meaning |", "|---|---|---|"]
     lines += [f"| `{key}` | {_default(info)} | {_meaning(info)} |" for key, info in rows]
     example = rows[0][0]
@@ -64,6 +72,8 @@ def _section(name: str, rows: list[tuple[str, FieldInfo]]) -> str:
 
 
 def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
     value = info.get_default(call_default_factory=True, validated_data={})
     if value is None or value == {}:
         return "unset"

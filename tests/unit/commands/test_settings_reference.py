@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agents.brain_settings import BrainDefinition
 from agents.commands.settings_reference import main, reference
 from agents.config import setting_keys
 
@@ -17,6 +18,13 @@ def test_the_page_in_the_repository_is_the_one_that_the_settings_write() -> None
 def test_every_setting_has_a_row() -> None:
     page = reference()
     assert [key for key, _ in setting_keys() if f"| `{key}` |" not in page] == []
+
+
+def test_every_key_of_a_brain_has_a_row() -> None:
+    page = reference()
+    keys = [key for key, _ in setting_keys(BrainDefinition, "brains.NAME.")]
+    assert "brains.NAME.scaling.burst.usd_per_hour" in keys
+    assert [key for key in keys if f"| `{key}` |" not in page] == []
 
 
 def test_defaults_limits_choices_and_secrets_are_told() -> None:

@@ -83,7 +83,7 @@ class BrainServer:
     async def _keep_registered(self) -> None:
         while True:
             await asyncio.sleep(_REGISTER_EVERY_SECONDS)
-            self._links.tell(CACHE, self._reader.figures)
+            self._links.tell(CACHE, self._reader.figures())
             await self._register()
 
     def check_health(self) -> None:

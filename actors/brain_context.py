@@ -127,7 +127,7 @@ class RequestReader:
             case _:
                 raise InvalidRequest(f"no such stream: {method}")
 
-    @property
     def figures(self) -> dict[str, int]:
-        """What is kept, to be told to the callers."""
+        """Drop what is not used any more; return what is kept, to be told to the callers."""
+        self._cache.drop_unused()
         return {"chunks_kept": len(self._cache), "chunk_bytes_kept": self._cache.bytes}

@@ -104,7 +104,7 @@ class BrainSettings(Section):
     drain_seconds: float = Field(default=30.0, ge=0)
     """How long a replica that is to end (a redeploy, fewer replicas) finishes answers under way; then they are asked
     for again elsewhere."""
-    context_cache_bytes: int = Field(default=128 * 1024**2, ge=0)
+    context_cache_bytes: int = Field(default=64 * 1024**2, ge=0)
     """Memory in which one replica keeps the conversations that it has read, so that only what is new travels to it; 0
     sends every request whole."""
     price_book: AbsolutePath | None = None

@@ -185,12 +185,12 @@ async def test_sessions_and_callers_share_the_chunks_of_a_replica(fleet: Fleet, 
     one = await fleet.add("one")
     first, second = make_client(), make_client()
     await Session(first).turn("hello")
-    kept = one.reader.figures["chunks_kept"]
+    kept = one.reader.figures()["chunks_kept"]
     await Session(first, "sesn_2").turn("hello")
     assert figures(first)["chunk_misses"] == 2, "nothing of the second session had to travel"
     await Session(second).turn("hello")
     assert figures(second)["chunk_misses"] == 2
-    assert one.reader.figures["chunks_kept"] == kept == 2
+    assert one.reader.figures()["chunks_kept"] == kept == 2
 
 
 async def test_without_a_cache_requests_travel_whole(fleet: Fleet, make_client: Any) -> None:
@@ -257,6 +257,6 @@ async def test_replicas_tell_what_they_keep(fleet: Fleet, make_client: Any) -> N
     await replicas_known(client, 2)
     await Session(client).turn()
     for replica in fleet.replicas.values():
-        replica.server.tell(CACHE, replica.reader.figures)
+        replica.server.tell(CACHE, replica.reader.figures())
     await until(lambda: figures(client).get("chunks_kept") == 2)
     assert figures(client)["chunk_bytes_kept"] > 1000

@@ -125,6 +125,22 @@ def test_what_was_used_last_stays() -> None:
     assert cache.restored(BARE, old.carried(2)) is not None
 
 
+def test_what_nobody_uses_goes_after_a_while() -> None:
+    now = 0.0
+    cache = ChunkCache(10**6, clock=lambda: now)
+    old, new = chunks_of(said("old")), chunks_of(said("new"))
+    restored(cache, old.carried(0))
+    now = 200.0
+    restored(cache, new.carried(0))
+    now = 310.0
+    cache.drop_unused()
+    assert cache.restored(BARE, old.carried(2)) is None
+    assert cache.restored(BARE, new.carried(2)) is not None, "with the opening that both have"
+    now = 700.0
+    cache.drop_unused()
+    assert (len(cache), cache.bytes) == (0, 0)
+
+
 def test_an_asker_remembers_what_was_used_last() -> None:
     sent, keys = SentChunks(most=3), chunks_of(said("a"), said("b"), said("c")).keys
     sent.add(keys)

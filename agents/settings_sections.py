@@ -122,7 +122,7 @@ class CompactionSettings(Section):
     keep_share: float = Field(default=0.3, ge=0, le=0.9)
     """How much of what may be sent those may take; when not even the last of them fits, none stays."""
     summary_tokens: int = Field(default=4096, ge=64)
-    """Most tokens of a summary."""
+    """Most tokens of a summary; it is never longer than a quarter of what may be sent."""
     result_characters: int = Field(default=4000, ge=100)
     """Tool inputs and results longer than this are shown to the summarizer without their middle."""
     max_futile: int = Field(default=2, ge=1)

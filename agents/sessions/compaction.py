@@ -79,6 +79,12 @@ class Compaction:
         room = window.room(settings.summary_tokens) * settings.share - _ASKING_TOKENS if window else 0
         return max(int(room) >> state.failures, _FEWEST_TOKENS) * CHARACTERS_PER_TOKEN
 
+    def summary_tokens(self, state: SessionState) -> int:
+        """Return how long a summary may be: no more than a quarter of what may be sent."""
+        longest = self._settings.compaction.summary_tokens
+        most = self._most(state)
+        return longest if most is None else max(_FEWEST_TOKENS, min(longest, int(most) // 4))
+
     def entries(self, message: Message) -> list[str]:
         """Return a message as a summarizer is shown it."""
         return transcript(message, longest_result=self._settings.compaction.result_characters)
@@ -87,6 +93,10 @@ class Compaction:
         """Return the most tokens that the next request may have; None when nothing can be won by a compaction."""
         if len(state.conversation.messages) < 2 and not state.overlong:
             return None  # what the user has just said is for the model server to judge
+        return self._most(state)
+
+    def _most(self, state: SessionState) -> float | None:
+        """Return the most tokens that a request may have; None when nobody answers it."""
         agent = state.record.agent
         window = window_of(self._registry, agent["model"]["id"], tools=bool(agent["tools"]))
         if window is None:

@@ -18,7 +18,7 @@ from agents.sessions.transitions import Spent, TurnRules, close_request, follow_
 
 def summary_request(owner: SessionOwner, model: str) -> BrainRequest:
     """Return the request for a summary of what the log says is to go, to whoever *model* names."""
-    state, compaction, settings = owner.state, owner.rules.compaction, owner.ports.settings.compaction
+    state, compaction = owner.state, owner.rules.compaction
     going = state.conversation.messages[: -state.keeps if state.keeps else None]
     entries = [entry for message in going for entry in compaction.entries(message)]
     wanted = state.record.agent["model"]
@@ -27,7 +27,7 @@ def summary_request(owner: SessionOwner, model: str) -> BrainRequest:
         model=model,
         messages=summary_messages(entries, characters=compaction.transcript_characters(state, model)),
         system=SYSTEM,
-        max_tokens=settings.summary_tokens,
+        max_tokens=compaction.summary_tokens(state),
         speed=wanted["speed"],
         inference_geo=wanted["inference_geo"],
         attempt=state.failures + 1,

@@ -63,7 +63,7 @@ async def test_a_full_context_is_compacted_before_the_next_request_and_the_log_k
         assert said == ["one", "two", "three"], "the log keeps what the context has lost"
         _, summary, second, third = world.brain.requests
         assert entries_of(summary) == ["<user>\none"]
-        assert (summary.tools, summary.live, summary.max_tokens) == ([], False, 4096)
+        assert (summary.tools, summary.live, summary.max_tokens) == ([], False, 318), "a quarter of 85 % of 1500"
         assert opening(second) == "summary of 1"
         assert [(role, said[-1:]) for role, said in words(second)] == [
             ("user", [second.messages[0]["content"][0]["text"]]),

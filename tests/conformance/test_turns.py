@@ -192,8 +192,8 @@ async def test_the_model_is_shown_the_conversation_of_the_log(scene: Scene) -> N
 
 @requirement("events:usage", "events:usage:cost", "events:atomic-status")
 async def test_usage_is_cumulative_and_stands_before_each_idle(scene: Scene) -> None:
-    tokens = {"input_tokens": 1_000_000, "output_tokens": 200_000}
-    cached = {"cache_read_input_tokens": 500_000, "cache_creation_5m": 100_000}
+    tokens = {"input_tokens": 100_000, "output_tokens": 20_000}
+    cached = {"cache_read_input_tokens": 50_000, "cache_creation_5m": 1_000}
     await scene.answers(says("one", usage=tokens), says("two", usage={**tokens, **cached}))
     session = await scene.session(agent=await scene.agent(model="claude-sonnet-4-5"))
     amounts = []
@@ -203,20 +203,20 @@ async def test_usage_is_cumulative_and_stands_before_each_idle(scene: Scene) -> 
         usage, resource = log[-2]["usage"], await scene.retrieve(session)
         assert resource["status"] == "idle" and resource["usage"] == usage
         assert log[-2]["budget"] is None
-        assert (usage["input_tokens"], usage["output_tokens"]) == (turn * 1_000_000, turn * 200_000)
+        assert (usage["input_tokens"], usage["output_tokens"]) == (turn * 100_000, turn * 20_000)
         amounts.append((usage["list_cost"]["amount"], usage["active_seconds"]))
         assert usage["list_cost"]["currency"] == "USD"
         assert 0 < usage["active_seconds"] < 15
-    assert usage["cache_read_input_tokens"] == 500_000
-    assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 100_000, "ephemeral_1h_input_tokens": 0}
+    assert usage["cache_read_input_tokens"] == 50_000
+    assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 1_000, "ephemeral_1h_input_tokens": 0}
     ends = of_type(await scene.log(session), "span.model_request_end")
     assert sum(end["model_usage"]["output_tokens"] for end in ends) == usage["output_tokens"]
-    assert [end["model_usage"]["cache_creation_input_tokens"] for end in ends] == [0, 100_000]
+    assert [end["model_usage"]["cache_creation_input_tokens"] for end in ends] == [0, 1_000]
     book = PriceBook.load()
     first = book.cost("claude-sonnet-4-5", TokenUsage(**tokens))
     second = book.cost("claude-sonnet-4-5", TokenUsage(**tokens, **cached))
-    # $3 and $15 a million tokens: six dollars, and then the price book's word with the running time.
-    assert amounts[0][0] == "600"
+    # $3 and $15 a million tokens: sixty cents, and then the price book's word with the running time.
+    assert amounts[0][0] == "60"
     for (amount, active), tokens_cost in zip(amounts, (first, first + second), strict=True):
         assert int(amount) == round((tokens_cost + active / 3600 * 80_000) / 10_000)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
+from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, fail, raw_tool_use, reply, text, thinking, tool_use
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.hands.port import ToolResult
@@ -75,6 +77,25 @@ async def test_an_allowed_tool_runs_and_its_result_goes_back_to_the_model(world:
         "type": "tool_use", "id": use["id"], "name": "bash", "input": {"command": "ls"},
     }  # fmt: skip
     assert second[2]["content"][0]["tool_use_id"] == use["id"]
+
+
+async def test_a_session_knows_what_of_a_request_is_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    new: list[set[int]] = []
+    think = world.brain.think
+
+    def watched(request: BrainRequest) -> AsyncIterator[dict]:
+        assert request.chain is not None
+        context = request.chain.follow(request.system, request.tools, request.messages)
+        assert context is not None
+        new.append(set(context.fresh))
+        return think(request)
+
+    monkeypatch.setattr(world.brain, "think", watched)
+    world.brain.add([text("let me look"), tool_use("bash", {"command": "ls"})], text("done"))
+    session = await world.create()
+    await world.send(session, message("go"))
+    await world.idle(session)
+    assert new == [{0, 1}, {2, 3}], "what was answered, and the result"
 
 
 async def test_an_answer_without_content_ends_the_turn_instead_of_being_asked_for_again(world: World) -> None:

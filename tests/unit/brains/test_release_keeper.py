@@ -17,7 +17,7 @@ from agents.brains.immutable import check_unchanged
 from agents.brains.port import BrainFailure
 from agents.brains.registry import Registry
 from agents.brains.release_keeper import LOOK_SECONDS, ReleaseKeeper, broken_bound
-from agents.brains.release_records import Outcome, StoredSplit
+from agents.brains.release_records import Outcome, OutcomeRow, StoredSplit
 from agents.brains.split import Split, declared_split, promoted, released, rolled_back
 from agents.clock import ManualClock
 from agents.config import InvalidSettings
@@ -153,6 +153,17 @@ async def test_what_is_past_or_of_another_trial_or_version_does_not_count() -> N
     await stage.one.change("qwen", lambda split: rolled_back(split, "2", "no"))
     await stage.one.change("qwen", lambda split: released(split, "2", 50))
     assert await stage.one.outcomes() == {"qwen@2": Outcome()}
+
+
+async def test_each_brain_has_a_window_of_its_own() -> None:
+    given: dict[str, Any] = {"engine": "replay", "versions": {"2": {"weight": 10}}}
+    windows = {"short": {"window_seconds": 60}, "long": {"window_seconds": 600}}
+    brains = {name: BrainDefinition.model_validate({**given, "rollback": window}) for name, window in windows.items()}
+    stage = Stage(Registry(brains))
+    past = int(stage.clock.now().timestamp()) - 100
+    rows = [OutcomeRow(f"{name}@{version}", past, Outcome(1)) for name in windows for version in "12"]
+    await stage.records.add_outcomes(rows, forget_before=0)
+    assert await stage.one.outcomes() == {"short@2": Outcome(), "long@2": Outcome(1)}
 
 
 async def test_what_was_counted_while_the_store_was_away_is_not_lost() -> None:

@@ -41,7 +41,8 @@ def say(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what Serve says of the applications."""
 
     def set_to(**applications: ApplicationStatusOverview) -> None:
-        named = {name.replace("_", "-"): each for name, each in applications.items()}
+        versions = {"hecaton_brain_good": "hecaton-brain-good@1", "hecaton_brain_bad": "hecaton-brain-bad@1"}
+        named = {versions.get(name, name.replace("_", "-")): each for name, each in applications.items()}
         monkeypatch.setattr(brain_states.serve, "status", lambda: ServeStatus(applications=named))
 
     return set_to

@@ -126,7 +126,7 @@ class CompactionSettings(Section):
     result_characters: int = Field(default=4000, ge=100)
     """Tool inputs and results longer than this are shown to the summarizer without their middle."""
     max_futile: int = Field(default=2, ge=1)
-    """Summaries in a row that do not make the conversation a tenth shorter before the turn ends with
+    """Summaries in a row, each hardly shorter than what it stands for, before the turn ends with
     compaction_limit_reached_error."""
 
 

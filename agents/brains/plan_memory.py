@@ -17,7 +17,7 @@ from agents.brains.port import BrainRequest
 from agents.brains.summarizing import ASSISTANT, TOOL, USER, entries_of, summary_in
 
 _GONE = Result.of("(no longer in the conversation)", name="", is_error=False)
-_REMEMBERED_CHARACTERS = 1000
+_REMEMBERED_CHARACTERS = 300
 _MARK = "Where it stood: "
 
 
@@ -125,10 +125,11 @@ class _Walk:
 
     def _recalls(self, summary: str) -> bool:
         """Go on from where *summary* says that the conversation stood; says whether it does."""
-        _, mark, told = summary.partition(_MARK)
-        if not mark:
+        _, _, told = summary.partition(_MARK)
+        try:
+            stood = orjson.loads(told)
+        except orjson.JSONDecodeError:  # another brain's words, or what is left of our own
             return False
-        stood = orjson.loads(told)
         self.answers, self.before_turn = stood["answers"], stood["before_turn"]
         self.results = [_GONE] * stood["results"]
         self.newest = stood["message"]

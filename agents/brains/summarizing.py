@@ -65,11 +65,10 @@ def transcript(message: Message, *, longest_result: int) -> list[str]:
 def summary_messages(entries: Sequence[str], *, characters: int) -> list[Message]:
     """Return the messages of a request for a summary, whose transcript has no more than so many *characters*.
 
-    Where it would have more, every entry is cut to its share.
+    Where it would have more, the longest entries are cut, to one length.
     """
-    if sum(map(len, entries)) > characters:
-        share = characters // len(entries)
-        entries = [short for entry in entries if (short := shortened(entry, share)).strip()]  # no block may be empty
+    longest = _longest([len(entry) for entry in entries], characters)
+    entries = [short for entry in entries if (short := shortened(entry, longest)).strip()]  # no block may be empty
     return [{"role": "user", "content": [{"type": "text", "text": text} for text in (*entries, _TASK)]}]
 
 
@@ -87,6 +86,16 @@ def shortened(text: str, characters: int) -> str:
     if kept < len(note):
         return text[:characters]
     return text[: kept - kept // 2] + note + text[len(text) - kept // 2 :]
+
+
+def _longest(lengths: Sequence[int], most: int) -> int:
+    """Return the length to which the longest must be cut so that all together have no more than *most*."""
+    for place, length in enumerate(ordered := sorted(lengths)):
+        left = len(ordered) - place
+        if length * left > most:
+            return most // left
+        most -= length
+    return max(lengths, default=0)
 
 
 def _shown(block: Block, longest_result: int) -> str:

@@ -25,8 +25,8 @@ _ASKING_TOKENS = 500
 """What a request for a summary has beside the transcript."""
 _FEWEST_TOKENS = 64
 _TOO_LONG = re.compile(
-    r"(prompt|input|request|messages?|conversation)\b.{0,60}\b(too long|longer than|exceed)"
-    r"|context[ _](length|size|window|limit)|max_model_len",
+    r"\b(prompt|input|request|conversation)\b.{0,60}\btoo long|context[ _](length|size|window|limit)"
+    r"|max_model_len|maximum model length",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -111,12 +111,15 @@ class Compaction:
         return state.conversation.size + estimated_tokens([agent["system"], agent["tools"], *self._tool_definitions()])
 
     def _readable(self, state: SessionState, messages: Sequence[Message], cut: int) -> int:
-        """Return the last place up to *cut* that one summary can reach: the summarizer has a context, too."""
+        """Return the last place up to *cut* that one summary can reach: the summarizer has a context, too.
+
+        It reaches beyond the first message, which may be the summary before it: of that alone nothing becomes shorter.
+        """
         left = self.transcript_characters(state, self.models(state)[0])
         reached = 0
         for place in range(1, cut + 1):
             left -= sum(map(len, self.entries(messages[place - 1])))
-            if left < 0 and reached:
+            if left < 0 and reached > 1:
                 break
             if _may_begin(messages, place):
                 reached = place

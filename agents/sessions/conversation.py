@@ -27,8 +27,8 @@ _RESULTS = {
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
 _NO_OUTPUT: list[dict[str, Any]] = [{"type": "text", "text": "(no output)"}]
-_WORTH_IT = 0.9
-"""A compaction that leaves more than this part of the conversation has brought nothing."""
+_WORTH_IT = 0.1
+"""A compaction that saves less than this part of what it replaces has brought nothing."""
 
 Block = dict[str, Any]
 Message = dict[str, Any]
@@ -109,15 +109,17 @@ class Conversation:
         self._counted, self._since = tokens, 0
 
     def _compact(self, summary: str, keeps: int) -> None:
-        before, kept = self._size, self._messages[len(self._messages) - keeps :]
+        first = len(self._messages) - keeps
+        before, kept = self._size, self._messages[first:]
+        replaced = _size_of(self._messages[:first])
         opening: Message = {"role": "user", "content": [summary_block(summary)]}
         if kept and kept[0]["role"] == "user":
             opening["content"] += kept.pop(0)["content"]
         self._messages = [opening, *kept]
-        self._size = sum(estimated_tokens(message["content"]) for message in self._messages)
+        self._size = _size_of(self._messages)
         self._counted = None
         self.compactions += 1
-        self.futile = self.futile + 1 if self._size > _WORTH_IT * before else 0
+        self.futile = self.futile + 1 if before - self._size < _WORTH_IT * replaced else 0
 
     def _add_tool_use(self, event: Event) -> None:
         block = {"type": "tool_use", "id": event.id, "name": event.body["name"], "input": event.body["input"]}
@@ -162,3 +164,7 @@ class Conversation:
     def snapshot(self) -> list[Message]:
         """A copy that later events leave alone; blocks are shared and immutable by convention."""
         return list(self._messages)
+
+
+def _size_of(messages: list[Message]) -> int:
+    return sum(estimated_tokens(message["content"]) for message in messages)

@@ -90,6 +90,12 @@ def test_a_transcript_never_outgrows_its_room(entries: list[str], characters: in
     assert [message["role"] for message in messages] == ["user"]
 
 
+def test_what_is_short_stays_whole_beside_what_is_long() -> None:
+    short, long = USER + "a summary", USER + "x" * 900
+    [first, second] = entries_of(BrainRequest("s", "m", summary_messages([short, long], characters=300)))
+    assert first == short and len(second) == 300 - len(short)
+
+
 def test_a_summary_is_found_again_and_the_users_own_words_are_none() -> None:
     assert summary_in(summary_block("what was")["text"]) == "what was"
     assert summary_in("<summary>\nwhat was\n</summary>") is None

@@ -7,6 +7,7 @@ twice or paid by nobody, words of the user that are gone from the log.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -277,13 +278,15 @@ async def test_a_conversation_that_one_summary_cannot_reach_takes_several() -> N
         if asks_for_summary(request):
             assert sum(map(len, entries_of(request))) <= 800, "(1200 - a quarter) * 0.85 tokens, less the question's"
             return text("short")
-        return reply(text("y" * 4000), usage=TokenUsage())
+        return reply(text("y" * 300), usage=TokenUsage())
 
     async with world_of(reading, brains={"big": big, "digester": digester}, compaction={"keep_messages": 0}) as world:
         session = await world.create()
-        log = await turns(world, session, "x" * 4000, "x" * 4000)
-        await world.send(session, message("x" * 4000))
-        assert [event["type"] for event in await world.idle(session, 3)][len(log) :].count(COMPACTED) > 1
+        log = await turns(world, session, *["x" * 400] * 15)
+        await world.send(session, message("x" * 8000))
+        turn = (await world.idle(session, 16))[len(log) :]
+        assert [event["type"] for event in turn].count(COMPACTED) > 4
+        assert turn[-1]["stop_reason"] == {"type": "end_turn"}, "each of them is worth it"
         assert log[-1]["stop_reason"] == {"type": "end_turn"}
 
 
@@ -297,9 +300,7 @@ async def test_a_replayed_plan_goes_on_after_a_summary() -> None:
     await harness.start()
     session = await world.create()
     log = await turns(world, session, *(f"turn {number} {'.' * 600}" for number in range(6)))
-    said = [
-        event["content"][0]["text"].replace(f" {'.' * 600}", "") for event in log if event["type"] == "agent.message"
-    ]
+    said = [re.sub(r" \.+", "", event["content"][0]["text"]) for event in log if event["type"] == "agent.message"]
     assert [event["type"] for event in log].count(COMPACTED) >= 2
     assert said[0].endswith("turn 0 of turn 0 after 0 results") and said[1] == "done with turn 0"
     assert said[2:] == [

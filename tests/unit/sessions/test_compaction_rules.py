@@ -45,6 +45,8 @@ from .test_conversation import logs
         (400, "messages.1.content.0: unexpected value", False),
         (400, "max_tokens: 64000 > 8192, which is the maximum allowed number of output tokens", False),
         (400, "metadata.user_id: too long", False),
+        (400, "messages.0.content.1.image: image exceeds 5 MB maximum", False),
+        (400, "The decoder prompt (length 9000) is longer than the maximum model length of 8192.", True),
         (404, LONG, False),
     ],
 )

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from agents.api.platform import Platform
 from agents.brains.assembly import TokenUsage, UsageCount
 from agents.brains.message import MessageBuilder
 from agents.brains.port import BrainLost, BrainRequest
 from agents.brains.registry import Registry
-from agents.brains.route import ROUTE, Route
+from agents.brains.route import OWN, ROUTE, Route
 from agents.errors import Overloaded
 from agents.sessions.brain_stream import bounded_stream
 from agents.sessions.metering import model_request_row
@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 _REPEATS = 3
 """How often a request whose brain was lost is made again at once, as for sessions."""
-_OWN = "hecaton_"
 _SHOWN_FROM = frozenset({"content_block_start", "message_stop"})
 _NO_SESSION = ""
 
@@ -117,11 +116,9 @@ class ModelAnswer:
                 if kind == ROUTE:
                     self._settle()
                     self._route = event["route"]
-                elif kind == "message_start":
-                    self._count.add(_usage(event.get("message")))
-                elif kind == "message_delta":
-                    self._count.add(_usage(event))
-                if kind == ROUTE or not kind.startswith(_OWN):
+                else:
+                    self._count.see(event)
+                if kind == ROUTE or not kind.startswith(OWN):
                     yield event
 
     def _settle(self) -> None:
@@ -153,9 +150,3 @@ class ModelAnswer:
         except Overloaded:
             # The answer is out: nothing is left to refuse. The log keeps what the bill lacks.
             _log.error("not metered, as the meter's buffer is full: %r", row)
-
-
-def _usage(holder: object) -> dict[str, Any] | None:
-    """Return the usage in an event or its message; a server's nonsense counts as none."""
-    usage = cast("dict[str, Any]", holder).get("usage") if isinstance(holder, dict) else None
-    return cast("dict[str, Any]", usage) if isinstance(usage, dict) else None

@@ -57,16 +57,17 @@ class UsageCount:
     def add(self, usage: dict[str, Any] | None) -> None:
         """Take over the counts that are present."""
         counts = usage or {}
-        created: dict[str, Any] = counts.get("cache_creation") or {}
+        nested = counts.get("cache_creation")
+        created = cast("dict[str, Any]", nested) if isinstance(nested, dict) else {}
         self._counts.update({key: value for key, value in (counts | created).items() if isinstance(value, int)})
 
     def see(self, event: dict[str, Any]) -> None:
-        """Take over what an event of a stream reports."""
-        match event.get("type"):
-            case "message_start":
-                self.add(event["message"].get("usage"))
-            case "message_delta":
-                self.add(event.get("usage"))
+        """Take over what an event of a stream reports; a server's nonsense counts as nothing."""
+        match event:
+            case {"type": "message_start", "message": {"usage": {} as usage}}:
+                self.add(usage)
+            case {"type": "message_delta", "usage": {} as usage}:
+                self.add(usage)
             case _:
                 pass
 
@@ -217,18 +218,20 @@ class AnswerAssembler:
         index, block = event["index"], event["content_block"]
         if index != len(self._drafts):
             raise _nonsense(f"block {index} started out of order")
-        kind = _KINDS.get(block["type"])
+        kind = _KINDS.get(_text(block["type"]))
         if kind is None:
             raise BrainFailure(
                 "request_failed", f"The model answered with an unsupported block: {block['type']}", transient=False
             )
+        for name in ("id", "name", "data", "signature"):
+            _text(block.get(name) or "")
         draft = _Draft(kind, block, signature=block.get("signature") or "")
         self._drafts.append(draft)
         started = BlockStarted(index, kind)
         opening = block.get(kind) if kind != "tool_use" else None
         if not opening:
             return (started,)
-        draft.parts.append(opening)
+        draft.parts.append(_text(opening))
         return (started, TextDelta(index, opening)) if kind == "text" else (started,)
 
     def _on_block_delta(self, event: dict[str, Any]) -> Sequence[Change]:
@@ -237,15 +240,15 @@ class AnswerAssembler:
         kind: str = draft.kind
         match (delta["type"], kind):
             case "text_delta", "text":
-                text: str = delta["text"]
+                text = _text(delta["text"])
                 draft.parts.append(text)
                 return (TextDelta(index, text),) if text else ()
             case "input_json_delta", "tool_use":
-                draft.parts.append(delta["partial_json"])
+                draft.parts.append(_text(delta["partial_json"]))
             case "thinking_delta", "thinking":
-                draft.parts.append(delta["thinking"])
+                draft.parts.append(_text(delta["thinking"]))
             case "signature_delta", "thinking":
-                draft.signature = delta["signature"]
+                draft.signature = _text(delta["signature"])
             case ("text_delta" | "input_json_delta" | "thinking_delta" | "signature_delta") as wrong, _:
                 raise _nonsense(f"{wrong} for a block of kind {kind}")
             case _:
@@ -259,7 +262,7 @@ class AnswerAssembler:
 
     def _on_message_delta(self, event: dict[str, Any]) -> Sequence[Change]:
         delta = event["delta"]
-        self._stop_reason = delta.get("stop_reason") or self._stop_reason
+        self._stop_reason = _text(delta.get("stop_reason") or "") or self._stop_reason
         self._stop_details = delta.get("stop_details") or self._stop_details
         self._usage.add(event.get("usage"))
         return ()
@@ -276,6 +279,13 @@ class AnswerAssembler:
         return self._drafts[index]
 
 
+def _text(value: object) -> str:
+    """Return *value*, which the protocol says is a string. Raises TypeError when it is none."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} instead of a string")
+    return value
+
+
 def _block(draft: _Draft) -> Block:
     text = "".join(draft.parts)
     if draft.kind == "text":
@@ -283,13 +293,13 @@ def _block(draft: _Draft) -> Block:
     if draft.kind == "tool_use":
         return _tool_use(draft.start, text)
     if draft.start["type"] == "redacted_thinking":
-        return Block("thinking", {"type": "redacted_thinking", "data": draft.start.get("data", "")})
+        return Block("thinking", {"type": "redacted_thinking", "data": draft.start.get("data") or ""})
     return Block("thinking", {"type": "thinking", "thinking": text, "signature": draft.signature}, text=text)
 
 
 def _tool_use(start: dict[str, Any], arguments: str) -> Block:
     parsed, problem = _parse_input(arguments) if arguments.strip() else (start.get("input") or {}, None)
-    name, tool_use_id = start.get("name", ""), start.get("id", "")
+    name, tool_use_id = start.get("name") or "", start.get("id") or ""
     raw = {"type": "tool_use", "id": tool_use_id, "name": name, "input": {} if parsed is None else parsed}
     return Block("tool_use", raw, name=name, tool_use_id=tool_use_id, input=parsed, input_error=problem)
 

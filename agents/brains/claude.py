@@ -22,6 +22,7 @@ from anthropic import AsyncAnthropic, AsyncStream
 from agents.brains.counting import estimate
 from agents.brains.failures import from_connection, from_status, from_stream_error
 from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.route import OWN
 from agents.brains.wire import counting_body, request_body, request_headers
 from agents.config import BrainSettings
 from agents.vault import Vault
@@ -194,7 +195,9 @@ async def _next_event(events: AsyncIterator[Any], deadline: float) -> dict[str, 
         async with asyncio.timeout_at(deadline):
             data: str = (await anext(events)).data
         event: Any = orjson.loads(data) if data else {"type": "ping"}
-        kind: str = event["type"]
+        kind = event["type"]
+        if not isinstance(kind, str) or kind.startswith(OWN):
+            raise TypeError("an event of no kind that the API has")
     except StopAsyncIteration:
         raise BrainFailure("request_failed", "The model's answer broke off.", transient=True) from None
     except TimeoutError as error:

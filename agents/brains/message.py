@@ -30,7 +30,7 @@ class MessageBuilder:
         """Take one event; kinds that it does not know change nothing."""
         try:
             self._feed(event)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise _nonsense(f"malformed {event.get('type')} ({error!r})") from error
 
     def finish(self) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any
 
 from agents.brains.registry import RegisteredBrain
 
-ROUTE = "hecaton_route"
+OWN = "hecaton_"
+"""How the kinds of events begin that are the platform's own; no model server may send one."""
+ROUTE = f"{OWN}route"
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,16 @@ async def test_a_connection_dropped_in_mid_stream_is_transient(stub: RunningStub
     assert (failure.kind, failure.transient) == ("request_failed", True)
 
 
-@pytest.mark.parametrize("garbage", ["event: x\ndata: {not json\n\n", "data: 17\n\n", 'data: {"no": "type"}\n\n'])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "event: x\ndata: {not json\n\n",
+        "data: 17\n\n",
+        'data: {"no": "type"}\n\n',
+        'data: {"type": 5}\n\n',
+        'data: {"type": "hecaton_route", "route": {}}\n\n',
+    ],
+)
 async def test_an_unreadable_stream_is_transient(stub: RunningStub, garbage: str) -> None:
     stub.model.script({"content": [{"sse": garbage}]})
     failure = await failure_of(brain_at(stub.url))

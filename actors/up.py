@@ -164,8 +164,8 @@ class PlatformProcess:
         from actors.names import GATEWAY_APP
 
         settings = self._settings
-        self._deploying = True
         parts = monolith_targets(settings) if settings.topology == "monolith" else brain_targets(settings)
+        self._deploying = True
         fleet, *members = ensure_actors(settings)
         # One address to give to clients; elsewhere a proxy would fight for the port when nodes share a machine.
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port})
@@ -229,9 +229,9 @@ class PlatformProcess:
         from actors.bootstrap import find_fleet
         from actors.brain_states import brain_apps
         from actors.harness_set import harnesses
-        from actors.names import GATEWAY_APP
+        from actors.names import GATEWAY_APP, MONOLITH_APP
 
-        if self._settings.topology == "monolith":
+        if self._settings.topology == "monolith" and MONOLITH_APP in serve.status().applications:
             self._end_monolith()
         # Not those that were started once: `scale` and `roll` may have replaced them.
         fleet, members = find_fleet(), list(harnesses().values())

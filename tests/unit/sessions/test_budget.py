@@ -370,7 +370,8 @@ def brain(model: str | None = "m", **more: Any) -> dict[str, Any]:
     return {"engine": "claude", "model": model, **more}
 
 
-TOKENS, HOURS = {"price": {"input_mtok": 1.0, "output_mtok": 2.0}}, {"price": {"gpu_hour": 2.5}}
+TOKENS: dict[str, Any] = {"price": {"input_mtok": 1.0, "output_mtok": 2.0}}
+HOURS: dict[str, Any] = {"price": {"gpu_hour": 2.5}}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import psutil
 import pytest
 
@@ -47,6 +48,37 @@ async def test_a_brain_that_dies_in_mid_answer_is_replaced_without_a_trace(scene
         )
         == "whole"
     )
+
+
+async def chunks(instance: Instance) -> tuple[float, float]:
+    """Chunks that replicas had and that they were sent, as all harnesses tell it on /metrics."""
+    async with httpx.AsyncClient() as client:
+        lines = (await client.get(f"{instance.url}/metrics", timeout=30)).text.splitlines()
+
+    def total(name: str) -> float:
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"hecaton_brain_{name}{{"))
+
+    return total("chunk_hits"), total("chunk_misses")
+
+
+@requirement("platform:context")
+async def test_a_brain_that_dies_between_turns_is_sent_all_that_was_said(scene: Scene, instance: Instance) -> None:
+    await scene.answers(*(says(text) for text in ("one", "two", "three")))
+    session = await scene.session()
+    async with asyncio.timeout(90):
+        await scene.turn(session)
+        before = await chunks(instance)
+        await scene.turn(session)
+        after = await chunks(instance)
+        assert (after[0] - before[0], after[1] - before[1]) == (2, 2), "the answer and what was said then had to travel"
+        [replica] = brain_replicas(instance)
+        replica.kill()
+        await scene.turn(session)
+    again = await chunks(instance)
+    assert again[1] - after[1] == 6, "the system prompt and five messages"
+    shown = [each["messages"] for each in await scene.shown(3)]
+    assert [len(messages) for messages in shown] == [1, 3, 5]
+    assert [said["content"][0]["text"] for said in shown[2]] == ["go", "one", "go", "two", "go"]
 
 
 @requirement("events:interrupt:thinking")

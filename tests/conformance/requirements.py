@@ -274,6 +274,7 @@ _ALL = (
     R("platform:owners", "ours", "several harnesses and gateways act as one server"),
     R("platform:fair-brains", "ours", "one key's many sessions do not delay another key's one at a busy model"),
     R("platform:brain-lost", "ours", "a brain that dies in mid-answer is replaced without a trace in the log"),
+    R("platform:context", "ours", "a brain replica is sent what is new of a conversation; all of it when it was lost"),
     R("platform:ready", "ours", "readiness and metrics report on every part"),
     R("platform:crash:log", "ours", "after kill -9 of everything every committed event is there, unchanged"),
     R("platform:crash:resume", "ours", "an interrupted session goes on by itself after a restart, and finishes"),

@@ -75,13 +75,27 @@ def test_a_session_with_a_budget_is_summarized_by_what_has_a_price(
     assert compaction.models(SessionState(replace(RECORD, budget=limit))) == expected
 
 
+def talk(*texts: str) -> SessionState:
+    """A session whose context was refused as too long; user and agent took turns."""
+    state = SessionState(RECORD)
+    for number, text in enumerate(texts):
+        type_ = EventType.AGENT_MESSAGE if number % 2 else EventType.USER_MESSAGE
+        state.apply(Event(EventId(f"{number}"), type_, {"content": [{"type": "text", "text": text}]}, None))
+    state.overlong = True
+    return state
+
+
+def test_a_summary_reaches_beyond_the_first_message_however_long_that_is() -> None:
+    small = {**DIGESTER, "capabilities": {"context_tokens": 1200}}
+    compaction = judged_by(brains={"tiny": TINY, "digester": small}, compaction={"keep_messages": 0})
+    assert compaction.due(talk("x" * 2000, "a", "b", "c", "d")) == 3
+    assert compaction.due(talk("x", "a", "b" * 2000, "c", "d")) == 3
+    assert compaction.due(talk("x", "a", "b", "c", "d")) == 0
+
+
 def test_each_further_summary_in_a_row_keeps_half_as_much() -> None:
     compaction = judged_by(compaction={"keep_messages": 8})
-    state = SessionState(RECORD)
-    for number in range(20):
-        type_ = EventType.AGENT_MESSAGE if number % 2 else EventType.USER_MESSAGE
-        state.apply(Event(EventId(f"{number}"), type_, {"content": [{"type": "text", "text": "words"}]}, None))
-    state.overlong, kept = True, list[int | None]()
+    state, kept = talk(*["words"] * 20), list[int | None]()
     for state.conversation.compactions in range(5):
         kept.append(compaction.due(state))
     assert kept == [8, 4, 2, 1, 0]

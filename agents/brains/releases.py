@@ -55,10 +55,12 @@ class Releases:
         if request.model == brain.id or len(self._registry.versions(brain.name)) == 1:
             return [brain]
         split = self._splits[brain.name]
-        kept = request.versions.get(brain.name)
-        if kept is None or self._why_gone(brain.name, kept) is not None:
-            kept = version_for(brain.name, split, request.session_id)
-        return [self._version(brain, version) for version in dict.fromkeys((kept, split.current))]
+        version = request.versions.get(brain.name)
+        if version is None:
+            version = version_for(brain.name, split, request.session_id)
+        elif self._why_gone(brain.name, version) is not None:
+            version = split.current
+        return [self._version(brain, each) for each in dict.fromkeys((version, split.current))]
 
     def moved_from(self, brain: RegisteredBrain, request: BrainRequest) -> PassedOver | None:
         """Return the version of *brain* that the session had and cannot have any more, if that is so."""

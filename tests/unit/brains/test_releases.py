@@ -103,8 +103,8 @@ async def test_the_policy_and_fallbacks_keep_to_the_sessions_version_too() -> No
 
 
 async def test_a_session_whose_version_is_rolled_back_or_gone_moves_once_and_the_log_says_why() -> None:
-    stage = Stage()
-    stage.split(Split("1", withdrawn={"2": "rolled back: 3 of 20 requests failed"}))
+    stage = Stage(versions={"2": {}, "3": {}})
+    stage.split(Split("1", {"3": 100}, withdrawn={"2": "rolled back: 3 of 20 requests failed"}))
     told = await stage.ask(versions={"qwen": "2"})
     moved = {"id": "qwen@2", "reason": "rolled back: 3 of 20 requests failed"}
     assert told == {"id": "qwen@1", "requested": "qwen", "moved_from": moved}

@@ -2,8 +2,8 @@
 
 Sessions work without a pause, and new ones begin all the time, while an operator puts version 2 on trial, promotes it,
 rolls the whole platform to settings with a version 3, puts that on trial (its model server cannot be reached, so it is
-taken back by itself), and withdraws version 2. Falsified by one session error, one request that the edge refuses, one
-session that changes its version but for the roll-backs, or one that changes it twice.
+taken back by itself), and withdraws version 2. Falsified by one session error, one request that fails for a client
+that repeats it as the SDK does, or one session that changes its version without the log saying why.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _TURNS = 6
 """Of each session: enough that some are at work across a change."""
 _WORDS = 'stub: text="ok" delay=0.05'
 _TURN_SECONDS = 120.0
+_LOOK_SECONDS = 0.1
 _JUDGED_SECONDS = 120.0
 _PAIR: dict[str, Any] = {
     "engine": "claude",
@@ -59,7 +60,7 @@ class Load:
     """Sessions at work, and the phase in which they are."""
 
     def __init__(self, url: str) -> None:
-        self.client = AsyncAnthropic(base_url=url, api_key="k", max_retries=0, timeout=_TURN_SECONDS)
+        self.client = AsyncAnthropic(base_url=url, api_key="k", timeout=_TURN_SECONDS)
         self.phase = "before"
         self.seen = Seen()
         self.over = False
@@ -67,43 +68,48 @@ class Load:
     async def work(self, agent: str, environment: str) -> None:
         """Run one session after another until it is over."""
         while not self.over:
-            session = (await self.client.beta.sessions.create(agent=agent, environment_id=environment)).id
+            try:
+                session = (await self.client.beta.sessions.create(agent=agent, environment_id=environment)).id
+            except Exception as error:
+                self.seen.faults.append(f"{self.phase}: no session: {error!r}")
+                continue
             self.seen.sessions += 1
             had: str | None = None
-            for _ in range(_TURNS):
-                had = await self._turn(session, had)
+            for number in range(1, _TURNS + 1):
+                had = await self._turn(session, number, had)
                 if had is None:
                     break
 
-    async def _turn(self, session: str, had: str | None) -> str | None:
+    async def _turn(self, session: str, number: int, had: str | None) -> str | None:
+        """Run one turn; returns the version that the session has now, None when it cannot go on."""
         phase, started = self.phase, time.perf_counter()
-        brain: dict[str, Any] = {}
         try:
             async with asyncio.timeout(_TURN_SECONDS):
-                async for event in self._events(session):
-                    if event["type"] == "session.error":
-                        self.seen.faults.append(f"{phase}: {session}: {event['error']}")
-                    brain = event.get("brain") or brain
+                log = await self._log(session, number)
         except Exception as error:
             self.seen.faults.append(f"{phase}: {session}: {error!r}")
             return None
+        self.seen.faults += [f"{phase}: {session}: {each['error']}" for each in log if each["type"] == "session.error"]
+        brain = [each for each in log if each["type"] == "span.model_request_end"][-1]["brain"]
         self.seen.turns.append((phase, time.perf_counter() - started, brain["id"]))
         meant = next((each["id"] for each in brain.get("passed_over", [])), brain["id"])
-        if (moved := brain.get("moved_from")) is not None:
+        moved = brain.get("moved_from")
+        if moved is not None:
             self.seen.moves[f"{moved['id']}: {moved['reason']}"] += 1
         if had not in (None, meant) and (moved is None or moved["id"] != had):
             self.seen.faults.append(f"{phase}: {session} went from {had} to {meant} without a reason")
         return meant
 
-    async def _events(self, session: str) -> Any:
-        stream = await self.client.beta.sessions.events.stream(session)
-        async with stream:
-            words: Any = {"type": "user.message", "content": [{"type": "text", "text": _WORDS}]}
-            await self.client.beta.sessions.events.send(session, events=[words])
-            async for event in stream:
-                yield event.to_dict(mode="json")
-                if event.type == "session.status_idle":
-                    return
+    async def _log(self, session: str, number: int) -> list[dict[str, Any]]:
+        """Say something, wait for the end of turn *number*, and return the whole log."""
+        words: Any = {"type": "user.message", "content": [{"type": "text", "text": _WORDS}]}
+        await self.client.beta.sessions.events.send(session, events=[words])
+        while True:
+            page = await self.client.beta.sessions.events.list(session, limit=1000)
+            log = [event.to_dict(mode="json") for event in page.data]
+            if sum(each["type"] == "session.status_idle" for each in log) == number:
+                return log
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _settings(folder: Path, versions: dict[str, Any]) -> Path:

@@ -38,8 +38,11 @@ class Database(Protocol):
         """
         ...
 
-    async def transact(self, script: Transaction[Result], *, deadline: float) -> Result:
-        """Run a script and commit, as ``write`` of repeatable work. One at a time."""
+    async def transact(self, script: Transaction[Result], *, deadline: float, brief: bool = False) -> Result:
+        """Run a script and commit, as ``write`` of repeatable work. One at a time.
+
+        A *brief* one writes a few rows, and no other waits for its end.
+        """
         ...
 
     async def migrate(self, work: Work[None]) -> None:

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from agents.errors import Conflict, LogConflict, Overloaded, Unavailable
-from agents.store.batch import Change
+from agents.store.batch import Change, Kind
 from agents.store.engine import Database
 from agents.store.log_writing import write_batch
+
+_BRIEF = 8
+"""Changes that are few: writing so many takes hardly longer than writing one."""
 
 
 @dataclass(slots=True)
@@ -84,7 +87,8 @@ class GroupCommit:
             ends = min(waiter.ends for waiter in batch)
             script = partial(write_batch, changes=[waiter.change for waiter in batch])
             try:
-                outcomes = await self._database.transact(script, deadline=ends - _now())
+                brief = not self._waiting and _is_brief(batch)
+                outcomes = await self._database.transact(script, deadline=ends - _now(), brief=brief)
             except Conflict as error:
                 if not again:
                     # A constraint failed (an event id stored before): only the guilty change may suffer for it. Or
@@ -107,6 +111,11 @@ class GroupCommit:
             for waiter, outcome in zip(batch, outcomes, strict=True):
                 _settle(waiter.done, outcome)
             return
+
+
+def _is_brief(batch: Sequence[_Waiter]) -> bool:
+    # A deletion removes as many rows as its session has.
+    return len(batch) <= _BRIEF and all(waiter.change.kind is not Kind.DELETE for waiter in batch)
 
 
 def _without_late(batch: list[_Waiter], why: Unavailable) -> list[_Waiter]:

@@ -4,37 +4,38 @@ Work runs in threads of its own: one writes, a few read (a transaction is a few 
 code, cheaper than an awaited driver call per statement). SQLite itself waits for the locks of other
 processes, so nothing is tried again here; a transaction that a caller no longer waits for still ends, in
 its turn.
+
+On a fast disk a small commit takes about as long as the way to the writing thread and back (0.1 ms). Then the event
+loop's thread does it by itself, on a connection of its own that waits for nobody's lock and leaves the copying back
+of SQLite's log to the writing thread. A disk that gets slow holds the loop up once, or a few times, by as much as one
+commit takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from agents.store.engine import DEADLINE_SECONDS, Result, Transaction, Work
-from agents.store.faults import driver_errors, told
-from agents.store.script import Ask, Script, Write
+from agents.store.faults import Fault, driver_errors, fault_of, told
+from agents.store.sqlite_line import Pace, SqliteLine, prepare
 
 _LOCK_SHARE = 2 / 3
 """Share of the deadline after which SQLite gives up on a lock, so that it says why."""
 _MIGRATION_SECONDS = 120.0
 _READER_THREADS = 4
-_SETTINGS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    # It copies its log back after so many pages (16 MB): fewer pauses than its default of 1000.
-    "wal_autocheckpoint=4000",
-)
+_QUICK_SECONDS = 0.0005
+"""What the disk may take for a brief commit, on average, for the loop to wait for it."""
+_PACE_MEMORY = 8
+_IN_A_ROW = 256
+"""Commits of the loop after which the writing thread does one, and with it the copying back if there is enough."""
 
 
 class SqliteDatabase:
@@ -49,7 +50,12 @@ class SqliteDatabase:
         self._reader = self._engine("BEGIN", pool_size=_READER_THREADS)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="store-read")
-        self._direct: sqlite3.Connection | None = None
+        self._thread_line = SqliteLine(path, lock_wait=self._lock_wait)
+        self._loop_line = SqliteLine(path, lock_wait=0, checkpoint_pages=0)
+        self._pace = Pace(limit=_QUICK_SECONDS, memory=_PACE_MEMORY)
+        self._in_a_row = 0
+        self._writes = 0
+        """Work that the writing thread has or will have: it goes first."""
 
     async def read(self, work: Work[Result], *, deadline: float | None = None) -> Result:
         return await self._run(self._read_threads, partial(_in_transaction, self._reader, work), deadline)
@@ -58,13 +64,25 @@ class SqliteDatabase:
         del repeatable
         return await self._run(self._write_thread, partial(_in_transaction, self._writer, work), deadline)
 
-    async def transact(self, script: Transaction[Result], *, deadline: float) -> Result:
-        return await self._run(self._write_thread, partial(self._play, script), deadline)
+    async def transact(self, script: Transaction[Result], *, deadline: float, brief: bool = False) -> Result:
+        if brief and self._pace.quick and not self._writes and self._in_a_row < _IN_A_ROW:
+            try:
+                result = self._play(self._loop_line, script, brief)
+            except driver_errors() as error:
+                if fault_of(error) is not Fault.PASSES:
+                    raise told(error, uncertain=False) from error
+                # Another process writes: the thread can wait for it.
+            else:
+                self._in_a_row += 1
+                return result
+        self._in_a_row = 0
+        return await self._run(self._write_thread, partial(self._play, self._thread_line, script, brief), deadline)
 
     async def migrate(self, work: Work[None]) -> None:
         await self._run(self._write_thread, partial(_in_transaction, self._writer, work), _MIGRATION_SECONDS)
 
     async def close(self) -> None:
+        self._loop_line.close()  # first: the last connection copies SQLite's log back
         await self._run(self._read_threads, self._reader.dispose)
         await self._run(self._write_thread, self._close_writers)
         for threads in (self._read_threads, self._write_thread):
@@ -73,34 +91,24 @@ class SqliteDatabase:
     async def _run(
         self, threads: ThreadPoolExecutor, work: Callable[[], Result], deadline: float | None = None
     ) -> Result:
+        writes = threads is self._write_thread
+        self._writes += writes
         try:
             return await _in_thread(threads, work, deadline or self._deadline)
         except driver_errors() as error:
-            late = isinstance(error, TimeoutError) and threads is self._write_thread
-            raise told(error, uncertain=late) from error
+            raise told(error, uncertain=writes and isinstance(error, TimeoutError)) from error
+        finally:
+            self._writes -= writes
 
-    def _play(self, script: Transaction[Result]) -> Result:
-        """Run a script on a connection of the writing thread's own."""
-        if self._direct is None:
-            self._direct = sqlite3.connect(self._path, timeout=self._lock_wait)
-            _prepare(self._direct)
-        try:
-            self._direct.execute("BEGIN IMMEDIATE")
-            result = _steps(self._direct, script())
-            self._direct.execute("COMMIT")
-        except BaseException:
-            self._close_direct()  # which rolls back, whatever state the failure left
-            raise
+    def _play(self, line: SqliteLine, script: Transaction[Result], brief: bool) -> Result:
+        result = line.play(script)
+        if brief:
+            self._pace.note(line.commit_seconds)
         return result
-
-    def _close_direct(self) -> None:
-        if self._direct is not None:
-            direct, self._direct = self._direct, None
-            direct.close()
 
     def _close_writers(self) -> None:
         self._writer.dispose()
-        self._close_direct()
+        self._thread_line.close()
 
     def _engine(self, begin: str, *, pool_size: int) -> Engine:
         engine = create_engine(
@@ -111,12 +119,15 @@ class SqliteDatabase:
             connect_args={"timeout": self._lock_wait, "check_same_thread": False},
         )
 
+        def connected(driver: Any, _record: object) -> None:
+            prepare(driver)
+
         def start(connection: Connection) -> None:
             # Past SQLAlchemy: this runs at every transaction, and its machinery costs many times the statement.
             driver: Any = connection.connection.driver_connection
             driver.execute(begin).close()
 
-        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "connect", connected)
         event.listen(engine, "begin", start)
         return engine
 
@@ -149,39 +160,6 @@ def _in_thread(threads: ThreadPoolExecutor, work: Callable[[], Result], deadline
     return outcome
 
 
-def _prepare(connection: Any, _record: object = None) -> None:
-    # The driver's own transactions start too late (at the first write): ours start where they are asked to.
-    connection.isolation_level = None
-    for setting in _SETTINGS:
-        connection.execute(f"PRAGMA {setting}").close()
-
-
 def _in_transaction(engine: Engine, work: Work[Result]) -> Result:
     with engine.begin() as connection:
         return work(connection)
-
-
-def _steps(connection: sqlite3.Connection, script: Script[Result]) -> Result:
-    rows: list[Any] = []
-    try:
-        step = next(script)
-        while True:
-            if isinstance(step, Ask):
-                rows = connection.execute(step.statement.sqlite.text, step.for_sqlite()).fetchall()
-            else:
-                _write(connection, step)
-                rows = []
-            step = script.send(rows)
-    except StopIteration as end:
-        return end.value
-
-
-def _write(connection: sqlite3.Connection, step: Write) -> None:
-    rows = step.for_sqlite()
-    written = 0
-    for number, text in step.statement.grouped_sqlite:
-        while len(rows) - written >= number:
-            connection.execute(text, list(chain.from_iterable(rows[written : written + number])))
-            written += number
-    if written < len(rows):
-        connection.executemany(step.statement.sqlite.text, rows[written:])

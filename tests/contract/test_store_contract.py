@@ -25,6 +25,7 @@ from agents.sessions.log import Lease
 from agents.store.database import SqlStore, open_store
 from agents.store.ports import EventListing, Listing, SessionListing
 from agents.store.sqlite import SqliteDatabase
+from agents.store.sqlite_line import Pace
 
 WRITER = Path(__file__).with_name("acknowledging_writer.py")
 
@@ -68,23 +69,30 @@ async def test_what_was_acknowledged_is_there_after_the_writer_is_killed(locatio
     await store.close()
 
 
-async def test_sqlite_puts_every_commit_on_disk_before_it_answers(tmp_path: Path) -> None:
+async def test_sqlite_puts_every_commit_on_disk_before_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killing a process cannot show it, only cutting the power could, and counting system calls needs strace,
-    which few machines have; so the settings themselves are checked, on both connections that write."""
+    which few machines have; so the settings themselves are checked, on all connections that write."""
     store = await open_store(tmp_path / "hecaton.db")
-    await store.log.create(step(await claimed(store), session(), logged()))
+    lease = await claimed(store)
+    await store.log.create(step(lease, session(), logged()))
+    monkeypatch.setattr(Pace, "quick", True)
+    await store.log.create(step(lease, session(), logged()))
     database = store._database
-    assert isinstance(database, SqliteDatabase) and database._direct is not None
+    assert isinstance(database, SqliteDatabase)
+    thread_line, loop_line = database._thread_line._connection, database._loop_line._connection
+    assert thread_line is not None and loop_line is not None
     names, expected, full = ("journal_mode", "synchronous", "foreign_keys"), ["wal", 2, 1], []
     full.append(
         await database.write(
             lambda connection: [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
         )
     )
-    direct, loop = database._direct, asyncio.get_running_loop()
-    in_its_thread = functools.partial(loop.run_in_executor, database._write_thread)
-    full.append(await in_its_thread(lambda: [direct.execute(f"PRAGMA {name}").fetchone()[0] for name in names]))
-    assert full == [expected, expected]
+    in_its_thread = functools.partial(asyncio.get_running_loop().run_in_executor, database._write_thread)
+    full.append(await in_its_thread(lambda: [thread_line.execute(f"PRAGMA {name}").fetchone()[0] for name in names]))
+    full.append([loop_line.execute(f"PRAGMA {name}").fetchone()[0] for name in names])
+    assert full == [expected] * 3
     await store.close()
 
 

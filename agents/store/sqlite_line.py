@@ -1,0 +1,109 @@
+"""A connection of the log's own to SQLite's file, used by one thread, and how fast the disk takes its commits."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from agents.store.engine import Result, Transaction
+from agents.store.script import Ask, Script, Write
+
+CHECKPOINT_PAGES = 4000
+"""Pages of its log (16 MB) after which SQLite copies them back: fewer pauses than its default of 1000."""
+_SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+class SqliteLine:
+    """One connection, made when it is needed and made anew after any trouble."""
+
+    def __init__(self, path: Path, *, lock_wait: float, checkpoint_pages: int = CHECKPOINT_PAGES) -> None:
+        """*lock_wait* (seconds) is how long others' locks are waited for; no pages, no copying back."""
+        self._path = path
+        self._lock_wait = lock_wait
+        self._checkpoint_pages = checkpoint_pages
+        self._connection: sqlite3.Connection | None = None
+        self.commit_seconds = 0.0
+        """What the disk took for the latest commit."""
+
+    def play(self, transaction: Transaction[Result]) -> Result:
+        """Run a script and commit. Raises the driver's errors; then nothing was written."""
+        try:
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+            result = _steps(connection, transaction())
+            began = perf_counter()
+            connection.execute("COMMIT")
+            self.commit_seconds = perf_counter() - began
+        except BaseException:
+            self.close()  # which rolls back, whatever state the failure left
+            raise
+        return result
+
+    def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=self._lock_wait)
+            prepare(self._connection, self._checkpoint_pages)
+        return self._connection
+
+
+class Pace:
+    """How long the disk took of late for a brief commit: a running mean, so that one slow commit weighs for a while.
+
+    A disk that is not known yet counts as slow.
+    """
+
+    def __init__(self, *, limit: float, memory: int) -> None:
+        """*limit* in seconds; *memory* is about how many commits are remembered."""
+        self._limit = limit
+        self._memory = memory
+        self._mean = 2 * limit
+
+    def note(self, seconds: float) -> None:
+        self._mean += (seconds - self._mean) / self._memory
+
+    @property
+    def quick(self) -> bool:
+        return self._mean < self._limit
+
+
+def prepare(connection: Any, checkpoint_pages: int = CHECKPOINT_PAGES) -> None:
+    """Make every connection durable; a driver's connection, as sqlite3 or SQLAlchemy hands it out."""
+    # The driver's own transactions start too late (at the first write): ours start where they are asked to.
+    connection.isolation_level = None
+    for setting in (*_SETTINGS, f"wal_autocheckpoint={checkpoint_pages}"):
+        connection.execute(f"PRAGMA {setting}").close()
+
+
+def _steps(connection: sqlite3.Connection, script: Script[Result]) -> Result:
+    rows: list[Any] = []
+    try:
+        step = next(script)
+        while True:
+            if isinstance(step, Ask):
+                rows = connection.execute(step.statement.sqlite.text, step.for_sqlite()).fetchall()
+            else:
+                _write(connection, step)
+                rows = []
+            step = script.send(rows)
+    except StopIteration as end:
+        return end.value
+
+
+def _write(connection: sqlite3.Connection, step: Write) -> None:
+    rows: Sequence[Sequence[Any]] = step.for_sqlite()
+    written = 0
+    for number, text in step.statement.grouped_sqlite:
+        while len(rows) - written >= number:
+            connection.execute(text, list(chain.from_iterable(rows[written : written + number])))
+            written += number
+    if written < len(rows):
+        connection.executemany(step.statement.sqlite.text, rows[written:])

@@ -73,11 +73,11 @@ class Compaction:
         return [meant, own]
 
     def transcript_characters(self, state: SessionState, model: str) -> int:
-        """Return how long a transcript may be that *model* is shown; half as long after every failure."""
+        """Return how long a transcript may be that *model* is shown; half as long each time that it was too long."""
         settings = self._settings.compaction
         window = window_of(self._registry, model, tools=False)
         room = window.room(settings.summary_tokens) * settings.share - _ASKING_TOKENS if window else 0
-        return max(int(room) >> state.failures, _FEWEST_TOKENS) * CHARACTERS_PER_TOKEN
+        return max(int(room) >> state.halvings, _FEWEST_TOKENS) * CHARACTERS_PER_TOKEN
 
     def summary_tokens(self, state: SessionState) -> int:
         """Return how long a summary may be: no more than a quarter of what may be sent."""

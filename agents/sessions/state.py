@@ -71,6 +71,8 @@ class SessionState:
     """Set while the open request is one for a summary: how many of the last messages it leaves as they are."""
     overlong: bool = False
     """Whether a model server has refused the context as too long, and it was not compacted since."""
+    halvings: int = 0
+    """How often a request for a summary was itself refused as too long, since the last one that came about."""
     rounds: int = 0
     failures: int = 0
     last_moment: datetime | None = None
@@ -160,11 +162,13 @@ def _opened(state: SessionState, event: Event) -> None:
 
 def _closed(state: SessionState, event: Event) -> None:
     state.versions |= versions_told(event.body.get("brain"))
-    refused = (event.hidden or {}).get("too_long", False)
+    refused, summarizing = (event.hidden or {}).get("too_long", False), state.keeps is not None
     state.open_request = state.keeps = None
-    state.overlong = state.overlong or refused
-    if not refused:  # asked again as it is it would fail again, so that is no attempt
-        state.failures = state.failures + 1 if event.body.get("is_error") else 0
+    if refused and not summarizing:
+        state.overlong = True  # and no attempt, for the next one is another request
+        return
+    state.halvings += refused
+    state.failures = state.failures + 1 if event.body.get("is_error") else 0
 
 
 def _tool_use(state: SessionState, event: Event) -> None:
@@ -205,7 +209,7 @@ def _error(state: SessionState, event: Event) -> None:
 
 def _compacted(state: SessionState, event: Event) -> None:
     del event
-    state.overlong = False
+    state.overlong, state.halvings = False, 0
 
 
 def _idle(state: SessionState, event: Event) -> None:

@@ -330,11 +330,10 @@ def record_failure(draft: Draft, rules: TurnRules, failure: BrainFailure, spent:
     One that was too long is made again once the context is shorter; one for a summary is itself made shorter.
     """
     summarizing, overlong = draft.state.keeps is not None, too_long(failure)
+    close_request(draft, spent, is_error=True, hidden={"too_long": True} if overlong else None)
     if overlong and not summarizing:
-        close_request(draft, spent, is_error=True, hidden={"too_long": True})
         follow_up(draft, rules)
         return
-    close_request(draft, spent, is_error=True)
     type_ = _ERROR_TYPES[failure.kind]
     if (failure.transient or overlong) and draft.state.failures < max_attempts:
         _error(draft, type_, failure.message, "retrying")

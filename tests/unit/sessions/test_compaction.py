@@ -103,14 +103,18 @@ async def test_the_sessions_own_model_makes_the_summary_when_the_one_meant_for_i
 
 
 async def test_a_summary_is_tried_again_like_any_model_request() -> None:
+    shown = list[list[str]]()
+
     def failing(request: BrainRequest) -> Scripted:
+        if asks_for_summary(request):
+            shown.append(entries_of(request))
         if asks_for_summary(request) and request.attempt < 3:
             return [text("half of"), fail()] if request.attempt == 1 else text("  ")
         return answers(request)
 
     async with world_of(failing, brain={"backoff_base_seconds": 0.001}) as world:
         session = await world.create()
-        await turns(world, session, "one")
+        await turns(world, session, "x" * 1900)
         await world.send(session, message("two"))
         for count in (1, 2):
             await world.until(session, "session.status_rescheduled", count)
@@ -120,6 +124,7 @@ async def test_a_summary_is_tried_again_like_any_model_request() -> None:
         errors = [event["error"]["type"] for event in log if event["type"] == "session.error"]
         assert errors == ["model_overloaded_error", "model_request_failed_error"]
         assert [event["type"] for event in log].count(COMPACTED) == 1
+        assert shown[0] == shown[1] == shown[2], "only a refusal for length makes it shorter"
 
 
 async def test_a_summary_that_is_refused_as_too_long_is_asked_for_with_half_as_much() -> None:

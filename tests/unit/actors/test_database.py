@@ -1,14 +1,17 @@
-"""Which database a cluster may use: SQLite is a file of one machine, and its partitions are fixed."""
+"""Which database a cluster may use: SQLite is a file of one machine; its partitions are fixed, and so are brains."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
 
-from actors.database import check_cluster, open_platform_store
-from agents.config import Settings
+from actors.database import check_brains, check_cluster, open_platform_store
+from agents.brains.immutable import substance
+from agents.brains.registry import registry_of
+from agents.config import InvalidSettings, Settings
 from agents.errors import InvalidRequest
 
 HERE = socket.gethostname()
@@ -87,3 +90,23 @@ async def test_another_number_of_partitions_than_the_database_was_made_with_is_r
     await (await open_platform_store(settings(tmp_path))).close()
     with pytest.raises(InvalidRequest, match=r"harness\.partitions.*64"):
         await open_platform_store(settings(tmp_path, harness={"partitions": count}))
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_version_that_has_answered_stays_what_it_is_after_a_restart(tmp_path: Path) -> None:
+    def declared(model: str, **more: object) -> Settings:
+        return settings(tmp_path, brains={"qwen": {"engine": "claude", "model": model, **more}})
+
+    async def answer(brain: str) -> None:
+        store = await open_platform_store(declared("a"))
+        definition = registry_of(declared("a")).find(brain).definition
+        await store.releases.settle({brain: substance(definition)})
+        await store.close()
+
+    check_brains(declared("b"))
+    asyncio.run(answer("qwen@1"))
+    check_brains(declared("a"))
+    check_brains(declared("b", version="2"))
+    with pytest.raises(InvalidSettings, match=r"brains.qwen: version '1' has answered with model 'a'"):
+        check_brains(declared("b"))
+    check_brains(settings(tmp_path))

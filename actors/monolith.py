@@ -35,7 +35,7 @@ from agents.brains.together import places_together, resources_together
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest
 from agents.hands.announced_hosts import ANNOUNCE_SECONDS
-from agents.hands.host import SandboxHost, host_of
+from agents.hands.host import LINGER_SECONDS, SandboxHost, host_of
 from agents.hands.incarnation import host_root
 from agents.hands.near_hands import NearHands
 from agents.seat import MONOLITH, Seat
@@ -64,8 +64,7 @@ class MonolithServer:
         self._slots = TurnSlots(settings.monolith.turns or places_together(registry.brains), settings.brain)
         self._seat = Seat(settings.data_dir / "run" / "seats", MONOLITH)
         name = self._name = self._seat.name
-        # Who has the results of this host's calls is in this process, and leaves before it.
-        self._host = host_of(settings, host_root(settings, name), name=name, linger=0)
+        self._host = host_of(settings, host_root(settings, name), name=name)
         await self._host.start()
         self._sessions = SessionService(
             settings,
@@ -131,15 +130,11 @@ class MonolithServer:
     async def __del__(self) -> None:
         """Called by Serve before it ends the replica: hand the sessions over, let what is under way end, leave."""
         drain_seconds = self._settings.harness.drain_seconds
-        # The new owner of a session may ask for a call that goes on here, so the host is announced to the end.
         await asyncio.gather(
             self._sessions.stop(), *(links.drain(drain_seconds) for links in self._brain_links.values())
         )
-        try:
-            async with asyncio.timeout(drain_seconds):
-                await self._host.drain()
-        except TimeoutError:
-            logger.warning("tool calls were still under way after %g s of draining", drain_seconds)
+        if await self._sessions.has_peers():
+            await self._drain_host(drain_seconds + LINGER_SECONDS)
         self._announcing.cancel()
         try:
             await ask_fleet("withdraw", self._announcement(), timeout=_LEAVE_SECONDS)
@@ -150,6 +145,14 @@ class MonolithServer:
         await self._host.stop()
         await self._ending.aclose()
         self._seat.release()
+
+    async def _drain_host(self, seconds: float) -> None:
+        """The new owner of a session may ask for a call that goes on here, or has just ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._host.drain()
+        except TimeoutError:
+            logger.warning("tool calls were still under way after %g s of draining", seconds)
 
 
 def _brain_server(brain: str, pools: LocalPools, slots: TurnSlots) -> LinkServer:
@@ -195,7 +198,7 @@ def monolith_app(settings: Settings) -> serve.Application:
         "graceful_shutdown_wait_loop_s": 0.1,
         # Serve learns of a replica's death by its checks: at the default of ten seconds sessions wait that long.
         "health_check_period_s": 2.0,
-        "graceful_shutdown_timeout_s": _LEAVE_SECONDS + 2 * settings.harness.drain_seconds + _closing_seconds(registry),
+        "graceful_shutdown_timeout_s": _draining_seconds(settings) + _closing_seconds(registry),
         # Each new replica before an old one goes; but there may be no other GPU for it.
         "max_surge_percent": 0 if resources.num_gpus else 1,
         "logging_config": {"enable_access_log": False},
@@ -207,6 +210,10 @@ def _with_hands(resources: BrainResources) -> BrainResources:
     """Add what sandbox hosts reserve in processes of their own."""
     more = _HANDS_CPUS / resources.tensor_parallel
     return resources.model_copy(update={"num_cpus": resources.num_cpus + more})
+
+
+def _draining_seconds(settings: Settings) -> float:
+    return 2 * settings.harness.drain_seconds + LINGER_SECONDS + _LEAVE_SECONDS
 
 
 def _closing_seconds(registry: Registry) -> float:

@@ -29,6 +29,7 @@ from agents.hands.port import Hands
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
+from agents.sessions.log import Leases
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.turn_slots import TurnSlots
@@ -69,6 +70,7 @@ class SessionService:
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None
         self._harness: Harness | None = None
+        self._leases: Leases | None = None
         self._releases: ReleaseKeeper | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
@@ -99,6 +101,7 @@ class SessionService:
             slots=self._slots,
         )
         self._endpoint = await self._links.start(link_address(settings))
+        self._leases = store.leases
         harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)
         await _patiently(harness.start)
         return harness
@@ -156,6 +159,15 @@ class SessionService:
         if self._releases is not None:
             await self._releases.close()
         await self._links.stop()
+
+    async def has_peers(self) -> bool:
+        """Whether there are other members, who own what this one has given back; also when the store does not tell."""
+        if self._leases is None:
+            return False
+        try:
+            return any(member != self._name for member in (await self._leases.table()).members)
+        except Unavailable:
+            return True
 
     def _replaced(self) -> None:
         """End at once: another process has this one's name in the store, and with it all partitions.

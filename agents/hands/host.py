@@ -83,15 +83,10 @@ def check(settings: SandboxSettings) -> list[str]:
     return driver_for(settings).check()
 
 
-def host_of(
-    settings: Settings, root: Path, *, name: str = "sandbox-host", linger: float = LINGER_SECONDS
-) -> SandboxHost:
-    """Return a host as configured, checkpoints included; *linger* as for SandboxHost.
-
-    Raises StoreUnavailable when the store of checkpoints cannot be used.
-    """
+def host_of(settings: Settings, root: Path, *, name: str = "sandbox-host") -> SandboxHost:
+    """Return a host as configured, checkpoints included. Raises StoreUnavailable when their store cannot be used."""
     store = open_store(settings.checkpoints, settings.data_dir)
-    return SandboxHost(settings.sandbox, root, name=name, checkpoints=settings.checkpoints, store=store, linger=linger)
+    return SandboxHost(settings.sandbox, root, name=name, checkpoints=settings.checkpoints, store=store)
 
 
 class SandboxHost:

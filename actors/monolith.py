@@ -147,10 +147,10 @@ class MonolithServer:
         self._seat.release()
 
     async def _drain_host(self, seconds: float) -> None:
-        """The new owner of a session may ask for a call that goes on here, or has just ended."""
+        """A session's new owner may ask for a call that goes on here, has just ended, or was meant for here."""
         try:
             async with asyncio.timeout(seconds):
-                await self._host.drain()
+                await asyncio.gather(self._host.drain(), asyncio.sleep(LINGER_SECONDS))
         except TimeoutError:
             logger.warning("tool calls were still under way after %g s of draining", seconds)
 

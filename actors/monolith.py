@@ -18,11 +18,12 @@ from ray.serve.api import RunTarget
 
 from actors.announcing import Announcement
 from actors.bootstrap import ensure_fleet
+from actors.brain_load import ReplicaLoad
 from actors.coalesce import coalesce, in_two
 from actors.fleet_client import ask_fleet
 from actors.hands_client import HandsClient
 from actors.host_calls import host_report, host_server
-from actors.link_server import Connection, LinkServer, link_address
+from actors.link_server import LinkServer, link_address
 from actors.names import MONOLITH_APP
 from actors.placement import brain_placement
 from actors.replies import Reply, reply_of
@@ -158,7 +159,8 @@ class MonolithServer:
 def _brain_server(brain: str, pools: LocalPools, slots: TurnSlots) -> LinkServer:
     """Return the server of one brain for what clients ask it without a session."""
     requests = _DirectRequests(brain, pools, slots)
-    return LinkServer(lambda stream: Connection(stream, requests.call, requests.stream))
+    load = ReplicaLoad()  # callers tell theirs; the number of replicas does not follow it here
+    return LinkServer(lambda stream: load.connect(stream, requests.call, requests.stream))
 
 
 class _DirectRequests:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,21 @@ from agents.sessions.partition import partition_of
 from tests.chaos.cluster import ClusterProcess, ray_environment
 from tests.cluster.instance import Instance
 from tests.conformance.platform import LivePlatform, settings_for
-from tests.conformance.scene import Json, Scene, message, of_type, ordered_results, text_of, toolset
+from tests.conformance.scene import (
+    END,
+    REQUEST,
+    START,
+    Json,
+    Scene,
+    message,
+    of_type,
+    ordered_results,
+    says,
+    text_of,
+    toolset,
+)
 from tests.conformance.sse import RawStream, raw_stream
-from tests.stub_model import stub_in_thread
+from tests.stub_model import relay, stub_in_thread
 
 # The first test waits for cluster and platform.
 pytestmark = pytest.mark.timeout(300)
@@ -41,7 +53,6 @@ PATIENCE = 180.0
 BRAIN = "SERVE_REPLICA::hecaton-brain-"
 NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway", f"{BRAIN}main", f"{BRAIN}asleep")
 BRAINS: Json = {
-    "main": {"engine": "claude"},
     "gpu": {"engine": "replay", "resources": {"num_gpus": 1}},
     # Asleep again by the time that all parts are replaced.
     "asleep": {"engine": "replay", "scaling": {"min_replicas": 0, "downscale_delay_seconds": 5}},
@@ -98,6 +109,14 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+def served(stub_url: str) -> Json:
+    """A brain on two replicas, each with a small inference server as its child; it stands for all of Claude's names."""
+    command = [sys.executable, "-S", "-E", relay.__file__, "{port}", stub_url.rpartition(":")[2]]
+    server = {"command": command, "health_path": "/_health", "stop_seconds": 2}
+    scaling = {"min_replicas": 2, "max_replicas": 2}
+    return {"engine": "server", "model": "served", "aliases": ["claude-"], "scaling": scaling, "server": server}
+
+
 @pytest.fixture(scope="module")
 def ground(scratch: Path) -> Iterator[Ground]:
     with stub_in_thread(keep=4000) as stub:
@@ -112,7 +131,7 @@ def ground(scratch: Path) -> Iterator[Ground]:
                 harness={"actors": 3, "lease_ttl_seconds": 3, "handover_seconds": 5, "drain_seconds": 5},
                 sandbox={"hosts": 2},
                 brain={"replay_pace": 0},
-                brains=BRAINS,
+                brains={"main": served(stub.url), **BRAINS},
             )
             try:
                 yield Ground(cluster, raylets, instance, LivePlatform(instance.up(), stub))
@@ -256,16 +275,16 @@ async def test_parts_are_spread_over_the_nodes_and_only_a_gpu_brain_is_on_the_gp
         for node, raylet in ground.raylets.items()
     }
     assert not [name for name in placed["gpu"] if name.startswith(NOT_ON_GPUS)]
-    assert [node for node in placed if any(name.startswith(f"{BRAIN}gpu#") for name in placed[node])] == ["gpu"]
+    assert [node for node in placed if any(name.startswith(f"{BRAIN}gpu@1#") for name in placed[node])] == ["gpu"]
     for kind, most in (("harness-", 1), ("sandbox-host-", 1)):
         spread = [sum(name.startswith(kind) for name in placed[node]) for node in ("head", "one", "two")]
         assert max(spread) == most, placed
 
 
 async def test_a_brain_that_has_scaled_to_zero_is_woken_by_a_request(ground: Ground, stage: Scene) -> None:
-    assert not [name for name in (await ground.brains()).values() if name.startswith(f"{BRAIN}asleep#")]
+    assert not [name for name in (await ground.brains()).values() if name.startswith(f"{BRAIN}asleep@1#")]
     await _answered_by(stage, "asleep")
-    assert [name for name in (await ground.brains()).values() if name.startswith(f"{BRAIN}asleep#")]
+    assert [name for name in (await ground.brains()).values() if name.startswith(f"{BRAIN}asleep@1#")]
 
 
 async def _answered_by(scene: Scene, brain: str) -> None:
@@ -301,7 +320,7 @@ async def test_harnesses_come_and_go_and_nobody_notices(ground: Ground, stage: S
 
 async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touched(ground: Ground, stage: Scene) -> None:
     before = {name for name in (await asyncio.to_thread(ground.cluster.actors)).values() if "sandbox-host" in name}
-    thinking = {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep#")}
+    thinking = {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep@1#")}
     async with load(stage) as busy:
         for count in (1, len(before)):
             await ground.hecaton("scale", "--hosts", str(count))
@@ -310,7 +329,53 @@ async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touche
             assert {name for name in names.values() if name.startswith("sandbox-host-")} == {
                 f"sandbox-host-{index}" for index in range(count)
             }
-    assert thinking == {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep#")}
+    assert thinking == {
+        pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep@1#")
+    }
+
+
+@pytest.mark.parametrize("victim", ["server", "replica"])
+async def test_a_model_server_or_its_replica_killed_in_mid_stream_fails_no_session(
+    ground: Ground, stage: Scene, victim: str
+) -> None:
+    await stage.answers(*[says(["half ", stage.gate("go"), "rest"])] * SESSIONS, *[says(["who", "le"])] * SESSIONS)
+    sessions = [await stage.session() for _ in range(SESSIONS)]
+    replicas = [pid for pid, name in (await ground.brains()).items() if name.startswith(f"{BRAIN}main@1#")]
+    async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
+        previews = {"event_deltas[]": "agent.message"}
+        streams = [await stack.enter_async_context(stage.stream(session, previews)) for session in sessions]
+        # Each its own: conversations that begin alike would be put together on one replica.
+        await asyncio.gather(*(stage.send(session, message(f"go, {session}")) for session in sessions))
+        await asyncio.gather(*(stream.until("event_delta") for stream in streams))
+        asked = await asyncio.to_thread(stage.platform.stub.seen, SESSIONS, match=stage.mark)
+        busy = {pid: _answering(pid, {each["peer"] for each in asked}) for pid in replicas}
+        chosen = max(replicas, key=lambda pid: busy[pid])
+        for each in _servers_of(chosen) if victim == "server" else [psutil.Process(chosen)]:
+            each.kill()
+        await stage.release("go")
+        await asyncio.gather(*(stream.until("session.status_idle") for stream in streams))
+    said_by_others = 0
+    for session, stream in zip(sessions, streams, strict=True):
+        log = await stage.log(session)
+        assert [event["type"] for event in log] == [*START, "user.message", *REQUEST, *END]
+        [said] = of_type(log, "agent.message")
+        assert text_of(said) in ("half rest", "whole")
+        deltas = [event for event in of_type(stream.events, "event_delta") if event["event_id"] == said["id"]]
+        assert "".join(event["delta"]["content"]["text"] for event in deltas) == text_of(said)
+        said_by_others += text_of(said) == "whole"
+    assert said_by_others == busy[chosen] > 0, (busy, await stage.get("/-/readyz"))
+
+
+def _servers_of(replica: int) -> list[psutil.Process]:
+    """Return the inference server below a replica's process; none while it is being started."""
+    below = psutil.Process(replica).children(recursive=True)
+    return [each for each in below if each.cmdline()[3:4] == [relay.__file__]]
+
+
+def _answering(replica: int, peers: set[str]) -> int:
+    """Return how many of the stub's *peers* are connections of a replica's inference server."""
+    connections = [each for server in _servers_of(replica) for each in server.net_connections("tcp")]
+    return len({f"{each.laddr.ip}:{each.laddr.port}" for each in connections if each.raddr} & peers)
 
 
 async def test_every_part_is_replaced_under_load_and_no_session_fails(ground: Ground, stage: Scene) -> None:

@@ -119,13 +119,13 @@ class RequestReader:
 
     def read(self, method: str, args: Sequence[Any]) -> BrainRequest | None:
         """Return the request with its context; None when the asker has to send it all. Raises InvalidRequest."""
-        match method, args:
-            case "think", (request,):
-                return request
-            case "think_by_reference", (request, carried):
-                return self._cache.restored(request, carried)
-            case _:
-                raise InvalidRequest(f"no such stream: {method}")
+        if method == WHOLE:
+            (request,) = args
+            return request
+        if method == BY_REFERENCE:
+            request, carried = args
+            return self._cache.restored(request, carried)
+        raise InvalidRequest(f"no such stream: {method}")
 
     def figures(self) -> dict[str, int]:
         """Drop what is not used any more; return what is kept, to be told to the callers."""

@@ -18,6 +18,7 @@ from ray.serve.schema import (
 )
 
 from actors import brain_states, readiness
+from actors.brain_faults import FaultReport
 from actors.brain_states import BrainReport, BrainState, state_of
 from actors.readiness import NotReady, wait_for_brain, wait_until_served
 from agents.brain_settings import BrainDefinition
@@ -159,3 +160,18 @@ def test_a_brain_that_loads_weights_may_take_the_time_it_was_given(
     with pytest.raises(NotReady):
         wait_until_served(settings, lambda seconds: bool(looks.append(seconds)))
     assert len(looks) == 20
+
+
+async def test_only_brains_without_a_replica_have_a_fault_with_what_serve_says(say: Callable[..., None]) -> None:
+    say(
+        hecaton_brain_good=status("RUNNING", running=1, detail="one replica is unhealthy"),
+        hecaton_brain_bad=status("DEPLOY_FAILED", detail=TRACEBACK),
+    )
+    ids = [brain.id for brain in BRAINS]
+    faults = await FaultReport(SETTINGS).faults([*ids, "gone@1"])
+    assert faults == {"bad@1": (True, "DEPLOY_FAILED: EngineUnusable: no GPU")}
+    say(hecaton_brain_good=status("DEPLOYING"), hecaton_brain_bad=status("DEPLOYING", message="no node has 8 GPUs"))
+    assert await FaultReport(SETTINGS).faults(ids) == {
+        "good@1": (False, "DEPLOYING"),
+        "bad@1": (False, "DEPLOYING: no node has 8 GPUs"),
+    }

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.processes import Process, counts, cpu_between, memory, snapshot
 from benchmarks.report import tool_spans
-from benchmarks.samples import quantile, ratio_of_medians, slope
+from benchmarks.samples import difference_of_medians, quantile, ratio_of_medians, slope
 
 
 def test_a_slope_is_found_with_its_error() -> None:
@@ -27,6 +27,8 @@ def test_quantiles_and_ratios() -> None:
     assert quantile(range(100), 0.95) == 95
     ratio, low, high = ratio_of_medians([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
     assert low <= ratio == 2 <= high
+    added, low, high = difference_of_medians([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    assert low <= added == 2 <= high
 
 
 def test_sandboxes_that_ended_count_as_sandboxes_without_what_they_spent_before() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.stub_model import running_stub, stub_in_thread
 from tests.stub_model.rules import parse, place, rule_answer
-from tests.stub_model.script import ToolUse
+from tests.stub_model.script import Point, Text, ToolUse
 
 
 def user(text: str) -> dict[str, Any]:
@@ -38,10 +38,17 @@ def shape(directive: str, answered: int) -> str | int:
         ('tools=1 parallel=4 rounds=5 command="true" text="all done"', [4, 4, 4, 4, 4, "all done"]),
         ("rounds=0 parallel=4", ["ok"]),
         ("chars=10 text=abc chunks=3", ["abcabcabca"]),
+        ("chars=10 text=abc chunks=3 first=0.1 rate=5", ["abcabcabca"]),
     ],
 )
 def test_a_rule_says_what_each_answer_of_a_turn_is(directive: str, shapes: list[str | int]) -> None:
     assert [shape(directive, answered) for answered in range(len(shapes))] == shapes
+
+
+def test_a_pace_is_kept_by_the_clock_from_the_opening_on() -> None:
+    [answer] = rule_answer("chars=9 text=abc chunks=3 first=0.1 rate=4", 0).content
+    assert isinstance(answer, Text)
+    assert answer.text == [Point(at=0.1), "abc", Point(at=0.35), "abc", Point(at=0.6), "abc"]
 
 
 def test_the_place_is_counted_from_the_newest_user_text() -> None:

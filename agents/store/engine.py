@@ -38,10 +38,10 @@ class Database(Protocol):
         """
         ...
 
-    async def transact(self, script: Transaction[Result], *, deadline: float, brief: bool = False) -> Result:
+    async def transact(self, script: Transaction[Result], *, deadline: float, changes: int = 0) -> Result:
         """Run a script and commit, as ``write`` of repeatable work. One at a time.
 
-        A *brief* one writes a few rows, and no other waits for its end.
+        *changes* is how many it writes, if each is of a few rows and no other transaction waits for its end; else 0.
         """
         ...
 

@@ -19,9 +19,6 @@ from agents.store.batch import Change, Kind
 from agents.store.engine import Database
 from agents.store.log_writing import write_batch
 
-_BRIEF = 8
-"""Changes that are few: writing so many takes hardly longer than writing one."""
-
 
 @dataclass(slots=True)
 class _Waiter:
@@ -87,8 +84,9 @@ class GroupCommit:
             ends = min(waiter.ends for waiter in batch)
             script = partial(write_batch, changes=[waiter.change for waiter in batch])
             try:
-                brief = not self._waiting and _is_brief(batch)
-                outcomes = await self._database.transact(script, deadline=ends - _now(), brief=brief)
+                small = not self._waiting and _is_small(batch)
+                changes = len(batch) if small else 0
+                outcomes = await self._database.transact(script, deadline=ends - _now(), changes=changes)
             except Conflict as error:
                 if not again:
                     # A constraint failed (an event id stored before): only the guilty change may suffer for it. Or
@@ -113,9 +111,9 @@ class GroupCommit:
             return
 
 
-def _is_brief(batch: Sequence[_Waiter]) -> bool:
+def _is_small(batch: Sequence[_Waiter]) -> bool:
     # A deletion removes as many rows as its session has.
-    return len(batch) <= _BRIEF and all(waiter.change.kind is not Kind.DELETE for waiter in batch)
+    return all(waiter.change.kind is not Kind.DELETE for waiter in batch)
 
 
 def _without_late(batch: list[_Waiter], why: Unavailable) -> list[_Waiter]:

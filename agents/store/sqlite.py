@@ -31,11 +31,10 @@ _LOCK_SHARE = 2 / 3
 """Share of the deadline after which SQLite gives up on a lock, so that it says why."""
 _MIGRATION_SECONDS = 120.0
 _READER_THREADS = 4
-_QUICK_SECONDS = 0.0005
-"""What the disk may take for a brief commit, on average, for the loop to wait for it."""
-_PACE_MEMORY = 8
-_IN_A_ROW = 256
-"""Commits of the loop after which the writing thread does one, and with it the copying back if there is enough."""
+_MOST_ON_LOOP = 32
+"""Changes that the loop may write at once: about 1 ms, twice what encoding them took it."""
+_IN_A_ROW = 1000
+"""Changes written by the loop (20 MB) after which the writing thread has its turn, and copies SQLite's log back."""
 
 
 class SqliteDatabase:
@@ -52,7 +51,7 @@ class SqliteDatabase:
         self._read_threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="store-read")
         self._thread_line = SqliteLine(path, lock_wait=self._lock_wait)
         self._loop_line = SqliteLine(path, lock_wait=0, checkpoint_pages=0)
-        self._pace = Pace(limit=_QUICK_SECONDS, memory=_PACE_MEMORY)
+        self._pace = Pace()
         self._in_a_row = 0
         self._writes = 0
         """Work that the writing thread has or will have: it goes first."""
@@ -64,19 +63,23 @@ class SqliteDatabase:
         del repeatable
         return await self._run(self._write_thread, partial(_in_transaction, self._writer, work), deadline)
 
-    async def transact(self, script: Transaction[Result], *, deadline: float, brief: bool = False) -> Result:
-        if brief and self._pace.quick and not self._writes and self._in_a_row < _IN_A_ROW:
+    async def transact(self, script: Transaction[Result], *, deadline: float, changes: int = 0) -> Result:
+        if self._may_be_on_loop(changes):
             try:
-                result = self._play(self._loop_line, script, brief)
+                result = self._play(self._loop_line, script, changes)
             except driver_errors() as error:
                 if fault_of(error) is not Fault.PASSES:
                     raise told(error, uncertain=False) from error
                 # Another process writes: the thread can wait for it.
             else:
-                self._in_a_row += 1
+                self._in_a_row += changes
                 return result
         self._in_a_row = 0
-        return await self._run(self._write_thread, partial(self._play, self._thread_line, script, brief), deadline)
+        return await self._run(self._write_thread, partial(self._play, self._thread_line, script, changes), deadline)
+
+    def _may_be_on_loop(self, changes: int) -> bool:
+        small = 0 < changes <= _MOST_ON_LOOP
+        return small and self._pace.quick and not self._writes and self._in_a_row < _IN_A_ROW
 
     async def migrate(self, work: Work[None]) -> None:
         await self._run(self._write_thread, partial(_in_transaction, self._writer, work), _MIGRATION_SECONDS)
@@ -100,10 +103,10 @@ class SqliteDatabase:
         finally:
             self._writes -= writes
 
-    def _play(self, line: SqliteLine, script: Transaction[Result], brief: bool) -> Result:
+    def _play(self, line: SqliteLine, script: Transaction[Result], changes: int) -> Result:
         result = line.play(script)
-        if brief:
-            self._pace.note(line.commit_seconds)
+        if changes:
+            self._pace.note(line.commit_seconds, changes)
         return result
 
     def _close_writers(self) -> None:

@@ -14,6 +14,11 @@ from agents.store.script import Ask, Script, Write
 
 CHECKPOINT_PAGES = 4000
 """Pages of its log (16 MB) after which SQLite copies them back: fewer pauses than its default of 1000."""
+_QUICK_SECONDS = 0.0003
+"""The way to another thread and back takes 0.1 ms, during which this one could do something else."""
+_AS_MUCH_AS_FSYNC = 8
+"""Changes whose pages take about as long to write as the commit itself."""
+_COMMITS_REMEMBERED = 8
 _SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
@@ -56,23 +61,23 @@ class SqliteLine:
 
 
 class Pace:
-    """How long the disk took of late for a brief commit: a running mean, so that one slow commit weighs for a while.
+    """How long the disk took of late for the commit of one change: a running mean, so that a stall weighs for a while.
 
     A disk that is not known yet counts as slow.
     """
 
-    def __init__(self, *, limit: float, memory: int) -> None:
-        """*limit* in seconds; *memory* is about how many commits are remembered."""
-        self._limit = limit
-        self._memory = memory
-        self._mean = 2 * limit
+    def __init__(self) -> None:
+        self._mean = 2 * _QUICK_SECONDS
 
-    def note(self, seconds: float) -> None:
-        self._mean += (seconds - self._mean) / self._memory
+    def note(self, seconds: float, changes: int) -> None:
+        """Take a commit of so many *changes* into account."""
+        alone = seconds / (1 + changes / _AS_MUCH_AS_FSYNC)
+        self._mean += (alone - self._mean) / _COMMITS_REMEMBERED
 
     @property
     def quick(self) -> bool:
-        return self._mean < self._limit
+        """Whether to wait for the disk costs less than to let another thread wait for it."""
+        return self._mean < _QUICK_SECONDS
 
 
 def prepare(connection: Any, checkpoint_pages: int = CHECKPOINT_PAGES) -> None:

@@ -30,7 +30,7 @@ class SteppedDatabase:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.brief: list[bool] = []
+        self.told: list[int] = []
         self.begun = asyncio.Semaphore(0)
         self.go = asyncio.Semaphore(0)
         self.answer: Callable[[list[str]], list[HecatonError | None]] = lambda names: [None] * len(names)
@@ -44,11 +44,11 @@ class SteppedDatabase:
     async def migrate(self, work: Callable[[Connection], None]) -> None:
         raise NotImplementedError
 
-    async def transact(self, script: Transaction[Any], *, deadline: float, brief: bool = False) -> Any:
+    async def transact(self, script: Transaction[Any], *, deadline: float, changes: int = 0) -> Any:
         assert isinstance(script, partial)
-        changes: list[Change] = script.keywords["changes"]
-        self.batches.append([change.session_id for change in changes])
-        self.brief.append(brief)
+        written: list[Change] = script.keywords["changes"]
+        self.batches.append([change.session_id for change in written])
+        self.told.append(changes)
         self.begun.release()
         await self.go.acquire()
         return self.answer(self.batches[-1])
@@ -116,18 +116,17 @@ async def test_a_transaction_holds_at_most_its_share_and_one_change_of_a_session
     assert database.batches == [["a", "b"], ["b", "c", "d"], ["e"], ["e"]]
 
 
-async def test_brief_is_a_transaction_of_few_changes_without_a_deletion_that_nobody_waits_behind(
+async def test_the_database_is_told_how_small_a_transaction_is_unless_it_deletes_or_others_wait(
     database: SteppedDatabase,
 ) -> None:
     log = SqlEventLog(database)
     database.open()
     await asyncio.gather(*await start(log, "a"))
     await asyncio.gather(*await start(log, "b", "b"))
-    await asyncio.gather(*await start(log, *map(str, range(8))))
-    await asyncio.gather(*await start(log, *map(str, range(9))))
-    await log.delete(LEASE, SessionId("c"))
-    assert [len(batch) for batch in database.batches] == [1, 1, 1, 8, 9, 1]
-    assert database.brief == [True, False, True, True, False, False]
+    await asyncio.gather(*await start(log, "c", "d", "e"))
+    await log.delete(LEASE, SessionId("f"))
+    assert database.batches == [["a"], ["b"], ["b"], ["c", "d", "e"], ["f"]]
+    assert database.told == [1, 0, 1, 3, 0]
 
 
 async def test_too_many_waiting_changes_are_refused_at_once(database: SteppedDatabase) -> None:

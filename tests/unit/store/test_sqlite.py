@@ -34,13 +34,13 @@ class Journal:
         self.database = SqliteDatabase(path, deadline=DEADLINE)
         self.by: list[str] = []
 
-    async def add(self, *names: str, brief: bool = True, deadline: float = DEADLINE) -> None:
+    async def add(self, *names: str, changes: int = 1, deadline: float = DEADLINE) -> None:
         def script() -> Script[None]:
             self.by.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
             for name in names:
                 yield Write(INSERT, [{"session_id": name, "partition": 0, "stamp": None}])
 
-        await self.database.transact(script, deadline=deadline, brief=brief)
+        await self.database.transact(script, deadline=deadline, changes=changes)
 
     async def names(self) -> list[str]:
         def work(connection: Connection) -> list[str]:
@@ -63,21 +63,28 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_disk_counts_as_quick_once_it_was_so_for_a_while_and_slow_after_one_stall() -> None:
-    pace = Pace(limit=1.0, memory=4)
+    pace = Pace()
     assert not pace.quick
-    pace.note(0.2)
+    pace.note(0.0002, 1)
     assert not pace.quick
-    for _ in range(4):
-        pace.note(0.2)
+    for _ in range(20):
+        pace.note(0.0002, 1)
     assert pace.quick
-    pace.note(20.0)
+    pace.note(0.1, 1)
+    pace.note(0.0002, 1)
     assert not pace.quick
-    pace.note(0.2)
-    assert not pace.quick
+
+
+def test_a_group_may_take_longer_than_a_lone_commit() -> None:
+    for changes, quick in ((1, False), (32, True)):
+        pace = Pace()
+        for _ in range(20):
+            pace.note(0.0008, changes)
+        assert pace.quick is quick
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_brief_transaction_is_run_by_the_loop_and_is_on_disk_when_it_returns(journal: Journal) -> None:
+async def test_a_small_transaction_is_run_by_the_loop_and_is_on_disk_when_it_returns(journal: Journal) -> None:
     await journal.add("a")
     other = sqlite3.connect(journal.path)
     assert other.execute("SELECT session_id FROM deleted_sessions").fetchall() == [("a",)]
@@ -86,9 +93,12 @@ async def test_a_brief_transaction_is_run_by_the_loop_and_is_on_disk_when_it_ret
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_long_transaction_is_run_by_the_thread(journal: Journal) -> None:
-    await journal.add("a", brief=False)
-    assert journal.by == ["thread"]
+@pytest.mark.parametrize(("changes", "by"), [(0, "thread"), (1, "loop"), (32, "loop"), (33, "thread")])
+async def test_a_transaction_that_is_large_or_waited_for_is_run_by_the_thread(
+    journal: Journal, changes: int, by: str
+) -> None:
+    await journal.add("a", changes=changes)
+    assert journal.by == [by]
 
 
 async def test_a_disk_that_is_not_known_to_be_quick_is_waited_for_by_the_thread(
@@ -104,12 +114,13 @@ async def test_a_disk_that_is_not_known_to_be_quick_is_waited_for_by_the_thread(
 async def test_what_each_thread_sees_of_the_disk_counts(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    noted: list[float] = []
-    monkeypatch.setattr(Pace, "note", lambda _, seconds: noted.append(seconds))
+    noted: list[tuple[float, int]] = []
+    monkeypatch.setattr(Pace, "note", lambda _, seconds, changes: noted.append((seconds, changes)))
     monkeypatch.setattr(Pace, "quick", line == "_loop_line")
     await journal.add("a")
-    assert noted == [getattr(journal.database, line).commit_seconds] and noted[0] > 0
-    await journal.add("b", brief=False)
+    seconds = getattr(journal.database, line).commit_seconds
+    assert noted == [(seconds, 1)] and seconds > 0
+    await journal.add("b", changes=0)
     assert len(noted) == 1
 
 

@@ -16,12 +16,15 @@ from actors.brain_states import apps_of, own_app
 from actors.fleet import FleetActor
 from actors.harness_link import HarnessLink
 from actors.monolith import monolith_app, monolith_targets
+from actors.session_service import SessionService
 from agents.brains.registry import registry_of
+from agents.clock import ManualClock
 from agents.config import Settings
 from agents.errors import InvalidRequest, Unavailable
 from agents.hands.host_fleet import HostReport
 from agents.hands.incarnation import host_names
 from agents.seat import seat_name
+from agents.store.memory import MemoryStore
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "serve_configs"
@@ -108,3 +111,20 @@ def test_one_cluster_has_no_platforms_of_both_topologies(monkeypatch: pytest.Mon
     bootstrap.check_topology(Settings())
     with pytest.raises(InvalidRequest, match="decoupled platform"):
         bootstrap.check_topology(SETTINGS)
+
+
+async def test_a_replica_has_peers_while_another_member_lives_or_nobody_can_tell() -> None:
+    store = MemoryStore(ManualClock())
+    service = SessionService(SETTINGS, "m-0", pools=Any, hands=Any, figures=dict)  # type: ignore[arg-type]
+    assert not await service.has_peers(), "it was no member yet"
+    service._leases = store.leases
+    await store.leases.join("m-0", ttl=3)
+    assert not await service.has_peers()
+    await store.leases.join("m-1", ttl=3)
+    assert await service.has_peers()
+    service._leases = SimpleNamespace(table=_away)  # type: ignore[assignment]
+    assert await service.has_peers()
+
+
+async def _away() -> None:
+    raise Unavailable("the database does not answer")

@@ -84,9 +84,8 @@ class GroupCommit:
             ends = min(waiter.ends for waiter in batch)
             script = partial(write_batch, changes=[waiter.change for waiter in batch])
             try:
-                small = not self._waiting and _is_small(batch)
-                changes = len(batch) if small else 0
-                outcomes = await self._database.transact(script, deadline=ends - _now(), changes=changes)
+                small = 0 if self._waiting or _deletes(batch) else len(batch)
+                outcomes = await self._database.transact(script, deadline=ends - _now(), changes=small)
             except Conflict as error:
                 if not again:
                     # A constraint failed (an event id stored before): only the guilty change may suffer for it. Or
@@ -111,9 +110,9 @@ class GroupCommit:
             return
 
 
-def _is_small(batch: Sequence[_Waiter]) -> bool:
-    # A deletion removes as many rows as its session has.
-    return all(waiter.change.kind is not Kind.DELETE for waiter in batch)
+def _deletes(batch: Sequence[_Waiter]) -> bool:
+    """Whether it may take long: a session may have any number of rows."""
+    return any(waiter.change.kind is Kind.DELETE for waiter in batch)
 
 
 def _without_late(batch: list[_Waiter], why: Unavailable) -> list[_Waiter]:

@@ -65,7 +65,7 @@ async def chunks(instance: Instance) -> tuple[float, float]:
 async def test_a_brain_that_dies_between_turns_is_sent_all_that_was_said(scene: Scene, instance: Instance) -> None:
     await scene.answers(*(says(text) for text in ("one", "two", "three")))
     session = await scene.session()
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         await scene.turn(session)
         before = await chunks(instance)
         await scene.turn(session)

@@ -6,13 +6,12 @@ another engine or model is another version. Where it runs and how it scales may 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from agents.settings_base import AbsolutePath, KeyName, Section
+from agents.settings_base import AbsolutePath, KeyName, Section, as_mapping, laid_over
 
 Engine = Literal["claude", "server", "transformers", "replay"]
 Role = Literal["reasoning", "generation", "summarization"]
@@ -275,12 +274,12 @@ class BrainDefinition(BrainVersion):
     @classmethod
     def _inherited(cls, given: Any) -> Any:
         """Fill every version with what the brain itself says, so that each is whole wherever it travels."""
-        brain = _mapping(given)
-        versions = brain and _mapping(brain.get("versions"))
+        brain = as_mapping(given)
+        versions = brain and as_mapping(brain.get("versions"))
         if not brain or not versions:
             return given
         shared = {name: value for name, value in brain.items() if name in BrainVersion.model_fields}
-        return {**brain, "versions": {name: _over(shared, own) for name, own in versions.items()}}
+        return {**brain, "versions": {name: laid_over(shared, own) for name, own in versions.items()}}
 
     @model_validator(mode="after")
     def _complete(self) -> BrainDefinition:
@@ -298,15 +297,3 @@ class BrainDefinition(BrainVersion):
             return self
         own = {name: getattr(self.versions[version], name) for name in BrainVersion.model_fields}
         return self.model_copy(update={**own, "version": version, "versions": {}})
-
-
-def _over(below: Any, above: Any) -> Any:
-    """Lay what a version says over what its brain says, section by section."""
-    lower, higher = _mapping(below), _mapping(above)
-    if lower is None or higher is None:
-        return above
-    return {**lower, **{name: _over(lower.get(name), value) for name, value in higher.items()}}
-
-
-def _mapping(value: object) -> Mapping[Any, Any] | None:
-    return cast("Mapping[Any, Any]", value) if isinstance(value, Mapping) else None

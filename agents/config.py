@@ -36,7 +36,7 @@ from pydantic_settings import (
 
 from agents.brain_settings import BrainDefinition
 from agents.errors import HecatonError
-from agents.settings_base import AbsolutePath, KeyName
+from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
 from agents.settings_sections import (
     BrainSettings,
     CheckpointSettings,
@@ -233,18 +233,9 @@ class _Sourced:
 
 def _over(lower: _Sourced | None, higher: _Sourced) -> _Sourced:
     """Lay a value over one of less precedence; a brain keeps what only the lower one says of it."""
-    below, above = lower and _mapping(lower.value), _mapping(higher.value)
-    if lower is None or below is None or above is None:
+    if lower is None or as_mapping(lower.value) is None or as_mapping(higher.value) is None:
         return higher
-    merged = dict(below)
-    for name, value in above.items():
-        under = _Sourced(below[name], lower.source) if name in below else None
-        merged[name] = _over(under, _Sourced(value, higher.source)).value
-    return _Sourced(merged, f"{lower.source}, {higher.source}")
-
-
-def _mapping(value: object) -> Mapping[str, Any] | None:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+    return _Sourced(laid_over(lower.value, higher.value), f"{lower.source}, {higher.source}")
 
 
 def _layers(

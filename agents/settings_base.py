@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
@@ -22,3 +23,16 @@ class Section(BaseModel):
     """Settings that belong together; unknown keys are faults, and what is described here is documented from here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+def as_mapping(value: object) -> Mapping[Any, Any] | None:
+    """Return *value* when it is a mapping, else None."""
+    return cast("Mapping[Any, Any]", value) if isinstance(value, Mapping) else None
+
+
+def laid_over(below: Any, above: Any) -> Any:
+    """Return *above*; of mappings, at whatever depth, what only *below* says is kept."""
+    lower, higher = as_mapping(below), as_mapping(above)
+    if lower is None or higher is None:
+        return above
+    return {**lower, **{name: laid_over(lower.get(name), value) for name, value in higher.items()}}

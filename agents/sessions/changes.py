@@ -8,7 +8,8 @@ from agents.errors import InvalidRequest
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, SessionRecord, SessionStatus
 from agents.sessions.intake import check_open
-from agents.sessions.transitions import TurnRules, resume_paused
+from agents.sessions.lifecycle import TurnRules
+from agents.sessions.transitions import resume_paused
 
 _MAX_PAIRS = 16
 

@@ -133,3 +133,8 @@ class SessionRecord:
     """Where the session's sandbox was last, and the version of its files that the log stands on."""
     epoch: int | None = None
     """Epoch of the partition's owner under which the log last grew."""
+
+
+def text_content(text: str) -> list[dict[str, Any]]:
+    """Return the content of an event that is one text."""
+    return [{"type": "text", "text": text}]

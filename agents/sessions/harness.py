@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from agents.brains.registry import registry_of
 from agents.errors import HecatonError, InvalidRequest, LogConflict, Unavailable
 from agents.ids import SessionId
-from agents.sessions import transitions
 from agents.sessions.budget import Budgets
 from agents.sessions.bus import Subscription
 from agents.sessions.changes import apply_changes
@@ -28,6 +27,7 @@ from agents.sessions.host import Frame
 from agents.sessions.intake import admit
 from agents.sessions.leasing import PartitionKeeper
 from agents.sessions.ledger import workspace_of
+from agents.sessions.lifecycle import TurnRules, terminate
 from agents.sessions.log import Lease
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
@@ -36,7 +36,6 @@ from agents.sessions.repeats import ClientRequest
 from agents.sessions.runner import SessionRunner, StaleRunner
 from agents.sessions.runners import Runners
 from agents.sessions.state import SessionState
-from agents.sessions.transitions import TurnRules
 from agents.sessions.wire import usage_wire
 
 logger = logging.getLogger(__name__)
@@ -231,7 +230,7 @@ class Harness:
         def change(draft: Draft) -> SessionRecord:
             if draft.state.record.archived_at is None:
                 _check_not_busy(draft.state, "archived")
-                transitions.terminate(draft)
+                terminate(draft)
                 draft.state.set(archived_at=draft.now)
             return draft.state.record
 

@@ -18,9 +18,11 @@ from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus
+from agents.sessions.lifecycle import END_TURN, TurnRules, go_idle
 from agents.sessions.repeats import ClientRequest
 from agents.sessions.state import SessionState
-from agents.sessions.transitions import TurnRules, begin_turn, close_open_calls, follow_up, go_idle, settle
+from agents.sessions.tool_calls import close_open_calls
+from agents.sessions.transitions import begin_turn, follow_up, settle
 
 _ANSWER_KEYS = {
     EventType.USER_TOOL_CONFIRMATION: "tool_use_id",
@@ -200,5 +202,5 @@ def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event) -> Event:
     echo = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
     if state.calls:
         close_open_calls(draft, "The call was interrupted by the user.")
-        go_idle(draft, rules, {"type": "end_turn"})
+        go_idle(draft, rules, END_TURN)
     return echo

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from agents.sessions.draft import Draft
+from agents.sessions.lifecycle import TurnRules
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.state import SessionState
-from agents.sessions.transitions import TurnRules
 
 T = TypeVar("T")
 

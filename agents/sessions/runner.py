@@ -23,11 +23,12 @@ from agents.sessions.acting import Actor
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.host import Frame
+from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Lease
+from agents.sessions.model_requests import pause
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.state import SessionState
 from agents.sessions.thinking import Thinker
-from agents.sessions.transitions import TurnRules
 from agents.sessions.turn_slots import TurnSlot
 
 logger = logging.getLogger(__name__)
@@ -235,11 +236,11 @@ class SessionRunner:
         if attempt > self.ports.settings.harness.max_resumes:
             words = f"The turn was taken up {attempt - 1} times without getting any further."
             await self.apply(lambda draft: transitions.give_up_turn(draft, self.rules, words))
-        elif (pause := resuming.pause_before(attempt - self._crashes)) > 0:
-            await self._do(self.ports.clock.sleep(pause))
+        elif (seconds := resuming.pause_before(attempt - self._crashes)) > 0:
+            await self._do(self.ports.clock.sleep(seconds))
         if self.state.open_request is not None:
             # It is made once more: what it cost the first time, and the time since then, count before it does.
-            await self.apply(lambda draft: transitions.pause(draft, self.rules))
+            await self.apply(lambda draft: pause(draft, self.rules))
 
     async def _step(self) -> None:
         """Do what the state asks for next."""

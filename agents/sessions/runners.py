@@ -18,13 +18,13 @@ from agents.errors import Fenced, HecatonError, LogConflict, NotFound
 from agents.ids import SessionId
 from agents.sessions.draft import Draft
 from agents.sessions.events import SessionRecord
+from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Lease
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.room import Room
 from agents.sessions.runner import SessionRunner
 from agents.sessions.state import SessionState
-from agents.sessions.transitions import TurnRules
 
 logger = logging.getLogger(__name__)
 

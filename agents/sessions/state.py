@@ -20,6 +20,9 @@ from agents.sessions.events import Event, EventType, SessionRecord, SessionStatu
 from agents.sessions.log import SessionSnapshot
 from agents.sessions.repeats import Accepted
 
+BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
+"""Why a session is idle that its budget has stopped."""
+
 
 @dataclass(slots=True)
 class OpenCall:
@@ -104,7 +107,7 @@ class SessionState:
     @property
     def paused(self) -> bool:
         """Whether the session stopped because its budget is used up."""
-        return self.status is SessionStatus.IDLE and self.record.stop_reason == {"type": "budget_reached"}
+        return self.status is SessionStatus.IDLE and self.record.stop_reason == BUDGET_REACHED
 
     @property
     def messages_wait(self) -> bool:

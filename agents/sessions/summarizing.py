@@ -12,8 +12,10 @@ from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.summarizing import SYSTEM, summary_messages
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType
+from agents.sessions.lifecycle import TurnRules
+from agents.sessions.model_requests import Spent, close_request
 from agents.sessions.owner import SessionOwner
-from agents.sessions.transitions import Spent, TurnRules, close_request, follow_up
+from agents.sessions.transitions import follow_up
 
 
 def summary_request(owner: SessionOwner, model: str) -> BrainRequest:

@@ -16,11 +16,11 @@ from agents.sessions import transitions
 from agents.sessions.brain_stream import bounded_stream
 from agents.sessions.draft import Draft
 from agents.sessions.metering import model_request_row
+from agents.sessions.model_requests import Spent
 from agents.sessions.owner import SessionOwner
 from agents.sessions.permissions import Toolbox
 from agents.sessions.previews import PREVIEWED, PreviewWriter
 from agents.sessions.summarizing import record_summary, summary_of, summary_request
-from agents.sessions.transitions import Spent
 
 logger = logging.getLogger(__name__)
 

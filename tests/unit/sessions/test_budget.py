@@ -24,8 +24,9 @@ from agents.ids import SessionId, new_event_id
 from agents.sessions.budget import Budgets
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus, Usage
+from agents.sessions.model_requests import Spent, pause
 from agents.sessions.state import SessionState
-from agents.sessions.transitions import Spent, apply_interrupt, pause
+from agents.sessions.transitions import apply_interrupt
 
 from .conftest import ASK, CUSTOM, World, agent_snapshot, make_world, message, toolset
 

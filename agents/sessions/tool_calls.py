@@ -1,0 +1,62 @@
+"""Tool calls in a session's log: what a model asked for, and the results that no hand gives."""
+
+from __future__ import annotations
+
+from agents.brains.assembly import Block
+from agents.ids import EventId
+from agents.sessions.draft import Draft
+from agents.sessions.events import EventType, text_content
+from agents.sessions.permissions import Toolbox
+
+
+def record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, str] | None:
+    """Log one tool use; returns its id and the reason when it is refused before any policy."""
+    name, tool_input = block.name or "", block.input
+    verdict = toolbox.judge(name)
+    if block.input_error is not None or tool_input is None or verdict.kind == "refused":
+        reason = (
+            f"The input of {name} was not a JSON object: {block.input_error}."
+            if verdict.kind != "refused"
+            else f"The tool {name!r} is not available in this session."
+        )
+        body = {"name": name, "input": tool_input or {}, "evaluated_permission": "deny"}
+        return draft.emit(EventType.AGENT_TOOL_USE, body).id, reason
+    if verdict.kind == "custom":
+        draft.emit(EventType.AGENT_CUSTOM_TOOL_USE, {"name": name, "input": tool_input})
+        return None
+    body = {
+        "name": name,
+        "input": tool_input,
+        "evaluated_permission": verdict.permission,
+        "evaluation": verdict.evaluation,
+    }
+    draft.emit(EventType.AGENT_TOOL_USE, body)
+    return None
+
+
+def close_call(draft: Draft, call_id: EventId, reason: str) -> None:
+    call = draft.state.calls[call_id]
+    if (host := draft.state.record.dispatched.get(call_id)) is not None:
+        draft.called_off[call_id] = host
+    if call.kind == "custom":
+        # No server event answers a custom call; closing it in the client's own form keeps history
+        # well formed and tells a reconnecting tool runner that the call is settled (ADR 0003).
+        body = {"custom_tool_use_id": call_id, "content": text_content(reason), "is_error": True}
+        draft.emit(EventType.USER_CUSTOM_TOOL_RESULT, body)
+    else:
+        body = {"tool_use_id": call_id, "content": text_content(reason), "is_error": True}
+        draft.emit(EventType.AGENT_TOOL_RESULT, body)
+
+
+def close_open_calls(draft: Draft, reason: str) -> None:
+    """Give every open call an error result."""
+    for call_id in list(draft.state.calls):
+        close_call(draft, call_id, reason)
+
+
+def close_denied_calls(draft: Draft) -> None:
+    """Give every call that the client denied its error result, with the client's words."""
+    for call in list(draft.state.calls.values()):
+        if call.decision == "deny":
+            words = f" The user said: {call.deny_message}" if call.deny_message else ""
+            close_call(draft, call.id, f"The user denied this tool call; it was not run.{words}")

@@ -138,20 +138,13 @@ class BrainRoutes:
     async def _change(
         self, request: Request, version: str | None, change: Callable[[Split], Split], done: str
     ) -> Response:
-        brain = self._brain(request.path_params["name"])
+        brain = self._registry.head(request.path_params["name"])
         versions = self._registry.versions(brain.name)
         if version is not None and version not in versions:
             raise NotFound(f"brain {brain.name} has no version {version[:80]!r}; there are {', '.join(versions)}")
         await self._keeper.change(brain.name, change)
         _log.warning("brain %s: %s (by key %r)", brain.name, done, request.state.principal)
         return json_answer(self._report(brain, await self._keeper.outcomes()))
-
-    def _brain(self, name: str) -> RegisteredBrain:
-        for brain in self._registry.heads:
-            if brain.name == name:
-                return brain
-        known = ", ".join(brain.name for brain in self._registry.heads)
-        raise NotFound(f"there is no brain {name[:80]!r}; there are {known}")
 
     def _report(self, brain: RegisteredBrain, outcomes: Mapping[str, Outcome]) -> BrainReport:
         split = self._keeper.releases.split(brain.name)

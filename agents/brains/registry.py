@@ -62,6 +62,12 @@ class Registry:
         """Every brain once, in the version that its declaration begins with."""
         return tuple(map(self._head, self._versions))
 
+    def head(self, name: str) -> RegisteredBrain:
+        """Return the brain *name* in the version of ``heads``. Raises NotFound, naming those there are."""
+        if name not in self._versions:
+            raise NotFound(f"there is no brain {name[:80]!r}; there are {', '.join(self._versions)}")
+        return self._head(name)
+
     def versions(self, name: str) -> Mapping[str, RegisteredBrain]:
         """Return all versions of the brain *name*, in the order in which they are declared; none of an unknown one."""
         return self._versions.get(name, {})

@@ -18,7 +18,7 @@ from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords, S
 from agents.brains.releases import Releases, split_of
 from agents.brains.split import Split, declared_split, rolled_back
 from agents.clock import Clock
-from agents.errors import Conflict, NotFound, Unavailable
+from agents.errors import Conflict, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +86,7 @@ class ReleaseKeeper:
 
         Raises NotFound, what *change* raises, Conflict when others change it all the time, Unavailable.
         """
-        brain = next((brain for brain in self._registry.heads if brain.name == name), None)
-        if brain is None:
-            known = ", ".join(brain.name for brain in self._registry.heads)
-            raise NotFound(f"there is no brain {name!r}; there are {known}")
+        brain = self._registry.head(name)
         for left in reversed(range(_TRIES)):
             stored = (await self._records.splits()).get(name)
             before = split_of(brain, stored)

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
 from agents.errors import Fenced
 from agents.sessions.log import Lease, LeaseTable
 from agents.store.codec import Row, RowView, micros
 from agents.store.engine import Database
+from agents.store.inserts import insert_new
 from agents.store.tables import leases, members
 
 _LOCKED = (
@@ -36,14 +36,8 @@ _GRANT = (
 )
 _FREE_ALL = update(leases).where(leases.c.owner == bindparam("name")).values(owner=None, expires_at=0)
 _FREE = {"owner": None, "epoch": 0, "expires_at": 0}
-_INSERT_MISSING = {
-    "postgresql": postgresql.insert(leases).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(leases).on_conflict_do_nothing(),
-}
-_INSERT_MEMBER = {
-    "postgresql": postgresql.insert(members).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(members).on_conflict_do_nothing(),
-}
+_INSERT_MISSING = insert_new(leases)
+_INSERT_MEMBER = insert_new(members)
 _MEMBER = select(members).where(members.c.name == bindparam("key")).with_for_update()
 _SET_MEMBER = (
     update(members)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.brains.release_records import Outcome, OutcomeRow, StoredSplit
-from agents.errors import Conflict
 from agents.store.codec import decode, encode
-from agents.store.releases import split_at, split_text
+from agents.store.releases import overtaken, split_at, split_text
 
 
 class MemoryReleases:
@@ -31,7 +30,7 @@ class MemoryReleases:
 
     async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
         if stored.revision != self._splits.get(name, (0, ""))[0] + 1:
-            raise Conflict(f"brain {name}: its versions were changed by somebody else just now")
+            raise overtaken(name)
         self._splits[name] = stored.revision, split_text(stored)
         self._outcomes = {key: each for key, each in self._outcomes.items() if key[0] not in forget}
 

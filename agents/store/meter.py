@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
 from agents.economics.meter import MeterKind, MeterRow, MeterTotal, Spending, microseconds
@@ -20,6 +19,7 @@ from agents.errors import Overloaded, Unavailable
 from agents.ids import SessionId
 from agents.store.codec import Row, findable, micros
 from agents.store.engine import Database
+from agents.store.inserts import insert_new
 from agents.store.tables import meter
 
 _BUFFER_ROWS = 20_000
@@ -29,10 +29,7 @@ _GATHER_SECONDS = 0.2
 """Rows gather so long before a write: the log's commits go first."""
 _RETRY_SECONDS = 2.0
 
-_INSERT_NEW = {
-    "postgresql": postgresql.insert(meter).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(meter).on_conflict_do_nothing(),
-}
+_INSERT_NEW = insert_new(meter)
 _SUMMED = (
     meter.c.input_tokens,
     meter.c.output_tokens,

@@ -17,20 +17,15 @@ from agents.brains.split import Split
 from agents.errors import Conflict
 from agents.store.codec import Row, decode, encode
 from agents.store.engine import Database
+from agents.store.inserts import insert_new
 from agents.store.tables import brain_outcomes, brain_splits, brain_versions
 
 _DEADLINE_SECONDS = 5.0
 """Who asks will ask again in a moment, and goes on with what it knows."""
 _COUNTED = ("requests", "failed", "slow")
 
-_KEEP = {
-    "postgresql": postgresql.insert(brain_versions).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(brain_versions).on_conflict_do_nothing(),
-}
-_FIRST = {
-    "postgresql": postgresql.insert(brain_splits).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(brain_splits).on_conflict_do_nothing(),
-}
+_KEEP = insert_new(brain_versions)
+_FIRST = insert_new(brain_splits)
 _NEXT = (
     update(brain_splits)
     .where(brain_splits.c.name == bindparam("key"), brain_splits.c.revision == bindparam("before"))
@@ -88,7 +83,7 @@ class SqlReleases:
                 first = {"name": name, "revision": 1, "body": body}
                 changed = connection.execute(_FIRST[connection.dialect.name].values(first))
             if not changed.rowcount:
-                raise Conflict(f"brain {name}: its versions were changed by somebody else just now")
+                raise overtaken(name)
             connection.execute(delete(brain_outcomes).where(brain_outcomes.c.brain.in_(forget)))
 
         await self._database.write(work, deadline=_DEADLINE_SECONDS)
@@ -117,6 +112,11 @@ class SqlReleases:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
         return await self._database.read(work, deadline=_DEADLINE_SECONDS)
+
+
+def overtaken(name: str) -> Conflict:
+    """Word that the split of the brain *name* is not the newest."""
+    return Conflict(f"brain {name}: its versions were changed by somebody else just now")
 
 
 def split_text(stored: StoredSplit) -> str:

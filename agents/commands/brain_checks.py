@@ -22,6 +22,7 @@ from agents.brains.factory import make_engine
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.commands.findings import Check, State
 from agents.commands.platform import PlatformRecord, find_platform
+from agents.commands.probe import last_line, run_probe
 from agents.config import Settings
 from agents.errors import HecatonError
 from agents.vault import SettingsVault
@@ -125,16 +126,9 @@ def _cluster_gpus(record: PlatformRecord | None) -> float | None:
         if record is None or record.ray_address is None:
             return None
         environment |= {"RAY_ADDRESS": record.ray_address, "RAY_AUTH_MODE": record.ray_auth_mode or "disabled"}
-    done = subprocess.run(
-        [sys.executable, "-c", _COUNT_GPUS],
-        capture_output=True,
-        text=True,
-        timeout=_RAY_SECONDS,
-        check=False,
-        env=environment,
-    )
+    done = run_probe([sys.executable, "-c", _COUNT_GPUS], _RAY_SECONDS, environment)
     if done.returncode:
-        raise OSError((done.stderr.strip().splitlines() or ["no answer"])[-1])
+        raise OSError(last_line(done.stderr) or "no answer")
     return float(done.stdout.split()[-1])
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from agents.commands.brain_checks import brain_checks, check_replicas
 from agents.commands.findings import Check
 from agents.commands.platform import find_platform
+from agents.commands.probe import last_line, run_probe
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable, open_store
 
@@ -222,32 +223,21 @@ def check_haproxy(settings: Settings) -> Check:
 def check_ray() -> Check:
     """Import Ray in a process of its own: this one must start fast."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", "import ray.serve; print(ray.__version__)"],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
+        done = run_probe([sys.executable, "-c", "import ray.serve; print(ray.__version__)"], _PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("ray", "problem", str(error), "make setup")
     if done.returncode:
-        return Check("ray", "problem", _last_line(done.stderr), "make setup")
+        return Check("ray", "problem", last_line(done.stderr), "make setup")
     return Check("ray", "ok", done.stdout.strip())
 
 
 def _failure_of(command: list[str]) -> str:
     """Run *command* and return why it failed, or an empty string."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+        done = run_probe(command, _PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return (_last_line(done.stderr) or f"status {done.returncode}") if done.returncode else ""
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
+    return (last_line(done.stderr) or f"status {done.returncode}") if done.returncode else ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -54,7 +54,7 @@ class BrainClient:
     @property
     def figures_by_brain(self) -> dict[str, dict[str, int]]:
         """The same of each brain, by id, and how its contexts travelled (``actors.brain_context``)."""
-        return {brain: _standing(pool.standing) | pool.context_figures for brain, pool in self._pools.items()}
+        return {brain: pool.standing.figures | pool.context_figures for brain, pool in self._pools.items()}
 
     def start(self) -> None:
         """Begin to look for replicas, so that the first request finds them; needs a running event loop."""
@@ -115,10 +115,6 @@ class BrainClient:
             await asyncio.gather(self._looking, return_exceptions=True)
         await self._faults.close()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
-
-
-def _standing(standing: Standing) -> dict[str, int]:
-    return {"replicas": standing.replicas, "requests": standing.under_way, "requests_waiting": standing.waiting}
 
 
 async def _refuse(brain: str) -> AsyncGenerator[dict[str, Any], None]:

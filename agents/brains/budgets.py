@@ -14,8 +14,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from agents.brains.assembly import TokenUsage
-from agents.brains.policy import EXPECTED_OUTPUT_TOKENS, TokenPrices, task_of
+from agents.brains.policy import TokenPrices, expected_cost, task_of
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.registry import RegisteredBrain
 from agents.clock import Clock
@@ -81,7 +80,7 @@ class Budgets:
             yield
             return
         await self._be_informed()
-        cost = self._expected(brain, request)
+        cost = expected_cost(self._prices, brain, task_of(request))
         self._check(brain.name, ceiling, cost)
         reservation = _Reservation(brain.name, cost)
         self._reservations.add(reservation)
@@ -95,12 +94,6 @@ class Budgets:
         """Return micro-USD of the last hour by the brain's name, those with a ceiling or not. Raises OverBudget."""
         await self._be_informed()
         return self._known.spent.totals(minute_of(self._clock.now()))
-
-    def _expected(self, brain: RegisteredBrain, request: BrainRequest) -> int:
-        task = task_of(request)
-        output = min(task.max_tokens, EXPECTED_OUTPUT_TOKENS)
-        usage = TokenUsage(input_tokens=task.prompt_tokens, output_tokens=output)
-        return self._prices.cost(brain.told(task.model), usage, speed=task.speed, own=brain.definition.price)
 
     def _check(self, name: str, ceiling: int, cost: int) -> None:
         reserved = sum(each.micro_usd for each in self._reservations if each.brain == name)

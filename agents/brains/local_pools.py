@@ -45,11 +45,7 @@ class LocalPools:
     @property
     def figures_by_brain(self) -> dict[str, dict[str, int]]:
         """Requests that have a place and that wait for one, of each brain by id."""
-        standings = {brain: queued.standing for brain, queued in self._queued.items()}
-        return {
-            brain: {"replicas": each.replicas, "requests": each.under_way, "requests_waiting": each.waiting}
-            for brain, each in standings.items()
-        }
+        return {brain: queued.standing.figures for brain, queued in self._queued.items()}
 
     def check(self) -> None:
         """Raise EngineUnusable when some engine needs another process; returns at once."""

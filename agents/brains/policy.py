@@ -30,8 +30,8 @@ IMAGE_TOKENS = 1600
 """The most that one image costs at the size to which the vendor scales it down."""
 _ENCODED_PER_TOKEN = 30
 """Characters of a document in base64: a page of a PDF has some sixty thousand of them, and two thousand tokens."""
-EXPECTED_OUTPUT_TOKENS = 1000
-"""Answers are not known beforehand; so much is assumed when costs are compared."""
+_EXPECTED_OUTPUT_TOKENS = 1000
+"""Answers are not known beforehand; so much is assumed of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +115,9 @@ class RulePolicy:
         return Decision([each.brain for each in order], f"{why}: {how}", passed_over)
 
     def _rank(self, task: Task, candidate: Candidate) -> tuple[int, int, float]:
-        standing, definition = candidate.standing, candidate.brain.definition
+        standing = candidate.standing
         readiness = 2 if not standing.replicas else int(candidate.wanted >= standing.places)
-        output = min(task.max_tokens, EXPECTED_OUTPUT_TOKENS)
-        usage = TokenUsage(input_tokens=task.prompt_tokens, output_tokens=output)
-        told = candidate.brain.told(task.model)
-        cost = self._prices.cost(told, usage, speed=task.speed, own=definition.price)
+        cost = expected_cost(self._prices, candidate.brain, task)
         return readiness, cost, candidate.wanted / max(1, standing.places)
 
 
@@ -136,6 +133,13 @@ def task_of(request: BrainRequest, role: Role | None = None) -> Task:
         model=request.model,
         speed=request.speed,
     )
+
+
+def expected_cost(prices: TokenPrices, brain: RegisteredBrain, task: Task) -> int:
+    """Return about how many micro-USD *task* costs when *brain* is asked."""
+    output = min(task.max_tokens, _EXPECTED_OUTPUT_TOKENS)
+    usage = TokenUsage(input_tokens=task.prompt_tokens, output_tokens=output)
+    return prices.cost(brain.told(task.model), usage, speed=task.speed, own=brain.definition.price)
 
 
 def lacks(task: Task, able: BrainCapabilities) -> str | None:

@@ -171,6 +171,11 @@ class Standing:
     under_way: int
     waiting: int
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """Replicas that can be asked, and requests that have a place and that wait for one."""
+        return {"replicas": self.replicas, "requests": self.under_way, "requests_waiting": self.waiting}
+
 
 class BrainPools(Protocol):
     """The replicas of every brain, each brain with a line of its own before them."""

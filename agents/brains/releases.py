@@ -9,6 +9,7 @@ declared, and the log says so. The splits come from the settings, and from what 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class Releases:
         self._splits = {brain.name: declared_split(brain.definition) for brain in registry.heads}
         self._answered: set[str] = set()
         self._told: set[str] = set()
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes = defaultdict[str, Outcome](Outcome)
 
     def split(self, name: str) -> Split:
         """Return how the sessions of the brain *name* are dealt out; raises KeyError when there is none."""
@@ -120,17 +121,17 @@ class Releases:
 
     def _count(self, brain: RegisteredBrain, outcome: Outcome) -> None:
         if self._on_trial(brain):
-            self._outcomes[brain.id] = self._outcomes.get(brain.id, Outcome()) + outcome
+            self._outcomes[brain.id] += outcome
 
     def take_outcomes(self) -> Mapping[str, Outcome]:
         """Return what was counted since the last time, by id, of the versions that are on trial."""
-        taken, self._outcomes = self._outcomes, {}
+        taken, self._outcomes = self._outcomes, defaultdict[str, Outcome](Outcome)
         return taken
 
     def give_back(self, outcomes: Mapping[str, Outcome]) -> None:
         """Count again what was taken and could not be kept."""
         for brain, outcome in outcomes.items():
-            self._outcomes[brain] = self._outcomes.get(brain, Outcome()) + outcome
+            self._outcomes[brain] += outcome
 
     def take_answered(self) -> Sequence[RegisteredBrain]:
         """Return the versions that answered for the first time in this process since the last time."""

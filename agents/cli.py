@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agents.commands.brains_app import brains_app
 from agents.commands.failures import CommandFailed
 from agents.commands.options import ApiKey, Assignments, Config, DataDir, Host, Port, Url, settings_from
 from agents.errors import HecatonError
@@ -31,7 +32,6 @@ app = typer.Typer(
 )
 sessions_app = typer.Typer(help="Look at the sessions of a running server, and end them.", no_args_is_help=True)
 app.add_typer(sessions_app, name="sessions")
-brains_app = typer.Typer(help="Look at the versions of brains, and move sessions between them.", no_args_is_help=True)
 app.add_typer(brains_app, name="brains")
 console = Console(highlight=False)
 
@@ -41,9 +41,6 @@ AgentId = Annotated[str | None, typer.Option("--agent", help="Use this agent (it
 EnvironmentId = Annotated[str | None, typer.Option("--environment", help="Use this environment (its id) instead.")]
 SessionOption = Annotated[str | None, typer.Option("--session", help="Go on with this session (its id).")]
 Ask = Annotated[bool, typer.Option("--ask", help="Let bash, write and edit ask you before they run.")]
-BrainName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the brain, as it is declared.")]
-BrainVersion = Annotated[str, typer.Argument(metavar="VERSION", help="One of its versions.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what the server answers, as JSON.")]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session (sesn_…).")]
 _MODEL = "claude-sonnet-5-5"
 
@@ -273,76 +270,6 @@ def sessions_kill(
 
     settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     kill_session(console, open_client(settings, url), session, archive=archive, delete=delete)
-
-
-@brains_app.command("list")
-def brains_list(
-    as_json: AsJson = False, url: Url = None, data_dir: DataDir = None, config: Config = None, api_key: ApiKey = None
-) -> None:
-    """List the brains, their versions, and what part of the new sessions each gets."""
-    from agents.commands.brains import list_brains
-    from agents.commands.client import open_client
-
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    list_brains(console, open_client(settings, url), as_json=as_json)
-
-
-@brains_app.command("release")
-def brains_release(
-    name: BrainName,
-    version: BrainVersion,
-    weight: Annotated[int, typer.Option(min=0, max=100, help="Percent of the new sessions that it gets.")],
-    as_json: AsJson = False,
-    url: Url = None,
-    data_dir: DataDir = None,
-    config: Config = None,
-    api_key: ApiKey = None,
-) -> None:
-    """Put a version on trial: it gets a part of the new sessions, and is taken back when it breaks its bounds."""
-    from agents.commands.brains import change_brain
-    from agents.commands.client import open_client
-
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    body = {"version": version, "weight": weight}
-    change_brain(console, open_client(settings, url), name, "release", body, as_json=as_json)
-
-
-@brains_app.command("promote")
-def brains_promote(
-    name: BrainName,
-    version: BrainVersion,
-    as_json: AsJson = False,
-    url: Url = None,
-    data_dir: DataDir = None,
-    config: Config = None,
-    api_key: ApiKey = None,
-) -> None:
-    """Make a version the current one: new sessions are its; those there are stay with theirs."""
-    from agents.commands.brains import change_brain
-    from agents.commands.client import open_client
-
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    change_brain(console, open_client(settings, url), name, "promote", {"version": version}, as_json=as_json)
-
-
-@brains_app.command("rollback")
-def brains_rollback(
-    name: BrainName,
-    version: Annotated[str | None, typer.Argument(help="The version (default: the one on trial, or current).")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; the logs of its sessions will say so.")] = None,
-    as_json: AsJson = False,
-    url: Url = None,
-    data_dir: DataDir = None,
-    config: Config = None,
-    api_key: ApiKey = None,
-) -> None:
-    """Withdraw a version: its sessions move to the current one, or to the one that was current before it."""
-    from agents.commands.brains import change_brain
-    from agents.commands.client import open_client
-
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    body = {"version": version, "reason": reason}
-    change_brain(console, open_client(settings, url), name, "rollback", body, as_json=as_json)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from agents.store.engine import Result, Transaction
 from agents.store.script import Ask, Script, Write
 
-CHECKPOINT_PAGES = 4000
+_CHECKPOINT_PAGES = 4000
 """Pages of its log (16 MB) after which SQLite copies them back: fewer pauses than its default of 1000."""
 _QUICK_SECONDS = 0.0003
 """The way to another thread and back takes 0.1 ms, during which this one could do something else."""
@@ -25,7 +25,7 @@ _SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 class SqliteLine:
     """One connection, made when it is needed and made anew after any trouble."""
 
-    def __init__(self, path: Path, *, lock_wait: float, checkpoint_pages: int = CHECKPOINT_PAGES) -> None:
+    def __init__(self, path: Path, *, lock_wait: float, checkpoint_pages: int = _CHECKPOINT_PAGES) -> None:
         """*lock_wait* (seconds) is how long others' locks are waited for; no pages, no copying back."""
         self._path = path
         self._lock_wait = lock_wait
@@ -80,7 +80,7 @@ class Pace:
         return self._mean < _QUICK_SECONDS
 
 
-def prepare(connection: Any, checkpoint_pages: int = CHECKPOINT_PAGES) -> None:
+def prepare(connection: Any, checkpoint_pages: int = _CHECKPOINT_PAGES) -> None:
     """Make every connection durable; a driver's connection, as sqlite3 or SQLAlchemy hands it out."""
     # The driver's own transactions start too late (at the first write): ours start where they are asked to.
     connection.isolation_level = None

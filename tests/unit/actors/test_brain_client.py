@@ -20,6 +20,7 @@ from agents.brain_settings import BrainDefinition, BrainScaling
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Standing
 from agents.config import Settings
 from agents.errors import Unavailable
+from tests.unit.waiting import until
 
 SECONDS = 5
 
@@ -139,12 +140,6 @@ class Asked:
             with pytest.raises(BrainFailure) as caught:
                 await self.task
         return caught.value
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_request_goes_to_the_replica_with_the_least_under_way(table: Table, make_client: Any) -> None:

@@ -17,6 +17,7 @@ from actors.names import DEFAULT_BRAIN
 from agents.brains.chunks import ChunkChain
 from agents.brains.port import BrainRequest
 from agents.config import Settings
+from tests.unit.waiting import until
 
 SECONDS = 5
 TOOLS = [{"name": "bash", "input_schema": {"type": "object"}}]
@@ -117,12 +118,6 @@ async def make_client(fleet: Fleet) -> AsyncIterator[Callable[..., BrainClient]]
 
 def figures(client: BrainClient) -> dict[str, int]:
     return client.figures_by_brain[DEFAULT_BRAIN]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def replicas_known(client: BrainClient, count: int) -> None:

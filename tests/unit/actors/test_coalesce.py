@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.coalesce import coalesce
+from tests.unit.waiting import until
 
 
 async def test_items_that_are_ready_together_travel_together() -> None:
@@ -78,8 +79,7 @@ async def test_a_fast_stream_fills_the_window(monkeypatch: pytest.MonkeyPatch) -
     batch = asyncio.ensure_future(anext(stream))
     for count, gate in enumerate(gates, start=1):
         gate.set()
-        while len(said) < count:
-            await asyncio.sleep(0)
+        await until(lambda count=count: len(said) >= count)
         clock.skipped += 60.0  # far longer than it lingers
         for _ in range(10):
             await asyncio.sleep(0)

@@ -21,6 +21,7 @@ from agents.errors import Unavailable
 from agents.hands.memory import MemoryHands
 from agents.hands.placement import HostPlace, HostState
 from agents.hands.port import CallNotSent, CallRefused, HostLost, ToolCall, ToolResult, Workspace
+from tests.unit.waiting import until
 
 
 class Host:
@@ -222,8 +223,7 @@ async def test_a_host_that_refused_a_call_gets_no_new_ones_however_old_the_table
 async def test_a_fleet_that_is_away_before_anything_is_known_is_waited_for(fleet: Fleet) -> None:
     fleet.away = True
     waiting = asyncio.create_task(fleet.client.locate(HERE))
-    while fleet.asked < 3:
-        await asyncio.sleep(0.001)
+    await until(lambda: fleet.asked >= 3)
     fleet.away = False
     async with asyncio.timeout(5):
         assert await waiting == "sandbox-host-0/1"
@@ -232,8 +232,7 @@ async def test_a_fleet_that_is_away_before_anything_is_known_is_waited_for(fleet
 async def test_the_next_process_of_the_own_host_is_waited_for(fleet: Fleet) -> None:
     fleet.table["sandbox-host-0"] = HostPlace(HostState.REPLACED)
     waiting = asyncio.create_task(fleet.client.locate(HERE))
-    while fleet.asked < 3:
-        await asyncio.sleep(0.001)
+    await until(lambda: fleet.asked >= 3)
     await fleet.restart("sandbox-host-0")
     assert await asyncio.wait_for(waiting, 5) == "sandbox-host-0/2"
 
@@ -258,9 +257,8 @@ async def test_who_stops_listening_leaves_the_call_running(fleet: Fleet) -> None
 async def test_cancelled_calls_are_stopped_where_they_run(fleet: Fleet) -> None:
     fleet.client.cancel("sesn_1", {"c1": "sandbox-host-0/1", "c2": "sandbox-host-1/1"})
     for number in (0, 1):
-        async with asyncio.timeout(5):
-            while ("sesn_1", f"c{number + 1}") not in fleet.hosts[f"sandbox-host-{number}"].hands._memory:
-                await asyncio.sleep(0.001)
+        host, call = fleet.hosts[f"sandbox-host-{number}"], ("sesn_1", f"c{number + 1}")
+        await until(lambda host=host, call=call: call in host.hands._memory)
         (result,) = await fleet.run(HERE, write(f"c{number + 1}"), host=f"sandbox-host-{number}/1")
         assert result.is_error
 

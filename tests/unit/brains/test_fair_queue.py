@@ -252,7 +252,7 @@ async def test_who_is_refused_while_waiting_takes_no_place() -> None:
     queue = FairQueue(1, most_waiting=9, patience=5)
     async with queue.place("a"):
         waiting = [asyncio.create_task(take(queue, name)) for name in "bc"]
-        await asyncio.sleep(0)
+        await settle()
         assert queue.waiting == 2
         queue.refuse(lambda: BrainFailure("request_failed", "never", transient=True))
         for each in waiting:

@@ -5,7 +5,6 @@ Bug class this catches: a version that breaks its bounds and stays, or that is j
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,6 +22,7 @@ from agents.clock import ManualClock
 from agents.config import InvalidSettings
 from agents.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from agents.store.memory_releases import MemoryReleases
+from tests.unit.waiting import until
 
 BOUNDS = {"max_error_rate": 0.25, "max_p95_seconds": 8, "min_requests": 4, "window_seconds": 60}
 
@@ -194,9 +194,7 @@ async def test_a_keeper_looks_by_itself_also_after_the_store_was_away(caplog: py
 async def _look(stage: Stage) -> None:
     """Let the keeper that sleeps look once; it sleeps again then."""
     for moved in (False, True):
-        async with asyncio.timeout(5):
-            while not stage.clock.sleeping:
-                await asyncio.sleep(0)
+        await until(lambda: stage.clock.sleeping)
         if not moved:
             stage.clock.advance(LOOK_SECONDS)
 

@@ -7,7 +7,7 @@ and one that is kept by a turn that has ended, waits for a person, or was lost (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -17,6 +17,7 @@ from agents.ids import SessionId
 from agents.sessions.harness import Harness
 from agents.sessions.turn_slots import TurnSlots
 from tests.unit.sessions.conftest import ASK, World, make_world, message, toolset
+from tests.unit.waiting import until
 
 
 @pytest.fixture
@@ -39,12 +40,6 @@ def _figure(world: World, name: str) -> int:
     return world.ports.slots.figures[name]
 
 
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0)
-
-
 async def _tool_under_way(world: World) -> SessionId:
     """Start a session whose turn is in the middle of a tool call."""
     world.hands.gates["bash"] = asyncio.Event()
@@ -60,7 +55,7 @@ async def test_a_turn_holds_its_slot_while_its_tools_run_and_the_next_turn_begin
 ) -> None:
     first = await _tool_under_way(world)
     second = await world.create(initial=[message("me too")])
-    await _until(lambda: _figure(world, "turns_waiting") == 1)
+    await until(lambda: _figure(world, "turns_waiting") == 1)
     assert len(world.brain.requests) == 1, "the second turn was not thought about while the first one's tool ran"
     world.brain.add(reply(text("built")), reply(text("you too")))
     world.hands.gates["bash"].set()
@@ -75,7 +70,7 @@ async def test_an_interrupt_gives_the_slot_back(world: World) -> None:
     first = await _tool_under_way(world)
     world.brain.add(reply(text("mine")))
     second = await world.create(initial=[message("me too")])
-    await _until(lambda: _figure(world, "turns_waiting") == 1)
+    await until(lambda: _figure(world, "turns_waiting") == 1)
     await world.send(first, {"type": "user.interrupt"})
     await world.idle(second)
 
@@ -97,7 +92,7 @@ async def test_a_turn_that_waits_for_a_permission_holds_no_slot_and_needs_one_to
     thinking = await world.create(initial=[message("me too")])
     await world.brain.asked(2)
     await world.send(asking, {"type": "user.tool_confirmation", "tool_use_id": call, "result": "allow"})
-    await _until(lambda: _figure(world, "turns_waiting") == 1)
+    await until(lambda: _figure(world, "turns_waiting") == 1)
     assert world.hands.calls == [], "the tool waits, for the other turn has the slot"
     world.brain.add(reply(text("clean")))
     gate.set()
@@ -109,7 +104,7 @@ async def test_a_turn_that_waits_for_a_permission_holds_no_slot_and_needs_one_to
 async def test_a_turn_is_interrupted_while_it_waits_for_a_slot(world: World) -> None:
     await _tool_under_way(world)
     waiting = await world.create(initial=[message("me too")])
-    await _until(lambda: _figure(world, "turns_waiting") == 1)
+    await until(lambda: _figure(world, "turns_waiting") == 1)
     await world.send(waiting, {"type": "user.interrupt"})
     await world.idle(waiting)
     assert (_figure(world, "turns_waiting"), _figure(world, "turn_slots_held")) == (0, 1)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -247,6 +248,14 @@ def make_world(**changes: Any) -> World:
         tool_definitions=lambda: [definition(n) for n in ("bash", "read", "write", "edit", "glob", "grep")],
     )
     return World(brain, hands, store, clock, settings, Harness(ports, owner="harness-0"), ports, meter)
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Hundreds of deaths are not worth a line each."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture

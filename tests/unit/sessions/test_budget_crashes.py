@@ -8,8 +8,6 @@ Bug class this catches: a raise that is recorded while nobody goes on, a cap tha
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +21,8 @@ from tests.unit.sessions.conftest import CUSTOM, message, toolset
 from tests.unit.sessions.crash_points import Reborn, plain
 from tests.unit.sessions.test_budget import INTERRUPT, cents, for_a_cent
 from tests.unit.sessions.test_resume import AtCommit, Crashes, last, with_id
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def answers(request: BrainRequest) -> Scripted:
@@ -71,13 +71,6 @@ def check(session: Reborn, log: list[Event], undisturbed: list[dict[str, Any]]) 
     assert (record.status, record.budget, record.queued) == (SessionStatus.IDLE, None, 0)
     assert record.usage.token_cost_micro_usd == 30_000, "of each request what its one answer in the log cost"
     assert set(session.hands.effects.values()) == {1} and len(session.hands.effects) == 2
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 async def test_the_undisturbed_run_pauses_twice_and_ends() -> None:

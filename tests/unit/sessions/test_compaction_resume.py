@@ -5,9 +5,7 @@ Bug class this catches: a summary that is made twice for one need, or that only 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -18,16 +16,10 @@ from agents.brains.summarizing import asks_for_summary, entries_of
 from agents.sessions.events import Event, EventType
 from agents.sessions.state import SessionState
 
-from .compacting import (
-    FULL,
-    TINY,
-    answers,
-    opening,
-    turns,
-    world_of,
-)
+from .compacting import FULL, TINY, answers, opening, turns, world_of
 from .conftest import message
 from .crash_points import Reborn, plain
+from .test_resume import with_id
 
 
 async def test_a_new_owner_folds_the_same_context() -> None:
@@ -41,10 +33,6 @@ async def test_a_new_owner_folds_the_same_context() -> None:
         assert vars(restored.conversation) == vars(live.state.conversation)
 
 
-def with_id(event: dict[str, Any], number: int) -> dict[str, Any]:
-    return {**event, "id": f"sevt_client_{number}"}
-
-
 def mortal_answers(request: BrainRequest) -> Scripted:
     if asks_for_summary(request):
         return [text("half of"), fail()] if request.attempt == 1 else text(f"summary of {len(entries_of(request))}")
@@ -54,7 +42,7 @@ def mortal_answers(request: BrainRequest) -> Scripted:
 
 
 async def story(session: Reborn) -> None:
-    await session.create(with_id(message("go"), 0))
+    await session.create(with_id(message("go")))
     await session.wait_for("session.status_idle")
 
 
@@ -64,14 +52,7 @@ async def told(crashes: Callable[[int, str], bool]) -> tuple[Reborn, list[Event]
     return session, list((await session.world.store.log.load(session.session)).events)
 
 
-@pytest.fixture
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.mark.usefixtures("_quiet")
+@pytest.mark.usefixtures("quiet")
 async def test_the_owner_may_die_anywhere_and_the_context_is_compacted_once() -> None:
     calm, log = await told(lambda _, __: False)
     undisturbed = plain(log)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -28,6 +28,8 @@ from agents.ids import new_event_id
 from agents.sessions.events import Event, EventType, SessionStatus
 from tests.unit.sessions.conftest import ASK, CUSTOM, message, toolset
 from tests.unit.sessions.crash_points import Reborn, plain
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 Crashes = Callable[[int, str], bool]
 
@@ -114,14 +116,6 @@ async def check(session: Reborn, log: list[Event], undisturbed: list[dict[str, A
         assert shown == by_id[shown["id"]]
     answered = [total.count for total in await session.world.meter.totals() if total.kind is MeterKind.TOOL_CALL]
     assert sum(answered) == len(uses) - 1, "every call that a tool answered is counted once"
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Hundreds of deaths are not worth a line each."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 async def test_the_undisturbed_run_is_what_it_should_be() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.instance import Instance, survivors
+from tests.cluster.instance import Instance, running
 from tests.conformance.fixtures import aclient, ahttp, client, environment_id, http, scene
 from tests.conformance.platform import LivePlatform
 from tests.stub_model import StubControl, stub_in_thread
@@ -26,16 +26,8 @@ def stub() -> Iterator[StubControl]:
 def instance(stub: StubControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """A platform on Ray with two harnesses and two gateways, so that every test crosses them."""
     data_dir = tmp_path_factory.mktemp("cluster") / "data"
-    made = Instance(data_dir, stub.url, harness={"actors": 2}, gateway={"replicas": 2})
-    try:
-        made.up()
+    with running(data_dir, stub, harness={"actors": 2}, gateway={"replicas": 2}) as made:
         yield made
-        known = made.processes()
-    finally:
-        stub.release("*")
-        status = made.down()
-    assert status == 0, made.output()
-    assert survivors(known, str(data_dir)) == []
 
 
 @pytest.fixture(scope="package")

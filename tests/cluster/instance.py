@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import yaml
 
 from agents.commands.embedded import free_port
 from tests.conformance.platform import settings_for
+from tests.stub_model import StubControl
 
 START_SECONDS = 120.0
 """A cold start on two busy cores; an idle machine takes some 15 s."""
@@ -127,6 +128,22 @@ class Instance:
                     each.kill()
             process.wait(10)
             raise AssertionError(f"the platform did not end within {patience:g} s:\n{self.output()[-4000:]}") from None
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, stub: StubControl, **settings: Any) -> Iterator[Instance]:
+    """A platform that is up, asks *stub*, and leaves no process behind."""
+    made = Instance(data_dir, stub.url, **settings)
+    try:
+        made.up()
+        yield made
+        known = made.processes()
+    finally:
+        stub.release("*")
+        status = made.down()
+    assert status == 0, f"it ended with {status}:\n{made.output()}"
+    left = survivors(known, str(data_dir))
+    assert left == [], left
 
 
 def survivors(known: list[psutil.Process], mark: str, within: float = 15.0) -> list[str]:

@@ -19,7 +19,7 @@ from anthropic import AsyncAnthropic
 from agents.hands.incarnation import host_root
 from agents.hands.stand_in import traversable_root
 from agents.seat import MONOLITH, seat_name
-from tests.cluster.instance import Instance, survivors
+from tests.cluster.instance import Instance, running
 from tests.conformance.platform import LivePlatform, settings_for
 from tests.conformance.scene import (
     END,
@@ -67,18 +67,10 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground(stub: StubControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     data_dir = tmp_path_factory.mktemp("monolith") / "data"
-    made = Instance(
-        data_dir, stub.url, topology="monolith", monolith={"turns": 1}, gateway={"owner_wait_seconds": PATIENCE}
-    )
-    try:
-        made.up()
+    with running(
+        data_dir, stub, topology="monolith", monolith={"turns": 1}, gateway={"owner_wait_seconds": PATIENCE}
+    ) as made:
         yield Ground(made, LivePlatform(made.url, stub))
-        known = made.processes()
-    finally:
-        stub.release("*")
-        status = made.down()
-    assert status == 0, made.output()
-    assert survivors(known, str(data_dir)) == []
 
 
 @pytest.fixture

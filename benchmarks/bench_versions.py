@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.deployment import ROOT, Deployment, running_platform, running_stub
-from benchmarks.samples import write_results
+from benchmarks.samples import quantile, write_results
 
 _TURNS = 6
 """Of each session: enough that some are at work across a change."""
@@ -182,11 +182,11 @@ def judge(console: Console, results: dict[str, Any]) -> bool:
     """Print the figures; returns whether the claim stands."""
     table = Table("phase", "command s", "turns", "p50 s", "longest s", "answered by")
     for phase in dict.fromkeys(phase for phase, _, _ in results["turns"]):
-        turns = sorted(seconds for each, seconds, _ in results["turns"] if each == phase)
+        turns = [seconds for each, seconds, _ in results["turns"] if each == phase]
         brains = Counter(brain for each, _, brain in results["turns"] if each == phase)
         took = results["command_seconds"].get(phase, 0.0)
         shares = ", ".join(f"{brain} {count}" for brain, count in sorted(brains.items()))
-        figures = (f"{took:.1f}", str(len(turns)), f"{turns[len(turns) // 2]:.2f}", f"{turns[-1]:.2f}", shares)
+        figures = (f"{took:.1f}", str(len(turns)), f"{quantile(turns, 0.5):.2f}", f"{max(turns):.2f}", shares)
         table.add_row(phase, *figures)
     console.print(table)
     console.print(f"{results['sessions']} sessions, {len(results['turns'])} turns; moved: {results['moves'] or 'none'}")

@@ -22,11 +22,11 @@ from actors.bootstrap import ensure_fleet
 from actors.brain_context import CACHE, SEND_ALL, RequestReader
 from actors.brain_load import ReplicaLoad
 from actors.brain_scaling import LOAD, scaling_options
-from actors.coalesce import coalesce, in_two
+from actors.coalesce import in_batches
 from actors.fleet_client import ask_fleet
-from actors.link_server import LinkServer, link_address
+from actors.link_server import LinkServer, link_address, no_calls
 from actors.names import brain_app_name
-from actors.placement import brain_placement
+from actors.replica_options import LEAVE_SECONDS, replica_options
 from actors.replies import Reply, reply_of
 from agents.brains.counting import count_tokens
 from agents.brains.factory import make_engine
@@ -34,15 +34,13 @@ from agents.brains.port import BrainFailure, BrainRequest, Interruptible
 from agents.brains.queued import QueuedBrain
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
-from agents.errors import HecatonError, InvalidRequest
+from agents.errors import HecatonError
 from agents.vault import SettingsVault
 
 logger = logging.getLogger(__name__)
 
 _REGISTER_EVERY_SECONDS = 5.0
 _REGISTER_SECONDS = 10.0
-_LEAVE_SECONDS = 5.0
-_CLOSE_SECONDS = 5.0
 
 
 @serve.deployment(name="brain")
@@ -104,7 +102,7 @@ class BrainServer:
             case "count_tokens", (request,):
                 return await reply_of(count_tokens(self._engine, self._as_told(request)))
             case _:
-                return Reply(error=InvalidRequest(f"no such call: {method}"))
+                return await no_calls(method, args)
 
     async def _stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         request = self._reader.read(method, args)
@@ -113,7 +111,7 @@ class BrainServer:
             return
         events = self._brain.think(self._as_told(request))
         try:
-            async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
+            async with aclosing(in_batches(events, live=request.live)) as batches:
                 async for batch in batches:
                     yield batch
         except BrainFailure as failure:
@@ -127,7 +125,7 @@ class BrainServer:
         self._draining = True
         self._registering.cancel()
         try:
-            await ask_fleet("unregister_brain", self._replica, timeout=_LEAVE_SECONDS)
+            await ask_fleet("unregister_brain", self._replica, timeout=LEAVE_SECONDS)
         except HecatonError as error:
             logger.warning("the fleet is not told that this replica ends: %s", error)
         await self._links.drain(self._drain_seconds)
@@ -138,18 +136,9 @@ class BrainServer:
 def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
     """Bind the deployment of one brain. Blocks for a moment: it asks Ray for its nodes."""
     definition = brain.definition
-    closing = _CLOSE_SECONDS + (definition.server.stop_seconds if definition.engine == "server" else 0)
     options: dict[str, Any] = {
         **scaling_options(brain),
-        **brain_placement(definition.resources),
-        # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
-        "graceful_shutdown_wait_loop_s": 0.1,
-        # Serve learns of a replica's death by its checks: at the default of ten seconds requests wait that long.
-        "health_check_period_s": 2.0,
-        "graceful_shutdown_timeout_s": _LEAVE_SECONDS + settings.brain.drain_seconds + closing,
-        # Each new replica before an old one goes; but there may be no other GPU for it.
-        "max_surge_percent": 0 if definition.resources.num_gpus else 1,
-        "logging_config": {"enable_access_log": False},
+        **replica_options(definition.resources, [definition], drain_seconds=settings.brain.drain_seconds),
     }
     return BrainServer.options(**options).bind(settings.to_json(), brain.id)
 

@@ -20,6 +20,7 @@ from agents.brains.port import BrainFailure, BrainRequest, Standing
 from agents.brains.registry import registry_of
 from agents.config import Settings
 from agents.errors import Unavailable
+from agents.telemetry.metrics import all_brains
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +45,7 @@ class BrainClient:
     @property
     def figures(self) -> dict[str, int]:
         """Replicas that can be asked, and requests that have a place and that wait for one; of all brains."""
-        of_brains = self.figures_by_brain.values()
-        return {
-            "brain_replicas": sum(each["replicas"] for each in of_brains),
-            "model_requests": sum(each["requests"] for each in of_brains),
-            "model_requests_waiting": sum(each["requests_waiting"] for each in of_brains),
-        }
+        return all_brains(self.figures_by_brain)
 
     @property
     def figures_by_brain(self) -> dict[str, dict[str, int]]:

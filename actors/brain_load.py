@@ -13,8 +13,6 @@ from agents.brains.port import BrainFailure, BrainLost
 
 WAITING = "waiting"
 """Kind of the message that says how many of the caller's waiting requests this replica has to count."""
-
-
 ABLE = "able"
 """Kind of the message that says whether the replica can take requests now; it can until it says otherwise."""
 

@@ -18,6 +18,11 @@ T = TypeVar("T")
 _MAX_WAITING = 10_000
 
 
+def in_batches(stream: AsyncIterator[T], *, live: bool) -> AsyncGenerator[list[T], None]:
+    """Yield the items as ``coalesce`` does when somebody watches (*live*), else as ``in_two`` does."""
+    return coalesce(stream) if live else in_two(stream)
+
+
 async def coalesce(
     stream: AsyncIterator[T], *, linger: float = 0.002, window: float = 0.02
 ) -> AsyncGenerator[list[T], None]:

@@ -155,8 +155,7 @@ class LinkServer:
     async def drain(self, seconds: float) -> None:
         """Ask the callers for nothing new, and give what is under way *seconds* to end."""
         self._draining = True
-        for stream in self._connections:
-            stream.send(("draining", 0))
+        self.tell("draining", 0)
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         # In rounds: until the word has reached them, callers may still begin something.

@@ -18,20 +18,22 @@ from ray.serve.api import RunTarget
 
 from actors.announcing import Announcement
 from actors.bootstrap import ensure_fleet
+from actors.brain_context import WHOLE
 from actors.brain_load import ReplicaLoad
-from actors.coalesce import coalesce, in_two
+from actors.coalesce import in_batches
 from actors.fleet_client import ask_fleet
 from actors.hands_client import HandsClient
 from actors.host_calls import host_report, host_server
-from actors.link_server import LinkServer, link_address
+from actors.link_server import LinkServer, link_address, no_calls
 from actors.names import MONOLITH_APP
-from actors.placement import brain_placement
+from actors.placement import HANDS_CPUS
+from actors.replica_options import LEAVE_SECONDS, replica_options
 from actors.replies import Reply, reply_of
 from actors.session_service import SessionService
 from agents.brain_settings import BrainResources
 from agents.brains.local_pools import LocalPools, local_pools
 from agents.brains.port import BrainRequest
-from agents.brains.registry import Registry, registry_of
+from agents.brains.registry import registry_of
 from agents.brains.together import places_together, resources_together
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest
@@ -41,15 +43,12 @@ from agents.hands.incarnation import host_root
 from agents.hands.near_hands import NearHands
 from agents.seat import MONOLITH, Seat
 from agents.sessions.turn_slots import TurnSlots
-from agents.telemetry.metrics import BRAINS
+from agents.telemetry.metrics import BRAINS, all_brains
 from agents.vault import SettingsVault
 
 logger = logging.getLogger(__name__)
 
 _ANNOUNCE_SECONDS = 10.0
-_LEAVE_SECONDS = 5.0
-_CLOSE_SECONDS = 5.0
-_HANDS_CPUS = 0.1
 
 
 @serve.deployment(name="monolith")
@@ -85,13 +84,7 @@ class MonolithServer:
     def _figures(self) -> dict[str, Any]:
         """The same as a harness tells of the brains that it asks, and of the slots."""
         by_brain = self._pools.figures_by_brain
-        return {
-            "brain_replicas": sum(each["replicas"] for each in by_brain.values()),
-            "model_requests": sum(each["requests"] for each in by_brain.values()),
-            "model_requests_waiting": sum(each["requests_waiting"] for each in by_brain.values()),
-            **self._slots.figures,
-            BRAINS: by_brain,
-        }
+        return {**all_brains(by_brain), **self._slots.figures, BRAINS: by_brain}
 
     # -- being found -----------------------------------------------------------------------------
 
@@ -138,7 +131,7 @@ class MonolithServer:
             await self._drain_host(drain_seconds + LINGER_SECONDS)
         self._announcing.cancel()
         try:
-            await ask_fleet("withdraw", self._announcement(), timeout=_LEAVE_SECONDS)
+            await ask_fleet("withdraw", self._announcement(), timeout=LEAVE_SECONDS)
         except HecatonError as error:
             logger.warning("the fleet is not told that this replica ends: %s", error)
         for links in (self._host_links, *self._brain_links.values()):
@@ -176,53 +169,36 @@ class _DirectRequests:
             case "count_tokens", (request,):
                 return await reply_of(self._pools.count_tokens(self._brain, request))
             case _:
-                return Reply(error=InvalidRequest(f"no such call: {method}"))
+                return await no_calls(method, args)
 
     async def stream(self, method: str, args: Sequence[Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
-        if method != "think":
+        if method != WHOLE:
             raise InvalidRequest(f"no such stream: {method}")
         request: BrainRequest = args[0]
         async with self._slots.slot(request.principal):
             events = self._pools.think(self._brain, request)
-            async with aclosing(coalesce(events) if request.live else in_two(events)) as batches:
+            async with aclosing(in_batches(events, live=request.live)) as batches:
                 async for batch in batches:
                     yield batch
 
 
 def monolith_app(settings: Settings) -> serve.Application:
     """Bind the deployment. Blocks for a moment: it asks Ray for its nodes. Raises InvalidRequest."""
-    registry = registry_of(settings)
-    resources = resources_together(registry.brains)
+    brains = registry_of(settings).brains
+    resources = _with_hands(resources_together(brains))
+    # Sessions and direct requests drain first, then the sandbox host.
+    drain_seconds = 2 * settings.harness.drain_seconds + LINGER_SECONDS
     options: dict[str, Any] = {
         "num_replicas": settings.monolith.replicas,
-        **brain_placement(_with_hands(resources)),
-        # Serve sees no request on a replica: it need not wait for any, and the replica itself drains within this time.
-        "graceful_shutdown_wait_loop_s": 0.1,
-        # Serve learns of a replica's death by its checks: at the default of ten seconds sessions wait that long.
-        "health_check_period_s": 2.0,
-        "graceful_shutdown_timeout_s": _draining_seconds(settings) + _closing_seconds(registry),
-        # Each new replica before an old one goes; but there may be no other GPU for it.
-        "max_surge_percent": 0 if resources.num_gpus else 1,
-        "logging_config": {"enable_access_log": False},
+        **replica_options(resources, [brain.definition for brain in brains], drain_seconds=drain_seconds),
     }
     return MonolithServer.options(**options).bind(settings.to_json())
 
 
 def _with_hands(resources: BrainResources) -> BrainResources:
     """Add what sandbox hosts reserve in processes of their own."""
-    more = _HANDS_CPUS / resources.tensor_parallel
+    more = HANDS_CPUS / resources.tensor_parallel
     return resources.model_copy(update={"num_cpus": resources.num_cpus + more})
-
-
-def _draining_seconds(settings: Settings) -> float:
-    return 2 * settings.harness.drain_seconds + LINGER_SECONDS + _LEAVE_SECONDS
-
-
-def _closing_seconds(registry: Registry) -> float:
-    definitions = [brain.definition for brain in registry.brains]
-    return _CLOSE_SECONDS + max(
-        (each.server.stop_seconds for each in definitions if each.engine == "server"), default=0
-    )
 
 
 def monolith_targets(settings: Settings) -> list[RunTarget]:

@@ -19,6 +19,8 @@ _NODE_ID = "ray.io/node-id"
 _CRUMB = 0.001
 HARDLY_A_CPU = 0.01
 """For an actor that mostly waits: Ray puts one that needs nothing on any node at random, whatever is wished."""
+HANDS_CPUS = 0.1
+"""For a sandbox host: tools are processes of their own, and bring their own requests."""
 
 
 def placed(number: int) -> dict[str, Any]:

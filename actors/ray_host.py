@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors.names import NAMESPACE
+from actors.names import DETACHED, NAMESPACE
 from actors.placement import placed
 from actors.replies import result_of
 from actors.sandbox_host import SandboxHostActor
@@ -49,8 +49,7 @@ class RayHost:
             raise Unavailable(f"{self._name} cannot be started: {error}") from error
 
     def _find_or_start(self) -> Any:
-        options: dict[str, Any] = {"lifetime": "detached", "get_if_exists": True, **placed(self._number)}
-        actor = SandboxHostActor.options(name=self._name, namespace=NAMESPACE, **options)
+        actor = SandboxHostActor.options(name=self._name, **DETACHED, **placed(self._number))
         return actor.remote(self._settings_json, self._name)
 
     async def ping(self, *, timeout: float) -> HostReport:

@@ -225,18 +225,17 @@ def main() -> int:
         with _alone(settings.data_dir):
             ray.init(address=given.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
             check_cluster(settings)
+            rollout = Rollout(settings, say)
             if given.order == "roll":
                 check_brains(settings)
-            rollout = Rollout(settings, say)
-            if given.order == "scale" and settings.topology == "monolith":
+                rollout.roll(given.part)
+            elif settings.topology == "monolith":
                 raise RolloutFailed("a monolith has one kind of replica: hecaton roll --set monolith.replicas=...")
-            if given.order == "scale":
+            else:
                 if given.harness is not None:
                     rollout.scale_harnesses(given.harness)
                 if given.hosts is not None:
                     rollout.scale_hosts(given.hosts)
-            else:
-                rollout.roll(given.part)
     except (RolloutFailed, HecatonError, ConnectionError) as failure:
         sys.stderr.write(f"hecaton: {failure}\n")
         return 1

@@ -6,6 +6,7 @@ import asyncio
 
 from actors.host_calls import host_report, host_server
 from actors.link_server import Endpoint, link_address
+from actors.placement import HANDS_CPUS
 from actors.remote import actor
 from actors.replies import Reply
 from agents.config import Settings
@@ -16,7 +17,7 @@ from agents.hands.incarnation import host_root
 _MAX_CONCURRENCY = 100
 
 
-@actor(num_cpus=0.1, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
+@actor(num_cpus=HANDS_CPUS, max_restarts=-1, max_task_retries=0, max_concurrency=_MAX_CONCURRENCY)
 class SandboxHostActor:
     """Runs tool calls in sandboxes and keeps a few of them warm."""
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from actors.database import open_platform_store
 from actors.gateway_connection import GatewayConnection
-from actors.link_server import Endpoint, LinkServer, link_address
+from actors.link_server import Endpoint, LinkServer, link_address, no_calls
 from actors.replies import Reply, reply_of
 from agents.brains.budgets import Budgets
 from agents.brains.policy import RulePolicy
@@ -24,7 +24,7 @@ from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
-from agents.errors import Fenced, InvalidRequest, Unavailable
+from agents.errors import Fenced, Unavailable
 from agents.hands.port import Hands
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
@@ -142,7 +142,7 @@ class SessionService:
             case "figures", ():
                 return Reply(await self.figures())
             case _:
-                return Reply(error=InvalidRequest(f"no such call: {method}"))
+                return await no_calls(method, args)
         return await reply_of(work)
 
     async def figures(self) -> dict[str, Any]:

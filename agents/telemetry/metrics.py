@@ -15,6 +15,16 @@ BRAINS = "brains"
 """Under this name a harness tells the figures of each brain as it sees it, by the brain's id."""
 
 
+def all_brains(by_brain: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return the figures of a harness's brains taken together."""
+    of_brains = by_brain.values()
+    return {
+        "brain_replicas": sum(each["replicas"] for each in of_brains),
+        "model_requests": sum(each["requests"] for each in of_brains),
+        "model_requests_waiting": sum(each["requests_waiting"] for each in of_brains),
+    }
+
+
 def render_metrics(harnesses: _Figures, hosts: _Figures, brains: _Figures | None = None) -> bytes:
     """Render the figures of harnesses, hosts and brains by their names; None is one that does not answer just now.
 

@@ -5,14 +5,12 @@ A session must know it before it asks, so as not to grow out of whoever will ans
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.brain_settings import RESERVED, Role
+from agents.brains.answering import suited_to, versions_meant
 from agents.brains.registry import RegisteredBrain, Registry
 from agents.errors import NotFound
-
-_SUMMARIZER: Role = "summarization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +35,10 @@ def window_of(registry: Registry, model: str, *, tools: bool) -> Window | None:
         if registry.is_auto(model):
             windows, best = map(_window, _chosen_from(registry, model, tools=tools)), max
         else:
-            windows, best = map(_window, _named(registry, model)), min
+            windows, best = map(_window, versions_meant(registry, registry.find(model), model)), min
     except NotFound:
         return None
     return best(windows, key=lambda each: each.context_tokens, default=None)
-
-
-def summarizer_of(registry: Registry, model: str) -> str:
-    """Return what a session names as the model of its summaries: its own *model* when no brain has the role."""
-    declared = registry.declared and any(_SUMMARIZER in brain.definition.roles for brain in registry.choosable)
-    return f"{RESERVED}:{_SUMMARIZER}" if declared else model
 
 
 def _window(brain: RegisteredBrain) -> Window:
@@ -54,13 +46,7 @@ def _window(brain: RegisteredBrain) -> Window:
     return Window(able.context_tokens, able.max_output_tokens)
 
 
-def _named(registry: Registry, model: str) -> Iterable[RegisteredBrain]:
-    brain = registry.find(model)
-    return [brain] if model == brain.id else registry.versions(brain.name).values()
-
-
 def _chosen_from(registry: Registry, model: str, *, tools: bool) -> Sequence[RegisteredBrain]:
     """Return the brains that the policy would choose from, as its rules on role and ability have it."""
     role = registry.role(model) or ("reasoning" if tools else "generation")
-    suited = [brain for brain in registry.choosable if role in brain.definition.roles] or registry.choosable
-    return [brain for brain in suited if brain.definition.capabilities.tools or not tools]
+    return [brain for brain in suited_to(registry, role) if brain.definition.capabilities.tools or not tools]

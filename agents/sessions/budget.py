@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from agents.brain_settings import BrainPrice, Role
+from agents.brains.answering import suited_to, summarizer_of, versions_meant
 from agents.brains.registry import RegisteredBrain, Registry
-from agents.brains.window import summarizer_of
 from agents.errors import InvalidRequest, NotFound
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import MICRO_PER_CENT, RuntimePrice, list_cost_micro_usd
@@ -97,13 +97,13 @@ class Budgets:
         except NotFound:
             return  # nobody answers, and the request says so itself
         for head in (each for brain in first for each in self._brains.line(brain)):
-            yield from [head] if model == head.id else self._brains.versions(head.name).values()
+            yield from versions_meant(self._brains, head, model)
 
     def _chosen_from(self, model: str) -> Iterable[RegisteredBrain]:
         """Return what the policy may choose from, by its rule on roles; plain ``auto`` has either, as tools change."""
-        asked, brains = self._brains.role(model), self._brains.choosable
+        asked = self._brains.role(model)
         roles: Sequence[Role] = [asked] if asked else ["reasoning", "generation"]
-        return [brain for role in roles for brain in [b for b in brains if role in b.definition.roles] or brains]
+        return [brain for role in roles for brain in suited_to(self._brains, role)]
 
 
 def _cap(budget: Mapping[str, Any]) -> int:

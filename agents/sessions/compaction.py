@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agents.brains.answering import summarizer_of
 from agents.brains.policy import CHARACTERS_PER_TOKEN, estimated_tokens
 from agents.brains.port import BrainFailure
 from agents.brains.registry import Registry
 from agents.brains.summarizing import transcript
-from agents.brains.window import summarizer_of, window_of
+from agents.brains.window import window_of
 from agents.config import Settings
 from agents.sessions.budget import Budgets
 from agents.sessions.conversation import Message

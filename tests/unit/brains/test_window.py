@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from agents.brain_settings import BrainDefinition
+from agents.brains.answering import summarizer_of
 from agents.brains.registry import Registry, registry_of
-from agents.brains.window import Window, summarizer_of, window_of
+from agents.brains.window import Window, window_of
 from agents.config import Settings
 
 

@@ -19,8 +19,8 @@ import pytest
 
 from agents.brains.server.process import ServerProcess
 
-FAMILY = "sleep 300 & setsid sleep 300 & echo up; "
-"""A server with a child in its group and a daemon outside of it."""
+FAMILY = "sleep 300 & setsid sh -c 'echo up; exec sleep 300' & "
+"""A server with a child in its group and a daemon outside of it, which says when it has left."""
 WAITS = FAMILY + "wait"
 DEAF = "trap '' TERM; " + FAMILY + "while :; do sleep 300; done"
 

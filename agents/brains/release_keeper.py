@@ -76,8 +76,8 @@ class ReleaseKeeper:
         await self._settle()
         await self._add_outcomes()
         await self._learn()
-        for brain, version, why in await self._verdicts():
-            await self._take_back(brain, version, why)
+        for brain, why in await self._verdicts():
+            await self._take_back(brain, why)
 
     # -- splits ----------------------------------------------------------------------------------
 
@@ -123,6 +123,13 @@ class ReleaseKeeper:
 
     # -- trials ----------------------------------------------------------------------------------
 
+    def _on_trial(self) -> Sequence[RegisteredBrain]:
+        return [
+            self._registry.versions(brain.name)[version]
+            for brain in self._versioned
+            for version in self.releases.split(brain.name).weights
+        ]
+
     def _now(self) -> int:
         return int(self._clock.now().timestamp())
 
@@ -140,31 +147,27 @@ class ReleaseKeeper:
 
     async def outcomes(self) -> Mapping[str, Outcome]:
         """Return how the versions on trial did within the window of their brains, by id. Raises Unavailable."""
-        windows = {
-            f"{brain.name}@{version}": math.ceil(brain.definition.rollback.window_seconds)
-            for brain in self._versioned
-            for version in self.releases.split(brain.name).weights
-        }
+        windows = {brain.id: math.ceil(brain.definition.rollback.window_seconds) for brain in self._on_trial()}
         if not windows:
             return {}
         now, found = self._now(), dict.fromkeys(windows, Outcome())
         for row in await self._records.outcomes(now - max(windows.values())):
-            if row.moment >= now - windows.get(row.brain, -1):
+            if row.brain in windows and row.moment >= now - windows[row.brain]:
                 found[row.brain] += row.outcome
         return found
 
-    async def _verdicts(self) -> Sequence[tuple[RegisteredBrain, str, str]]:
+    async def _verdicts(self) -> Sequence[tuple[RegisteredBrain, str]]:
         """Return the versions that broke a bound of their brain, and which."""
         outcomes = await self.outcomes()
         return [
-            (brain, version, why)
-            for brain in self._versioned
-            for version in self.releases.split(brain.name).weights
-            if (why := broken_bound(brain.definition.rollback, outcomes[f"{brain.name}@{version}"])) is not None
+            (brain, why)
+            for brain in self._on_trial()
+            # There may be more of them by now, of which nothing was read.
+            if (why := broken_bound(brain.definition.rollback, outcomes.get(brain.id, Outcome()))) is not None
         ]
 
-    async def _take_back(self, brain: RegisteredBrain, version: str, why: str) -> None:
-        taken = False
+    async def _take_back(self, brain: RegisteredBrain, why: str) -> None:
+        version, taken = brain.definition.version, False
 
         def change(split: Split) -> Split:
             nonlocal taken
@@ -173,7 +176,7 @@ class ReleaseKeeper:
 
         split = await self.change(brain.name, change)
         if taken:
-            logger.warning("brain %s@%s is rolled back to %s: %s", brain.name, version, split.current, why)
+            logger.warning("brain %s is rolled back to %s: %s", brain.id, split.current, why)
 
 
 def broken_bound(bounds: RollbackBounds, outcome: Outcome) -> str | None:

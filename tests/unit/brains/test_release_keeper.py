@@ -6,7 +6,7 @@ Bug class this catches: a version that breaks its bounds and stays, or that is j
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -33,10 +33,12 @@ def registry(**qwen: Any) -> Registry:
 
 
 class Away(MemoryReleases):
-    """A store that can be away, or have its splits changed by somebody else first."""
+    """A store that can be away, or slow to be read, or have its splits changed by somebody else first."""
 
     away = False
     first: Split | None = None
+    meanwhile: Callable[[], Awaitable[Any]] | None = None
+    """What happens while outcomes are read."""
 
     async def splits(self) -> Any:
         if self.away:
@@ -47,6 +49,13 @@ class Away(MemoryReleases):
         if self.away:
             raise Unavailable("away")
         await super().add_outcomes(rows, forget_before=forget_before)
+
+    async def outcomes(self, since: int) -> Any:
+        found = await super().outcomes(since)
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return found
 
     async def change_split(self, name: str, stored: StoredSplit, *, forget: Any = ()) -> None:
         if self.first is not None:
@@ -152,6 +161,21 @@ async def test_what_is_past_or_of_another_trial_or_version_does_not_count() -> N
     assert await stage.one.outcomes() == {"qwen@2": Outcome(3)}
     await stage.one.change("qwen", lambda split: rolled_back(split, "2", "no"))
     await stage.one.change("qwen", lambda split: released(split, "2", 50))
+    assert await stage.one.outcomes() == {"qwen@2": Outcome()}
+
+
+async def test_what_comes_on_trial_while_the_others_are_judged_is_judged_the_next_time() -> None:
+    stage = Stage(registry())
+    await stage.answers(stage.one, "2", bad=4)
+    stage.records.meanwhile = lambda: stage.one.change("qwen", lambda split: released(split, "3", 5))
+    await stage.one.look()
+    assert stage.one.releases.split("qwen").weights == {"3": 5}
+
+
+async def test_what_a_faster_clock_counted_of_a_version_that_is_not_on_trial_here_is_left_alone() -> None:
+    stage = Stage(registry())
+    moment = int(stage.clock.now().timestamp()) + 10
+    await stage.records.add_outcomes([OutcomeRow("qwen@3", moment, Outcome(9, 9))], forget_before=0)
     assert await stage.one.outcomes() == {"qwen@2": Outcome()}
 
 

@@ -38,10 +38,12 @@ class Database(Protocol):
         """
         ...
 
-    async def transact(self, script: Transaction[Result], *, deadline: float, changes: int = 0) -> Result:
+    async def transact(
+        self, script: Transaction[Result], *, deadline: float, changes: int = 0, more: bool = False
+    ) -> Result:
         """Run a script and commit, as ``write`` of repeatable work. One at a time.
 
-        *changes* is how many it writes, if each is of a few rows and no other transaction waits for its end; else 0.
+        *changes* is how many it writes, if each is of a few rows; else 0. *more* tells that others wait for its end.
         """
         ...
 

@@ -84,8 +84,9 @@ class GroupCommit:
             ends = min(waiter.ends for waiter in batch)
             script = partial(write_batch, changes=[waiter.change for waiter in batch])
             try:
-                small = 0 if self._waiting or _deletes(batch) else len(batch)
-                outcomes = await self._database.transact(script, deadline=ends - _now(), changes=small)
+                changes = 0 if _deletes(batch) else len(batch)
+                more = bool(self._waiting)
+                outcomes = await self._database.transact(script, deadline=ends - _now(), changes=changes, more=more)
             except Conflict as error:
                 if not again:
                     # A constraint failed (an event id stored before): only the guilty change may suffer for it. Or

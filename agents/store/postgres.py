@@ -76,8 +76,10 @@ class PostgresDatabase:
     async def write(self, work: Work[Result], *, deadline: float | None = None, repeatable: bool = False) -> Result:
         return await self._ride_out(partial(self._write, work), deadline, repeatable=repeatable)
 
-    async def transact(self, script: Transaction[Result], *, deadline: float, changes: int = 0) -> Result:
-        del changes
+    async def transact(
+        self, script: Transaction[Result], *, deadline: float, changes: int = 0, more: bool = False
+    ) -> Result:
+        del changes, more
         # Not a share of what is left of a caller's time: the group would be cut for the sake of its oldest member.
         return await self._ride_out(
             partial(self._line.play, script), deadline, repeatable=True, limit=self._first_limit

@@ -9,6 +9,10 @@ On a fast disk a small commit takes about as long as the way to the writing thre
 loop's thread does it by itself, on a connection of its own that waits for nobody's lock and leaves the copying back
 of SQLite's log to the writing thread. A disk that gets slow holds the loop up once, or a few times, by as much as one
 commit takes.
+
+Large groups are the writing thread's. It needs Python's lock between any two statements, and a loop that is busy, as
+with the next group's changes, leaves it none: encoding and writing would take turns. So the loop stands still until
+the thread is at the disk; then both go on at once.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -33,6 +38,8 @@ _MIGRATION_SECONDS = 120.0
 _READER_THREADS = 4
 _MOST_ON_LOOP = 32
 """Changes that the loop may write at once: about 1 ms, twice what encoding them took it."""
+_HEAD_START_SECONDS = 0.003
+"""Longest that the loop stands still for a large group: twice what the statements of most take."""
 _IN_A_ROW = 1000
 """Changes written by the loop (20 MB) after which the writing thread has its turn, and copies SQLite's log back."""
 
@@ -63,8 +70,10 @@ class SqliteDatabase:
         del repeatable
         return await self._run(self._write_thread, partial(_in_transaction, self._writer, work), deadline)
 
-    async def transact(self, script: Transaction[Result], *, deadline: float, changes: int = 0) -> Result:
-        if self._may_be_on_loop(changes):
+    async def transact(
+        self, script: Transaction[Result], *, deadline: float, changes: int = 0, more: bool = False
+    ) -> Result:
+        if not more and self._may_be_on_loop(changes):
             try:
                 result = self._play(self._loop_line, script, changes)
             except driver_errors() as error:
@@ -75,7 +84,9 @@ class SqliteDatabase:
                 self._in_a_row += changes
                 return result
         self._in_a_row = 0
-        return await self._run(self._write_thread, partial(self._play, self._thread_line, script, changes), deadline)
+        ahead = Event() if changes > _MOST_ON_LOOP and not self._writes else None
+        work = partial(self._play, self._thread_line, script, changes, ahead)
+        return await self._run(self._write_thread, work, deadline, ahead)
 
     def _may_be_on_loop(self, changes: int) -> bool:
         small = 0 < changes <= _MOST_ON_LOOP
@@ -92,19 +103,33 @@ class SqliteDatabase:
             threads.shutdown(wait=False)
 
     async def _run(
-        self, threads: ThreadPoolExecutor, work: Callable[[], Result], deadline: float | None = None
+        self,
+        threads: ThreadPoolExecutor,
+        work: Callable[[], Result],
+        deadline: float | None = None,
+        ahead: Event | None = None,
     ) -> Result:
+        """Run *work* in a thread; with *ahead*, hold the loop until it is set, for a short while at most."""
         writes = threads is self._write_thread
         self._writes += writes
         try:
-            return await _in_thread(threads, work, deadline or self._deadline)
+            outcome = _in_thread(threads, work, deadline or self._deadline)
+            if ahead is not None:
+                ahead.wait(_HEAD_START_SECONDS)
+            return await outcome
         except driver_errors() as error:
             raise told(error, uncertain=writes and isinstance(error, TimeoutError)) from error
         finally:
             self._writes -= writes
 
-    def _play(self, line: SqliteLine, script: Transaction[Result], changes: int) -> Result:
-        result = line.play(script)
+    def _play(self, line: SqliteLine, script: Transaction[Result], changes: int, ahead: Event | None = None) -> Result:
+        if ahead is None:
+            result = line.play(script)
+        else:
+            try:
+                result = line.play(script, ahead.set)
+            finally:
+                ahead.set()
         if changes:
             self._pace.note(line.commit_seconds, changes)
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -34,12 +34,16 @@ class SqliteLine:
         self.commit_seconds = 0.0
         """What the disk took for the latest commit."""
 
-    def play(self, transaction: Transaction[Result]) -> Result:
-        """Run a script and commit. Raises the driver's errors; then nothing was written."""
+    def play(self, transaction: Transaction[Result], at_disk: Callable[[], object] = lambda: None) -> Result:
+        """Run a script and commit, and call *at_disk* in between. Raises the driver's errors; then nothing was written.
+
+        From *at_disk* on, Python's lock is free until the commit has ended.
+        """
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
             result = _steps(connection, transaction())
+            at_disk()
             began = perf_counter()
             connection.execute("COMMIT")
             self.commit_seconds = perf_counter() - began

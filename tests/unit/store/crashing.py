@@ -84,9 +84,13 @@ class CrashingDatabase:
 
         return await self._attempts(once, repeatable)
 
-    async def transact(self, script: Transaction[Result], *, deadline: float, changes: int = 0) -> Result:
+    async def transact(
+        self, script: Transaction[Result], *, deadline: float, changes: int = 0, more: bool = False
+    ) -> Result:
         async def once(fault: Fault | None) -> Result:
-            return await self._inner.transact(lambda: _played(script(), fault), deadline=deadline, changes=changes)
+            return await self._inner.transact(
+                lambda: _played(script(), fault), deadline=deadline, changes=changes, more=more
+            )
 
         return await self._attempts(once, True)
 

@@ -30,7 +30,7 @@ class SteppedDatabase:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.told: list[int] = []
+        self.told: list[tuple[int, bool]] = []
         self.begun = asyncio.Semaphore(0)
         self.go = asyncio.Semaphore(0)
         self.answer: Callable[[list[str]], list[HecatonError | None]] = lambda names: [None] * len(names)
@@ -44,11 +44,11 @@ class SteppedDatabase:
     async def migrate(self, work: Callable[[Connection], None]) -> None:
         raise NotImplementedError
 
-    async def transact(self, script: Transaction[Any], *, deadline: float, changes: int = 0) -> Any:
+    async def transact(self, script: Transaction[Any], *, deadline: float, changes: int = 0, more: bool = False) -> Any:
         assert isinstance(script, partial)
         written: list[Change] = script.keywords["changes"]
         self.batches.append([change.session_id for change in written])
-        self.told.append(changes)
+        self.told.append((changes, more))
         self.begun.release()
         await self.go.acquire()
         return self.answer(self.batches[-1])
@@ -116,7 +116,7 @@ async def test_a_transaction_holds_at_most_its_share_and_one_change_of_a_session
     assert database.batches == [["a", "b"], ["b", "c", "d"], ["e"], ["e"]]
 
 
-async def test_the_database_is_told_how_small_a_transaction_is_unless_it_deletes_or_others_wait(
+async def test_the_database_is_told_how_small_a_transaction_is_unless_it_deletes_and_whether_others_wait(
     database: SteppedDatabase,
 ) -> None:
     log = SqlEventLog(database)
@@ -126,7 +126,7 @@ async def test_the_database_is_told_how_small_a_transaction_is_unless_it_deletes
     await asyncio.gather(*await start(log, "c", "d", "e"))
     await log.delete(LEASE, SessionId("f"))
     assert database.batches == [["a"], ["b"], ["b"], ["c", "d", "e"], ["f"]]
-    assert database.told == [1, 0, 1, 3, 0]
+    assert database.told == [(1, False), (1, True), (1, False), (3, False), (0, False)]
 
 
 async def test_too_many_waiting_changes_are_refused_at_once(database: SteppedDatabase) -> None:

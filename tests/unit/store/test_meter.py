@@ -29,7 +29,7 @@ class CountingDatabase:
     async def read(self, work: Callable[[Connection], Any], **more: Any) -> Any:
         raise NotImplementedError
 
-    async def transact(self, script: Transaction[Any], *, deadline: float, changes: int = 0) -> Any:
+    async def transact(self, script: Transaction[Any], *, deadline: float, changes: int = 0, more: bool = False) -> Any:
         raise NotImplementedError
 
     async def migrate(self, work: Callable[[Connection], None]) -> None:

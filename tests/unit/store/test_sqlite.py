@@ -34,13 +34,13 @@ class Journal:
         self.database = SqliteDatabase(path, deadline=DEADLINE)
         self.by: list[str] = []
 
-    async def add(self, *names: str, changes: int = 1, deadline: float = DEADLINE) -> None:
+    async def add(self, *names: str, changes: int = 1, more: bool = False, deadline: float = DEADLINE) -> None:
         def script() -> Script[None]:
             self.by.append("loop" if threading.current_thread() is threading.main_thread() else "thread")
             for name in names:
                 yield Write(INSERT, [{"session_id": name, "partition": 0, "stamp": None}])
 
-        await self.database.transact(script, deadline=deadline, changes=changes)
+        await self.database.transact(script, deadline=deadline, changes=changes, more=more)
 
     async def names(self) -> list[str]:
         def work(connection: Connection) -> list[str]:
@@ -94,11 +94,52 @@ async def test_a_small_transaction_is_run_by_the_loop_and_is_on_disk_when_it_ret
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("changes", "by"), [(0, "thread"), (1, "loop"), (32, "loop"), (33, "thread")])
-async def test_a_transaction_that_is_large_or_waited_for_is_run_by_the_thread(
+async def test_a_transaction_that_is_large_or_of_unknown_size_is_run_by_the_thread(
     journal: Journal, changes: int, by: str
 ) -> None:
     await journal.add("a", changes=changes)
     assert journal.by == [by]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_loop_runs_no_chain_of_transactions(journal: Journal) -> None:
+    await journal.add("a", more=True)
+    assert journal.by == ["thread"]
+
+
+async def test_the_loop_stands_still_until_a_large_transaction_is_at_the_disk(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_HEAD_START_SECONDS", 1000)
+    went_on, seen = threading.Event(), list[bool]()
+
+    def script() -> Script[None]:
+        seen.append(went_on.wait(0.05))
+        yield Write(INSERT, [{"session_id": "a", "partition": 0, "stamp": None}])
+        seen.append(went_on.wait(0.05))
+
+    for changes in (33, 32):
+        asyncio.get_running_loop().call_soon(went_on.set)
+        await journal.database.transact(script, deadline=DEADLINE, changes=changes)
+        went_on.clear()
+        await journal.database.write(lambda connection: connection.execute(deleted_sessions.delete()))
+    assert seen == [False, False, True, True]
+
+
+async def test_a_large_transaction_that_fails_or_waits_for_a_lock_lets_the_loop_go_on(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits = asyncio.create_task(journal.add("a", changes=33))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waits), 0.05)
+    other.execute("ROLLBACK")
+    other.close()
+    await waits
+    monkeypatch.setattr(sqlite, "_HEAD_START_SECONDS", 1000)
+    with pytest.raises(Conflict):
+        await journal.add("a", changes=33)
 
 
 async def test_a_disk_that_is_not_known_to_be_quick_is_waited_for_by_the_thread(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.brains.port import BrainFailure, BrainLost, FailureKind
+from agents.brains.port import BrainFailure, FailureKind
 from agents.errors import HecatonError, InvalidRequest, NotFound, Overloaded, PayloadTooLarge, RateLimited, Unavailable
 
 _BY_KIND: dict[FailureKind, type[HecatonError]] = {"overloaded": Overloaded, "rate_limited": RateLimited}
@@ -13,5 +13,6 @@ def api_error(failure: BrainFailure) -> HecatonError:
     """Return the error that a client is told: its own mistake as the model server put it, else who is at fault."""
     if failure.refusal is not None:
         return _BY_STATUS.get(failure.refusal.status, InvalidRequest)(failure.refusal.message)
-    kind = Unavailable if isinstance(failure, BrainLost) else _BY_KIND.get(failure.kind, HecatonError)
-    return kind(failure.message, retry_after=failure.retry_after)
+    # A lost replica, and a model server that failed, broke off or broke the protocol: asked again they may do better.
+    others = Unavailable if failure.transient else HecatonError
+    return _BY_KIND.get(failure.kind, others)(failure.message, retry_after=failure.retry_after)

@@ -116,9 +116,15 @@ async def test_a_request_that_the_sdk_could_not_send_is_refused_by_name(scene: S
         (fails(400, "invalid_request_error"), anthropic.BadRequestError, 400),
         (fails(404, "not_found_error"), anthropic.NotFoundError, 404),
         (fails(401, "authentication_error"), anthropic.InternalServerError, 500),
-        (fails(500, "api_error"), anthropic.InternalServerError, 500),
+        (fails(500, "api_error"), anthropic.InternalServerError, 503),
+        ({"content": [{"sse": "data: {not json\n\n"}]}, anthropic.InternalServerError, 503),
+        (
+            {"content": [{"sse": 'data: {"type": "content_block_stop", "index": 7}\n\n'}, {"drop": True}]},
+            anthropic.InternalServerError,
+            503,
+        ),
     ],
-    ids=["529", "429", "400", "404", "401", "500"],
+    ids=["529", "429", "400", "404", "401", "500", "no JSON", "no protocol"],
 )
 async def test_a_failure_of_the_model_has_the_apis_own_status(
     scene: Scene, failure: Json, expected: type[anthropic.APIStatusError], status: int
@@ -131,7 +137,8 @@ async def test_a_failure_of_the_model_has_the_apis_own_status(
             pass
     for caught in (whole.value, streamed.value):
         assert caught.status_code == status
-        assert caught.response.headers.get("retry-after") == ("3" if status in (429, 529) else None)
+        after = {429: "3", 503: "1", 529: "3"}
+        assert caught.response.headers.get("retry-after") == after.get(status)
         if status in (400, 404):
             assert caught.body["error"]["message"] == "scripted error"  # type: ignore[index]
 

@@ -318,7 +318,8 @@ async def test_a_brain_that_is_lost_after_it_spoke_is_asked_again_only_for_a_who
             "invalid_request_error",
         ),
         (BrainFailure("billing", "why", transient=False), 500, "api_error"),
-        (BrainFailure("request_failed", "why", transient=True), 500, "api_error"),
+        (BrainFailure("request_failed", "why", transient=False), 500, "api_error"),
+        (BrainFailure("request_failed", "why", transient=True, retry_after=7), 503, "api_error"),
     ],
 )
 async def test_a_failure_has_the_apis_own_status(server: Server, failure: BrainFailure, status: int, kind: str) -> None:
@@ -326,7 +327,7 @@ async def test_a_failure_has_the_apis_own_status(server: Server, failure: BrainF
         server.brain.add(Fail(failure))
         answered = await server.client.post("/v1/messages", json=body)
         assert refusal(answered, status, kind) == "why"
-        assert answered.headers.get("retry-after") == ("7" if status in (429, 529) else None)
+        assert answered.headers.get("retry-after") == ("7" if status in (429, 503, 529) else None)
 
 
 async def test_a_failure_in_the_middle_is_an_error_event(server: Server) -> None:

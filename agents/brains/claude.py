@@ -33,6 +33,11 @@ MAX_CONNECTIONS = 1024
 """Above every bound that this platform puts on the concurrent requests of one process (a brain replica takes 256)."""
 COUNT_SECONDS = 30.0
 """Counting takes no model: a server that needs longer does not answer."""
+BYTES_PER_TOKEN = 1024
+"""An event for each token has some 150 bytes. A server that sends more than this for each token that was asked for,
+and ``OTHER_BYTES`` beside, has lost the end of its answer."""
+OTHER_BYTES = 16 * 1024**2
+"""What an answer may have beside the tokens that are counted: pings, results of the server's own tools."""
 DRAIN_SECONDS = 0.5
 """The end of the body follows the last event at once; waiting for it lets the connection be used again."""
 PLACEHOLDER_KEY = "no-key"
@@ -104,11 +109,15 @@ class ClaudeBrain:
         clock = asyncio.get_running_loop().time
         end = clock() + limits.request_timeout_seconds
         deadline = min(end, clock() + limits.first_event_timeout_seconds)
+        left = OTHER_BYTES + BYTES_PER_TOKEN * request.max_tokens
         stream = await self._open(client, request, deadline)
         try:
             events = AsyncStream.raw_events(stream.response)
             while True:
-                event = await _next_event(events, deadline)
+                data = await _next_data(events, deadline)
+                if (left := left - len(data)) < 0:
+                    raise BrainFailure("request_failed", "The model's answer does not end.", transient=True)
+                event = _event(data)
                 if event["type"] == "message_stop":
                     await _drain(events)
                     yield event
@@ -189,21 +198,26 @@ async def _send_only_what_is_needed(request: httpx2.Request) -> None:
         del request.headers[name]
 
 
-async def _next_event(events: AsyncIterator[Any], deadline: float) -> dict[str, Any]:
-    """Read one event; raises BrainFailure for an error event, a stall, a broken or an ended stream."""
+async def _next_data(events: AsyncIterator[Any], deadline: float) -> str:
+    """Read the data of one event; raises BrainFailure for a stall, a broken or an ended stream."""
     try:
         async with asyncio.timeout_at(deadline):
-            data: str = (await anext(events)).data
-        event: Any = orjson.loads(data) if data else {"type": "ping"}
-        kind = event["type"]
-        if not isinstance(kind, str) or kind.startswith(OWN):
-            raise TypeError("an event of no kind that the API has")
+            return (await anext(events)).data
     except StopAsyncIteration:
         raise BrainFailure("request_failed", "The model's answer broke off.", transient=True) from None
     except TimeoutError as error:
         raise BrainFailure("request_failed", "The model stopped answering.", transient=True) from error
     except httpx2.HTTPError as error:
         raise BrainFailure("request_failed", f"The model's answer broke off ({error!r}).", transient=True) from error
+
+
+def _event(data: str) -> dict[str, Any]:
+    """Return the event that has *data*; raises BrainFailure for an error event, and for what is none."""
+    try:
+        event: Any = orjson.loads(data) if data else {"type": "ping"}
+        kind = event["type"]
+        if not isinstance(kind, str) or kind.startswith(OWN):
+            raise TypeError("an event of no kind that the API has")
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise BrainFailure("request_failed", "The model's stream is not readable.", transient=True) from error
     if kind == "error":

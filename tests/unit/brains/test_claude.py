@@ -215,6 +215,23 @@ async def test_the_whole_answer_has_a_deadline(stub: RunningStub) -> None:
     assert failure.transient
 
 
+async def test_an_answer_that_does_not_end_is_given_up_and_the_response_closed(
+    stub: RunningStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug class: a server that forgets to stop fills the memory of a replica, and takes all its requests along."""
+    monkeypatch.setattr("agents.brains.claude.OTHER_BYTES", 4096)
+    monkeypatch.setattr("agents.brains.claude.BYTES_PER_TOKEN", 0)
+    words = ["word"] * 100
+    stub.model.script({"content": [{"type": "text", "text": [*words, {"gate": "never"}]}]})
+    failure = await failure_of(brain_at(stub.url))
+    assert (failure.kind, failure.transient, failure.message) == (
+        "request_failed",
+        True,
+        "The model's answer does not end.",
+    )
+    assert await stub.model.seen(closed=1)
+
+
 async def test_connections_are_used_again(stub: RunningStub) -> None:
     brain = brain_at(stub.url)
     for _ in range(3):

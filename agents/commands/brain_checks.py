@@ -125,7 +125,7 @@ def _cluster_gpus(record: PlatformRecord | None) -> float | None:
     if "RAY_ADDRESS" not in environment:
         if record is None or record.ray_address is None:
             return None
-        environment |= {"RAY_ADDRESS": record.ray_address, "RAY_AUTH_MODE": record.ray_auth_mode or "disabled"}
+        environment |= {"RAY_ADDRESS": record.ray_address, **record.ray_environment}
     done = run_probe([sys.executable, "-c", _COUNT_GPUS], _RAY_SECONDS, environment)
     if done.returncode:
         raise OSError(last_line(done.stderr) or "no answer")

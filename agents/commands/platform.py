@@ -32,7 +32,12 @@ class PlatformRecord:
     dashboard: str | None = None
     ray_address: str | None = None
     ray_auth_mode: str | None = None
-    """How Ray lets processes in; who joins must say the same (``RAY_AUTH_MODE``)."""
+    """How Ray lets processes in; who joins must say the same."""
+
+    @property
+    def ray_environment(self) -> dict[str, str]:
+        """What a process that joins its Ray cluster must find in its environment before it imports Ray."""
+        return {"RAY_AUTH_MODE": self.ray_auth_mode} if self.ray_auth_mode else {}
 
 
 def run_dir(settings: Settings) -> Path:

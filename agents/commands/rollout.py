@@ -35,8 +35,7 @@ def rollout_command(settings: Settings, order: Sequence[str], *, anew: bool) -> 
 def rollout_environment(settings: Settings) -> dict[str, str]:
     """Return the environment for that process: it must be let in by the platform's own Ray cluster."""
     record = None if "RAY_ADDRESS" in os.environ else find_platform(settings)
-    mode = record.ray_auth_mode if record is not None else None
-    return {**os.environ, **({"RAY_AUTH_MODE": mode} if mode else {})}
+    return {**os.environ, **(record.ray_environment if record is not None else {})}
 
 
 def _address(settings: Settings) -> str:

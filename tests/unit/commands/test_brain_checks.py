@@ -115,6 +115,19 @@ def test_only_gpus_that_processes_may_see_count(monkeypatch: pytest.MonkeyPatch)
     assert checks._gpus_here() == 0
 
 
+@pytest.mark.parametrize(("mode", "told"), [("token", "token"), (None, "as here")])
+def test_the_platforms_own_cluster_is_asked_as_it_lets_processes_in(
+    mode: str | None, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "as here")
+    says = "import os; print(len(os.environ['RAY_ADDRESS'] + os.environ['RAY_AUTH_MODE']))"
+    monkeypatch.setattr(checks, "_COUNT_GPUS", says)
+    found = PlatformRecord(1, "http://x", ray_address="127.0.0.1:6379", ray_auth_mode=mode)
+    monkeypatch.setattr(checks, "find_platform", lambda settings: found)
+    check = checks.check_gpus(settings(server(sys.executable, resources={"num_gpus": 1}), data_dir=tmp_path))
+    assert check.found.startswith(f"{len('127.0.0.1:6379' + told)} in the Ray cluster")
+
+
 @contextmanager
 def platform_that_says(told: Any) -> Iterator[PlatformRecord]:
     class Handler(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from agents.brains.assembly import TokenUsage
 from agents.brains.plan import PlanBook, parse_plans
 from agents.brains.port import BrainRequest
 from agents.brains.replay import ReplayBrain
-from agents.brains.scripted import Hold, Scripted, ScriptedBrain, fail, reply, text, tool_use
+from agents.brains.scripted import Hold, Scripted, fail, reply, text, tool_use
 from agents.brains.summarizing import asks_for_summary, entries_of
 from agents.sessions.harness import Harness
 
@@ -315,9 +315,7 @@ async def test_a_replayed_plan_goes_on_after_a_summary() -> None:
 
 
 async def test_a_first_message_is_never_summarized_unasked() -> None:
-    brain = ScriptedBrain()
     async with world_of(lambda _: text("fine")) as world:
         session = await world.create()
         await turns(world, session, "x" * 100_000)
         assert [asks_for_summary(request) for request in world.brain.requests] == [False]
-    assert not brain.requests

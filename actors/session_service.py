@@ -33,6 +33,7 @@ from agents.sessions.log import Leases
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.turn_slots import TurnSlots
+from agents.telemetry.metrics import BRAINS
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class SessionService:
         figures: Callable[[], Mapping[str, Any]],
         slots: TurnSlots | None = None,
     ) -> None:
-        """*figures* tells what else goes on in this process, beside the harness's own figures.
+        """*figures* tells what else goes on in this process, beside the harness's own figures: of each brain, at least.
 
         *slots* are what turns must hold here, if anything.
         """
@@ -72,6 +73,7 @@ class SessionService:
         self._harness: Harness | None = None
         self._leases: Leases | None = None
         self._releases: ReleaseKeeper | None = None
+        self._brain: RoutedBrain | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     def start(self) -> None:
@@ -87,11 +89,13 @@ class SessionService:
         registry = registry_of(settings)
         releases = self._releases = ReleaseKeeper(registry, store.releases, SystemClock())
         await _patiently(releases.start)
+        brain = RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
+        self._brain = brain
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets),
+            brain=brain,
             hands=self._hands,
             clock=SystemClock(),
             meter=store.meter,
@@ -148,7 +152,10 @@ class SessionService:
     async def figures(self) -> dict[str, Any]:
         """Return what goes on here, once the harness is a member."""
         harness = await self.started()
-        return {**harness.figures, **self._more_figures(), "links": self._links.open_links}
+        assert self._brain is not None
+        more = dict(self._more_figures())
+        by_brain = {brain: figures | self._brain.figures(brain) for brain, figures in more.pop(BRAINS).items()}
+        return {**harness.figures, **more, BRAINS: by_brain, "links": self._links.open_links}
 
     # -- life ------------------------------------------------------------------------------------
 

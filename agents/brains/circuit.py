@@ -46,6 +46,12 @@ class Circuits:
         self._bounds = bounds or CircuitBounds()
         self._circuits: dict[str, _Circuit] = {}
 
+    def figures(self, brain: str) -> dict[str, int]:
+        """Return how the circuit of the brain with id *brain* stands, and how often it has opened."""
+        circuit = self._circuits.get(brain)
+        is_open = circuit is not None and circuit.until is not None
+        return {"circuit_open": int(is_open), "circuit_openings": 0 if circuit is None else circuit.openings}
+
     def why_not(self, brain: str) -> str | None:
         """Return why the brain with id *brain* should not be asked now, or None."""
         circuit = self._circuits.get(brain)
@@ -102,6 +108,8 @@ class _Circuit:
     until: float | None = None
     """When the pause ends, or ended; None while the circuit is closed."""
     pause: float = 0.0
+    openings: int = 0
+    """How often it has opened after it was closed."""
     trial: Attempt | None = None
 
     def __post_init__(self) -> None:
@@ -139,6 +147,7 @@ class _Circuit:
             self._break(now, self.bounds.pause)
 
     def _break(self, now: float, pause: float) -> None:
+        self.openings += self.until is None
         self.until, self.pause = now + pause, pause
         failed = f"{sum(self.outcomes)} of its last {len(self.outcomes)} requests failed"
         logger.warning("%s keeps failing (%s): for %g s others are asked instead", self.brain, failed, pause)

@@ -69,6 +69,10 @@ class RoutedBrain:
         self._budgets = budgets
         self._circuits = Circuits(now)
 
+    def figures(self, brain: str) -> dict[str, int]:
+        """Return what was met with the brain with id *brain* here, for metrics."""
+        return self._circuits.figures(brain)
+
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think; the first event is the route (``agents.brains.route``), and so is the first of a fallback.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agents.brains.answering import summarizer_of
@@ -19,7 +20,7 @@ from agents.brains.summarizing import transcript
 from agents.brains.window import window_of
 from agents.config import Settings
 from agents.sessions.budget import Budgets
-from agents.sessions.conversation import Message
+from agents.sessions.conversation import Conversation, Message
 from agents.sessions.state import SessionState
 
 _ASKING_TOKENS = 500
@@ -30,6 +31,35 @@ _TOO_LONG = re.compile(
     r"|max_model_len|maximum model length",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+@dataclass(slots=True)
+class CompactionCounts:
+    """What summaries did to contexts, since the start of the process. Tokens are estimates, as those of ``due``."""
+
+    made: int = 0
+    futile: int = 0
+    """Those that made their context hardly shorter."""
+    tokens_before: int = 0
+    """Tokens of the messages that contexts had before, all together."""
+    tokens_after: int = 0
+    """Those that they had then, with the summaries."""
+
+    def add(self, before: int, conversation: Conversation) -> None:
+        """Count the compaction that has just left *conversation* of *before* tokens."""
+        self.made += 1
+        self.futile += conversation.futile > 0
+        self.tokens_before += before
+        self.tokens_after += conversation.size
+
+    @property
+    def figures(self) -> dict[str, int]:
+        return {
+            "compactions": self.made,
+            "compactions_futile": self.futile,
+            "compaction_tokens_before": self.tokens_before,
+            "compaction_tokens_after": self.tokens_after,
+        }
 
 
 class Compaction:

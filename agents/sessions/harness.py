@@ -131,6 +131,7 @@ class Harness:
             "calls_repeated": self._ports.effects.repeated,
             "calls_ambiguous": self._ports.effects.ambiguous,
             "handovers": self._keeper.handovers,
+            **self._ports.compactions.figures,
         }
 
     # -- ownership -------------------------------------------------------------------------------

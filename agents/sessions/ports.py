@@ -14,6 +14,7 @@ from agents.economics.meter import Meter
 from agents.hands.port import Hands
 from agents.sessions.budget import BudgetPrices
 from agents.sessions.bus import Bus
+from agents.sessions.compaction import CompactionCounts
 from agents.sessions.ledger import EffectCounts
 from agents.sessions.log import EventLog, Leases
 from agents.sessions.turn_slots import TurnSlots
@@ -39,5 +40,6 @@ class HarnessPorts:
     tool_definitions: Callable[[], Sequence[dict[str, Any]]]
     """Definitions of the built-in tools that the hands can run."""
     effects: EffectCounts = field(default_factory=EffectCounts)
+    compactions: CompactionCounts = field(default_factory=CompactionCounts)
     slots: TurnSlots | None = None
     """What a turn must hold while it goes on; None: nothing."""

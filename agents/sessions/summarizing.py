@@ -10,6 +10,7 @@ from __future__ import annotations
 from agents.brains.assembly import Answer
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.summarizing import SYSTEM, summary_messages
+from agents.sessions.compaction import CompactionCounts
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType
 from agents.sessions.lifecycle import TurnRules
@@ -47,8 +48,10 @@ def summary_of(answer: Answer) -> str:
     return text
 
 
-def record_summary(draft: Draft, rules: TurnRules, summary: str, spent: Spent) -> None:
+def record_summary(draft: Draft, rules: TurnRules, summary: str, spent: Spent, counts: CompactionCounts) -> None:
     """Log that the context was compacted, and what follows."""
+    before = draft.state.conversation.size
     draft.emit(EventType.CONTEXT_COMPACTED, hidden={"summary": summary, "keeps": draft.state.keeps})
+    counts.add(before, draft.state.conversation)
     close_request(draft, spent, is_error=False)
     follow_up(draft, rules)

@@ -141,7 +141,7 @@ class Thinker:
 
     async def _summary(self) -> Record:
         """Get a summary, from the session's own model when the one meant for it fails. Raises BrainFailure."""
-        rules = self._owner.rules
+        rules, counts = self._owner.rules, self._owner.ports.compactions
         *others, own = rules.compaction.models(self._owner.state)
         for model in others:
             try:
@@ -154,7 +154,7 @@ class Thinker:
                 self._give_up_answer()
         else:
             summary = await self._summary_by(own)
-        return lambda draft, spent: record_summary(draft, rules, summary, spent)
+        return lambda draft, spent: record_summary(draft, rules, summary, spent, counts)
 
     async def _summary_by(self, model: str) -> str:
         answer, _ = await self._answer(lambda: summary_request(self._owner, model), previewed=False)

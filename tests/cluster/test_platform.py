@@ -297,3 +297,8 @@ def test_the_platform_reports_on_its_parts(platform: LivePlatform) -> None:
     assert {"harness", "sandboxes"} <= set(report)
     metrics = httpx.get(f"{platform.url}/metrics", timeout=20)
     assert metrics.status_code == 200 and b"# HELP" in metrics.content
+    harnesses = [f'harness="harness-{index}"' for index in range(2)]
+    for figure in [f"hecaton_harness_compactions{{{harness}}} " for harness in harnesses] + [
+        f'hecaton_brain_circuit_open{{brain="default@1",{harness}}} 0.0' for harness in harnesses
+    ]:
+        assert figure in metrics.text

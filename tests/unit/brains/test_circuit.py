@@ -50,6 +50,29 @@ def test_five_failures_in_a_row_open_the_circuit_of_that_brain_alone(asker: Aske
     assert asker.circuits.why_not("other@1") is None
 
 
+def test_metrics_tell_whether_it_is_open_and_how_often_it_was(asker: Asker) -> None:
+    told: list[tuple[int, int]] = []
+
+    def look() -> None:
+        figures = asker.circuits.figures("b@1")
+        told.append((figures["circuit_open"], figures["circuit_openings"]))
+
+    look()
+    asker.fails(5)
+    look()
+    asker.time += 10
+    look()
+    asker.fails()  # the trial
+    look()
+    asker.time += 20
+    asker.succeeds()
+    look()
+    asker.fails(5)
+    look()
+    assert told == [(0, 0), (1, 1), (1, 1), (1, 1), (0, 1), (1, 2)]
+    assert asker.circuits.figures("other@1") == {"circuit_open": 0, "circuit_openings": 0}
+
+
 def test_a_success_between_begins_the_row_anew(asker: Asker) -> None:
     for _ in range(3):
         asker.fails(4)

@@ -15,6 +15,7 @@ import yaml
 
 from agents.brains.assembly import TokenUsage
 from agents.brains.plan import PlanBook, parse_plans
+from agents.brains.policy import estimated_tokens
 from agents.brains.port import BrainRequest
 from agents.brains.replay import ReplayBrain
 from agents.brains.scripted import Hold, Scripted, fail, reply, text, tool_use
@@ -72,6 +73,17 @@ async def test_a_full_context_is_compacted_before_the_next_request_and_the_log_k
             ("user", ["two"]),
         ]
         assert third.messages[: len(second.messages)] == second.messages, "the prefix is stable again"
+
+
+async def test_metrics_tell_how_much_shorter_contexts_became() -> None:
+    async with world_of(answers) as world:
+        session = await world.create()
+        await turns(world, session, "x" * 4000, "two", "three")
+        figures = world.harness.figures
+        long, fine, two = (estimated_tokens([{"type": "text", "text": each}]) for each in ("x" * 4000, "fine", "two"))
+        shown = sum(estimated_tokens(each["content"]) for each in world.brain.requests[2].messages)
+        assert (figures["compactions"], figures["compactions_futile"]) == (1, 0)
+        assert (figures["compaction_tokens_before"], figures["compaction_tokens_after"]) == (long + fine + two, shown)
 
 
 async def test_a_summary_is_counted_and_metered_as_a_model_request() -> None:
@@ -267,6 +279,7 @@ async def test_summaries_that_bring_nothing_end_the_turn_and_the_next_message_be
         [error] = [event["error"] for event in log if event["type"] == "session.error"]
         assert (error["type"], error["retry_status"]) == ("compaction_limit_reached_error", {"type": "exhausted"})
         assert log[-1]["stop_reason"] == {"type": "retries_exhausted"}
+        assert (world.harness.figures["compactions"], world.harness.figures["compactions_futile"]) == (2, 2)
         world.brain._by = answers
         await world.send(session, message("two"))
         log = await world.idle(session, 2)

@@ -68,14 +68,14 @@ def running_stub() -> Iterator[tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def running_platform(stub_url: str, stub_pid: int) -> Iterator[Deployment]:
-    """Run ``hecaton up`` against the stub. Settings come from the environment (HECATON_...), as for a user."""
+def running_platform(stub_url: str, stub_pid: int, *options: str) -> Iterator[Deployment]:
+    """Run ``hecaton up`` with *options* against the stub. Settings come from the environment (HECATON_...) too."""
     scratch = Path(tempfile.mkdtemp(prefix="hecaton-bench-"))
     scratch.chmod(0o755)  # sandboxes have users of their own, who must pass through
     output = (scratch / "up.log").open("wb")
     port = free_port()
     command = [sys.executable, "-m", "agents.cli", "up", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--data-dir", str(scratch / "data")]
+    command += ["--data-dir", str(scratch / "data"), *options]
     environment = {**os.environ, "ANTHROPIC_BASE_URL": stub_url, "ANTHROPIC_API_KEY": "x"}
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -131,9 +131,9 @@ class Connection(asyncio.Protocol):
                 await self.change()
         self._check()
 
-    async def until(self, mark: bytes, start: int = 0) -> int:
+    async def until(self, mark: bytes, start: int = 0, *, seconds: float = WAIT_SECONDS) -> int:
         """Wait for *mark* in the stream's body from *start* on; returns the position behind it."""
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(seconds):
             while (found := self.body.find(mark, start)) < 0:
                 start = max(start, len(self.body) - len(mark))
                 await self.change()

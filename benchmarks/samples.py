@@ -35,17 +35,23 @@ def difference_of_medians(over: Sequence[float], under: Sequence[float]) -> tupl
     return _with_interval(over, under, lambda over, under: over - under)
 
 
+def ratio_of_means(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
+    """The ratio of two means with its 95 % bootstrap interval."""
+    return _with_interval(over, under, lambda over, under: over / under, statistics.fmean)
+
+
 def _with_interval(
-    over: Sequence[float], under: Sequence[float], compare: Callable[[float, float], float]
+    over: Sequence[float],
+    under: Sequence[float],
+    compare: Callable[[float, float], float],
+    middle: Callable[[Sequence[float]], float] = statistics.median,
 ) -> tuple[float, float, float]:
     dice = random.Random(1)
     found = sorted(
-        compare(
-            statistics.median(dice.choices(over, k=len(over))), statistics.median(dice.choices(under, k=len(under)))
-        )
+        compare(middle(dice.choices(over, k=len(over))), middle(dice.choices(under, k=len(under))))
         for _ in range(_RESAMPLES)
     )
-    value = compare(statistics.median(over), statistics.median(under))
+    value = compare(middle(over), middle(under))
     return value, found[int(0.025 * _RESAMPLES)], found[int(0.975 * _RESAMPLES)]
 
 

@@ -8,6 +8,7 @@
     GET  /_requests  ?count= &closed= &timeout= &match=
                                            what it was shown; waits until so many requests came and so many
                                            of them were closed early by their reader (408 when they do not)
+    GET  /_occupancy                       how busy it has been (occupancy.py)
     GET  /_health                          503 while it is made unwell
 
 It is plain ASGI with prebuilt bytes because benchmarks measure other things than this stub.
@@ -25,6 +26,7 @@ from urllib.parse import parse_qs
 import orjson
 from pydantic import ValidationError
 
+from tests.stub_model.occupancy import Occupancy
 from tests.stub_model.rules import place, rule_answer
 from tests.stub_model.script import Answer, Point, Script, Text, error_body, frame, frames, whole_message
 
@@ -61,6 +63,7 @@ class StubModel:
         self._keep = keep
         self._rule_bytes: dict[tuple[str, int, int, str], bytes | None] = {}
         self.served = 0
+        self._occupancy = Occupancy()
         self.well = True
         self.checks = 0
         self.reset()
@@ -95,7 +98,8 @@ class StubModel:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if path == "/v1/messages" and scope["method"] == "POST":
-            await self._messages(scope, receive, send)
+            with self._occupancy.request():
+                await self._messages(scope, receive, send)
         elif path == "/v1/messages/count_tokens" and scope["method"] == "POST":
             await _respond(send, 200, orjson.dumps({"input_tokens": len(await _read(receive))}))
         elif path.startswith("/_"):
@@ -120,6 +124,8 @@ class StubModel:
                 self.reset()
             case "GET", "/_requests":
                 return await self._shown(query)
+            case "GET", "/_occupancy":
+                return 200, orjson.dumps(self._occupancy.reading())
             case "GET", "/_health":
                 self.checks += 1
                 return 200 if self.well else 503, orjson.dumps({"served": self.served})

@@ -18,6 +18,7 @@ from actors.session_client import SessionClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.budgets import Budgets, OverBudget
+from agents.brains.ceilings import answers_ceiling
 from agents.brains.immutable import check_unchanged
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import Registry, registry_of
@@ -59,7 +60,7 @@ def _platform(
 ) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
     brain_report = BrainReport(registry.brains, apps_of(settings))
-    budgets = Budgets(store.meter, prices, SystemClock())
+    budgets = Budgets(store.meter, prices, SystemClock(), together=answers_ceiling(settings))
 
     async def ready() -> dict[str, Any]:
         """Ready is: the store answers, some harness lives, some brain serves. What is replaced just now is no fault."""

@@ -16,6 +16,7 @@ from actors.gateway_connection import GatewayConnection
 from actors.link_server import Endpoint, LinkServer, link_address, no_calls
 from actors.replies import Reply, reply_of
 from agents.brains.budgets import Budgets
+from agents.brains.ceilings import answers_ceiling
 from agents.brains.policy import RulePolicy
 from agents.brains.port import BrainPools
 from agents.brains.registry import registry_of
@@ -85,7 +86,7 @@ class SessionService:
         settings = self._settings
         prices = PriceBook.load(settings.brain.price_book)
         store = await _patiently(lambda: open_platform_store(settings))
-        budgets = Budgets(store.meter, prices, SystemClock())
+        budgets = Budgets(store.meter, prices, SystemClock(), together=answers_ceiling(settings))
         registry = registry_of(settings)
         releases = self._releases = ReleaseKeeper(registry, store.releases, SystemClock())
         await _patiently(releases.start)

@@ -109,6 +109,9 @@ class BrainSettings(Section):
     sends every request whole."""
     price_book: AbsolutePath | None = None
     """YAML price book; the built-in one when unset."""
+    ceiling_usd_per_hour: float | None = Field(default=None, gt=0)
+    """Most that all declared brains together may spend in an hour: what replicas at ``gpu_hour`` may cost at most is
+    set aside, and the answers of the others have the rest. Unset, only each brain's own ceiling holds."""
 
 
 class CompactionSettings(Section):

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from agents.brains.ceilings import AnswersCeiling
 from agents.brains.policy import TokenPrices, expected_cost, task_of
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.registry import RegisteredBrain
@@ -64,10 +65,14 @@ class _Known:
 class Budgets:
     """The ceilings of all brains, as one process holds to them."""
 
-    def __init__(self, meter: Meter, prices: TokenPrices, clock: Clock) -> None:
+    def __init__(
+        self, meter: Meter, prices: TokenPrices, clock: Clock, *, together: AnswersCeiling | None = None
+    ) -> None:
+        """*together* bounds the brains that it names beside the ceilings of their own."""
         self._meter = meter
         self._prices = prices
         self._clock = clock
+        self._together = together
         self._known = _Known()
         self._reservations: set[_Reservation] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -75,13 +80,16 @@ class Budgets:
     @asynccontextmanager
     async def reserved(self, brain: RegisteredBrain, request: BrainRequest) -> AsyncGenerator[None]:
         """Hold what *request* is expected to cost. Raises OverBudget."""
-        ceiling = brain.definition.answers_ceiling
-        if ceiling is None:
+        own, together = brain.definition.answers_ceiling, self._shared(brain)
+        if own is None and together is None:
             yield
             return
         await self._be_informed()
         cost = expected_cost(self._prices, brain, task_of(request))
-        self._check(brain.name, ceiling, cost)
+        if own is not None:
+            self._check([brain.name], own, cost, f"{brain.name} is over its budget")
+        if together is not None and cost:
+            self._check(together.names, together.micro_usd, cost, "all brains together are over their budget")
         reservation = _Reservation(brain.name, cost)
         self._reservations.add(reservation)
         try:
@@ -95,15 +103,21 @@ class Budgets:
         await self._be_informed()
         return self._known.spent.totals(minute_of(self._clock.now()))
 
-    def _check(self, name: str, ceiling: int, cost: int) -> None:
-        reserved = sum(each.micro_usd for each in self._reservations if each.brain == name)
+    def _shared(self, brain: RegisteredBrain) -> AnswersCeiling | None:
+        """Return the ceiling over all brains, unless *brain* is paid by the hour, or there is none."""
+        together = self._together
+        shares = together is not None and brain.name in together.names and not brain.definition.replica_usd_per_hour
+        return together if shares else None
+
+    def _check(self, names: Collection[str], ceiling: int, cost: int, fault: str) -> None:
+        reserved = sum(each.micro_usd for each in self._reservations if each.brain in names)
         minute = minute_of(self._clock.now())
-        spent = self._known.spent.total(name, minute)
+        spent = self._known.spent.total(names, minute)
         if spent + reserved + cost <= ceiling:
             return
-        minutes = self._known.spent.minutes_until(name, minute, ceiling - cost)
+        minutes = self._known.spent.minutes_until(names, minute, ceiling - cost)
         told = f"{_usd(spent)} of {_usd(ceiling)} USD per hour are spent, {_usd(reserved)} more are under way"
-        raise OverBudget(f"{name} is over its budget: {told}", retry_after=minutes * 60.0 or _SOON_SECONDS)
+        raise OverBudget(f"{fault}: {told}", retry_after=minutes * 60.0 or _SOON_SECONDS)
 
     async def _be_informed(self) -> None:
         """Look when the last look is old; wait for it only when that is very old."""

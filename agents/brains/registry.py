@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import get_args
 
 from agents.brain_settings import RESERVED, BrainCapabilities, BrainDefinition, BrainScaling, Role
+from agents.brains.ceilings import answers_ceiling
 from agents.config import InvalidSettings, Settings
 from agents.errors import NotFound
 
@@ -165,6 +166,7 @@ class Registry:
 
 def registry_of(settings: Settings) -> Registry:
     """Return the brains that are declared, or the one that ``brain:`` describes. Raises InvalidSettings."""
+    answers_ceiling(settings)  # only to refuse at the start what could not be held
     if settings.brains:
         return Registry(settings.brains)
     return Registry({DEFAULT_NAME: _implied(settings)}, takes_all=DEFAULT_NAME)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from agents.economics.meter import Spending
 
@@ -25,21 +25,26 @@ class SpendingWindow:
             minutes = self._minutes.setdefault(row.brain.partition("@")[0], {})
             minutes[row.minute] = minutes.get(row.minute, 0) + row.micro_usd
 
-    def total(self, name: str, now: int) -> int:
-        """Return micro-USD of the hour that ends with the minute *now*."""
-        return sum(cost for minute, cost in self._minutes.get(name, {}).items() if minute >= now - WINDOW_MINUTES)
+    def total(self, names: Collection[str], now: int) -> int:
+        """Return micro-USD of the hour that ends with the minute *now*, of all these brains together."""
+        return sum(cost for minute, cost in self._costs(names) if minute >= now - WINDOW_MINUTES)
 
     def totals(self, now: int) -> Mapping[str, int]:
         """Return the same of every brain that cost anything."""
-        return {name: self.total(name, now) for name in self._minutes}
+        return {name: self.total([name], now) for name in self._minutes}
 
-    def minutes_until(self, name: str, now: int, most: int) -> int:
+    def minutes_until(self, names: Collection[str], now: int, most: int) -> int:
         """Return the minutes after which no more than *most* micro-USD of what is known now lie within the hour."""
-        left, wait = self.total(name, now), 0
-        for minute, cost in sorted(self._minutes.get(name, {}).items()):
+        left, wait = self.total(names, now), 0
+        for minute, cost in sorted(self._costs(names)):
             if left <= most:
                 break
             if minute >= now - WINDOW_MINUTES:
                 left -= cost
                 wait = minute + WINDOW_MINUTES + 1 - now
         return wait if left <= most else WINDOW_MINUTES
+
+    def _costs(self, names: Collection[str]) -> Iterator[tuple[int, int]]:
+        """Yield minutes and what one of these brains cost in each."""
+        for name in names:
+            yield from self._minutes.get(name, {}).items()

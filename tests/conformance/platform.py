@@ -22,6 +22,7 @@ import uvicorn
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.budgets import Budgets
+from agents.brains.ceilings import answers_ceiling
 from agents.brains.local_pools import local_pools
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import registry_of
@@ -86,7 +87,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         stack.push_async_callback(hands.stop)
         registry = registry_of(settings)
         pools = await stack.enter_async_context(local_pools(registry, settings, SettingsVault(settings)))
-        budgets = Budgets(store.meter, prices, clock)
+        budgets = Budgets(store.meter, prices, clock, together=answers_ceiling(settings))
         releases = ReleaseKeeper(registry, store.releases, clock)
         await releases.start()
         stack.push_async_callback(releases.close)

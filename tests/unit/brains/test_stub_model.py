@@ -106,6 +106,15 @@ def test_requests_are_shown_and_waited_for() -> None:
         assert stub.seen() == []
 
 
+def test_it_tells_for_how_long_it_was_at_work_on_how_many_requests() -> None:
+    with stub_in_thread() as stub:
+        ask(stub.url, "first")
+        ask(stub.url, "stub: speed=3")
+        told = httpx.get(f"{stub.url}/_occupancy").json()
+        assert (told["ended"], told["most"]) == (2, 1)
+        assert 0 < told["busy_seconds"] < told["at"]
+
+
 def test_a_wrong_script_is_refused_by_name() -> None:
     with stub_in_thread() as stub, pytest.raises(ValueError, match="contents"):
         stub.script({"contents": []})

@@ -158,7 +158,7 @@ class TransformersSettings(Section):
 
 
 class RollbackBounds(Section):
-    """When a version that gets a part of the new sessions is taken back by itself."""
+    """When a version that gets a part of the new sessions, or was just promoted, is taken back by itself."""
 
     max_error_rate: float = Field(default=0.1, gt=0, le=1)
     """Part of its requests that may fail; 1 allows all of them."""
@@ -168,6 +168,8 @@ class RollbackBounds(Section):
     """It is judged by no fewer requests."""
     window_seconds: float = Field(default=300.0, ge=10, le=3600)
     """It is judged by the requests of so long, up to now."""
+    after_promotion_seconds: float = Field(default=3600.0, ge=0)
+    """A promoted version is judged for so long, too, and gives way to the one before it; 0: not at all."""
 
 
 class BrainVersion(Section):
@@ -262,7 +264,7 @@ class BrainDefinition(BrainVersion):
     versions: dict[Version, MoreVersion] = Field(default_factory=lambda: {})
     """More versions, each under its name; see docs/brains.md."""
     rollback: RollbackBounds = RollbackBounds()
-    """When one of ``versions`` is taken back by itself."""
+    """When a version is taken back by itself."""
     aliases: list[Alias] = Field(default_factory=lambda: [])
     """More names that agents may use; one that ends in ``-`` or ``.`` stands for all that begin with it."""
     roles: list[Role] = Field(default_factory=lambda: [])

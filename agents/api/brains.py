@@ -52,7 +52,7 @@ class RollbackParams(TypedDict, total=False):
 
 
 class VersionReport(TypedDict):
-    """One version; what was counted is there while it is on trial."""
+    """One version; what was counted is there while it is judged."""
 
     id: str
     version: str
@@ -88,6 +88,7 @@ class BrainRoutes:
     def __init__(self, platform: Platform) -> None:
         self._registry = registry_of(platform.settings)
         self._keeper = platform.releases
+        self._clock = platform.clock
 
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
@@ -121,8 +122,9 @@ class BrainRoutes:
 
     async def promote(self, request: Request) -> Response:
         version = parse(PromoteParams, await read_json(request))["version"]
+        at = int(self._clock.now().timestamp())
         return await self._change(
-            request, version, lambda split: splits.promoted(split, version), f"{version} is current"
+            request, version, lambda split: splits.promoted(split, version, at), f"{version} is current"
         )
 
     async def rollback(self, request: Request) -> Response:

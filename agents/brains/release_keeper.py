@@ -1,4 +1,4 @@
-"""Keeps a process's view of the splits up to date, and judges versions that are on trial.
+"""Keeps a process's view of the splits up to date, and judges versions that are on trial or were just promoted.
 
 Every process that asks brains has one. They meet in the store: each adds what it counted, reads the sum, and
 whoever sees a bound broken takes the version back. A split is one row, so that only one of them does.
@@ -16,7 +16,7 @@ from agents.brains.immutable import substance
 from agents.brains.registry import RegisteredBrain, Registry
 from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords, StoredSplit
 from agents.brains.releases import Releases, split_of
-from agents.brains.split import Split, declared_split, rolled_back
+from agents.brains.split import Split, declared_split, judged, rolled_back
 from agents.clock import Clock
 from agents.errors import Conflict, Unavailable
 
@@ -90,7 +90,7 @@ class ReleaseKeeper:
         for left in reversed(range(_TRIES)):
             stored = (await self._records.splits()).get(name)
             before = split_of(brain, stored)
-            after = change(before)
+            after, known = change(before), self._judged_in(brain, before)
             if after == before:
                 break
             revision = stored.revision if stored else 0
@@ -99,7 +99,7 @@ class ReleaseKeeper:
                     name,
                     StoredSplit(after, declared_split(brain.definition), revision + 1),
                     # A new trial is not judged by an old one.
-                    forget=[f"{name}@{version}" for version in after.weights.keys() - before.weights.keys()],
+                    forget=[f"{name}@{version}" for version in self._judged_in(brain, after) if version not in known],
                 )
                 break
             except Conflict:
@@ -110,7 +110,7 @@ class ReleaseKeeper:
 
     async def _learn(self) -> None:
         if self._versioned:
-            self.releases.learn(await self._records.splits())
+            self.releases.learn(await self._records.splits(), self._now())
 
     # -- versions --------------------------------------------------------------------------------
 
@@ -121,14 +121,17 @@ class ReleaseKeeper:
             await self._records.settle({brain.id: substance(brain.definition) for brain in self._unsettled})
             self._unsettled.clear()
 
-    # -- trials ----------------------------------------------------------------------------------
+    # -- verdicts --------------------------------------------------------------------------------
 
-    def _on_trial(self) -> Sequence[RegisteredBrain]:
+    def _judged(self) -> Sequence[RegisteredBrain]:
         return [
             self._registry.versions(brain.name)[version]
             for brain in self._versioned
-            for version in self.releases.split(brain.name).weights
+            for version in self.releases.judged(brain.name)
         ]
+
+    def _judged_in(self, brain: RegisteredBrain, split: Split) -> Sequence[str]:
+        return judged(split, brain.definition.rollback.after_promotion_seconds, self._now())
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())
@@ -146,8 +149,8 @@ class ReleaseKeeper:
             raise
 
     async def outcomes(self) -> Mapping[str, Outcome]:
-        """Return how the versions on trial did within the window of their brains, by id. Raises Unavailable."""
-        windows = {brain.id: math.ceil(brain.definition.rollback.window_seconds) for brain in self._on_trial()}
+        """Return how the versions that are judged did within the window of their brains, by id. Raises Unavailable."""
+        windows = {brain.id: math.ceil(brain.definition.rollback.window_seconds) for brain in self._judged()}
         if not windows:
             return {}
         now, found = self._now(), dict.fromkeys(windows, Outcome())
@@ -161,7 +164,7 @@ class ReleaseKeeper:
         outcomes = await self.outcomes()
         return [
             (brain, why)
-            for brain in self._on_trial()
+            for brain in self._judged()
             # There may be more of them by now, of which nothing was read.
             if (why := broken_bound(brain.definition.rollback, outcomes.get(brain.id, Outcome()))) is not None
         ]
@@ -171,7 +174,7 @@ class ReleaseKeeper:
 
         def change(split: Split) -> Split:
             nonlocal taken
-            taken = version in split.weights  # else somebody else was faster
+            taken = version in self._judged_in(brain, split)  # else somebody else was faster
             return rolled_back(split, version, why) if taken else split
 
         split = await self.change(brain.name, change)

@@ -17,7 +17,7 @@ from agents.brains.port import BrainFailure, BrainRequest, closing
 from agents.brains.registry import RegisteredBrain, Registry
 from agents.brains.release_records import Outcome, StoredSplit
 from agents.brains.route import PassedOver
-from agents.brains.split import Split, declared_split, fitted, version_for
+from agents.brains.split import Split, declared_split, fitted, judged, version_for
 
 
 class Releases:
@@ -28,6 +28,7 @@ class Releases:
         self._registry = registry
         self._now = now
         self._splits = {brain.name: declared_split(brain.definition) for brain in registry.heads}
+        self._judged: Mapping[str, Sequence[str]] = {name: list(split.weights) for name, split in self._splits.items()}
         self._answered: set[str] = set()
         self._told: set[str] = set()
         self._outcomes = defaultdict[str, Outcome](Outcome)
@@ -36,10 +37,17 @@ class Releases:
         """Return how the sessions of the brain *name* are dealt out; raises KeyError when there is none."""
         return self._splits[name]
 
-    def learn(self, stored: Mapping[str, StoredSplit]) -> None:
-        """Take note of the splits that were made while the platform ran."""
-        for brain in self._registry.heads:
-            self._splits[brain.name] = split_of(brain, stored.get(brain.name))
+    def judged(self, name: str) -> Sequence[str]:
+        """Return the versions of the brain *name* whose outcomes are counted; raises KeyError when there is none."""
+        return self._judged[name]
+
+    def learn(self, stored: Mapping[str, StoredSplit], now: int) -> None:
+        """Take note of the splits that were made while the platform ran; *now* is in seconds since 1970."""
+        self._splits = {brain.name: split_of(brain, stored.get(brain.name)) for brain in self._registry.heads}
+        self._judged = {
+            brain.name: judged(self._splits[brain.name], brain.definition.rollback.after_promotion_seconds, now)
+            for brain in self._registry.heads
+        }
 
     # -- which version ---------------------------------------------------------------------------
 
@@ -83,7 +91,7 @@ class Releases:
 
     def watched(self, brain: RegisteredBrain, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
         """Return the events of an answer of *brain*, watched while there is something to learn from them."""
-        if not self._registry.declared or (brain.id in self._answered and not self._on_trial(brain)):
+        if not self._registry.declared or (brain.id in self._answered and not self._is_judged(brain)):
             return events
         return self._watch(brain, events)
 
@@ -116,15 +124,15 @@ class Releases:
         self._answered.add(brain.id)
         self._count(brain, Outcome(1, slow=int(bound is not None and seconds > bound)))
 
-    def _on_trial(self, brain: RegisteredBrain) -> bool:
-        return brain.definition.version in self._splits[brain.name].weights
+    def _is_judged(self, brain: RegisteredBrain) -> bool:
+        return brain.definition.version in self._judged[brain.name]
 
     def _count(self, brain: RegisteredBrain, outcome: Outcome) -> None:
-        if self._on_trial(brain):
+        if self._is_judged(brain):
             self._outcomes[brain.id] += outcome
 
     def take_outcomes(self) -> Mapping[str, Outcome]:
-        """Return what was counted since the last time, by id, of the versions that are on trial."""
+        """Return what was counted since the last time, by id, of the versions that are judged."""
         taken, self._outcomes = self._outcomes, defaultdict[str, Outcome](Outcome)
         return taken
 

@@ -7,7 +7,7 @@ function of its id and the weights, and a weight that grows takes no session awa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -30,6 +30,8 @@ class Split:
     """What was current before it."""
     withdrawn: Mapping[str, str] = field(default_factory=lambda: {})
     """Versions that were rolled back, and why: none of their sessions stays with them."""
+    promoted_at: int | None = None
+    """When the current version took the place of the previous one, in seconds since 1970."""
 
 
 def declared_split(definition: BrainDefinition) -> Split:
@@ -42,11 +44,13 @@ def fitted(split: Split, definition: BrainDefinition) -> Split:
     """Return *split* without the versions that are no longer declared."""
     there = {definition.version, *definition.versions}
     current = split.current if split.current in there else definition.version
+    previous = split.previous if split.previous in there - {current} else None
     return Split(
         current,
         {version: weight for version, weight in split.weights.items() if version in there - {current}},
-        split.previous if split.previous in there - {current} else None,
+        previous,
         {version: why for version, why in split.withdrawn.items() if version in there - {current}},
+        None if previous is None else split.promoted_at,
     )
 
 
@@ -79,12 +83,22 @@ def released(split: Split, version: str, weight: int) -> Split:
     return replace(split, weights=weights, withdrawn=withdrawn)
 
 
-def promoted(split: Split, version: str) -> Split:
-    """Make *version* the current one: all new sessions that no other version gets are its."""
+def promoted(split: Split, version: str, at: int | None = None) -> Split:
+    """Make *version* the current one, now (*at*): all new sessions that no other version gets are its."""
     if version == split.current:
         return split
     weights, withdrawn = _without(split.weights, version), _without(split.withdrawn, version)
-    return Split(version, weights, previous=split.current, withdrawn=withdrawn)
+    return Split(version, weights, previous=split.current, withdrawn=withdrawn, promoted_at=at)
+
+
+def judged(split: Split, after_promotion: float, now: int) -> Sequence[str]:
+    """Return the versions that are judged: those on trial, and the current one for *after_promotion* seconds.
+
+    Only as long as there is one before it to go back to.
+    """
+    if split.previous is None or split.promoted_at is None or now - split.promoted_at >= after_promotion:
+        return list(split.weights)
+    return [*split.weights, split.current]
 
 
 def rolled_back(split: Split, version: str, why: str) -> Split:
@@ -95,8 +109,9 @@ def rolled_back(split: Split, version: str, why: str) -> Split:
     withdrawn = {**split.withdrawn, version: why}
     if version != split.current:
         weights = _without(split.weights, version)
-        previous = None if split.previous == version else split.previous
-        return replace(split, weights=weights, previous=previous, withdrawn=withdrawn)
+        gone = split.previous == version
+        previous, promoted_at = (None, None) if gone else (split.previous, split.promoted_at)
+        return replace(split, weights=weights, previous=previous, withdrawn=withdrawn, promoted_at=promoted_at)
     if split.previous is None:
         raise InvalidRequest(f"version: {version!r} is the current one, and there is none before it to go back to")
     return Split(split.previous, _without(split.weights, split.previous), None, withdrawn)

@@ -53,7 +53,7 @@ async def test_a_version_goes_from_release_to_promotion_and_back(server: Server)
     none = {"requests": 0, "failed": 0, "slow": 0}
     trial = [version("1", "current", 90), version("2", "trial", 10, **none), idle]
     assert await change(server, "release", version="2", weight=10) == {**brain, "versions": trial}
-    promoted = [version("1", "idle", 0), version("2", "current", 100), idle]
+    promoted = [version("1", "idle", 0), version("2", "current", 100, **none), idle]
     assert await change(server, "promote", version="2") == {
         **brain,
         "current": "2",

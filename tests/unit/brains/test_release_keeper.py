@@ -150,6 +150,42 @@ async def test_a_version_that_keeps_its_readers_waiting_is_taken_back() -> None:
     assert stage.splits()[0].withdrawn == {"2": "1 of 19 requests took more than 8 s, and 5% may"}
 
 
+async def promote(stage: Stage, version: str) -> None:
+    at = int(stage.clock.now().timestamp())
+    await stage.one.change("qwen", lambda split: promoted(split, version, at))
+    await stage.other.look()
+
+
+async def test_a_promoted_version_that_breaks_a_bound_gives_way_to_the_one_before_it() -> None:
+    stage = Stage(registry())
+    await stage.answers(stage.one, "2", good=2)
+    await stage.one.look()
+    await promote(stage, "2")
+    await stage.answers(stage.other, "2", bad=1)
+    await stage.other.look()
+    assert await stage.one.outcomes() == {"qwen@2": Outcome(3, 1)}, "what it did on trial is not forgotten"
+    await stage.answers(stage.other, "2", bad=1)
+    await stage.answers(stage.other, "1", bad=9)
+    for keeper in (stage.other, stage.one):
+        await keeper.look()
+    assert stage.splits() == [Split("1", {}, None, {"2": "2 of 4 requests failed, and 25% may"})] * 2
+
+
+async def test_a_promoted_version_is_not_judged_by_an_old_trial_nor_for_ever() -> None:
+    stage = Stage(registry(rollback={**BOUNDS, "after_promotion_seconds": 600}))
+    await stage.answers(stage.one, "2", bad=9)
+    await stage.one.change("qwen", lambda split: rolled_back(split, "2", "no"))
+    await stage.one.look()
+    await promote(stage, "2")
+    await stage.other.look()
+    assert await stage.other.outcomes() == {"qwen@2": Outcome()}
+    stage.clock.advance(600)
+    await stage.other.look()
+    await stage.answers(stage.other, "2", bad=9)
+    await stage.other.look()
+    assert (stage.splits()[1].current, await stage.other.outcomes()) == ("2", {})
+
+
 async def test_what_is_past_or_of_another_trial_or_version_does_not_count() -> None:
     stage = Stage(registry())
     await stage.answers(stage.one, "2", good=1, bad=2)

@@ -57,7 +57,7 @@ class Stage:
         return Standing(0, 0, 0, 0) if brain in self.down else Standing(1, 4, 0, 0)
 
     def split(self, split: Split) -> None:
-        self.releases.learn({"qwen": StoredSplit(split, declared_split(self.definition), 1)})
+        self.releases.learn({"qwen": StoredSplit(split, declared_split(self.definition), 1)}, 0)
 
     async def ask(
         self, model: str = "qwen", session: str = "s", versions: Mapping[str, str] | None = None
@@ -129,9 +129,9 @@ async def test_the_current_version_stands_in_first_and_the_session_keeps_its_own
 async def test_what_was_changed_at_run_time_gives_way_to_settings_that_ask_for_something_else() -> None:
     stage = Stage(versions={"2": {"weight": 10}})
     before = replace(declared_split(stage.definition), weights={"2": 20})
-    stage.releases.learn({"qwen": StoredSplit(Split("2", previous="1"), before, 7)})
+    stage.releases.learn({"qwen": StoredSplit(Split("2", previous="1"), before, 7)}, 0)
     assert stage.releases.split("qwen") == Split("1", {"2": 10})
-    stage.releases.learn({"qwen": StoredSplit(Split("2"), declared_split(stage.definition), 8)})
+    stage.releases.learn({"qwen": StoredSplit(Split("2"), declared_split(stage.definition), 8)}, 0)
     assert (stage.releases.split("qwen").current, stage.releases.find("qwen").id) == ("2", "qwen@2")
     assert stage.releases.find("qwen@1").id == "qwen@1"
 

@@ -14,6 +14,7 @@ from agents.brains.split import (
     Split,
     declared_split,
     fitted,
+    judged,
     on_trial,
     promoted,
     released,
@@ -84,6 +85,20 @@ def test_the_current_version_goes_back_to_the_one_before_it_and_not_further() ->
 def test_there_is_no_more_than_everything_to_give(split: Split, version: str, weight: int, fault: str) -> None:
     with pytest.raises(InvalidRequest, match=fault):
         released(split, version, weight)
+
+
+def test_a_promoted_version_is_judged_for_a_while_and_as_long_as_there_is_one_to_go_back_to() -> None:
+    split = promoted(Split("1", {"2": 10, "3": 5}), "2", at=1000)
+    assert [judged(split, 60, now) for now in (1000, 1059, 1060)] == [["3", "2"], ["3", "2"], ["3"]]
+    assert judged(split, 0, 1000) == ["3"]
+    assert promoted(split, "2", at=2000) == split
+    assert judged(rolled_back(split, "2", "bad"), 60, 1000) == ["3"]
+    assert judged(rolled_back(split, "1", "bad"), 60, 1000) == ["3"]
+    assert judged(rolled_back(split, "3", "bad"), 60, 1000) == ["2"]
+    definition = BrainDefinition.model_validate({"engine": "replay", "versions": {"2": {}, "3": {}}})
+    assert fitted(split, definition) == split
+    without = BrainDefinition.model_validate({"engine": "replay", "version": "2", "versions": {"3": {}}})
+    assert judged(fitted(split, without), 60, 1000) == ["3"]
 
 
 def test_a_roll_back_means_the_version_on_trial() -> None:

@@ -49,7 +49,7 @@ async def test_a_session_keeps_its_version_over_turns_and_restarts_until_it_is_w
             await world.harness.stop()
             world.harness = Harness(world.ports, owner="harness-0")
             await world.harness.start()
-        releases.learn({"qwen": StoredSplit(split, declared_split(QWEN), 1)})
+        releases.learn({"qwen": StoredSplit(split, declared_split(QWEN), 1)}, 0)
         await world.send(session, message("go"))
         log = await world.idle(session, turn)
         told.append([event for event in log if event["type"] == "span.model_request_end"][-1]["brain"])

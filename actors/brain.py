@@ -135,9 +135,9 @@ class BrainServer:
 
 def brain_app(settings: Settings, brain: RegisteredBrain) -> serve.Application:
     """Bind the deployment of one brain. Blocks for a moment: it asks Ray for its nodes."""
-    definition = brain.definition
+    definition, versions = brain.definition, registry_of(settings).versions(brain.name)
     options: dict[str, Any] = {
-        **scaling_options(brain),
+        **scaling_options(brain, versions.values()),
         **replica_options(definition.resources, [definition], drain_seconds=settings.brain.drain_seconds),
     }
     return BrainServer.options(**options).bind(settings.to_json(), brain.id)

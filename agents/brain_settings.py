@@ -6,6 +6,7 @@ another engine or model is another version. Where it runs and how it scales may 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -88,8 +89,8 @@ class BrainPrice(Section):
     output_mtok: float = Field(default=0.0, ge=0)
     """A million tokens written."""
     ceiling_usd_per_hour: float | None = Field(default=None, gt=0)
-    """Most that may be spent in an hour: by replicas at ``gpu_hour``, each version's its own; without that by answers,
-    those of all versions within the last sixty minutes. Nothing holds it back when unset."""
+    """Most that all versions together may spend in an hour: by replicas at ``gpu_hour``; without that by answers, those
+    of the last sixty minutes. A ceiling of a version's own holds besides. Unset, nothing holds the brain back."""
 
     @property
     def given(self) -> bool:
@@ -237,6 +238,12 @@ class BrainVersion(Section):
         """Whether the load decides how many replicas there are."""
         return self.scaling.min_replicas < self.burst_replicas
 
+    @property
+    def least_usd_per_hour(self) -> Decimal:
+        """What its replicas cost when there are as few as may be; one that is asleep must be able to wake."""
+        fewest = max(1, self.scaling.min_replicas) if self.steered else self.most_replicas
+        return self.replica_usd_per_hour * fewest
+
     def _paid_for(self, usd_per_hour: float | None) -> int:
         if usd_per_hour is None or not self.replica_usd_per_hour:
             return MOST_REPLICAS
@@ -291,7 +298,16 @@ class BrainDefinition(BrainVersion):
             raise ValueError(f"version {self.version!r} is among versions too")
         if (percent := sum(each.weight for each in self.versions.values())) > 100:
             raise ValueError(f"the weights of its versions add up to {percent}, which is more than 100 percent")
+        ceiling, least = self.price.ceiling_usd_per_hour, sum(self.of(each).least_usd_per_hour for each in self.names)
+        if ceiling is not None and least > Decimal(str(ceiling)):
+            needed = f"the fewest replicas of its versions cost together, {float(least):g}"
+            raise ValueError(f"price.ceiling_usd_per_hour is below what {needed}")
         return self
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Its versions, the one that it begins with first."""
+        return (self.version, *self.versions)
 
     def of(self, version: str) -> BrainDefinition:
         """Return the brain as *version*, one of those it has, defines it."""

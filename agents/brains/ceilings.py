@@ -46,14 +46,19 @@ def answers_ceiling(settings: Settings) -> AnswersCeiling | None:
 def _set_aside(settings: Settings) -> Mapping[str, Decimal]:
     """Return what the replicas of each brain may cost in an hour at most, USD, bursts included."""
     alone = settings.monolith.replicas if settings.topology == "monolith" else None
-    return {
-        name: sum(
-            (usd * (alone or brain.of(version).burst_replicas) for version, usd in _versions(brain).items()), Decimal(0)
-        )
-        for name, brain in settings.brains.items()
-    }
+    return {name: _most(brain, alone) for name, brain in settings.brains.items()}
+
+
+def _most(brain: BrainDefinition, alone: int | None) -> Decimal:
+    """Return the same of one brain; of a monolith it has so many replicas *alone*, whatever they cost."""
+    costs = _versions(brain)
+    if alone is not None:
+        return alone * sum(costs.values(), Decimal(0))
+    most = sum((usd * brain.of(version).burst_replicas for version, usd in costs.items()), Decimal(0))
+    ceiling = brain.price.ceiling_usd_per_hour
+    return most if ceiling is None else min(most, Decimal(str(ceiling)))
 
 
 def _versions(brain: BrainDefinition) -> Mapping[str, Decimal]:
     """Return what a replica of each version costs in an hour, USD."""
-    return {version: brain.of(version).replica_usd_per_hour for version in (brain.version, *brain.versions)}
+    return {version: brain.of(version).replica_usd_per_hour for version in brain.names}

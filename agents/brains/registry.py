@@ -173,8 +173,7 @@ def registry_of(settings: Settings) -> Registry:
 
 
 def _versions_of(name: str, definition: BrainDefinition) -> dict[str, RegisteredBrain]:
-    versions = (definition.version, *definition.versions)
-    return {version: RegisteredBrain(name, definition.of(version)) for version in versions}
+    return {version: RegisteredBrain(name, definition.of(version)) for version in definition.names}
 
 
 def _implied(settings: Settings) -> BrainDefinition:

@@ -30,7 +30,7 @@ def money_figures(
             "usd_per_hour": cost if by_hour else spent.get(name, 0) / 1_000_000,
         }
         if given:
-            figures[name]["ceiling_usd_per_hour"] = sum(given) if by_hour else max(given)
+            figures[name]["ceiling_usd_per_hour"] = max(given)
     return figures
 
 

@@ -26,7 +26,7 @@ def test_replicas_cost_by_the_hour_and_answers_what_the_last_hour_cost() -> None
         registry(gpu=gpu, cloud=cloud, free={}), {"gpu@1": 4, "gpu@2": 1, "free@1": 3}, {"cloud": 1_500_000, "gpu": 9}
     )
     assert known == {
-        "gpu": {"replicas_running": 5, "replicas_beyond_max": 2, "usd_per_hour": 25, "ceiling_usd_per_hour": 60},
+        "gpu": {"replicas_running": 5, "replicas_beyond_max": 2, "usd_per_hour": 25, "ceiling_usd_per_hour": 30},
         "cloud": {"replicas_running": 0, "replicas_beyond_max": 0, "usd_per_hour": 1.5, "ceiling_usd_per_hour": 7},
         "free": {"replicas_running": 3, "replicas_beyond_max": 0, "usd_per_hour": 0},
     }

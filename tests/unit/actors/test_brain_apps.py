@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from actors.brain import brain_app, brain_targets
 from actors.brain_scaling import LOAD, ReplicasForLoad
 from actors.fleet import FleetActor
 from agents.brain_settings import BrainDefinition
+from agents.brains.purse import Purse
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings, load_settings
 from agents.errors import InvalidRequest
@@ -106,10 +108,10 @@ def test_as_many_replicas_as_were_asked_for_or_as_the_load_wants() -> None:
 
 
 class Controller:
-    """Serve's controller, as far as a policy sees it."""
+    """Serve's controller, as far as the policy of one deployment sees it."""
 
-    def __init__(self, **definition: Any) -> None:
-        scaling = deployment(**definition)._deployment_config.autoscaling_config
+    def __init__(self, made: serve.Deployment | None = None, **definition: Any) -> None:
+        scaling = (made or deployment(**definition))._deployment_config.autoscaling_config
         assert scaling is not None
         self.config = scaling
         self.policy: Any = scaling.policy.get_policy()(**scaling.policy.policy_kwargs)
@@ -120,6 +122,7 @@ class Controller:
         self.time += after
         context: Any = SimpleNamespace(
             target_num_replicas=self.target,
+            current_num_replicas=self.target,
             aggregated_metrics={LOAD: loads} if loads else {},
             current_time=self.time,
             config=self.config,
@@ -175,6 +178,49 @@ def test_a_ceiling_bounds_replicas_and_bursts() -> None:
     assert Controller(scaling=scaling, price=price, resources=GPU["resources"]).config.max_replicas == 4
     alone = {"gpu_hour": 2.5, "ceiling_usd_per_hour": 5}
     assert deployment(scaling={"max_replicas": 3}, price=alone, resources=GPU["resources"]).num_replicas == 1
+
+
+@pytest.fixture
+def versions(monkeypatch: pytest.MonkeyPatch) -> list[Controller]:
+    """Two versions on GPUs at 5 USD, of which a third that is fixed and the ceiling leave money for five replicas."""
+    monkeypatch.setattr(ReplicasForLoad, "_purses", defaultdict(Purse))
+    scaling: dict[str, Any] = {"min_replicas": 0, "max_replicas": 9, "target_ongoing_requests": 1}
+    fixed = {"scaling": {"min_replicas": 2, "max_replicas": 2}}
+    price = {"gpu_hour": 2.5, "ceiling_usd_per_hour": 35}
+    brain = {"engine": "replay", "scaling": scaling, "price": price, "versions": {"2": {}, "3": fixed}}
+    settings = Settings.model_validate({"brains": {"b": {**brain, "resources": GPU["resources"]}}})
+    one, two, _ = (brain_app(settings, each)._bound_deployment for each in registry_of(settings).brains)
+    return [Controller(one), Controller(two)]
+
+
+def test_versions_on_gpus_share_their_brains_ceiling(versions: list[Controller]) -> None:
+    one, two = versions
+    assert one.decides({"a": 99.0}) == 4, "the others keep what they need at least"
+    one.target = 4
+    assert two.decides({"b": 99.0}) == 1
+    two.target = 1
+    assert one.decides({"a": 2.0}, after=1) == 2
+    assert two.decides({"b": 99.0}, after=1) == 1, "the first has its four until Serve has taken two of them back"
+    one.target = 2
+    assert one.decides({"a": 2.0}, after=1) == 2
+    assert two.decides({"b": 99.0}, after=1) == 3
+    two.target = 3
+    assert one.decides({"a": 99.0}, after=1) == 2
+    assert two.decides({"b": 0.0}, after=1) == 0
+
+
+def test_a_version_that_says_nothing_any_more_keeps_only_what_it_needs(versions: list[Controller]) -> None:
+    one, two = versions
+    assert two.decides({"b": 99.0}) == 4
+    assert one.decides({"a": 99.0}, after=59) == 1
+    assert one.decides({"a": 99.0}, after=1) == 4
+
+
+def test_versions_that_cannot_all_be_paid_for_stop_the_start() -> None:
+    price = {"gpu_hour": 2.5, "ceiling_usd_per_hour": 14}
+    both = {"engine": "replay", "price": price, "resources": GPU["resources"], "versions": {"2": {}, "3": {}}}
+    with pytest.raises(ValidationError, match="the fewest replicas of its versions cost together, 15"):
+        BrainDefinition.model_validate(both)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ def test_what_replicas_may_cost_in_a_burst_is_set_aside() -> None:
     assert answers_ceiling(settings(15.5)) == AnswersCeiling(5_500_000, paid)
     both = GPU | {"versions": {"2": {"scaling": {"max_replicas": 1, "burst": {"usd_per_hour": None}}}}}
     assert answers_ceiling(settings(15.5, BRAINS | {"gpu": both})) == AnswersCeiling(3_000_000, paid)
+    held = both | {"price": {"gpu_hour": 2.5, "ceiling_usd_per_hour": 11}}
+    assert answers_ceiling(settings(15.5, BRAINS | {"gpu": held})) == AnswersCeiling(4_500_000, paid)
     alone = settings(15.5, topology="monolith", monolith={"replicas": 3})
     assert answers_ceiling(alone) == AnswersCeiling(8_000_000, paid)
 

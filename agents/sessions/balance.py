@@ -13,15 +13,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from agents.sessions.log import LeaseTable
+from agents.sessions.sides import wanted_by
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one member should do now: *claim* these, give *excess* partitions away, expect *missing* more."""
+    """What one member should do now: *claim* these, give *excess* partitions away, expect *missing* more.
+
+    The *foreign* ones are among the excess, and go first: they are the other side's (``agents.sessions.sides``).
+    """
 
     claim: tuple[int, ...] = ()
     excess: int = 0
     missing: int = 0
+    foreign: frozenset[int] = frozenset()
 
 
 def shares(counts: Mapping[str, int], partitions: int) -> dict[str, int]:
@@ -31,23 +36,25 @@ def shares(counts: Mapping[str, int], partitions: int) -> dict[str, int]:
     return {member: floor + (rank < odd) for rank, member in enumerate(ranked)}
 
 
-def plan(table: LeaseTable, me: str, held: Collection[int], partitions: int) -> Plan:
-    """Decide for *me*, which really holds *held*.
+def plan(table: LeaseTable, me: str, held: Collection[int], partitions: int, *, sides: bool = False) -> Plan:
+    """Decide for *me*, which really holds *held*; with *sides* a monolith and the parts each have partitions of theirs.
 
     What the table says is mine and I do not hold comes from an earlier process of my name, or from a claim
     whose answer was lost: it is claimed again, which makes the epoch grow, before anything else.
     """
+    wanted, peers = wanted_by(me, table.members, partitions) if sides else (range(partitions), table.members)
     leftover = sorted(p for p, owner in table.owners.items() if owner == me and p not in held and p < partitions)
-    counts = Counter(table.owners.values())
-    counts[me] = len(held) + len(leftover)
-    present = {member: counts[member] for member in {*table.members, me}}
-    share = shares(present, partitions)
-    free = [p for p in range(partitions) if p not in table.owners and p not in held]
+    foreign = frozenset(p for p in held if p not in wanted)
+    counts = Counter(owner for p, owner in table.owners.items() if p in wanted)
+    counts[me] = sum(p in wanted for p in (*held, *leftover))
+    present = {member: counts[member] for member in {*peers, me}}
+    share = shares(present, len(wanted))
+    free = [p for p in wanted if p not in table.owners and p not in held]
     # The neediest choose first, each its own part of what is free.
     for member in sorted(present, key=lambda member: (present[member], member)):
         need = max(0, share[member] - present[member])
         if member == me:
-            chosen = free[:need]
-            return Plan((*leftover, *chosen), max(0, present[me] - share[me]), need - len(chosen))
+            chosen, excess = free[:need], max(0, present[me] - share[me])
+            return Plan((*leftover, *chosen), excess + len(foreign), need - len(chosen), foreign)
         free = free[need:]
     raise AssertionError("a member is among those present")

@@ -64,13 +64,18 @@ class PartitionKeeper:
         *,
         on_gained: Callable[[Sequence[int]], None],
         on_replaced: Callable[[], None],
+        sides: bool = False,
     ) -> None:
-        """*on_gained* hears of partitions that were claimed, *on_replaced* that a later process has the name."""
+        """*on_gained* hears of partitions that were claimed, *on_replaced* that a later process has the name.
+
+        With *sides* a standby monolith and the parts each have partitions of theirs.
+        """
         self._leases = leases
         self._clock = clock
         self._name = name
         self._work = work
         self._settings = settings
+        self._sides = sides
         self._ttl = settings.lease_ttl_seconds
         self._on_gained = on_gained
         self._on_replaced = on_replaced
@@ -163,11 +168,13 @@ class PartitionKeeper:
             table = await self._leases.table()
             # What is on its way out is neither mine nor free.
             owners = {**table.owners, **dict.fromkeys(self._dropped, "")}
-            due = plan(LeaseTable(owners, table.members), self._name, self.held, self._settings.partitions)
+            seen = LeaseTable(owners, table.members)
+            due = plan(seen, self._name, self.held, self._settings.partitions, sides=self._sides)
             claimed = await self._claim(due.claim)
         self._excess, self._missing = due.excess, due.missing + len(due.claim) - len(claimed)
         if (more := self._excess - len(self._handing)) > 0:
-            for partition in sorted(self.held.keys() - self._handing.keys(), key=self._work.turns)[:more]:
+            mine = self.held.keys() - self._handing.keys()
+            for partition in sorted(mine, key=lambda each: (each not in due.foreign, self._work.turns(each)))[:more]:
                 self._handing[partition] = asyncio.create_task(self._hand_over(partition))
         if claimed:
             self._on_gained(claimed)

@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 
 from agents.sessions.balance import plan, shares
 from agents.sessions.log import LeaseTable
+from agents.sessions.sides import territory
 
 NAMES = [f"harness-{number}" for number in range(12)]
+MONOLITHS = [f"monolith-m-{number}" for number in range(3)]
 ROUNDS = 4
 
 
 class Cluster:
     """Members that act on tables; the dictionary of owners stands for the store."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, *, sides: bool = False) -> None:
         self.partitions = partitions
+        self.sides = sides
         self.owners: dict[int, str] = {}
         self.members: set[str] = set()
         self.moves = 0
@@ -38,11 +41,11 @@ class Cluster:
 
     def act(self, member: str, table: LeaseTable) -> None:
         """One beat of *member*, which read *table* some time ago; the store refuses what is taken meanwhile."""
-        decided = plan(table, member, self.held(member), self.partitions)
+        decided = plan(table, member, self.held(member), self.partitions, sides=self.sides)
         for partition in decided.claim:
             if self.owners.setdefault(partition, member) == member:
                 self.moves += 1
-        for partition in sorted(self.held(member))[: decided.excess]:
+        for partition in sorted(self.held(member), key=lambda each: each not in decided.foreign)[: decided.excess]:
             del self.owners[partition]
 
     def round(self, *, stale: bool) -> None:
@@ -140,3 +143,58 @@ def test_a_member_that_is_about_to_go_is_not_counted_but_what_it_holds_is_not_fr
     table = LeaseTable({0: "going", 1: "going", 2: "a"}, ("a", "b"))
     assert plan(table, "b", held=(), partitions=4).claim == (3,)
     assert plan(table, "b", held=(), partitions=4).missing == 1
+
+
+@given(
+    st.integers(2, 130),
+    st.lists(
+        st.tuples(st.sampled_from(["join", "leave", "beat"]), st.sampled_from(NAMES[:4] + MONOLITHS)), max_size=30
+    ),
+    st.booleans(),
+)
+def test_with_a_standby_each_side_soon_holds_its_own_in_fair_shares_and_then_keeps_it(
+    partitions: int, story: list[tuple[str, str]], stale: bool
+) -> None:
+    cluster = Cluster(partitions, sides=True)
+    for what, member in story:
+        if what == "join":
+            cluster.members.add(member)
+        elif what == "leave":
+            cluster.leave(member)
+        elif member in cluster.members:
+            cluster.act(member, cluster.table())
+    cluster.members |= {NAMES[0], MONOLITHS[0]}
+    for _ in range(ROUNDS):
+        cluster.round(stale=stale)
+    assert len(cluster.owners) == partitions
+    for side, names in (("decoupled", NAMES), ("monolith", MONOLITHS)):
+        counts = [len(cluster.held(member)) for member in cluster.members & set(names)]
+        own = {p for p, owner in cluster.owners.items() if owner in names}
+        assert own == set(territory(side, partitions)) and max(counts) - min(counts) <= 1
+    before = cluster.owners.copy(), cluster.moves
+    cluster.round(stale=stale)
+    assert (cluster.owners, cluster.moves) == before
+
+
+@pytest.mark.parametrize(("left", "gone"), [(NAMES[0], MONOLITHS[0]), (MONOLITHS[0], NAMES[0])])
+def test_where_one_side_has_no_member_the_other_holds_everything_until_it_is_back(left: str, gone: str) -> None:
+    cluster = Cluster(64, sides=True)
+    cluster.members = {left, gone}
+    for _ in range(ROUNDS):
+        cluster.round(stale=True)
+    kept, lost = cluster.held(left), cluster.held(gone)
+    cluster.leave(gone)
+    cluster.round(stale=True)
+    assert cluster.held(left) == set(range(64))
+    cluster.members.add(gone)
+    for _ in range(ROUNDS):
+        cluster.round(stale=True)
+    assert (cluster.held(left), cluster.held(gone)) == (kept, lost)
+
+
+def test_an_answer_that_was_lost_is_claimed_again_on_the_other_side_too() -> None:
+    """Else it would be renewed for ever, and served by nobody."""
+    table = LeaseTable({0: "harness-0", 3: "harness-0"}, ("harness-0", "monolith-m-0"))
+    decided = plan(table, "harness-0", held=(0,), partitions=4, sides=True)
+    assert decided.claim == (3, 1, 2)
+    assert plan(table, "harness-0", held=(0, 3), partitions=4, sides=True).foreign == {3}

@@ -94,7 +94,7 @@ class FailingLeases(MemoryLeases):
 class Member:
     """One keeper, and what it told its owner."""
 
-    def __init__(self, cluster: Cluster, name: str, **settings: float) -> None:
+    def __init__(self, cluster: Cluster, name: str, *, sides: bool = False, **settings: float) -> None:
         chosen = HarnessSettings.model_validate(
             {"partitions": PARTITIONS, "lease_ttl_seconds": TTL, "handover_seconds": 30, "drain_seconds": 5, **settings}
         )
@@ -109,6 +109,7 @@ class Member:
             chosen,
             on_gained=self.gained.extend,
             on_replaced=self._on_replaced,
+            sides=sides,
         )
 
     def _on_replaced(self) -> None:
@@ -138,8 +139,8 @@ class Cluster:
         self.leases = FailingLeases(self.clock)
         self.members: list[Member] = []
 
-    async def add(self, name: str, **settings: float) -> Member:
-        member = Member(self, name, **settings)
+    async def add(self, name: str, *, sides: bool = False, **settings: float) -> Member:
+        member = Member(self, name, sides=sides, **settings)
         self.members.append(member)
         await member.keeper.start()
         await _settled()
@@ -186,6 +187,22 @@ async def test_a_newcomer_gets_its_share_within_two_beats(cluster: Cluster) -> N
     await cluster.beat(5)
     assert (one.held, two.held) == settled
     cluster.check()
+
+
+async def test_a_standby_gets_its_own_partitions_each_at_the_end_of_its_turns_and_no_other(cluster: Cluster) -> None:
+    parts = await cluster.add("harness-0", sides=True)
+    parts.work.running = {PARTITIONS - 1: 1}
+    monolith = await cluster.add("monolith-m-0", sides=True)
+    await cluster.beat(2)
+    assert monolith.held == {PARTITIONS - 2} and PARTITIONS - 1 in parts.held
+    parts.work.end(PARTITIONS - 1)
+    await _settled()
+    await cluster.beat(2)
+    assert monolith.held == {PARTITIONS - 2, PARTITIONS - 1} and parts.held == set(range(PARTITIONS - 2))
+    cluster.check()
+    monolith.freeze()
+    await cluster.beat(5)
+    assert parts.held == set(range(PARTITIONS)), "nothing is without an owner"
 
 
 async def test_the_partitions_of_a_dead_member_are_taken_when_its_leases_run_out(cluster: Cluster) -> None:

@@ -44,6 +44,10 @@ class Announced:
         self.hosts.withdraw(incarnation)
         self._sessions.pop(name, None)
 
+    def replicas(self) -> list[str]:
+        """Return the names of the replicas heard of just now."""
+        return sorted(name for name, figures in self.hosts.figures().items() if figures is not None)
+
     def sessions(self, name: str) -> Endpoint:
         """Return where a replica's sessions are asked for. Raises Unavailable when it has not said so."""
         try:

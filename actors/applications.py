@@ -62,9 +62,9 @@ def _brain(registry: Registry, name: str | None) -> RegisteredBrain:
 
 def monolith(args: dict[str, Any]) -> serve.Application:
     settings = _settings(AppArguments.model_validate(args))
-    if settings.topology != "monolith":
-        # The gateway would start harnesses and sandbox hosts beside it.
-        raise InvalidRequest("topology: must be monolith in the settings of all applications")
+    if not settings.has_monolith:
+        # The gateway would start harnesses and sandbox hosts beside it, and nobody would know of the other.
+        raise InvalidRequest("topology: must be monolith, or standby.enabled true, in the settings of all applications")
     return monolith_app(settings)
 
 

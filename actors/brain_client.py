@@ -52,6 +52,11 @@ class BrainClient:
         """The same of each brain, by id, and how its contexts travelled (``actors.brain_context``)."""
         return {brain: pool.standing.figures | pool.context_figures for brain, pool in self._pools.items()}
 
+    @property
+    def lacking(self) -> list[str]:
+        """Ids of the brains without any replica for which requests wait; not of one that is only asleep."""
+        return [brain for brain, pool in self._pools.items() if pool.lacks and not pool.wanted]
+
     def start(self) -> None:
         """Begin to look for replicas, so that the first request finds them; needs a running event loop."""
         if self._looking is None or self._looking.done():

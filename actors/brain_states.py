@@ -61,9 +61,14 @@ def own_app(brain: RegisteredBrain) -> str:
     return brain_app_name(brain.id)
 
 
+def in_monolith(brain: RegisteredBrain) -> str:
+    del brain
+    return MONOLITH_APP
+
+
 def apps_of(settings: Settings) -> AppOf:
     """Return where the brains are with these settings: in a monolith all of them are in one application."""
-    return (lambda _: MONOLITH_APP) if settings.topology == "monolith" else own_app
+    return in_monolith if settings.topology == "monolith" else own_app
 
 
 def brain_states(brains: Sequence[RegisteredBrain], app_of: AppOf = own_app) -> dict[str, BrainState]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from actors.announcing import Announced, Announcement
@@ -18,11 +18,14 @@ from actors.placement import HARDLY_A_CPU
 from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
 from actors.replies import Reply, reply_of
+from actors.standby_keeper import StandbyKeeper
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.errors import Unavailable
 from agents.hands.host_fleet import HostFleet
 from agents.hands.placement import HostTable
+from agents.standby.breaker import Forced
+from agents.standby.health import PathReport
 
 _BRAIN_SECONDS = 15.0
 _DRAIN_GRACE_SECONDS = 30.0
@@ -49,6 +52,7 @@ class FleetActor:
         self._starting: asyncio.Task[HostFleet] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._brains: dict[str, _Replica] = {}
+        self._standby: StandbyKeeper | None = None
         self._announced = Announced(SystemClock())
         self._waker = BrainWaker()
         self._faults = FaultReport(self._settings)
@@ -64,10 +68,16 @@ class FleetActor:
         longest_call = self._settings.sandbox.tool_timeout_seconds + self._settings.checkpoints.timeout_seconds
         drain_seconds = longest_call + _DRAIN_GRACE_SECONDS
         fleet = HostFleet(partial(RayHost, self._settings_json), SystemClock(), drain_seconds=drain_seconds)
+        bounds = self._settings.standby
+        if bounds.enabled:
+            self._standby = StandbyKeeper(bounds, SystemClock(), hosts=fleet.table, announced=self._announced)
+            await self._standby.start()
         wanted = self._settings.sandbox.hosts if self._settings.topology == "decoupled" else 0
         fleet.adopt(await asyncio.to_thread(host_numbers), wanted=wanted)
         keeper = HarnessKeeper(self._settings)
         self._watching = [asyncio.create_task(fleet.watch()), asyncio.create_task(keeper.watch())]
+        if self._standby is not None:
+            self._watching.append(asyncio.create_task(self._standby.watch()))
         return fleet
 
     async def topology(self) -> Reply:
@@ -82,7 +92,13 @@ class FleetActor:
 
     async def _hosts(self) -> HostTable:
         kept = (await self._fleet()).table()
-        return kept if self._settings.topology == "decoupled" else {**kept, **self._announced.hosts.table()}
+        if not self._settings.has_monolith:
+            return kept
+        announced = self._announced.hosts.table()
+        if self._settings.standby.enabled:
+            # Its replicas give their own sessions' calls to their hosts themselves; nobody else is to choose them.
+            announced = {name: replace(place, leaving=True) for name, place in announced.items()}
+        return {**kept, **announced}
 
     async def ready(self) -> Reply:
         """Return the hosts' names once every one of them answers and none is leaving."""
@@ -137,7 +153,9 @@ class FleetActor:
     async def announce(self, announcement: Announcement) -> Reply:
         """Take note of a replica; it says so again every few seconds for as long as it lives."""
         self._announced.take(announcement)
-        for brain, endpoint in announcement.brains.items():
+        # The engines of a standby are for its own sessions: those of the parts must not depend on it.
+        brains = {} if self._settings.standby.enabled else announcement.brains
+        for brain, endpoint in brains.items():
             await self.register_brain(f"{announcement.host.incarnation}/{brain}", endpoint, brain)
         return Reply(True)
 
@@ -154,6 +172,26 @@ class FleetActor:
             return Reply(self._announced.sessions(name))
         except Unavailable as error:
             return Reply(error=error)
+
+    # -- the standby -----------------------------------------------------------------------------
+
+    async def report_path(self, harness: str, report: PathReport) -> Reply:
+        """Take what a harness has seen of brains and hands."""
+        (await self._breaker()).take(harness, report)
+        return Reply(True)
+
+    async def standby(self) -> Reply:
+        """Return where new sessions go, and why (``StandbyReport``)."""
+        return Reply((await self._breaker()).report())
+
+    async def force_topology(self, mode: Forced | None) -> Reply:
+        """Send all new sessions one way; None lets the breaker decide."""
+        return Reply(await (await self._breaker()).force(mode))
+
+    async def _breaker(self) -> StandbyKeeper:
+        await self._fleet()
+        assert self._standby is not None, "a platform without a standby asks for none"
+        return self._standby
 
     # -- life ------------------------------------------------------------------------------------
 

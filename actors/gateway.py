@@ -15,6 +15,7 @@ from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
+from actors.standby_client import StandbyClient
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.budgets import Budgets, OverBudget
@@ -28,6 +29,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Unavailable
+from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 from agents.telemetry.money import money_figures
@@ -55,8 +57,21 @@ async def _money(registry: Registry, report: BrainReport, budgets: Budgets) -> d
     return money_figures(registry, {brain: each.replicas for brain, each in states.items()}, spent)
 
 
+async def _standing(standby: StandbyClient | None) -> StandbyReport | None:
+    """Return how the standby stands; None without one, and while the fleet is replaced."""
+    try:
+        return None if standby is None else await standby.report()
+    except Unavailable:
+        return None
+
+
 def _platform(
-    settings: Settings, store: SqlStore, sessions: SessionClient, brains: BrainClient, releases: ReleaseKeeper
+    settings: Settings,
+    store: SqlStore,
+    sessions: SessionClient,
+    brains: BrainClient,
+    releases: ReleaseKeeper,
+    standby: StandbyClient | None,
 ) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
     brain_report = BrainReport(registry.brains, apps_of(settings))
@@ -64,17 +79,25 @@ def _platform(
 
     async def ready() -> dict[str, Any]:
         """Ready is: the store answers, some harness lives, some brain serves. What is replaced just now is no fault."""
-        members, sandboxes, states = await asyncio.gather(sessions.members(), _fleet_figures(), brain_report.states())
+        members, sandboxes, states, standing = await asyncio.gather(
+            sessions.members(), _fleet_figures(), brain_report.states(), _standing(standby)
+        )
+        serves = not states or any(each.serves for each in states.values())
+        stands_in = standing is not None and standing.share > 0 and bool(standing.replicas)
         return {
-            "ready": bool(members) and (not states or any(each.serves for each in states.values())),
+            "ready": bool(members) and (serves or stands_in),
             "brains": {name: each.wire() for name, each in states.items()},
             "harness": members,
             "sandboxes": sandboxes,
+            **({} if standing is None else {"standby": standing.wire()}),
         }
 
     async def metrics() -> bytes:
         money = _money(registry, brain_report, budgets)
-        return render_metrics(*await asyncio.gather(sessions.members(), _fleet_figures(), money))
+        members, hosts, brains, standing = await asyncio.gather(
+            sessions.members(), _fleet_figures(), money, _standing(standby)
+        )
+        return render_metrics(members, hosts, brains, None if standing is None else standing.figures)
 
     return Platform(
         settings=settings,
@@ -88,6 +111,7 @@ def _platform(
         meter=store.meter,
         metrics=metrics,
         ready=ready,
+        standby=standby,
     )
 
 
@@ -116,9 +140,14 @@ class GatewayApp:
         await check_unchanged(registry.brains, store.releases)
         releases = ReleaseKeeper(registry, store.releases, SystemClock())
         await releases.start()
-        self._app = create_app(_platform(self._settings, store, sessions, brains, releases))
+        standby = StandbyClient() if self._settings.standby.enabled else None
+        if standby is not None:
+            await standby.start()
+        self._app = create_app(_platform(self._settings, store, sessions, brains, releases, standby))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if standby is not None:
+            await standby.close()
         await sessions.close()
         await brains.close()
         await releases.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import ray
@@ -13,7 +14,11 @@ from actors.placement import HARDLY_A_CPU
 from actors.remote import actor
 from actors.replies import Reply
 from actors.session_service import SessionService
+from actors.standby_client import report_path
+from agents.brains.port import BrainPools
 from agents.config import Settings
+from agents.hands.port import Hands
+from agents.standby.health import CountedHands, CountedPools, PathCounter
 from agents.telemetry.metrics import BRAINS
 
 # Actor calls only find, check and stop it; sessions travel over links.
@@ -29,10 +34,14 @@ class HarnessActor:
 
     def __init__(self, settings_json: str, index: int) -> None:
         settings = Settings.from_json(settings_json)
-        self._brains = BrainClient(settings)
-        self._service = SessionService(
-            settings, harness_name(index), pools=self._brains, hands=HandsClient(settings), figures=self._figures
-        )
+        self._brains, name = BrainClient(settings), harness_name(index)
+        pools: BrainPools = self._brains
+        hands: Hands = HandsClient(settings)
+        if settings.standby.enabled:
+            counter = PathCounter()
+            pools, hands = CountedPools(pools, counter), CountedHands(hands, counter)
+            self._reporting = asyncio.create_task(report_path(name, counter, lambda: self._brains.lacking))
+        self._service = SessionService(settings, name, pools=pools, hands=hands, figures=self._figures)
         # Ray starts an actor again by its constructor alone, and its sessions must not wait for somebody to ask.
         self._brains.start()
         self._service.start()

@@ -1,24 +1,20 @@
 """The harnesses: those that there are, and those that there shall be.
 
-The latter is written beside Ray's own table of actors, and is as durable as that.
+The latter is a note in the cluster (``actors.cluster_notes``).
 Whoever starts or ends harnesses writes it first, so one that is missing, because whoever was replacing it died, is
 started by the fleet (``actors.harness_keeper``).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import ray
-from ray.experimental.internal_kv import (  # pyright: ignore[reportPrivateUsage]
-    _internal_kv_get,
-    _internal_kv_put,
-)
 
+from actors.cluster_notes import get_note, put_note
 from actors.harness import HarnessActor
 from actors.names import DETACHED, NAMESPACE, harness_index, harness_name
 from actors.placement import on_node, placed
@@ -55,32 +51,23 @@ def harnesses() -> dict[int, Any]:
 
 def want_harnesses(indexes: Collection[int]) -> None:
     """Write which harnesses there shall be from now on."""
-    _put(_WANTED, sorted(indexes))
+    put_note(_WANTED, sorted(indexes))
 
 
 def wanted_harnesses() -> set[int]:
     """Return the harnesses that there shall be; empty when nobody has said so."""
-    return set(cast("list[int]", _get(_WANTED) or []))
+    return set(cast("list[int]", get_note(_WANTED) or []))
 
 
 @contextmanager
 def harnesses_held() -> Generator[None]:
     """Keep the fleet from starting or moving harnesses meanwhile; not for ever, should this process die."""
-    _put(_HELD_UNTIL, time.time() + _HOLD_SECONDS)
+    put_note(_HELD_UNTIL, time.time() + _HOLD_SECONDS)
     try:
         yield
     finally:
-        _put(_HELD_UNTIL, 0)
+        put_note(_HELD_UNTIL, 0)
 
 
 def are_held() -> bool:
-    return time.time() < cast("float", _get(_HELD_UNTIL) or 0)
-
-
-def _put(name: str, value: Any) -> None:
-    _internal_kv_put(name, json.dumps(value), overwrite=True, namespace=NAMESPACE)
-
-
-def _get(name: str) -> Any:
-    found = _internal_kv_get(name, namespace=NAMESPACE)
-    return None if found is None else json.loads(found)
+    return time.time() < cast("float", get_note(_HELD_UNTIL) or 0)

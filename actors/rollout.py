@@ -24,7 +24,7 @@ from ray.exceptions import RayError
 
 from actors.bootstrap import ensure_fleet
 from actors.brain import brain_targets
-from actors.brain_states import apps_of, brain_apps
+from actors.brain_states import brain_apps, in_monolith
 from actors.database import check_brains, check_cluster
 from actors.ending import StillKnown, end_actor
 from actors.gateway import gateway_app
@@ -148,6 +148,11 @@ class Rollout:
             except NotReady as failure:
                 # The others do not depend on it.
                 failures.append(str(failure))
+        if self._settings.standby.enabled:
+            try:
+                self._roll_monolith()  # it has the same brains
+            except RolloutFailed as failure:
+                failures.append(str(failure))
         if failures:
             raise RolloutFailed("\n".join(failures))
 
@@ -162,7 +167,7 @@ class Rollout:
         self._say("monolith: its replicas are replaced")
         serve.run_many(monolith_targets(self._settings), wait_for_applications_running=False)
         try:
-            wait_for_brain(registry_of(self._settings).brains[0], apps_of(self._settings))
+            wait_for_brain(registry_of(self._settings).brains[0], in_monolith)
         except NotReady as failure:
             raise RolloutFailed(str(failure)) from failure
 

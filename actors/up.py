@@ -162,10 +162,14 @@ class PlatformProcess:
         from actors.gateway import gateway_app
         from actors.monolith import monolith_targets
         from actors.names import GATEWAY_APP
+        from actors.standby_keeper import forget_switch
 
         settings = self._settings
-        parts = monolith_targets(settings) if settings.topology == "monolith" else brain_targets(settings)
+        parts = brain_targets(settings) if settings.topology == "decoupled" else []
+        if settings.has_monolith:
+            parts += monolith_targets(settings)
         self._deploying = True
+        forget_switch()
         fleet, *members = ensure_actors(settings)
         # One address to give to clients; elsewhere a proxy would fight for the port when nodes share a machine.
         serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port})
@@ -231,7 +235,7 @@ class PlatformProcess:
         from actors.harness_set import harnesses
         from actors.names import GATEWAY_APP, MONOLITH_APP
 
-        if self._settings.topology == "monolith" and MONOLITH_APP in serve.status().applications:
+        if self._settings.has_monolith and MONOLITH_APP in serve.status().applications:
             self._end_monolith()
         # Not those that were started once: `scale` and `roll` may have replaced them.
         fleet, members = find_fleet(), list(harnesses().values())

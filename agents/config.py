@@ -45,6 +45,7 @@ from agents.settings_sections import (
     HarnessSettings,
     MonolithSettings,
     SandboxSettings,
+    StandbySettings,
 )
 
 ENV_PREFIX = "HECATON_"
@@ -64,6 +65,8 @@ class InvalidSettings(HecatonError):
 # An empty key would be matched by an empty header.
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
+MIN_PARTITIONS = 2
+"""Of a platform with a standby: one side each."""
 DEFAULT_PRINCIPAL = "default"
 """Who calls with ``api_key``; the others go by their names in ``api_keys``."""
 
@@ -113,6 +116,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     monolith: MonolithSettings = MonolithSettings()
+    standby: StandbySettings = StandbySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -135,6 +139,21 @@ class Settings(BaseSettings):
         if len(set(secrets)) < len(secrets):
             raise ValueError("the same key is there under two names")
         return keys
+
+    @field_validator("standby")
+    @classmethod
+    def _beside_parts(cls, standby: StandbySettings, info: ValidationInfo) -> StandbySettings:
+        harness: HarnessSettings | None = info.data.get("harness")
+        if standby.enabled and info.data.get("topology") == "monolith":
+            raise ValueError("a standby stands beside a decoupled platform; this one is a monolith")
+        if standby.enabled and harness is not None and harness.partitions < MIN_PARTITIONS:
+            raise ValueError(f"with a standby harness.partitions must be at least {MIN_PARTITIONS}")
+        return standby
+
+    @property
+    def has_monolith(self) -> bool:
+        """Whether the monolith is deployed: as the whole platform, or as a standby."""
+        return self.topology == "monolith" or self.standby.enabled
 
     @property
     def principals(self) -> dict[str, SecretStr]:

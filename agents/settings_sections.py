@@ -192,10 +192,34 @@ class CheckpointSettings(Section):
 
 
 class MonolithSettings(Section):
-    """What one replica of the monolith is; only with ``topology: monolith``."""
+    """What one replica of the monolith is; only with ``topology: monolith``, or as a standby."""
 
     replicas: int = Field(default=1, ge=1, le=256)
     """Replicas, each with every brain, a harness and a sandbox host in one process."""
     turns: int | None = Field(default=None, ge=1)
     """Turns that one replica works on at a time, each from its first model request to its end, tools included; the
     others wait. Unset: as many as each of its brains takes model requests (``max_ongoing_requests``)."""
+
+
+class StandbySettings(Section):
+    """A monolith beside the parts, which takes new sessions while they keep failing (docs/operations.md, "Standby")."""
+
+    enabled: bool = False
+    """Whether there is one. It needs its own CPUs, memory and GPU, and ``monolith`` says how large it is."""
+    window_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """The parts are judged by their model requests and batches of tool calls of so long."""
+    min_requests: int = Field(default=20, ge=1)
+    """Of fewer nothing is concluded."""
+    max_error_rate: float = Field(default=0.3, gt=0, lt=1)
+    """When a larger part of them was lost, with a replica or a sandbox host, new sessions go to the monolith."""
+    outage_seconds: float = Field(default=15.0, gt=0)
+    """So do they when a part has been away for so long: all harnesses, all sandbox hosts, or every replica of a brain
+    that requests wait for."""
+    pause_seconds: float = Field(default=60.0, gt=0)
+    """How long they go there before the parts are tried again; it doubles with each trial that fails."""
+    longest_pause_seconds: float = Field(default=900.0, gt=0)
+    """As far as this."""
+    trial_share: float = Field(default=0.2, gt=0, le=1)
+    """The part of the new sessions that a trial gives to the parts."""
+    trial_seconds: float = Field(default=30.0, gt=0)
+    """How long a trial lasts at least; it also takes ``min_requests``."""

@@ -26,6 +26,7 @@ from agents.api.rate_limits import RateLimits
 from agents.api.routes import Operation, routes
 from agents.api.sessions import SessionRoutes
 from agents.api.threads import ThreadRoutes
+from agents.api.topology import TopologyRoutes
 from agents.errors import NotFound
 
 _NOT_YET = re.compile(
@@ -48,6 +49,7 @@ def create_app(platform: Platform) -> FastAPI:
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),
+        *TopologyRoutes(platform).operations(),
     ]
 
     @cache

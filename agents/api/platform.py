@@ -13,6 +13,7 @@ from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.economics.price_book import PriceBook
 from agents.sessions.host import SessionHost
+from agents.standby.port import Standby
 from agents.store.ports import Store
 
 
@@ -24,6 +25,7 @@ class Platform:
     what ``brain`` deals sessions out by.
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
+    ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none.
     """
 
     settings: Settings
@@ -37,3 +39,4 @@ class Platform:
     meter: Meter
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]
+    standby: Standby | None = None

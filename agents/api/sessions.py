@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -27,12 +28,14 @@ from agents.catalog import environment_config, limits, metadata
 from agents.catalog.agent_config import check_not_archived
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
 from agents.errors import InvalidRequest
-from agents.ids import SessionId, new_session_id, new_thread_id
+from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
-from agents.sessions.partition import partition_of
 from agents.sessions.wire import session_wire
+from agents.standby.session_ids import SessionIds
 from agents.store.ports import SessionListing
+
+_log = logging.getLogger(__name__)
 
 
 class SessionRoutes:
@@ -44,6 +47,8 @@ class SessionRoutes:
         self._host = platform.sessions
         self._brains = registry_of(platform.settings)
         self._budgets = Budgets(platform.prices, self._brains)
+        standby = platform.standby
+        self._ids = SessionIds(platform.settings.harness.partitions, None if standby is None else standby.share)
 
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
@@ -93,10 +98,12 @@ class SessionRoutes:
             self._budgets.check_model(snapshot["model"]["id"])
         environment = await self._store.environments.get(params["environment_id"])
         environment_config.check_not_archived(environment)
-        session_id, now = new_session_id(), self._platform.clock.now()
+        (session_id, partition, side), now = self._ids.new(), self._platform.clock.now()
+        if side == "monolith":
+            _log.info("the standby gets session %s", session_id)
         return SessionRecord(
             id=session_id,
-            partition=partition_of(session_id, self._platform.settings.harness.partitions),
+            partition=partition,
             created_at=now,
             updated_at=now,
             agent=snapshot,
@@ -109,6 +116,7 @@ class SessionRoutes:
             metadata=bag,
             budget=budget,
             principal=principal,
+            topology=side,
         )
 
     async def retrieve(self, request: Request) -> Response:

@@ -132,14 +132,19 @@ def _cluster_gpus(record: PlatformRecord | None) -> float | None:
     return float(done.stdout.split()[-1])
 
 
+def readiness(record: PlatformRecord) -> dict[str, Any]:
+    """Return what a platform says of its parts. Raises HTTPError, ValueError."""
+    answer = httpx2.get(f"{record.url}/-/readyz", timeout=_READY_SECONDS, trust_env=False)
+    return cast("dict[str, Any]", answer.json())
+
+
 def check_replicas(settings: Settings) -> Check:
     """What Serve says of the brains of the platform that runs, if one does."""
     record = find_platform(settings)
     if record is None:
         return Check("replicas", "ok", "nothing is up yet")
     try:
-        answer = httpx2.get(f"{record.url}/-/readyz", timeout=_READY_SECONDS, trust_env=False)
-        brains = cast("dict[str, dict[str, Any]]", answer.json()["brains"])
+        brains = cast("dict[str, dict[str, Any]]", readiness(record)["brains"])
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
         return Check("replicas", "problem", f"{record.url}/-/readyz does not tell: {error!r}", "look at hecaton's log")
     state: State = "ok"

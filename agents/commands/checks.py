@@ -22,6 +22,7 @@ from agents.commands.brain_checks import brain_checks, check_replicas
 from agents.commands.findings import Check
 from agents.commands.platform import find_platform
 from agents.commands.probe import last_line, run_probe
+from agents.commands.standby_check import standby_checks
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable, open_store
 
@@ -50,6 +51,7 @@ def all_checks(settings: Settings) -> list[Callable[[], Check]]:
         lambda: check_exposure(settings),
         *(brain_checks(settings) if settings.brains else [lambda: check_brain(settings)]),
         lambda: check_replicas(settings),
+        *standby_checks(settings),
         check_ripgrep,
         check_openat2,
         lambda: check_bubblewrap(settings),

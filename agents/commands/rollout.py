@@ -13,7 +13,7 @@ from agents.commands.platform import find_platform, run_dir, write_settings
 from agents.config import Settings
 
 _MODULE = "actors.rollout"
-_FIXED = ("data_dir", "database_url", "host", "port", "proxy", "topology", "harness.partitions")
+_FIXED = ("data_dir", "database_url", "host", "port", "proxy", "topology", "standby.enabled", "harness.partitions")
 """Settings of the platform as a whole: another value needs ``hecaton down`` and ``hecaton up``."""
 
 

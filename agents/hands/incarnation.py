@@ -24,9 +24,9 @@ def host_name(number: int) -> str:
 
 def host_names(settings: Settings) -> list[str]:
     """Return the names of the hosts that ``up`` starts on this machine."""
-    if settings.topology == "monolith":
-        return [seat_name(MONOLITH, number) for number in range(settings.monolith.replicas)]
-    return [host_name(number) for number in range(settings.sandbox.hosts)]
+    parts = settings.sandbox.hosts if settings.topology == "decoupled" else 0
+    replicas = settings.monolith.replicas if settings.has_monolith else 0
+    return [*map(host_name, range(parts)), *(seat_name(MONOLITH, number) for number in range(replicas))]
 
 
 def host_number(name: str) -> int | None:

@@ -133,6 +133,8 @@ class SessionRecord:
     """Where the session's sandbox was last, and the version of its files that the log stands on."""
     epoch: int | None = None
     """Epoch of the partition's owner under which the log last grew."""
+    topology: str | None = None
+    """The side that the session was made for, where there are two (``agents.sessions.sides``)."""
 
 
 def text_content(text: str) -> list[dict[str, Any]]:

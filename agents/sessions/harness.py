@@ -78,6 +78,7 @@ class Harness:
             self._settings,
             on_gained=lambda partitions: self._spawn(self._take_up(partitions)),
             on_replaced=on_replaced,
+            sides=ports.settings.standby.enabled,
         )
         self._removals = Removals(ports.log, ports.hands, ports.clock, ours=self._owns)
         self._background: set[asyncio.Task[None]] = set()

@@ -152,6 +152,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "dispatched": record.dispatched,
         "workspace": [record.workspace_host, record.workspace_version],
         "epoch": record.epoch,
+        **({} if record.topology is None else {"topology": record.topology}),
     }
     return {
         "id": record.id,
@@ -203,6 +204,7 @@ def session_of(row: RowView) -> SessionRecord:
         workspace_host=workspace_host,
         workspace_version=workspace_version,
         epoch=state.get("epoch"),
+        topology=state.get("topology"),
     )
 
 

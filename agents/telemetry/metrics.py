@@ -25,7 +25,12 @@ def all_brains(by_brain: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     }
 
 
-def render_metrics(harnesses: _Figures, hosts: _Figures, brains: _Figures | None = None) -> bytes:
+def render_metrics(
+    harnesses: _Figures,
+    hosts: _Figures,
+    brains: _Figures | None = None,
+    standby: Mapping[str, float] | None = None,
+) -> bytes:
     """Render the figures of harnesses, hosts and brains by their names; None is one that does not answer just now.
 
     A figure is a gauge of its own, also one that only grows: it starts again with its process.
@@ -38,6 +43,8 @@ def render_metrics(harnesses: _Figures, hosts: _Figures, brains: _Figures | None
     about_brains = "Of each brain, seen from each harness"
     _gauges(registry, "hecaton_brain", ["harness", "brain"], about_brains, _of_brains(harnesses))
     _gauges(registry, "hecaton_brain", ["brain"], "Of each brain", _own(brains or {}))
+    for name, value in (standby or {}).items():
+        Gauge(f"hecaton_standby_{name}", f"Of the standby: {name.replace('_', ' ')}", registry=registry).set(value)
     return generate_latest(registry)
 
 

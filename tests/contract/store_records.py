@@ -69,6 +69,7 @@ def full_session(partition: int = 1) -> SessionRecord:
         workspace_host="host-0",
         workspace_version=3,
         epoch=4,
+        topology="monolith",
     )
 
 

@@ -231,3 +231,10 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
     keys = [key for key, _ in setting_keys()]
     assert len({variable_of(key) for key in keys}) == len(keys)
     assert variable_of("sandbox.max_live") == "HECATON_SANDBOX__MAX_LIVE"
+
+
+def test_a_standby_stands_beside_parts_and_needs_a_partition_of_its_own() -> None:
+    assert load_settings(overrides={"standby.enabled": True}).has_monolith
+    assert load_settings(overrides={"topology": "monolith"}).has_monolith and not load_settings().has_monolith
+    assert "standby" in fault_of(**{"standby.enabled": True, "topology": "monolith"})
+    assert "harness.partitions" in fault_of(**{"standby.enabled": True, "harness.partitions": 1})

@@ -78,6 +78,7 @@ def test_new_settings_replace_those_and_stay(tmp_path: Path) -> None:
     [
         ({"port": 9999}, "port"),
         ({"harness": {"partitions": 8}}, "harness.partitions"),
+        ({"standby": {"enabled": True}}, "standby.enabled"),
         ({"database_url": "postgresql+asyncpg://u:secret@h/d"}, "database_url"),
     ],
 )

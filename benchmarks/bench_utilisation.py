@@ -7,7 +7,7 @@ request but the last, by turns, on a platform of either topology. Falsified when
 0.95 of the utilisation without them, or when the monolith's is more than 0.05 off the share of a turn that is thought:
 a baseline that does worse or better than theory is none.
 
-Beside the claim: what a thousand turns cost at a GPU's hourly price, and in CPU.
+Beside the claim: what a thousand turns cost at a GPU's hourly price, and how far the cores were from deciding anything.
 
 Run: ``python -m benchmarks.bench_utilisation [--repeats N]``; 5 minutes for each repeat.
 """
@@ -71,8 +71,6 @@ class Load:
         self._message = user_message(turn.directive())
         self._turn_seconds = WAIT_SECONDS + 2 * sizes.turn.seconds * sizes.sessions / sizes.places
         self._over = False
-        self.ended: list[float] = []
-        """When turns ended, by the clock that the stub has too."""
         self.hands: list[float] = []
 
     async def run(self, sessions: int, places: int, spread: float) -> None:
@@ -102,7 +100,6 @@ class Load:
                 async with _asking(self._platform.url) as api:
                     await api.send(session, self._message)
                 place = await stream.until(IDLE, place, seconds=self._turn_seconds)
-                self.ended.append(time.monotonic())
                 if _FAULT in stream.body:
                     raise SystemExit(f"a session failed: {bytes(stream.body[-3000:])!r}")
             self.hands += hands_seconds(events_of(bytes(stream.body)))
@@ -124,14 +121,7 @@ async def one_window(platform: Deployment, turn: Turn, sizes: Sizes) -> Window:
     load.end()
     await running
     cpu = sum(seconds for part, seconds in phase.cpu.items() if part != "stub")
-    since, until = readings[0]["at"], readings[-1]["at"]
-    return Window(
-        readings,
-        sum(since < at <= until for at in load.ended),
-        load.hands,
-        cpu,
-        max(0.0, phase.machine - sum(phase.cpu.values()) - own),
-    )
+    return Window(readings, load.hands, cpu, max(0.0, phase.machine - sum(phase.cpu.values()) - own))
 
 
 @contextlib.asynccontextmanager
@@ -180,11 +170,12 @@ def measure(console: Console, sizes: Sizes) -> Measured:
 
 def judge(console: Console, measured: Measured, sizes: Sizes, gpu_hour: float) -> bool:
     """Print the figures; returns whether the claim stands."""
-    columns = ("in use", "requests/s", "turns/s", f"1000 turns at {gpu_hour:g} USD/h", "CPU ms a turn", "others' cores")
+    price = f"1000 turns at {gpu_hour:g} USD/h"
+    columns = ("in use", "requests/s", "turns/s", "place-seconds a turn", price, "its cores", "others' cores")
     table = Table("topology", "turns", *columns)
     for topology, kinds in measured.items():
         for kind, windows in kinds.items():
-            table.add_row(topology, kind, *_row(windows, sizes.places, gpu_hour))
+            table.add_row(topology, kind, *_row(windows, sizes.turns()[kind], sizes.places, gpu_hour))
     console.print(table)
     ratios = {topology: _ratio(kinds, sizes.places) for topology, kinds in measured.items()}
     hands = statistics.fmean(each for window in measured["monolith"][TOOLS] for each in window.hands)
@@ -207,15 +198,19 @@ def judge(console: Console, measured: Measured, sizes: Sizes, gpu_hour: float) -
     return most <= sizes.places and apart >= _SHARE and abs(together - theory) <= _OFF
 
 
-def _row(windows: Sequence[Window], places: int, gpu_hour: float) -> tuple[str, ...]:
-    seconds, turns = sum(window.seconds for window in windows), sum(window.turns for window in windows)
+def _row(windows: Sequence[Window], turn: Turn, places: int, gpu_hour: float) -> tuple[str, ...]:
+    seconds = sum(window.seconds for window in windows)
+    requests = sum(window.requests for window in windows) / seconds
+    # Not counted by their ends: sessions go through their turns side by side, and many end at one time.
+    turns = requests / turn.requests
     busy = [share for window in windows for share in window.busy(places)]
     return (
         f"{statistics.fmean(busy):.3f} ({min(busy):.3f}-{max(busy):.3f})",
-        f"{sum(window.requests for window in windows) / seconds:.2f}",
-        f"{turns / seconds:.2f}",
-        f"{dollars(gpu_hour, windows):.3f} USD",
-        f"{1000 * sum(window.cpu for window in windows) / turns:.0f}",
+        f"{requests:.2f}",
+        f"{turns:.2f}",
+        f"{places / turns:.2f}",
+        f"{dollars(gpu_hour, turns):.3f} USD",
+        f"{sum(window.cpu for window in windows) / seconds:.2f}",
         f"{sum(window.others_cpu for window in windows) / seconds:.2f}",
     )
 

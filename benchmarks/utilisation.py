@@ -47,8 +47,6 @@ class Window:
 
     readings: Sequence[Mapping[str, float]]
     """What the stub told of itself (``tests.stub_model.occupancy``), at the beginning, between slices, at the end."""
-    turns: int
-    """That ended in it."""
     hands: Sequence[float]
     """Seconds from each tool-calling answer to the next model request."""
     cpu: float
@@ -73,10 +71,9 @@ class Window:
         ]
 
 
-def dollars(gpu_hour: float, windows: Sequence[Window]) -> float:
+def dollars(gpu_hour: float, turns_per_second: float) -> float:
     """What a thousand turns cost when the GPU behind all places costs *gpu_hour* an hour, used or not."""
-    hours = sum(window.seconds for window in windows) / 3600
-    return 1000 * gpu_hour * hours / sum(window.turns for window in windows)
+    return 1000 * gpu_hour / 3600 / turns_per_second
 
 
 def hands_seconds(events: Iterable[Mapping[str, Any]]) -> Iterator[float]:

@@ -38,7 +38,7 @@ def test_requests_are_cut_by_the_readings_between_which_they_fall() -> None:
     second.__exit__(None, None, None)
     clock.time = 109.0
     end = occupancy.reading()
-    window = Window([begin, middle, end], turns=0, hands=[], cpu=0.0, others_cpu=0.0)
+    window = Window([begin, middle, end], hands=[], cpu=0.0, others_cpu=0.0)
     assert window.busy(places=2) == [pytest.approx(1.0), pytest.approx(2 / 5 / 2)]
     assert (window.seconds, window.requests, end["most"]) == (8.0, 2, 2)
 
@@ -66,10 +66,7 @@ def test_the_load_keeps_all_places_in_use_though_a_tool_follows_every_request() 
 
 
 def test_a_gpu_is_paid_by_the_hour_used_or_not() -> None:
-    readings = [{"at": 0.0, "busy_seconds": 0.0}, {"at": 1800.0, "busy_seconds": 1.0}]
-    window = Window(readings, turns=500, hands=[], cpu=0.0, others_cpu=0.0)
-    assert dollars(2.5, [window]) == pytest.approx(2.5)
-    assert dollars(2.5, [window, window]) == pytest.approx(2.5)
+    assert dollars(gpu_hour=7.2, turns_per_second=2.0) == pytest.approx(1.0)
 
 
 def test_hands_are_timed_from_answer_to_request_within_a_turn() -> None:

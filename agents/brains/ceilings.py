@@ -44,17 +44,17 @@ def answers_ceiling(settings: Settings) -> AnswersCeiling | None:
 
 
 def _set_aside(settings: Settings) -> Mapping[str, Decimal]:
-    """Return what the replicas of each brain may cost in an hour at most, USD, bursts included."""
-    alone = settings.monolith.replicas if settings.topology == "monolith" else None
-    return {name: _most(brain, alone) for name, brain in settings.brains.items()}
+    """Return what the replicas of each brain may cost in an hour at most, USD: bursts included, and a monolith's."""
+    monoliths = settings.monolith.replicas if settings.has_monolith else 0
+    aside: dict[str, Decimal] = {}
+    for name, brain in settings.brains.items():
+        apart = Decimal(0) if settings.topology == "monolith" else _most(brain)
+        aside[name] = apart + monoliths * sum(_versions(brain).values(), Decimal(0))
+    return aside
 
 
-def _most(brain: BrainDefinition, alone: int | None) -> Decimal:
-    """Return the same of one brain; of a monolith it has so many replicas *alone*, whatever they cost."""
-    costs = _versions(brain)
-    if alone is not None:
-        return alone * sum(costs.values(), Decimal(0))
-    most = sum((usd * brain.of(version).burst_replicas for version, usd in costs.items()), Decimal(0))
+def _most(brain: BrainDefinition) -> Decimal:
+    most = sum((usd * brain.of(version).burst_replicas for version, usd in _versions(brain).items()), Decimal(0))
     ceiling = brain.price.ceiling_usd_per_hour
     return most if ceiling is None else min(most, Decimal(str(ceiling)))
 

@@ -48,6 +48,8 @@ def test_what_replicas_may_cost_in_a_burst_is_set_aside() -> None:
     assert answers_ceiling(settings(15.5, BRAINS | {"gpu": held})) == AnswersCeiling(4_500_000, paid)
     alone = settings(15.5, topology="monolith", monolith={"replicas": 3})
     assert answers_ceiling(alone) == AnswersCeiling(8_000_000, paid)
+    beside = settings(15.5, standby={"enabled": True}, monolith={"replicas": 2})
+    assert answers_ceiling(beside) == AnswersCeiling(500_000, paid)
 
 
 @pytest.mark.parametrize(

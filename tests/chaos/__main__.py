@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from actors.reaper import adopt_orphans, end_descendants, start_reaper
+from actors.reaper import adopt_orphans, end_descendants, go_on_guarded
 from tests.chaos.options import SMALL, Options, Store
 from tests.chaos.report import detail, lines, publish
 from tests.chaos.run import Course, Result
@@ -55,11 +55,11 @@ def courses(chosen: argparse.Namespace) -> list[Options]:
     return [dataclasses.replace(base, store=store, only=tuple(chosen.only), **given) for store in stores]
 
 
-def run_one(options: Options, spared: set[int], *, keep: bool) -> Result:
+def run_one(options: Options, *, keep: bool) -> Result:
     site = Site(options)
     say(f"{options.store}: {options.sessions} sessions, {options.kills} kills, seed {options.seed}; {site.scratch}")
     try:
-        return asyncio.run(Course(options, site, say, spared).go())
+        return asyncio.run(Course(options, site, say).go())
     finally:
         if not keep:
             site.remove()
@@ -73,12 +73,12 @@ def _interrupt(*_: object) -> None:
 def main() -> int:
     chosen = arguments()
     signal.signal(signal.SIGTERM, _interrupt)
-    adopt_orphans()
-    reaper = start_reaper()
+    go_on_guarded()
+    adopt_orphans()  # here, too: what outlives its own is looked for below this process
     try:
-        results = [run_one(options, {reaper.pid}, keep=chosen.keep) for options in courses(chosen)]
+        results = [run_one(options, keep=chosen.keep) for options in courses(chosen)]
     finally:
-        end_descendants(spare={reaper.pid})
+        end_descendants()
     for result in results:
         sys.stdout.write("\n".join(lines(result)) + "\n")
     if chosen.json:

@@ -48,12 +48,12 @@ def _copies(store: Path) -> Iterable[Path]:
             yield from (Path(folder, name) for name in files)
 
 
-def after_shutdown(data_dir: Path, spared: set[int]) -> list[Violation]:
+def after_shutdown(data_dir: Path) -> list[Violation]:
     """Return processes, mounts and the platform's own state that outlived it."""
     left = [f"{leftover.kind} {leftover.what}" for leftover in find_leftovers(data_dir / "sandboxes")]
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.pid not in spared:
+            if process.status() != psutil.STATUS_ZOMBIE:
                 left.append(f"process {process.pid} {' '.join(process.cmdline())[:160] or process.name()}")
         except psutil.NoSuchProcess:
             continue

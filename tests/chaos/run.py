@@ -49,13 +49,12 @@ class Result:
 
 
 class Course:
-    """One run on one site. *spared* are processes of the runner's own."""
+    """One run on one site."""
 
-    def __init__(self, options: Options, site: Site, say: Say, spared: set[int]) -> None:
+    def __init__(self, options: Options, site: Site, say: Say) -> None:
         self._options = options
         self._site = site
         self._say = say
-        self._spared = spared
         self._run = Run()
         self.result = Result(options, self._run, revision=revision())
         self._effects = EffectServer()
@@ -82,7 +81,7 @@ class Course:
         finally:
             self._site.stop_rest()
             look = remains.after_shutdown
-            self.result.violations += remains.settled(lambda: look(self._site.data_dir, self._spared), _ENDED_SECONDS)
+            self.result.violations += remains.settled(lambda: look(self._site.data_dir), _ENDED_SECONDS)
 
     # -- load and misfortune ---------------------------------------------------------------------
 

@@ -23,13 +23,11 @@ _READY_SECONDS = 150
 # Everything that `ray start` leaves behind stays below this process, and ends with it.
 _CLUSTER = """
 import signal, subprocess, sys
-from actors.reaper import adopt_orphans, end_descendants, start_reaper
-adopt_orphans()
-reaper = start_reaper()
+from actors.reaper import go_on_guarded
+go_on_guarded()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 print("started", flush=True)
 signal.sigwait({signal.SIGTERM})
-end_descendants(spare={reaper.pid})
 """
 
 

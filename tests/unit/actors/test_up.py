@@ -21,6 +21,7 @@ def test_a_cluster_that_does_not_suit_the_settings_is_refused_with_the_reason_an
     file = tmp_path / "settings.json"
     file.write_text(Settings(data_dir=tmp_path / "data").to_json())
     monkeypatch.setattr(up.PlatformProcess, "run", refuse)
+    monkeypatch.setattr(up, "go_on_guarded", lambda: 1)
     monkeypatch.setattr(up, "prepare_environment", lambda settings: None)
     monkeypatch.setattr(sys, "argv", ["up", "--settings", str(file)])
     assert up.main() == 2

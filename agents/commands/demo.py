@@ -19,7 +19,7 @@ from rich.text import Text
 from agents.commands.client import ensure_agent, ensure_environment, open_client, toolset
 from agents.commands.confirm import Confirmer
 from agents.commands.conversation import Conversation, Outcome
-from agents.commands.embedded import EmbeddedServer, free_port
+from agents.commands.embedded import EmbeddedServer
 from agents.commands.failures import CommandFailed
 from agents.commands.outputs import collect_outputs
 from agents.commands.platform import refuse_second
@@ -30,6 +30,7 @@ from agents.commands.waiting import waiting
 from agents.config import Settings
 from agents.hands.incarnation import host_names, host_root
 from agents.hands.stand_in import traversable_root
+from agents.ports import free_port
 
 REPORT = "report.md"
 PROMPT = """\

@@ -7,7 +7,6 @@ server's processes; its output goes to ``<data-dir>/run/server.log``.
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -35,13 +34,6 @@ _TAIL_LINES = 15
 def local_only(settings: Settings) -> Settings:
     """Return *settings* for a server of one command: nothing but loopback, unless the user chose the proxy."""
     return settings if "proxy" in settings.model_fields_set else settings.model_copy(update={"proxy": "direct"})
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class EmbeddedServer:

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import yaml
 
-from agents.commands.embedded import free_port
 from agents.config import Settings
+from agents.ports import free_port
 from tests.chaos.api import KEY
 from tests.chaos.cluster import ROOT, ClusterProcess, ray_environment
 from tests.chaos.options import Options

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import yaml
 
-from agents.commands.embedded import free_port
+from agents.ports import free_port
 from tests.conformance.platform import settings_for
 from tests.stub_model import StubControl
 

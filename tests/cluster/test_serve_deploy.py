@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ import httpx
 import pytest
 import yaml
 from anthropic import Anthropic
+
+from agents.ports import free_ports
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BIN = Path(sys.executable).parent
@@ -31,17 +32,11 @@ signal.sigwait({signal.SIGTERM})
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def deployed(tmp_path: Path) -> Iterator[str]:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    gcs, dashboard, port, metrics, stats, fallback = (_free_port() for _ in range(6))
+    gcs, dashboard, port, metrics, stats, fallback = free_ports(6)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

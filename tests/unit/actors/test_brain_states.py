@@ -71,9 +71,16 @@ def test_of_a_traceback_only_the_reason_is_told() -> None:
     assert state_of(status("DEPLOY_FAILED", message=TRACEBACK)).wire() == {
         "state": "DEPLOY_FAILED",
         "replicas": 0,
-        "message": "EngineUnusable: no GPU",
+        "message": "no GPU",
     }
+    assert state_of(status("DEPLOY_FAILED", message="Traceback:\nValueError: odd")).message == "ValueError: odd"
     assert state_of(status("DEPLOYING", detail="no node has 8 GPUs")).message == "no node has 8 GPUs"
+
+
+def test_of_a_server_that_ended_its_end_and_its_last_words_are_told() -> None:
+    ended = "the inference server ended with status 1; its last lines:"
+    message = f"{TRACEBACK}agents.brains.port.EngineUnusable: {ended}\nloading\n(it printed nothing)"
+    assert state_of(status("DEPLOY_FAILED", detail=message)).message == f"{ended} (it printed nothing)"
 
 
 async def test_the_report_keeps_what_it_knows_while_serve_does_not_answer(
@@ -113,15 +120,13 @@ def test_a_brain_that_cannot_start_does_not_hold_up_the_platform(
 ) -> None:
     ready(200, monkeypatch)
     say(hecaton_brain_good=status("RUNNING", 1), hecaton_brain_bad=status("DEPLOY_FAILED", message=TRACEBACK))
-    assert wait_until_served(SETTINGS, lambda _: False) == [
-        "brain bad@1 does not serve yet: DEPLOY_FAILED: EngineUnusable: no GPU"
-    ]
+    assert wait_until_served(SETTINGS, lambda _: False) == ["brain bad@1 does not serve yet: DEPLOY_FAILED: no GPU"]
 
 
 @pytest.mark.parametrize(
     ("gateway", "good", "why"),
     [
-        ("RUNNING", "DEPLOY_FAILED", "brain good@1 does not start: EngineUnusable: no GPU"),
+        ("RUNNING", "DEPLOY_FAILED", "brain good@1 does not start: no GPU"),
         ("DEPLOY_FAILED", "RUNNING", "the gateway does not start"),
     ],
 )
@@ -169,7 +174,7 @@ async def test_only_brains_without_a_replica_have_a_fault_with_what_serve_says(s
     )
     ids = [brain.id for brain in BRAINS]
     faults = await FaultReport(SETTINGS).faults([*ids, "gone@1"])
-    assert faults == {"bad@1": (True, "DEPLOY_FAILED: EngineUnusable: no GPU")}
+    assert faults == {"bad@1": (True, "DEPLOY_FAILED: no GPU")}
     say(hecaton_brain_good=status("DEPLOYING"), hecaton_brain_bad=status("DEPLOYING", message="no node has 8 GPUs"))
     assert await FaultReport(SETTINGS).faults(ids) == {
         "good@1": (False, "DEPLOYING"),

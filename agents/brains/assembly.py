@@ -27,6 +27,8 @@ _KINDS: dict[str, BlockKind] = {
     "tool_use": "tool_use",
 }
 _SHOWN_OF_BAD_INPUT = 200
+_CUT_OFF = frozenset({"max_tokens", "model_context_window_exceeded"})
+"""Why an answer may have ended before the model was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +201,9 @@ class AnswerAssembler:
         """Return the answer; raises BrainFailure when the stream ended too early."""
         if not self._stopped or self._stop_reason is None:
             raise _nonsense("it ended before the answer was complete")
+        cut_off = self._drafts[-1] if self._drafts and self._stop_reason in _CUT_OFF else None
         return Answer(
-            blocks=[_block(draft) for draft in self._drafts],
+            blocks=[_block(draft, cut_off=draft is cut_off) for draft in self._drafts],
             stop_reason=self._stop_reason,
             stop_details=self._stop_details,
             usage=self.usage,
@@ -286,19 +289,25 @@ def _text(value: object) -> str:
     return value
 
 
-def _block(draft: _Draft) -> Block:
+def _block(draft: _Draft, *, cut_off: bool) -> Block:
     text = "".join(draft.parts)
     if draft.kind == "text":
         return Block("text", {"type": "text", "text": text}, text=text)
     if draft.kind == "tool_use":
-        return _tool_use(draft.start, text)
+        return _tool_use(draft.start, text, cut_off=cut_off)
     if draft.start["type"] == "redacted_thinking":
         return Block("thinking", {"type": "redacted_thinking", "data": draft.start.get("data") or ""})
     return Block("thinking", {"type": "thinking", "thinking": text, "signature": draft.signature}, text=text)
 
 
-def _tool_use(start: dict[str, Any], arguments: str) -> Block:
-    parsed, problem = _parse_input(arguments) if arguments.strip() else (start.get("input") or {}, None)
+def _tool_use(start: dict[str, Any], arguments: str, *, cut_off: bool) -> Block:
+    parsed: dict[str, Any] | None = start.get("input") or {}
+    problem: str | None = None
+    if arguments.strip():
+        parsed, problem = _parse_input(arguments)
+    elif cut_off and not parsed:
+        # Nothing says that it was meant to have none.
+        parsed, problem = None, "The answer was cut off before it was written"
     name, tool_use_id = start.get("name") or "", start.get("id") or ""
     raw = {"type": "tool_use", "id": tool_use_id, "name": name, "input": {} if parsed is None else parsed}
     return Block("tool_use", raw, name=name, tool_use_id=tool_use_id, input=parsed, input_error=problem)

@@ -9,7 +9,19 @@ import time
 import pytest
 
 from tests.conformance.requirements import requirement
-from tests.conformance.scene import Json, Scene, bash, calls, message, of_type, ordered_results, says, text_of, toolset
+from tests.conformance.scene import (
+    CUSTOM,
+    Json,
+    Scene,
+    bash,
+    calls,
+    message,
+    of_type,
+    ordered_results,
+    says,
+    text_of,
+    toolset,
+)
 from tests.conformance.test_sending import PNG
 
 
@@ -223,6 +235,18 @@ async def test_arguments_that_are_not_json_are_denied_and_told_to_the_model(scen
     [use] = of_type(log, "agent.tool_use")
     [result] = ordered_results(log)
     assert use["evaluated_permission"] == "deny" and result["is_error"] is True
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+@requirement("tools:cut-off")
+@pytest.mark.parametrize("written", ['{"command": "tou', " "])
+async def test_a_call_in_which_the_answer_was_cut_off_is_not_run(scene: Scene, written: str) -> None:
+    cut = {"content": [{"type": "tool_use", "name": "weather", "arguments": written}], "stop_reason": "max_tokens"}
+    await scene.answers(cut, says("sorry"))
+    log = await scene.turn(await scene.session(CUSTOM))
+    assert of_type(log, "agent.custom_tool_use") == [], "its client would run it"
+    [result] = ordered_results(log)
+    assert result["is_error"] is True
     assert log[-1]["stop_reason"] == {"type": "end_turn"}
 
 

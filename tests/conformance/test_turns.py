@@ -113,6 +113,16 @@ async def test_an_answer_without_text_makes_no_message(scene: Scene) -> None:
     assert text_of(of_type(await scene.turn(session), "agent.message")[0]) == "words"
 
 
+@requirement("events:text:cut-off")
+async def test_an_answer_that_was_cut_off_is_kept_and_ends_the_turn(scene: Scene) -> None:
+    await scene.answers(says("half a sen", stop_reason="max_tokens"), says("tence"))
+    session = await scene.session()
+    for said in ("half a sen", "tence"):
+        log = await scene.turn(session)
+        assert text_of(of_type(log, "agent.message")[0]) == said
+        assert of_type(log, "session.error") == [] and log[-1]["stop_reason"] == {"type": "end_turn"}
+
+
 @requirement("events:queue")
 async def test_messages_sent_during_a_turn_wait_and_follow_in_order(scene: Scene) -> None:
     await scene.answers(says([scene.gate("hold"), "one"]), says("two"))

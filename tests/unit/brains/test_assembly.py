@@ -80,6 +80,16 @@ def test_a_tool_call_without_arguments_has_an_empty_input() -> None:
     assert answer.blocks[0].input == {}
 
 
+@pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
+def test_a_call_that_was_cut_off_before_its_arguments_is_none_without_arguments(reason: str) -> None:
+    answer, _ = assemble(START, *tool(""), *tool("", index=1), *end(reason))
+    first, last = answer.blocks
+    assert (first.input, first.input_error) == ({}, None)
+    assert last.input is None and "cut off" in (last.input_error or "")
+    whole, _ = assemble(START, *tool('{"command": "ls"}'), *end(reason))
+    assert whole.blocks[0].input == {"command": "ls"}
+
+
 @pytest.mark.parametrize("arguments", ['{"command": "l', "[1, 2]", "nonsense"])
 def test_bad_tool_arguments_become_a_marker_and_not_a_failure(arguments: str) -> None:
     answer, _ = assemble(START, *tool(arguments), *end("max_tokens"))

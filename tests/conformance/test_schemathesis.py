@@ -138,7 +138,9 @@ def known(url: str) -> dict[str, str]:
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
-NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | {"archiveThread", "createSession", "sendEvents"}
+_STANDBY = frozenset({"getTopology", "setTopology"})
+"""There is none here."""
+NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
 """Operations whose rules no schema tells: every example may rightly be refused."""
 
 

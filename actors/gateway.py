@@ -16,7 +16,6 @@ from actors.fleet_client import ask_fleet
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from actors.standby_client import StandbyClient
-from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.budgets import Budgets, OverBudget
 from agents.brains.ceilings import answers_ceiling
@@ -131,6 +130,9 @@ class GatewayApp:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        # Only here: the API's types take longer to load than all the rest, and who deploys a gateway serves none.
+        from agents.api.app import create_app
+
         ensure_some_actors(self._settings)
         store = await open_platform_store(self._settings)
         sessions = SessionClient(self._settings, store.leases)

@@ -299,6 +299,30 @@ async def _answered_by(scene: Scene, brain: str) -> None:
     assert {end["brain"]["id"] for end in of_type(log, "span.model_request_end")} == {f"{brain}@1"}
 
 
+async def test_hands_come_with_the_first_call_of_each_session_and_no_brain_is_touched(
+    ground: Ground, stage: Scene
+) -> None:
+    agent = await stage.agent(toolset())
+    sessions = [await stage.session(agent=agent) for _ in range(SESSIONS)]
+    before, thinking = await _hands(stage), await _thinking(ground)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(stage.turn(session, message(DIRECTIVE)) for session in sessions))
+        while await _hands(stage) < before + SESSIONS:
+            await asyncio.sleep(0.2)
+    assert await _thinking(ground) == thinking
+
+
+async def _thinking(ground: Ground) -> set[int]:
+    """Return the pids of the brains' replicas, but for the one that may fall asleep."""
+    return {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep@1#")}
+
+
+async def _hands(scene: Scene) -> int:
+    """Return how many sandboxes there are, as the hosts said last."""
+    hosts: dict[str, Json] = (await scene.get("/-/readyz"))["sandboxes"]
+    return sum(host["live"] for host in hosts.values())
+
+
 async def test_killing_a_harness_is_not_noticed_by_any_client(ground: Ground, stage: Scene) -> None:
     async with load(stage) as busy:
         victim = ground.owner(busy.conversations[0].session)
@@ -320,7 +344,7 @@ async def test_harnesses_come_and_go_and_nobody_notices(ground: Ground, stage: S
 
 async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touched(ground: Ground, stage: Scene) -> None:
     before = {name for name in (await asyncio.to_thread(ground.cluster.actors)).values() if "sandbox-host" in name}
-    thinking = {pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep@1#")}
+    thinking = await _thinking(ground)
     async with load(stage) as busy:
         for count in (1, len(before)):
             await ground.hecaton("scale", "--hosts", str(count))
@@ -329,9 +353,7 @@ async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touche
             assert {name for name in names.values() if name.startswith("sandbox-host-")} == {
                 f"sandbox-host-{index}" for index in range(count)
             }
-    assert thinking == {
-        pid for pid, name in (await ground.brains()).items() if not name.startswith(f"{BRAIN}asleep@1#")
-    }
+    assert thinking == await _thinking(ground)
 
 
 @pytest.mark.parametrize("victim", ["server", "replica"])

@@ -129,15 +129,6 @@ async def test_everything_killed_at_once_loses_nothing_and_goes_on_by_itself(ins
     assert kept == sender.ids, "an acknowledged event is there, once and in order"
 
 
-@requirement("platform:no-survivors")
-async def test_no_process_outlives_a_platform_that_was_killed_alone(instance: Instance, scene: Scene) -> None:
-    await running_tool(scene)
-    known = instance.processes()
-    assert len(known) > 5
-    instance.kill()
-    assert survivors(known, str(instance.data_dir)) == []
-
-
 @requirement("platform:stop", "platform:no-survivors", "platform:crash:resume")
 async def test_sigterm_ends_cleanly_and_a_later_start_goes_on(instance: Instance, scene: Scene) -> None:
     session = await running_tool(scene)
@@ -155,3 +146,12 @@ async def test_sigterm_ends_cleanly_and_a_later_start_goes_on(instance: Instance
     assert log[: len(before)] == before
     assert text_of(of_type(log, "agent.message")[-1]) == "tool done"
     assert len(ordered_results(log)) == 3 and log[-1]["stop_reason"] == END_TURN
+
+
+@requirement("platform:no-survivors")
+async def test_no_process_outlives_a_platform_that_was_killed_alone(instance: Instance, scene: Scene) -> None:
+    await running_tool(scene)
+    known = instance.processes()
+    assert len(known) > 5
+    instance.kill()
+    assert survivors(known, str(instance.data_dir)) == []

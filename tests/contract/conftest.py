@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,32 @@ def postgres() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.remove()
+
+
+def _migrate(where: str | Path) -> None:
+    """Bring a new database to the schema of today, from wherever a fixture is asked for: also below a running loop."""
+
+    async def work() -> None:
+        await (await open_store(where)).close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work()).result()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer) -> str:
+    """A database to copy: to migrate one takes longer than most tests do."""
+    made = postgres.new_database()
+    _migrate(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database to copy."""
+    made = tmp_path_factory.mktemp("sqlite") / "hecaton.db"
+    _migrate(made)
+    return made
 
 
 @pytest.fixture
@@ -57,9 +86,10 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClo
     if request.param == "memory":
         opened = MemoryStore(clock)
     elif request.param == "sqlite":
-        opened = await open_store(tmp_path / "hecaton.db", clock=clock)
+        copied = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
+        opened = await open_store(copied, clock=clock)
     else:
         server: PostgresServer = request.getfixturevalue("postgres")
-        opened = await open_store(server.new_database(), clock=clock)
+        opened = await open_store(server.new_database(request.getfixturevalue("migrated_postgres")), clock=clock)
     yield opened
     await opened.close()

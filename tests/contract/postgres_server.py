@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from sqlalchemy.engine import make_url
 
 MISSING = (
     "these tests need a PostgreSQL server: install it (Debian and Ubuntu: apt-get install postgresql) "
@@ -92,10 +93,11 @@ class PostgresServer:
             self.stop()
         shutil.rmtree(self.home)
 
-    def new_database(self) -> str:
-        """Create an empty database and return its URL."""
+    def new_database(self, like: str | None = None) -> str:
+        """Create an empty database, or one *like* another (a URL) that nobody is connected to; returns its URL."""
         name = f"test_{next(self._names)}"
-        self._run("createdb", "-h", self.home, "-U", "postgres", name)
+        template = ("--template", make_url(like).database or "", "--strategy", "file_copy") if like else ()
+        self._run("createdb", "-h", self.home, "-U", "postgres", *template, name)
         return self.url(name)
 
     def url(self, name: str, *others: PostgresServer) -> str:

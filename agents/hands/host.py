@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 _FILE_THREADS = 8
 _CHECKPOINT_THREADS = 16
 """More than file tools have: most of their time they wait for a disk or a far store."""
+_UNKNOWN = " and may have taken effect fully, partly or not at all: check what it did before repeating it"
 LINGER_SECONDS = 6.0
 """Twice the ttl of a lease by default: an owner that is lost has been replaced by then."""
 
@@ -281,7 +282,9 @@ class SandboxHost:
         except Exception:
             # The border of a tool call: a fault of ours is an error result too, never a dead session.
             log.exception("tool call %s (%s) failed", call.call_id, call.name)
-            content = text_block(f"{call.name}: the tool failed inside the server")
+            content = text_block(
+                f"{call.name}: the tool failed inside the server{_UNKNOWN if changes_files(plan) else ''}"
+            )
         seconds = self._clock.monotonic() - began
         if changes_files(plan):
             await session.files.cover()

@@ -305,6 +305,11 @@ async def test_a_fault_of_ours_is_an_error_result_without_details(
     monkeypatch.setattr("agents.hands.session_sandbox.run_file_tool", lambda *_: 1 / 0)
     result = await hands.one("read", file_path="f")
     assert (said(result), result.is_error) == ("read: the tool failed inside the server", True)
+    result = await hands.one("write", file_path="f", content="x")
+    assert (
+        said(result).startswith("write: the tool failed inside the server and may have taken effect")
+        and result.is_error
+    )
 
 
 async def test_only_unrestricted_networking_reaches_the_network(hands: Hands) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agents.commands.answers import print_json
 from agents.commands.timeline import printable
 
 _PATH = "/-/brains"
@@ -22,7 +22,7 @@ def list_brains(console: Console, client: Anthropic, *, as_json: bool) -> None:
     """Print every brain with its versions."""
     answer = cast("dict[str, Any]", client.get(_PATH, cast_to=object))
     if as_json:
-        _print_json(console, answer)
+        print_json(console, answer)
     else:
         _show(console, answer["data"])
 
@@ -35,13 +35,9 @@ def change_brain(
     path = f"{_PATH}/{quote(name, safe='')}/{action}"
     answer = cast("dict[str, Any]", client.post(path, cast_to=object, body=given))
     if as_json:
-        _print_json(console, answer)
+        print_json(console, answer)
     else:
         _show(console, [answer])
-
-
-def _print_json(console: Console, answer: object) -> None:
-    console.print(json.dumps(answer, indent=2), markup=False, soft_wrap=True)
 
 
 def _show(console: Console, brains: list[dict[str, Any]]) -> None:

@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
 
 brains_app = typer.Typer(help="Look at the versions of brains, and move sessions between them.", no_args_is_help=True)
 console = Console(highlight=False)
 
 BrainName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the brain, as it is declared.")]
 BrainVersion = Annotated[str, typer.Argument(metavar="VERSION", help="One of its versions.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what the server answers, as JSON.")]
 
 
 @brains_app.command("list")

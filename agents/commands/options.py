@@ -20,6 +20,7 @@ ApiKey = Annotated[str | None, typer.Option(help="Key of the server's API; bette
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, such as sandbox.warm=0.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the server answers, as JSON.")]
 Url = Annotated[str | None, typer.Option(help="The server (default: the one of the data directory).")]
 
 

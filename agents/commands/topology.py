@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agents.commands.answers import print_json
 from agents.commands.timeline import printable
 
 _PATH = "/-/topology"
@@ -33,18 +33,14 @@ def show_taker(console: Console, client: Anthropic, session: str, *, as_json: bo
     path = f"{_PATH}/sessions/{quote(session, safe='')}"
     answer = cast("dict[str, Any]", client.get(path, cast_to=object))
     if as_json:
-        _print_json(console, answer)
+        print_json(console, answer)
     else:
         console.print(Text(printable(answer["topology"] or "made without a standby")))
 
 
-def _print_json(console: Console, answer: object) -> None:
-    console.print(json.dumps(answer, indent=2), markup=False, soft_wrap=True)
-
-
 def _show(console: Console, report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print_json(console, report)
+        print_json(console, report)
         return
     mode = str(report["mode"])
     since = report["since"]

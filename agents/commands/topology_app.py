@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
 
 console = Console(highlight=False)
 
@@ -26,7 +26,7 @@ def topology(
         TopologyMode | None, typer.Argument(metavar="[MODE]", help="auto, decoupled or monolith; shows it when unset.")
     ] = None,
     session: Annotated[str | None, typer.Option(help="Show which one took this session (its id) instead.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what the server answers, as JSON.")] = False,
+    as_json: AsJson = False,
     url: Url = None,
     data_dir: DataDir = None,
     config: Config = None,

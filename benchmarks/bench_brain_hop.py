@@ -31,7 +31,8 @@ from rich.table import Table
 from agents.brains.port import Brain, BrainRequest, closing
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.processes import PhaseMeter
-from benchmarks.samples import difference_of_medians, quantile, write_results
+from benchmarks.report import verdict
+from benchmarks.samples import difference_of_medians, quantile
 
 _FIRST_MS = 8.0
 _SHARE = 0.9
@@ -221,9 +222,7 @@ def main() -> int:
     with running_stub() as (stub_url, stub_pid), running_platform(stub_url, stub_pid) as platform:
         results = uvloop.run(measure(platform, options))
     stands = judge(console, results)
-    console.print(f"[dim]{write_results('brain_hop', raw(results))}[/dim]")
-    console.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
-    return 0 if stands else 1
+    return verdict(console, "brain_hop", raw(results), stands=stands)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.samples import write_results
+from benchmarks.report import verdict
 from tests.chaos.cluster import ClusterProcess, ray_environment
 from tests.cluster.instance import Instance
 from tests.conformance.platform import LivePlatform, settings_for
@@ -171,9 +171,7 @@ def main() -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     stands = judge(console, seen, answered)
     results = {"figures": seen.figures, "statuses": seen.statuses, "answered": answered, "told": seen.told}
-    console.print(f"[dim]{write_results('burst', results)}[/dim]")
-    console.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
-    return 0 if stands else 1
+    return verdict(console, "burst", results, stands=stands)
 
 
 if __name__ == "__main__":

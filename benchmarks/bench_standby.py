@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.deployment import Deployment, running_platform, running_stub
-from benchmarks.samples import quantile, write_results
+from benchmarks.report import verdict
+from benchmarks.samples import quantile
 
 _BOUNDS = {"outage_seconds": 3, "pause_seconds": 5, "trial_seconds": 3, "min_requests": 5, "trial_share": 0.5}
 """Short ones: the claim is about the way there and back, not about patience."""
@@ -202,9 +203,7 @@ def main() -> int:
     with running_stub() as (stub_url, stub_pid), running_platform(stub_url, stub_pid, *chosen) as platform:
         results = asyncio.run(measure(platform, options))
     stands = judge(console, results)
-    console.print(f"[dim]{write_results('standby', results)}[/dim]")
-    console.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
-    return 0 if stands else 1
+    return verdict(console, "standby", results, stands=stands)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from rich.table import Table
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.processes import memory, snapshot
 from benchmarks.raw_http import IDLE, Api, Connection, events_of, user_message
-from benchmarks.samples import quantile, write_results
+from benchmarks.report import verdict
+from benchmarks.samples import quantile
 
 _LIMIT_BYTES = 64 * 1024
 _AGAIN_SHARE = 0.1
@@ -157,9 +158,7 @@ def main() -> int:
     with running_stub() as (stub_url, stub_pid), running_platform(stub_url, stub_pid) as platform:
         results = asyncio.run(measure(platform, options))
     stands = judge(console, results)
-    console.print(f"[dim]{write_results('streams', results)}[/dim]")
-    console.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
-    return 0 if stands else 1
+    return verdict(console, "streams", results, stands=stands)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from rich.table import Table
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.processes import PhaseMeter
 from benchmarks.raw_http import IDLE, WAIT_SECONDS, Api, events_of, user_message
-from benchmarks.samples import ratio_of_means, write_results
+from benchmarks.report import verdict
+from benchmarks.samples import ratio_of_means
 from benchmarks.utilisation import Turn, Window, dollars, hands_seconds
 
 _SHARE = 0.95
@@ -240,10 +241,8 @@ def main() -> int:
         topology: {kind: [asdict(window) for window in each] for kind, each in kinds.items()}
         for topology, kinds in measured.items()
     }
-    file = write_results("utilisation", {"sizes": asdict(sizes), "gpu_hour": options.gpu_hour, "windows": windows})
-    console.print(f"[dim]{file}[/dim]")
-    console.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
-    return 0 if stands else 1
+    results = {"sizes": asdict(sizes), "gpu_hour": options.gpu_hour, "windows": windows}
+    return verdict(console, "utilisation", results, stands=stands)
 
 
 if __name__ == "__main__":

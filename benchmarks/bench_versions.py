@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.deployment import ROOT, Deployment, running_platform, running_stub
-from benchmarks.samples import quantile, write_results
+from benchmarks.report import verdict
+from benchmarks.samples import quantile
 
 _TURNS = 6
 """Of each session: enough that some are at work across a change."""
@@ -208,9 +209,7 @@ def main() -> int:
         with running_platform(stub_url, stub_pid) as platform:
             results = asyncio.run(measure(platform, Path(folder), options))
     stands = judge(console, results)
-    console.print(f"[dim]{write_results('versions', results)}[/dim]")
-    console.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
-    return 0 if stands else 1
+    return verdict(console, "versions", results, stands=stands)
 
 
 if __name__ == "__main__":

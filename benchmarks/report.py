@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.memory import Footprint
 from benchmarks.processes import Phase
-from benchmarks.samples import quantile, ratio_of_medians, slope
+from benchmarks.samples import quantile, ratio_of_medians, slope, write_results
 from benchmarks.targets import TARGETS
 
 console = Console(width=None if os.isatty(1) else 140)
@@ -34,6 +34,13 @@ def _table(title: str, *columns: str) -> Table:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f}"
+
+
+def verdict(to: Console, name: str, results: dict[str, Any], *, stands: bool) -> int:
+    """Write a benchmark's *results*, and say where they are and whether its claim *stands*; returns the exit status."""
+    to.print(f"[dim]{write_results(name, results)}[/dim]")
+    to.print("the claim stands" if stands else "[red]the claim is falsified[/red]")
+    return 0 if stands else 1
 
 
 def rest(seconds: float, resting: Footprint) -> None:

@@ -16,7 +16,8 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -49,10 +50,10 @@ def adopt_orphans() -> None:
 def end_descendants() -> None:
     """Kill everything below this process until nothing is left, within bounds, and collect what it adopted."""
     for _ in range(_ROUNDS):
-        targets = descendants(os.getpid())
-        for pid in targets:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        targets = [each for each in psutil.Process().children(recursive=True) if _lives(each)]
+        for each in targets:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -61,29 +62,11 @@ def end_descendants() -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def descendants(root: int) -> set[int]:
-    """Return the living processes below *root*, zombies excepted."""
-    table = _table()
-    found: set[int] = set()
-    for pid, (parent, state) in table.items():
-        chain = parent
-        while chain in table and chain != root:
-            chain = table[chain][0]
-        if chain == root and state != "Z":
-            found.add(pid)
-    return found
-
-
-def _table() -> dict[int, tuple[int, str]]:
-    """Return parent and state of every process."""
-    table: dict[int, tuple[int, str]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            # A process may end while it is looked at.
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                table[int(entry.name)] = (int(fields[1]), fields[0])
-    return table
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _go_on_in_child(parents_death: signal.Signals) -> None:

@@ -1,0 +1,143 @@
+"""The port to tool servers: hands of this platform (``hand://NAME``) and MCP servers elsewhere (spec C.4).
+
+A call has one result, whatever becomes of its server: what the tool does wrong is a result with ``is_error``, and a
+failure on the way is told by the exception, which says whether the call can have taken effect (law 5, ADR 0009).
+``call_id`` is the tool-use event's id and the idempotency key; MCP servers get it in ``_meta``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from agents.errors import Unavailable
+
+IDEMPOTENCY_KEY = "hecaton/idempotency-key"
+"""The key in an MCP request's ``_meta`` that carries the call's id."""
+
+Outcome = Literal["ok", "tool_error", "failed", "ambiguous", "cancelled"]
+"""How a call ended: the tool answered, the tool reported an error, it was not run, nobody knows, it was called off."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolServer:
+    """A server as an agent names it; ``url`` is http(s) for one elsewhere, ``hand://NAME[@VERSION]`` for a hand."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose call it is: what credentials, versions, caches and bills go by."""
+
+    session_id: str
+    principal: str = ""
+    vault_ids: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=lambda: {})
+    """Versions of hands that the session stays with, by the hand's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """One tool of a server, under the server's own name for it. The hints are MCP's, with MCP's defaults."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    read_only: bool = False
+    idempotent: bool = False
+    destructive: bool = True
+    open_world: bool = True
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a call may be made again when nobody knows if it took effect."""
+        return self.read_only or self.idempotent
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a server offers a session; ``hand`` is the id (``crm@1.4``) of a hand, empty for a server elsewhere."""
+
+    tools: Sequence[OfferedTool]
+    hand: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCall:
+    """One call; ``deadline`` is in seconds from its dispatch, queueing included. ``hand`` as in the offer."""
+
+    call_id: str
+    server: ToolServer
+    tool: str
+    input: dict[str, Any]
+    deadline: float
+    hand: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What one call took: the base of its bill."""
+
+    queue_seconds: float = 0.0
+    run_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    bytes_in: int = 0
+    """Bytes of its input as JSON."""
+    bytes_out: int = 0
+    """Bytes of its result as JSON, tables before their preview was made."""
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerResult:
+    """What a tool returned, as API content blocks (text, image, document)."""
+
+    call_id: str
+    content: list[dict[str, Any]]
+    is_error: bool = False
+    outcome: Outcome = "ok"
+    consumption: Consumption = Consumption()
+
+
+class ServerUnreachable(Unavailable):
+    """The server can not be connected: ``mcp_connection_failed_error`` (spec E.4). No call has reached it."""
+
+
+class ServerRefusedAuth(Unavailable):
+    """The server wants other credentials: ``mcp_authentication_failed_error``. No call has reached it."""
+
+
+class VersionMismatch(Unavailable):
+    """The hand is not there in the version that the session needs; the message names both. Nothing was called."""
+
+
+class ServerLost(Unavailable):
+    """The connection, or the replica, was lost with the call; whether it took effect, nobody can know."""
+
+
+class ToolServers(Protocol):
+    """Something that lists and calls tools of servers."""
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """Return the tools of *server*, within bounds and from a cache where that is fresh enough.
+
+        Raises ServerUnreachable, ServerRefusedAuth or VersionMismatch.
+        """
+        ...
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """Run one call. Asked again for an id whose call goes on or has ended there, a hand answers from memory.
+
+        Cancelling the task that waits here leaves the call running (``cancel`` stops it). Raises Overloaded (with
+        ``retry_after``; the queue is full), ServerUnreachable, ServerRefusedAuth, VersionMismatch or ServerLost.
+        """
+        ...
+
+    def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
+        """Have these calls stopped where they run, without waiting for it."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Vaults: credentials that sessions use and nobody sees (spec A.8)."""

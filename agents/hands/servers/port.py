@@ -22,7 +22,10 @@ Outcome = Literal["ok", "tool_error", "failed", "ambiguous", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class ToolServer:
-    """A server as an agent names it; ``url`` is http(s) for one elsewhere, ``hand://NAME[@VERSION]`` for a hand."""
+    """A server as an agent names it; ``url`` is http(s) for one elsewhere, ``hand://NAME[@VERSION]`` for a hand.
+
+    Both are empty for the built-in web tools (``web_fetch``, ``web_search``), which this platform serves itself.
+    """
 
     name: str
     url: str
@@ -75,6 +78,12 @@ class ServerCall:
     input: dict[str, Any]
     deadline: float
     hand: str = ""
+    again: bool = False
+    """Whether it may have been sent before, by an owner that is no more: it is answered from memory, or never."""
+    config: Mapping[str, Any] = field(default_factory=lambda: {})
+    """Of a built-in web tool: its resolved entry in the agent's toolset."""
+    context: Sequence[Mapping[str, Any]] = ()
+    """Of a built-in web tool: the messages of the conversation, which say what URLs may be fetched. Read only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,9 @@ class ToolServers(Protocol):
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
         """Run one call. Asked again for an id whose call goes on or has ended there, a hand answers from memory.
 
-        Cancelling the task that waits here leaves the call running (``cancel`` stops it). Raises Overloaded (with
-        ``retry_after``; the queue is full), ServerUnreachable, ServerRefusedAuth, VersionMismatch or ServerLost.
+        Where nobody remembers a call that is asked for ``again``, this raises ServerLost and runs nothing. Cancelling
+        the task that waits here leaves the call running (``cancel`` stops it). Raises Overloaded (with ``retry_after``;
+        the queue is full), ServerUnreachable, ServerRefusedAuth, VersionMismatch or ServerLost.
         """
         ...
 
@@ -141,3 +151,23 @@ class ToolServers(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class NoServers:
+    """The ToolServers of a platform that reaches none."""
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """See ToolServers.offer."""
+        del caller
+        raise ServerUnreachable(f"there is no way to {server.url or server.name} from here")
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """See ToolServers.call."""
+        del caller
+        raise ServerUnreachable(f"there is no way to {call.server.url or call.tool} from here")
+
+    def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
+        """See ToolServers.cancel."""
+
+    async def close(self) -> None:
+        """See ToolServers.close."""

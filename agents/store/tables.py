@@ -209,3 +209,45 @@ brain_outcomes = Table(
     Column("slow", BigInteger, nullable=False),
     PrimaryKeyConstraint("brain", "moment"),
 )
+
+vaults = Table(
+    "vaults",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("principal", Key, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Index(None, "created_at", "id"),
+)
+
+vault_credentials = Table(
+    "vault_credentials",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("vault_id", Key, nullable=False),
+    Column("key", Key, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("sealed", Text),
+    Column("data_key", Text),
+    Column("master_key", Key),
+    Column("expires_at", BigInteger),
+    Column("renewer", Key),
+    Column("renewer_until", BigInteger),
+    Column("retry_at", BigInteger),
+    Column("failure", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Index(None, "vault_id", "created_at", "id"),
+    Index(None, "master_key"),
+)
+Index(
+    "uq_vault_credentials_live_key",
+    vault_credentials.c.vault_id,
+    vault_credentials.c.key,
+    unique=True,
+    sqlite_where=vault_credentials.c.archived_at.is_(None),
+    postgresql_where=vault_credentials.c.archived_at.is_(None),
+)

@@ -16,6 +16,10 @@ from agents.errors import Unavailable
 IDEMPOTENCY_KEY = "hecaton/idempotency-key"
 """The key in an MCP request's ``_meta`` that carries the call's id."""
 
+REPEATS_BY_KEY = "hecaton/repeats-by-key"
+"""The key in a tool's ``_meta`` that is true when calls with one idempotency key have one effect. Such a tool counts
+as idempotent here, though MCP's hint, which speaks of repeated arguments, need not be set."""
+
 Outcome = Literal["ok", "tool_error", "failed", "ambiguous", "cancelled"]
 """How a call ended: the tool answered, the tool reported an error, it was not run, nobody knows, it was called off."""
 

@@ -317,3 +317,24 @@ work_pollers = Table(
     Column("seen_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("environment_id", "worker_id"),
 )
+
+hand_splits = Table(
+    "hand_splits",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+hand_outcomes = Table(
+    "hand_outcomes",
+    metadata,
+    Column("hand", Key, nullable=False),
+    Column("span", BigInteger, nullable=False),
+    Column("moment", BigInteger, nullable=False),
+    Column("outcome", Key, nullable=False),
+    Column("latency", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("hand", "span", "moment", "outcome", "latency"),
+    Index(None, "span", "moment"),
+)

@@ -48,6 +48,14 @@ class Credentials(Protocol):
         """The server refused *credential*: return a renewed one to try once, or None when there is none."""
         ...
 
+    async def reason(self, vault_ids: Sequence[str], url: str) -> str:
+        """Say why there is no credential for *url*, in words that a session's client may read; no secret is in them.
+
+        To be put into the ``mcp_authentication_failed_error`` of a server that was asked without a credential, or
+        refused it: no vault has one, or its renewal failed so and so.
+        """
+        ...
+
     async def for_environment(self, vault_ids: Sequence[str]) -> Sequence[EnvironmentCredential]:
         """Return the environment-variable credentials; for a name held by several vaults that of the first."""
         ...
@@ -67,6 +75,11 @@ class NoCredentials:
         """See Credentials.refused."""
         del credential, vault_ids, url
         return None
+
+    async def reason(self, vault_ids: Sequence[str], url: str) -> str:
+        """See Credentials.reason."""
+        del vault_ids, url
+        return "no vault has a credential for it"
 
     async def for_environment(self, vault_ids: Sequence[str]) -> Sequence[EnvironmentCredential]:
         """See Credentials.for_environment."""

@@ -17,6 +17,7 @@ from agents.errors import InvalidRequest
 from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.event_log import SqlEventLog
+from agents.store.hands import SqlHands
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
 from agents.store.releases import SqlReleases
@@ -40,6 +41,7 @@ class SqlStore:
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
         self.releases = SqlReleases(database)
+        self.hands = SqlHands(database)
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

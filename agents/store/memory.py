@@ -19,6 +19,7 @@ from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, de
 from agents.store.codec import Row, event_of, micros, queued_event_of, session_of
 from agents.store.leases import LEFT, check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_releases import MemoryReleases
 
 
@@ -203,6 +204,7 @@ class MemoryStore:
         self.environments = MemoryEnvironments(self.log)
         self.meter = MemoryMeter()
         self.releases = MemoryReleases()
+        self.hands = MemoryHandRecords()
 
     async def ping(self) -> None:
         return

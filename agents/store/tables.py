@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -337,4 +338,24 @@ hand_outcomes = Table(
     Column("calls", BigInteger, nullable=False),
     PrimaryKeyConstraint("hand", "span", "moment", "outcome", "latency"),
     Index(None, "span", "moment"),
+)
+
+hand_versions = Table(
+    "hand_versions",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Key, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("source", Key, nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("tools", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),
+)
+
+hand_sources = Table(
+    "hand_sources",
+    metadata,
+    Column("digest", Key, primary_key=True),
+    Column("archive", LargeBinary, nullable=False),
 )

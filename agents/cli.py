@@ -43,6 +43,10 @@ AgentId = Annotated[str | None, typer.Option("--agent", help="Use this agent (it
 EnvironmentId = Annotated[str | None, typer.Option("--environment", help="Use this environment (its id) instead.")]
 SessionOption = Annotated[str | None, typer.Option("--session", help="Go on with this session (its id).")]
 Ask = Annotated[bool, typer.Option("--ask", help="Let bash, write and edit ask you before they run.")]
+AllowPrivate = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NETWORK", help="Let MCP servers and web tools be in it (127.0.0.0/8); may be repeated."),
+]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session (sesn_…).")]
 _MODEL = "claude-sonnet-5-5"
 
@@ -74,13 +78,14 @@ def up(
     topology: Annotated[
         Topology | None, typer.Option(help="Brains and hands apart (default), or all in one replica.")
     ] = None,
+    allow_private: AllowPrivate = None,
     assignments: Assignments = None,
 ) -> None:
     """Start the server and stay with it until Ctrl-C or SIGTERM."""
     from agents.commands.platform import platform_command, refuse_second
 
     flags = {"host": host, "port": port, "data_dir": data_dir, "api_key": api_key, "topology": topology}
-    settings = settings_from(config, assignments, **flags)
+    settings = settings_from(config, assignments, **flags, **{"network.allow_private": allow_private})
     refuse_second(settings)
     command = platform_command(settings)
     os.execv(command[0], command)  # noqa: S606 - the arguments are ours, and a shell is what we do not want

@@ -36,6 +36,7 @@ from pydantic_settings import (
 
 from agents.brain_settings import BrainDefinition
 from agents.errors import HecatonError
+from agents.net.settings import NetworkSettings
 from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
 from agents.settings_sections import (
     BrainSettings,
@@ -47,6 +48,7 @@ from agents.settings_sections import (
     SandboxSettings,
     StandbySettings,
 )
+from agents.vaults.settings import VaultSettings
 
 ENV_PREFIX = "HECATON_"
 INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
@@ -117,6 +119,7 @@ class Settings(BaseSettings):
     checkpoints: CheckpointSettings = CheckpointSettings()
     monolith: MonolithSettings = MonolithSettings()
     standby: StandbySettings = StandbySettings()
+    network: NetworkSettings = NetworkSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -25,7 +25,7 @@ Url = Annotated[str | None, typer.Option(help="The server (default: the one of t
 
 
 def settings_from(
-    config: Path | None = None, assignments: list[str] | None = None, **flags: str | int | Path | None
+    config: Path | None = None, assignments: list[str] | None = None, **flags: str | int | Path | list[str] | None
 ) -> Settings:
     """Load the settings with *flags* on top. Raises InvalidSettings or CommandFailed (bad KEY=VALUE)."""
     from agents.config import load_settings  # pydantic is too slow to import for --help

@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     monolith: MonolithSettings = MonolithSettings()
     standby: StandbySettings = StandbySettings()
     network: NetworkSettings = NetworkSettings()
+    vaults: VaultSettings = VaultSettings()
 
     @classmethod
     def settings_customise_sources(

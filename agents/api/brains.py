@@ -17,12 +17,12 @@ from agents.api.answers import json_answer
 from agents.api.platform import Platform
 from agents.api.routes import Operation
 from agents.api.wire import parse, read_json
-from agents.brains import split as splits
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.brains.release_records import Outcome
-from agents.brains.split import Split
 from agents.catalog.limits import check_length
 from agents.errors import InvalidRequest, NotFound
+from agents.governance import split as splits
+from agents.governance.split import Split
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from agents.api.query import Query
 from agents.api.routes import Operation
 from agents.brain_settings import BrainCapabilities
 from agents.brains.registry import RegisteredBrain, aliases_of, registry_of
-from agents.brains.split import weight_of
 from agents.errors import InvalidRequest, NotFound
+from agents.governance.split import weight_of
 
 MOST, DEFAULT = 1000, 20
 _LIFECYCLES = ("active", "deprecated", "retired")

@@ -10,15 +10,17 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from agents.brain_settings import RollbackBounds
 from agents.brains.immutable import substance
 from agents.brains.registry import RegisteredBrain, Registry
-from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords, StoredSplit
-from agents.brains.releases import Releases, split_of
-from agents.brains.split import Split, declared_split, judged, rolled_back
+from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords
+from agents.brains.releases import Releases, declared_split
 from agents.clock import Clock
 from agents.errors import Conflict, Unavailable
+from agents.governance.records import change_split
+from agents.governance.split import Split, judged, rolled_back
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,6 @@ _KEPT_SECONDS = 3600
 """The longest window that settings can ask for."""
 _SLOW_PART = 0.05
 """More slow requests than this, and the 95th of 100 is one of them."""
-_TRIES = 5
 
 
 class ReleaseKeeper:
@@ -87,24 +88,9 @@ class ReleaseKeeper:
         Raises NotFound, what *change* raises, Conflict when others change it all the time, Unavailable.
         """
         brain = self._registry.head(name)
-        for left in reversed(range(_TRIES)):
-            stored = (await self._records.splits()).get(name)
-            before = split_of(brain, stored)
-            after, known = change(before), self._judged_in(brain, before)
-            if after == before:
-                break
-            revision = stored.revision if stored else 0
-            try:
-                await self._records.change_split(
-                    name,
-                    StoredSplit(after, declared_split(brain.definition), revision + 1),
-                    # A new trial is not judged by an old one.
-                    forget=[f"{name}@{version}" for version in self._judged_in(brain, after) if version not in known],
-                )
-                break
-            except Conflict:
-                if not left:
-                    raise
+        declared, versions = declared_split(brain.definition), brain.definition.names
+        judged_in = partial(self._judged_in, brain)
+        await change_split(self._records, name, declared, versions, change, judged_in)
         await self._learn()
         return self.releases.split(name)
 

@@ -9,17 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agents.brains.split import Split
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSplit:
-    """A split that was made while the platform ran. It holds as long as the settings ask for what they asked then."""
-
-    split: Split
-    declared: Split
-    revision: int = 0
-    """Grows by one with each change; 0 before the first."""
+from agents.governance.records import SplitRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +33,7 @@ class OutcomeRow:
     outcome: Outcome
 
 
-class ReleaseRecords(Protocol):
+class ReleaseRecords(SplitRecords, Protocol):
     """What is known of versions. Every call raises Unavailable."""
 
     async def definitions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -52,17 +42,6 @@ class ReleaseRecords(Protocol):
 
     async def settle(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep for good what versions (by id) are; one that is known already stays what it is."""
-        ...
-
-    async def splits(self) -> Mapping[str, StoredSplit]:
-        """Return the splits that were made, by the brain's name."""
-        ...
-
-    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
-        """Replace the split of revision ``stored.revision - 1``, and forget the outcomes of some versions (ids).
-
-        Raises Conflict when the split of that revision is not the newest.
-        """
         ...
 
     async def add_outcomes(self, rows: Sequence[OutcomeRow], *, forget_before: int) -> None:

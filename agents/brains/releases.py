@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from agents.brain_settings import BrainDefinition
 from agents.brains.port import BrainFailure, BrainRequest, closing
 from agents.brains.registry import RegisteredBrain, Registry
-from agents.brains.release_records import Outcome, StoredSplit
+from agents.brains.release_records import Outcome
 from agents.brains.route import PassedOver
-from agents.brains.split import Split, declared_split, fitted, judged, version_for
+from agents.governance.split import Split, StoredSplit, judged, split_in_force, version_for
 
 
 class Releases:
@@ -150,7 +151,10 @@ class Releases:
 
 def split_of(brain: RegisteredBrain, stored: StoredSplit | None) -> Split:
     """Return the split of *brain* (of ``Registry.heads``): the stored one unless the settings now ask for another."""
-    declared = declared_split(brain.definition)
-    if stored is None or stored.declared != declared:
-        return declared
-    return fitted(stored.split, brain.definition)
+    return split_in_force(stored, declared_split(brain.definition), brain.definition.names)
+
+
+def declared_split(definition: BrainDefinition) -> Split:
+    """Return the split that a declaration asks for."""
+    weights = {version: each.weight for version, each in definition.versions.items() if each.weight}
+    return Split(definition.version, weights)

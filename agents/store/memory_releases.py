@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.brains.release_records import Outcome, OutcomeRow, StoredSplit
+from agents.brains.release_records import Outcome, OutcomeRow
 from agents.store.codec import decode, encode
-from agents.store.releases import overtaken, split_at, split_text
+from agents.store.splits import MemorySplits
 
 
-class MemoryReleases:
+class MemoryReleases(MemorySplits):
     """The ReleaseRecords of one process."""
 
     def __init__(self) -> None:
+        super().__init__("brain")
         self._definitions: dict[str, str] = {}
-        self._splits: dict[str, tuple[int, str]] = {}
         self._outcomes: dict[tuple[str, int], Outcome] = {}
 
     async def definitions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -25,14 +25,8 @@ class MemoryReleases:
         for brain, definition in definitions.items():
             self._definitions.setdefault(brain, encode(definition))
 
-    async def splits(self) -> Mapping[str, StoredSplit]:
-        return {name: split_at(text, revision) for name, (revision, text) in self._splits.items()}
-
-    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
-        if stored.revision != self._splits.get(name, (0, ""))[0] + 1:
-            raise overtaken(name)
-        self._splits[name] = stored.revision, split_text(stored)
-        self._outcomes = {key: each for key, each in self._outcomes.items() if key[0] not in forget}
+    def _forget(self, versions: Sequence[str]) -> None:
+        self._outcomes = {key: each for key, each in self._outcomes.items() if key[0] not in versions}
 
     async def add_outcomes(self, rows: Sequence[OutcomeRow], *, forget_before: int) -> None:
         self._outcomes = {key: each for key, each in self._outcomes.items() if key[1] >= forget_before}

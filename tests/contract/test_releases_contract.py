@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 from store_records import AnyStore, Reopen
 
-from agents.brains.release_records import Outcome, OutcomeRow, StoredSplit
-from agents.brains.split import Split
+from agents.brains.release_records import Outcome, OutcomeRow
 from agents.errors import Conflict
+from agents.governance.split import Split, StoredSplit
 
 DECLARED = Split("1", {"2": 10})
 

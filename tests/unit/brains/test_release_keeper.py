@@ -16,11 +16,12 @@ from agents.brains.immutable import check_unchanged
 from agents.brains.port import BrainFailure
 from agents.brains.registry import Registry
 from agents.brains.release_keeper import LOOK_SECONDS, ReleaseKeeper, broken_bound
-from agents.brains.release_records import Outcome, OutcomeRow, StoredSplit
-from agents.brains.split import Split, declared_split, promoted, released, rolled_back
+from agents.brains.release_records import Outcome, OutcomeRow
+from agents.brains.releases import declared_split
 from agents.clock import ManualClock
 from agents.config import InvalidSettings
 from agents.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from agents.governance.split import Split, StoredSplit, promoted, released, rolled_back
 from agents.store.memory_releases import MemoryReleases
 from tests.unit.waiting import until
 

@@ -16,13 +16,13 @@ from agents.brains.assembly import AnswerAssembler
 from agents.brains.policy import RulePolicy
 from agents.brains.port import BrainFailure, BrainRequest, Refusal, Standing
 from agents.brains.registry import Registry
-from agents.brains.release_records import Outcome, StoredSplit
-from agents.brains.releases import Releases
+from agents.brains.release_records import Outcome
+from agents.brains.releases import Releases, declared_split
 from agents.brains.route import versions_told
 from agents.brains.routing import RoutedBrain
 from agents.brains.scripted import Fail, ScriptedBrain, fail, text
-from agents.brains.split import Split, declared_split
 from agents.economics.price_book import PriceBook
+from agents.governance.split import Split, StoredSplit
 
 REFUSED = Fail(BrainFailure("request_failed", "too long", transient=False, refusal=Refusal(400, "too long")))
 

@@ -13,11 +13,10 @@ from agents.brain_settings import BrainDefinition
 from agents.brains.local_pools import LocalPools
 from agents.brains.policy import RulePolicy
 from agents.brains.registry import Registry
-from agents.brains.release_records import StoredSplit
-from agents.brains.releases import Releases
+from agents.brains.releases import Releases, declared_split
 from agents.brains.routing import RoutedBrain
 from agents.brains.scripted import ScriptedBrain, text
-from agents.brains.split import Split, declared_split
+from agents.governance.split import Split, StoredSplit
 from agents.ids import SessionId
 from agents.sessions.harness import Harness
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from agents.brain_settings import BrainDefinition
-from agents.brains.split import (
+from agents.brains.releases import declared_split
+from agents.errors import InvalidRequest
+from agents.governance.split import (
     Split,
-    declared_split,
     fitted,
     judged,
     on_trial,
@@ -21,7 +22,6 @@ from agents.brains.split import (
     rolled_back,
     version_for,
 )
-from agents.errors import InvalidRequest
 
 SESSIONS = [f"sesn_{number}" for number in range(1000)]
 
@@ -95,10 +95,8 @@ def test_a_promoted_version_is_judged_for_a_while_and_as_long_as_there_is_one_to
     assert judged(rolled_back(split, "2", "bad"), 60, 1000) == ["3"]
     assert judged(rolled_back(split, "1", "bad"), 60, 1000) == ["3"]
     assert judged(rolled_back(split, "3", "bad"), 60, 1000) == ["2"]
-    definition = BrainDefinition.model_validate({"engine": "replay", "versions": {"2": {}, "3": {}}})
-    assert fitted(split, definition) == split
-    without = BrainDefinition.model_validate({"engine": "replay", "version": "2", "versions": {"3": {}}})
-    assert judged(fitted(split, without), 60, 1000) == ["3"]
+    assert fitted(split, "1", ["1", "2", "3"]) == split
+    assert judged(fitted(split, "2", ["2", "3"]), 60, 1000) == ["3"]
 
 
 def test_a_roll_back_means_the_version_on_trial() -> None:
@@ -113,6 +111,6 @@ def test_versions_that_are_no_longer_declared_have_no_part() -> None:
     definition = BrainDefinition.model_validate(given)
     assert declared_split(definition) == Split("1", {"2": 20})
     gone = Split("4", {"1": 5, "2": 6, "5": 7}, previous="6", withdrawn={"5": "slow", "3": "wrong"})
-    assert fitted(gone, definition) == Split("1", {"2": 6}, withdrawn={"3": "wrong"})
+    assert fitted(gone, "1", definition.names) == Split("1", {"2": 6}, withdrawn={"3": "wrong"})
     kept = Split("3", {"2": 5}, previous="1")
-    assert fitted(kept, definition) == kept
+    assert fitted(kept, "1", definition.names) == kept

@@ -1,4 +1,4 @@
-"""How the sessions of one brain are dealt out among its versions, and what may become of that.
+"""How the sessions of one brain, or hand, are dealt out among its versions, and what may become of that.
 
 Every function here is pure: a split and what happens to it give the next split. Which version a session gets is a
 function of its id and the weights, and a weight that grows takes no session away from the version that it is of.
@@ -7,11 +7,10 @@ function of its id and the weights, and a weight that grows takes no session awa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from agents.brain_settings import BrainDefinition
 from agents.errors import InvalidRequest
 
 _PERCENT = 100
@@ -34,28 +33,39 @@ class Split:
     """When the current version took the place of the previous one, in seconds since 1970."""
 
 
-def declared_split(definition: BrainDefinition) -> Split:
-    """Return the split that a declaration asks for."""
-    weights = {version: each.weight for version, each in definition.versions.items() if each.weight}
-    return Split(definition.version, weights)
+@dataclass(frozen=True, slots=True)
+class StoredSplit:
+    """A split that was made while the platform ran. It holds as long as the settings ask for what they asked then."""
+
+    split: Split
+    declared: Split
+    revision: int = 0
+    """Grows by one with each change; 0 before the first."""
 
 
-def fitted(split: Split, definition: BrainDefinition) -> Split:
-    """Return *split* without the versions that are no longer declared."""
-    there = {definition.version, *definition.versions}
-    current = split.current if split.current in there else definition.version
-    previous = split.previous if split.previous in there - {current} else None
+def split_in_force(stored: StoredSplit | None, declared: Split, there: Collection[str]) -> Split:
+    """Return the stored split, as far as its versions are *there*, unless the settings now ask for another."""
+    if stored is None or stored.declared != declared:
+        return declared
+    return fitted(stored.split, declared.current, there)
+
+
+def fitted(split: Split, first: str, there: Collection[str]) -> Split:
+    """Return *split* without the versions that are not *there* any more; *first* is current if none else is."""
+    current = split.current if split.current in there else first
+    others = set(there) - {current}
+    previous = split.previous if split.previous in others else None
     return Split(
         current,
-        {version: weight for version, weight in split.weights.items() if version in there - {current}},
+        {version: weight for version, weight in split.weights.items() if version in others},
         previous,
-        {version: why for version, why in split.withdrawn.items() if version in there - {current}},
+        {version: why for version, why in split.withdrawn.items() if version in others},
         None if previous is None else split.promoted_at,
     )
 
 
 def version_for(name: str, split: Split, session_id: str) -> str:
-    """Return the version of the brain *name* that a new session gets."""
+    """Return the version of the brain, or hand, *name* that a new session gets."""
     digest = hashlib.blake2b(f"{name}/{session_id}".encode(), digest_size=8).digest()
     place = int.from_bytes(digest) % _PERCENT
     for version, percent in sorted(split.weights.items()):

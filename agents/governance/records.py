@@ -1,0 +1,59 @@
+"""The port to the splits that were made while the platform ran: those of brains, and those of hands.
+
+All processes share it, and it outlives them. Its implementations are in ``agents.store``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from agents.errors import Conflict
+from agents.governance.split import Split, StoredSplit, split_in_force
+
+_TRIES = 5
+
+
+class SplitRecords(Protocol):
+    """What is known of splits. Every call raises Unavailable."""
+
+    async def splits(self) -> Mapping[str, StoredSplit]:
+        """Return the splits that were made, by the name of the brain, or hand."""
+        ...
+
+    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
+        """Replace the split of revision ``stored.revision - 1``, and forget what some versions (ids) are judged by.
+
+        Raises Conflict when the split of that revision is not the newest.
+        """
+        ...
+
+
+async def change_split(
+    records: SplitRecords,
+    name: str,
+    declared: Split,
+    versions: Sequence[str],
+    change: Callable[[Split], Split],
+    judged: Callable[[Split], Sequence[str]],
+) -> None:
+    """Let *change* make the next split of *name* out of the one that is in force, again if others were faster.
+
+    A version that comes to be *judged* by it is judged by nothing that was before. Raises what *change* raises,
+    Conflict when others change it all the time, Unavailable.
+    """
+    for left in reversed(range(_TRIES)):
+        stored = (await records.splits()).get(name)
+        before = split_in_force(stored, declared, versions)
+        after, known = change(before), judged(before)
+        if after == before:
+            return
+        revision = stored.revision if stored else 0
+        forget = [f"{name}@{version}" for version in judged(after) if version not in known]
+        try:
+            await records.change_split(name, StoredSplit(after, declared, revision + 1), forget=forget)
+        except Conflict:
+            if not left:
+                raise
+        else:
+            return

@@ -13,7 +13,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from agents.hands.port import ToolCall, ToolResult
 
@@ -27,40 +27,50 @@ Key = tuple[str, str]
 """Session id and call id."""
 
 
+class Result(Protocol):
+    """What a call comes to: of a sandbox's tool, or of a hand's."""
+
+    @property
+    def content(self) -> list[dict[str, Any]]: ...
+
+
+R = TypeVar("R", bound=Result)
+
+
 @dataclass(slots=True)
-class RememberedCall:
+class RememberedCall(Generic[R]):
     """One call: its run, and how many wait for it."""
 
-    run: asyncio.Future[ToolResult]
+    run: asyncio.Future[R]
     waiting: int = 0
     chars: int = 0
 
 
-class CallMemory:
+class CallMemory(Generic[R]):
     """Calls of one host, running and finished."""
 
     def __init__(self) -> None:
-        self._calls: OrderedDict[Key, RememberedCall] = OrderedDict()
+        self._calls: OrderedDict[Key, RememberedCall[R]] = OrderedDict()
         self._of_session: defaultdict[str, set[Key]] = defaultdict(set)
         self._chars = 0
 
     def __contains__(self, key: Key) -> bool:
         return key in self._calls
 
-    def join(self, key: Key, start: Callable[[], asyncio.Task[ToolResult]]) -> RememberedCall:
+    def join(self, key: Key, start: Callable[[], asyncio.Task[R]]) -> RememberedCall[R]:
         """Return the call *key*, started with *start* when it is new; pair it with ``leave``."""
         call = self._calls.get(key) or self._add(key, start())
         call.waiting += 1
         return call
 
-    def _add(self, key: Key, run: asyncio.Future[ToolResult]) -> RememberedCall:
+    def _add(self, key: Key, run: asyncio.Future[R]) -> RememberedCall[R]:
         call = RememberedCall(run)
         self._calls[key] = call
         self._of_session[key[0]].add(key)
         run.add_done_callback(lambda _: self._finished(key))
         return call
 
-    def leave(self, call: RememberedCall) -> None:
+    def leave(self, call: RememberedCall[R]) -> None:
         """Stop waiting; the run goes on."""
         call.waiting -= 1
 
@@ -86,9 +96,9 @@ class CallMemory:
             await asyncio.wait(running)
 
     async def results(
-        self, calls: Sequence[ToolCall], joined: Sequence[RememberedCall]
+        self: CallMemory[ToolResult], calls: Sequence[ToolCall], joined: Sequence[RememberedCall[ToolResult]]
     ) -> AsyncGenerator[ToolResult, None]:
-        """Yield one result per call as they finish; leaves every call at the end."""
+        """Yield one result per call of a sandbox's tool as they finish; leaves every call at the end."""
         runs = [remembered.run for remembered in joined]
         waiting = set(runs)
         try:
@@ -129,9 +139,9 @@ class CallMemory:
             del self._of_session[key[0]]
 
 
-def _outcome(run: asyncio.Future[ToolResult]) -> asyncio.Future[ToolResult]:
+def _outcome(run: asyncio.Future[R]) -> asyncio.Future[R]:
     """Return a future that has ended like *run*, without what a finished task still holds on to."""
-    outcome: asyncio.Future[ToolResult] = run.get_loop().create_future()
+    outcome: asyncio.Future[R] = run.get_loop().create_future()
     if run.cancelled():
         outcome.cancel()
     else:

@@ -118,7 +118,7 @@ class SandboxHost:
         self._shared = Checkpoints(checkpoints or CheckpointSettings(), store, self.incarnation, self._copying)
         self._pool = SandboxPool(settings, self._root, self._driver, self._clock, self._threads, self._shared)
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
-        self._memory = CallMemory()
+        self._memory: CallMemory[ToolResult] = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
         self._leaving = False
@@ -235,7 +235,7 @@ class SandboxHost:
     def _remembers(self, workspace: Workspace, call: ToolCall) -> bool:
         return (workspace.session_id, call.call_id) in self._memory
 
-    def _join(self, workspace: Workspace, calls: Sequence[ToolCall]) -> list[RememberedCall]:
+    def _join(self, workspace: Workspace, calls: Sequence[ToolCall]) -> list[RememberedCall[ToolResult]]:
         """Find each call in memory or start it; new bash and grep calls of the batch run beside each other."""
         session_id = workspace.session_id
         plans = plan_batch([call for call in calls if not self._remembers(workspace, call)])

@@ -56,7 +56,7 @@ class MemoryHands:
         self._clock = clock or SystemClock()
         self._bash_timeout = bash_timeout_seconds
         self._sessions: dict[str, _MemorySession] = {}
-        self._memory = CallMemory()
+        self._memory: CallMemory[ToolResult] = CallMemory()
 
     def place(self, workspace: Workspace) -> str | None:
         """See Hands.place."""
@@ -103,7 +103,7 @@ class MemoryHands:
             self._sessions[session_id] = _MemorySession(self._clock, self._bash_timeout)
         return self._sessions[session_id]
 
-    def _join(self, session_id: str, calls: Sequence[ToolCall]) -> list[RememberedCall]:
+    def _join(self, session_id: str, calls: Sequence[ToolCall]) -> list[RememberedCall[ToolResult]]:
         session = self._session(session_id)
         shells = [call for call in calls if call.name == "bash" and (session_id, call.call_id) not in self._memory]
         in_order = len(shells) < 2 or any(call.input.get("restart") for call in shells)

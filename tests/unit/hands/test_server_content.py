@@ -1,0 +1,104 @@
+"""What MCP servers say becomes what the API has blocks for, within bounds, and nothing vanishes without a word (ours).
+
+The shapes of the blocks are the vendor SDK's own (``agent.mcp_tool_result``).
+"""
+
+from __future__ import annotations
+
+import pytest
+from anthropic.types.beta.sessions.beta_managed_agents_agent_mcp_tool_result_event import Content
+from mcp_types import (
+    AudioContent,
+    BlobResourceContents,
+    CallToolResult,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+    Tool,
+    ToolAnnotations,
+)
+from pydantic import TypeAdapter
+
+from agents.hands.servers import content
+from agents.hands.servers.content import NO_OUTPUT, blocks, offered
+
+
+def resource(kind: str | None, blob: str = "QUJD") -> EmbeddedResource:
+    return EmbeddedResource(resource=BlobResourceContents(uri="file:///a", mime_type=kind, blob=blob))
+
+
+def test_every_kind_of_content_becomes_a_block_that_the_sdk_knows() -> None:
+    link = ResourceLink(name="report", uri="https://example.com/r", description="The report")
+    result = CallToolResult(
+        content=[
+            TextContent(text="hello"),
+            ImageContent(data="QUJD", mime_type="image/png"),
+            ImageContent(data="QUJD", mime_type="image/tiff"),
+            AudioContent(data="QUJD", mime_type="audio/wav"),
+            link,
+            EmbeddedResource(resource=TextResourceContents(uri="file:///b", text="inside")),
+            resource("application/pdf"),
+            resource("image/gif"),
+            resource(None),
+        ]
+    )
+    found = blocks(result)
+    for block in found:
+        TypeAdapter(Content).validate_python(block)
+    image, document = {"type": "image"}, {"type": "document"}
+    assert found == [
+        {"type": "text", "text": "hello"},
+        {**image, "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
+        {"type": "text", "text": "(image/tiff, is not shown)"},
+        {"type": "text", "text": "(audio, audio/wav, is not shown)"},
+        {"type": "text", "text": "report <https://example.com/r>: The report"},
+        {**document, "source": {"type": "text", "media_type": "text/plain", "data": "inside"}, "title": "file:///b"},
+        {
+            **document,
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD"},
+            "title": "file:///a",
+        },
+        {**image, "source": {"type": "base64", "media_type": "image/gif", "data": "QUJD"}},
+        {"type": "text", "text": "(file:///a data of an unknown type, is not shown)"},
+    ]
+
+
+def test_a_result_without_content_shows_its_structure_or_a_placeholder() -> None:
+    assert blocks(CallToolResult(content=[], structured_content={"n": 1})) == [{"type": "text", "text": '{"n":1}'}]
+    empty = [{"type": "text", "text": NO_OUTPUT}]
+    assert blocks(CallToolResult(content=[])) == blocks(CallToolResult(content=[TextContent(text="")])) == empty
+
+
+def test_text_of_all_blocks_together_and_data_of_each_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MOST_TEXT", 10)
+    monkeypatch.setattr(content, "MOST_DATA", 2)
+    inside = EmbeddedResource(resource=TextResourceContents(uri="file:///b", text="y" * 8))
+    result = CallToolResult(content=[TextContent(text="x" * 6), inside, TextContent(text="z"), resource("image/png")])
+    texts = [block["source"]["data"] if block["type"] == "document" else block["text"] for block in blocks(result)]
+    unseen = len("yyyy" + "z" + "(file:///a image/png, is larger than 2 characters and not shown)")
+    assert texts == ["x" * 6, "y" * 4, f"({unseen} more characters were cut off)"]
+
+
+def test_text_that_no_json_may_hold_is_mended() -> None:
+    assert blocks(CallToolResult(content=[TextContent(text="a\udcff")])) == [{"type": "text", "text": "a?"}]
+
+
+def test_hints_are_mcps_and_its_defaults_where_a_server_gives_none() -> None:
+    schema = {"type": "object"}
+    plain, reading = offered(
+        [
+            Tool(name="a", input_schema=schema),
+            Tool(name="b", title="B", input_schema=schema, annotations=ToolAnnotations(read_only_hint=True)),
+        ]
+    )
+    assert (plain.read_only, plain.idempotent, plain.destructive, plain.open_world) == (False, False, True, True)
+    assert (reading.read_only, reading.destructive, reading.description) == (True, False, "B")
+    assert [plain.repeatable, reading.repeatable] == [False, True]
+
+
+def test_a_tool_whose_schema_no_model_could_be_shown_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MOST_SCHEMA", 20)
+    tools = [Tool(name="a", input_schema={"type": "object"}), Tool(name="b", input_schema={"type": "object", "x": 1})]
+    assert [tool.name for tool in offered(tools)] == ["a"]

@@ -15,6 +15,7 @@ from actors.database import open_platform_store
 from actors.gateway_connection import GatewayConnection
 from actors.link_server import Endpoint, LinkServer, link_address, no_calls
 from actors.replies import Reply, reply_of
+from actors.tool_servers import tool_servers
 from agents.brains.budgets import Budgets
 from agents.brains.ceilings import answers_ceiling
 from agents.brains.policy import RulePolicy
@@ -75,6 +76,7 @@ class SessionService:
         self._leases: Leases | None = None
         self._releases: ReleaseKeeper | None = None
         self._brain: RoutedBrain | None = None
+        self._servers = tool_servers()
         self._starting: asyncio.Task[Harness] | None = None
 
     def start(self) -> None:
@@ -104,6 +106,7 @@ class SessionService:
             prices=prices,
             tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
             slots=self._slots,
+            servers=self._servers,
         )
         self._endpoint = await self._links.start(link_address(settings))
         self._leases = store.leases
@@ -166,6 +169,7 @@ class SessionService:
             await self._harness.stop()
         if self._releases is not None:
             await self._releases.close()
+        await self._servers.close()
         await self._links.stop()
 
     async def has_peers(self) -> bool:

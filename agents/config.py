@@ -36,6 +36,7 @@ from pydantic_settings import (
 
 from agents.brain_settings import BrainDefinition
 from agents.errors import HecatonError
+from agents.hands.servers.settings import McpSettings
 from agents.net.settings import NetworkSettings
 from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
 from agents.settings_sections import (
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     checkpoints: CheckpointSettings = CheckpointSettings()
     monolith: MonolithSettings = MonolithSettings()
     standby: StandbySettings = StandbySettings()
+    mcp: McpSettings = McpSettings()
     network: NetworkSettings = NetworkSettings()
     vaults: VaultSettings = VaultSettings()
 

@@ -113,6 +113,12 @@ def content_lines(content: Sequence[Mapping[str, Any]] | None, limit: int = RESU
     return (*shown, f"… {rest} more line{'s' * (rest > 1)}") if rest else shown
 
 
+def tool_of(call: Event) -> str:
+    """Return the name of the tool that is called, that of its MCP server before it."""
+    name, server = printable(str(call.get("name"))), call.get("mcp_server_name")
+    return f"{printable(str(server))}/{name}" if server else name
+
+
 def text_of(content: Sequence[Mapping[str, Any]] | None) -> str:
     """Join the text blocks of a message, made printable."""
     texts = (str(block.get("text", "")) for block in content or () if block.get("type") == "text")
@@ -138,7 +144,8 @@ def _interrupt(event: Event, calls: Mapping[str, Event]) -> Entry | None:
 def _confirmation(event: Event, calls: Mapping[str, Event]) -> Entry | None:
     if event.get("processed_at") is None:
         return None
-    name = calls.get(str(event.get("tool_use_id")), {}).get("name", "the call")
+    call = calls.get(str(event.get("tool_use_id")))
+    name = tool_of(call) if call else "the call"
     if event.get("result") == "allow":
         return Entry("you", f"allow {name}", tone="good")
     reason = event.get("deny_message")
@@ -159,7 +166,7 @@ def _thinking(event: Event, calls: Mapping[str, Event]) -> Entry:
 
 
 def _tool_use(event: Event, calls: Mapping[str, Event]) -> Entry:
-    name, values = str(event.get("name")), part(event, "input")
+    name, values = tool_of(event), part(event, "input")
     permission = event.get("evaluated_permission")
     note = {"ask": "  [asks for permission]", "deny": "  [refused by policy]"}.get(str(permission), "")
     return Entry(
@@ -171,11 +178,11 @@ def _tool_use(event: Event, calls: Mapping[str, Event]) -> Entry:
 
 
 def _tool_result(event: Event, calls: Mapping[str, Event]) -> Entry:
-    call = calls.get(str(event.get("tool_use_id")), {})
+    call = calls.get(str(event.get("tool_use_id") or event.get("mcp_tool_use_id")), {})
     begun, ended = moment(call), moment(event)
     took = f" in {(ended - begun).total_seconds():.2f} s" if begun and ended else ""
     failed = bool(event.get("is_error"))
-    text = f"{call.get('name', 'tool')} {'failed' if failed else 'done'}{took}"
+    text = f"{tool_of(call) if call else 'tool'} {'failed' if failed else 'done'}{took}"
     return Entry("hand", text, content_lines(event.get("content")), "bad" if failed else "good")
 
 
@@ -254,6 +261,8 @@ _DESCRIBERS: dict[str, Callable[[Event, Mapping[str, Event]], Entry | None]] = {
     "agent.thinking": _thinking,
     "agent.tool_use": _tool_use,
     "agent.tool_result": _tool_result,
+    "agent.mcp_tool_use": _tool_use,
+    "agent.mcp_tool_result": _tool_result,
     "agent.custom_tool_use": _custom_tool_use,
     "agent.thread_context_compacted": _compacted,
     "session.status_running": _running,

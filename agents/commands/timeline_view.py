@@ -16,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from agents.commands.timeline import Entry, Event, Tone, Who, describe, moment, part, printable
+from agents.commands.timeline import Entry, Event, Tone, Who, describe, moment, part, printable, tool_of
 
 _WHO_STYLE: dict[Who, str] = {"you": "bold cyan", "brain": "bold magenta", "hand": "bold yellow", "session": "dim"}
 _TONE_STYLE: dict[Tone, str] = {"plain": "", "quiet": "dim", "good": "green", "warn": "yellow", "bad": "bold red"}
@@ -25,6 +25,7 @@ _CALL_TYPES = frozenset({"agent.tool_use", "agent.custom_tool_use", "agent.mcp_t
 _ACTIVITY = {
     "session.status_running": "thinking",
     "agent.tool_result": "thinking",
+    "agent.mcp_tool_result": "thinking",
     "span.model_request_start": "thinking",
     "session.status_rescheduled": "waiting to try again",
 }
@@ -117,7 +118,7 @@ class TimelineView:
         self._activity = _ACTIVITY.get(kind, self._activity)
         if kind in _CALL_TYPES:
             self._calls[str(event.get("id"))] = event
-            self._activity = f"running {printable(str(event.get('name')))}"
+            self._activity = f"running {tool_of(event)}"
         if kind == "user.tool_confirmation" and (call := self._calls.get(str(event.get("tool_use_id")))):
             # The time that the person took to answer is not the tool's.
             self._calls[str(call.get("id"))] = {**call, "processed_at": event.get("processed_at")}

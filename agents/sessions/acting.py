@@ -1,4 +1,7 @@
-"""The hands' half of a turn: every runnable call is dispatched, together with those that go the same way."""
+"""The hands' half of a turn: every runnable call is dispatched.
+
+Calls of one sandbox go together; each call that a server runs goes its own way.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import asyncio
 from agents.ids import EventId
 from agents.sessions.dispatch import Dispatch
 from agents.sessions.owner import SessionOwner
+from agents.sessions.serving import ServedCall
 from agents.sessions.state import OpenCall
 
 
@@ -18,7 +22,7 @@ class Actor:
         self.wake = asyncio.Event()
         """Set when the session changed: a confirmation may have made a call runnable."""
         self._maybe_sent = {EventId(call_id) for call_id in owner.state.record.dispatched}
-        """Calls that may have reached the host of their intent: sent from here, or by an owner before."""
+        """Calls that may have reached whom their intent names: sent from here, or by an owner before."""
 
     async def use_tools(self) -> None:
         """Run every runnable call; calls that become runnable meanwhile join in. Returns when none is left."""
@@ -31,6 +35,10 @@ class Actor:
                     return
                 fresh = [call for call in self._owner.state.runnable_calls() if call.id not in taken]
                 taken.update(call.id for call in fresh)
+                for call in fresh:
+                    if call.served is not None:
+                        work = ServedCall(self._owner, call, call.served, self._maybe_sent).run()
+                        batches.add(asyncio.create_task(work))
                 for host, calls in self._by_host(fresh).items():
                     batches.add(asyncio.create_task(Dispatch(self._owner, host, calls, self._maybe_sent).run()))
                 if not batches:
@@ -53,8 +61,8 @@ class Actor:
             wake.cancel()
 
     def _by_host(self, calls: list[OpenCall]) -> dict[str | None, list[OpenCall]]:
-        """Put together what goes to one host; calls without an intent yet go together too."""
+        """Put together what goes to one sandbox host; calls without an intent yet go together too."""
         groups: dict[str | None, list[OpenCall]] = {}
-        for call in calls:
+        for call in [call for call in calls if call.served is None]:
             groups.setdefault(self._owner.state.record.dispatched.get(call.id), []).append(call)
         return groups

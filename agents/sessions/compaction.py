@@ -139,7 +139,9 @@ class Compaction:
         if counted is not None:
             return counted
         agent = state.record.agent
-        return state.conversation.size + estimated_tokens([agent["system"], agent["tools"], *self._tool_definitions()])
+        offered = [[tool.description, tool.input_schema] for offer in state.offers.values() for tool in offer.tools]
+        known = [agent["system"], agent["tools"], *self._tool_definitions(), *offered]
+        return state.conversation.size + estimated_tokens(known)
 
     def _readable(self, state: SessionState, messages: Sequence[Message], cut: int) -> int:
         """Return the last place up to *cut* that one summary can reach: the summarizer has a context, too.

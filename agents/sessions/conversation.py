@@ -20,10 +20,12 @@ from typing import Any
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import summary_block
 from agents.sessions.events import Event, EventType
+from agents.sessions.served import known_as
 
-_TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE})
+_TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})
 _RESULTS = {
     EventType.AGENT_TOOL_RESULT: "tool_use_id",
+    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
 _NO_OUTPUT: list[dict[str, Any]] = [{"type": "text", "text": "(no output)"}]
@@ -122,7 +124,7 @@ class Conversation:
         self.futile = self.futile + 1 if before - self._size < _WORTH_IT * replaced else 0
 
     def _add_tool_use(self, event: Event) -> None:
-        block = {"type": "tool_use", "id": event.id, "name": event.body["name"], "input": event.body["input"]}
+        block = {"type": "tool_use", "id": event.id, "name": known_as(event), "input": event.body["input"]}
         self._add_assistant([block])
         self._open[event.id] = None
 

@@ -12,7 +12,7 @@ from typing import Any
 from agents.ids import EventId, new_event_id
 from agents.sessions.events import Event, EventType
 from agents.sessions.log import Commit, Lease
-from agents.sessions.state import SessionState
+from agents.sessions.state import OpenCall, SessionState
 
 _TICK = timedelta(microseconds=1)
 
@@ -30,6 +30,8 @@ class Draft:
         self.consumed: list[EventId] = []
         self.called_off: dict[str, str] = {}
         """Calls that were closed without their host's result, with that host; once committed they are stopped there."""
+        self.recalled: list[OpenCall] = []
+        """The same of calls that servers run."""
         self._base = state.record
 
     @property

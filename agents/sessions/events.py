@@ -25,11 +25,14 @@ class EventType(StrEnum):
     USER_INTERRUPT = "user.interrupt"
     USER_TOOL_CONFIRMATION = "user.tool_confirmation"
     USER_CUSTOM_TOOL_RESULT = "user.custom_tool_result"
+    USER_TOOL_RESULT = "user.tool_result"
     AGENT_MESSAGE = "agent.message"
     AGENT_THINKING = "agent.thinking"
     AGENT_TOOL_USE = "agent.tool_use"
     AGENT_TOOL_RESULT = "agent.tool_result"
     AGENT_CUSTOM_TOOL_USE = "agent.custom_tool_use"
+    AGENT_MCP_TOOL_USE = "agent.mcp_tool_use"
+    AGENT_MCP_TOOL_RESULT = "agent.mcp_tool_result"
     CONTEXT_COMPACTED = "agent.thread_context_compacted"
     SESSION_RUNNING = "session.status_running"
     SESSION_IDLE = "session.status_idle"
@@ -135,6 +138,11 @@ class SessionRecord:
     """Epoch of the partition's owner under which the log last grew."""
     topology: str | None = None
     """The side that the session was made for, where there are two (``agents.sessions.sides``)."""
+
+    @property
+    def self_hosted(self) -> bool:
+        """Whether the session's sandbox tools run at a worker elsewhere, and never here (spec D)."""
+        return self.environment.get("type") == "self_hosted"
 
 
 def text_content(text: str) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
     if call is None:
         raise InvalidRequest(f"{where}.{key}: {call_id} is not an open tool use of this session")
     if type_ is EventType.USER_CUSTOM_TOOL_RESULT and call.kind != "custom":
-        raise InvalidRequest(f"{where}.{key}: {call_id} is a built-in tool; it does not take a custom tool result")
+        raise InvalidRequest(f"{where}.{key}: {call_id} is no custom tool; it does not take a custom tool result")
     if type_ is EventType.USER_TOOL_CONFIRMATION and not call.asked:
         raise InvalidRequest(f"{where}.{key}: {call_id} does not ask for a confirmation")
     return None

@@ -72,9 +72,11 @@ def take_messages(draft: Draft) -> None:
         draft.take(event)
 
 
-def report_error(draft: Draft, type_: str, message: str, retry_status: str) -> None:
-    """Log an error of the session; *retry_status* says what becomes of what failed."""
-    error = {"type": type_, "message": message, "retry_status": {"type": retry_status}}
+def report_error(draft: Draft, type_: str, message: str, retry_status: str, *, server: str | None = None) -> None:
+    """Log an error of the session; *retry_status* says what becomes of what failed, *server* which MCP server did."""
+    error: dict[str, Any] = {"type": type_, "message": message, "retry_status": {"type": retry_status}}
+    if server is not None:
+        error["mcp_server_name"] = server
     draft.emit(EventType.SESSION_ERROR, {"error": error})
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from agents.brains.assembly import TokenUsage
 from agents.economics.meter import MeterKind, MeterRow
 from agents.hands.port import ToolResult
+from agents.hands.servers.port import ServerResult
 from agents.ids import EventId, SessionId
 
 
@@ -53,3 +54,14 @@ def tool_call_rows(
         )
         for result in results
     ]
+
+
+def served_call_row(result: ServerResult, session_id: str, name: str, at: datetime) -> MeterRow:
+    return MeterRow(
+        key=result.call_id,
+        session_id=SessionId(session_id),
+        kind=MeterKind.TOOL_CALL,
+        name=name,
+        at=at,
+        seconds=result.consumption.run_seconds,
+    )

@@ -27,6 +27,7 @@ from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Lease
 from agents.sessions.model_requests import pause
 from agents.sessions.ports import HarnessPorts
+from agents.sessions.serving import recall
 from agents.sessions.state import SessionState
 from agents.sessions.thinking import Thinker
 from agents.sessions.turn_slots import TurnSlot
@@ -112,6 +113,8 @@ class SessionRunner:
             self.show(draft.shown)
             if draft.called_off:
                 self.ports.hands.cancel(self.state.record.id, draft.called_off)
+            if draft.recalled:
+                recall(self.ports, self.state, draft.recalled)
             self._keep_going()
             return result
 

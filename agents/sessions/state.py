@@ -13,12 +13,14 @@ from typing import Any, Literal
 import orjson
 
 from agents.brains.route import versions_told
+from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
 from agents.sessions.repeats import Accepted
+from agents.sessions.served import ServedTool, known_as, offer_of, served_by, version_kept
 
 BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
 """Why a session is idle that its budget has stopped."""
@@ -30,17 +32,20 @@ class OpenCall:
 
     id: EventId
     name: str
+    """The name by which the model called the tool."""
     input: dict[str, Any]
-    kind: Literal["builtin", "custom"]
+    kind: Literal["builtin", "served", "custom"]
     asked: bool
     decision: Literal["allow", "deny"] | None = None
     deny_message: str | None = None
     approves: str | None = None
     """Digest of the call that the client's answer was given for."""
+    served: ServedTool | None = None
+    """The tool, where a server runs it instead of the session's sandbox."""
 
     @property
     def runnable(self) -> bool:
-        return self.kind == "builtin" and (not self.asked or self.decision == "allow")
+        return self.kind != "custom" and (not self.asked or self.decision == "allow")
 
     @property
     def cleared(self) -> bool:
@@ -65,8 +70,12 @@ class SessionState:
     """Bytes of waiting events, as far as they were asked for."""
     answers: dict[str, Event] = field(default_factory=lambda: {})
     accepted: Accepted = field(default_factory=Accepted)
-    failed_servers: set[str] = field(default_factory=lambda: set())
-    """MCP servers whose connection error is in the log."""
+    failed_servers: dict[str, str] = field(default_factory=lambda: {})
+    """MCP servers whose failure is the last that the log says of them, with the type of its error."""
+    offers: dict[str, Offer] = field(default_factory=lambda: {})
+    """What the model was shown last of each MCP server."""
+    hand_versions: dict[str, str] = field(default_factory=lambda: {})
+    """Versions of hands that the session stays with, by the hand's name."""
     versions: dict[str, str] = field(default_factory=lambda: {})
     """Versions of brains that the session stays with, by the brain's name."""
     open_request: EventId | None = None
@@ -172,20 +181,37 @@ def _closed(state: SessionState, event: Event) -> None:
         return
     state.halvings += refused
     state.failures = state.failures + 1 if event.body.get("is_error") else 0
+    for server, kept in (event.hidden or {}).get("offers", {}).items():
+        _shown(state, server, kept)
+
+
+def _shown(state: SessionState, server: str, kept: dict[str, Any] | None) -> None:
+    if kept is None:
+        del state.offers[server]
+        return
+    state.offers[server] = offer_of(kept)
+    state.failed_servers.pop(server, None)
+    state.hand_versions |= version_kept(kept)
 
 
 def _tool_use(state: SessionState, event: Event) -> None:
+    served = served_by(event)
     state.calls[event.id] = OpenCall(
         id=event.id,
-        name=event.body["name"],
+        name=known_as(event),
         input=event.body["input"],
-        kind="custom" if event.type is EventType.AGENT_CUSTOM_TOOL_USE else "builtin",
+        kind="custom" if event.type is EventType.AGENT_CUSTOM_TOOL_USE else "served" if served else "builtin",
         asked=event.body.get("evaluated_permission") == "ask",
+        served=served,
     )
 
 
 def _tool_result(state: SessionState, event: Event) -> None:
     state.close(EventId(event.body["tool_use_id"]))
+
+
+def _mcp_result(state: SessionState, event: Event) -> None:
+    state.close(EventId(event.body["mcp_tool_use_id"]))
 
 
 def _custom_result(state: SessionState, event: Event) -> None:
@@ -207,7 +233,7 @@ def _confirmation(state: SessionState, event: Event) -> None:
 def _error(state: SessionState, event: Event) -> None:
     server = event.body["error"].get("mcp_server_name")
     if server is not None:
-        state.failed_servers.add(server)
+        state.failed_servers[server] = event.body["error"]["type"]
 
 
 def _compacted(state: SessionState, event: Event) -> None:
@@ -242,7 +268,9 @@ _HANDLERS = {
     EventType.MODEL_REQUEST_END: _closed,
     EventType.AGENT_TOOL_USE: _tool_use,
     EventType.AGENT_CUSTOM_TOOL_USE: _tool_use,
+    EventType.AGENT_MCP_TOOL_USE: _tool_use,
     EventType.AGENT_TOOL_RESULT: _tool_result,
+    EventType.AGENT_MCP_TOOL_RESULT: _mcp_result,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_result,
     EventType.USER_TOOL_CONFIRMATION: _confirmation,
     EventType.CONTEXT_COMPACTED: _compacted,

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
 from agents.brains.chunks import ChunkChain
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.brains.route import ROUTE
+from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.brain_stream import bounded_stream
+from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
 from agents.sessions.metering import model_request_row
 from agents.sessions.model_requests import Spent
 from agents.sessions.owner import SessionOwner
 from agents.sessions.permissions import Toolbox
 from agents.sessions.previews import PREVIEWED, PreviewWriter
+from agents.sessions.served import offers_told
 from agents.sessions.summarizing import record_summary, summary_of, summary_request
 
 logger = logging.getLogger(__name__)
@@ -47,7 +50,9 @@ class Thinker:
         self._asked = 0.0
         self._abandoned = Spent()
         self._retry_after: float | None = None
-        self._toolbox_of: tuple[int, Toolbox] | None = None
+        self._discovery = Discovery(owner)
+        self._offers: Mapping[str, Offer] = {}
+        self._toolbox_of: tuple[int, Mapping[str, Offer], Toolbox] | None = None
         self._chain = ChunkChain()
 
     def spent(self) -> Spent:
@@ -68,11 +73,12 @@ class Thinker:
 
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.
-        agent = self._owner.state.record.agent
-        if self._toolbox_of is None or self._toolbox_of[0] != id(agent):
+        agent, known = self._owner.state.record.agent, self._toolbox_of
+        if known is None or known[0] != id(agent) or known[1] != self._offers:
             definitions = {tool["name"]: tool for tool in self._owner.ports.tool_definitions()}
-            self._toolbox_of = (id(agent), Toolbox(agent["tools"], definitions))
-        return self._toolbox_of[1]
+            toolbox = Toolbox(agent["tools"], definitions, self._discovery.urls(), self._offers)
+            known = self._toolbox_of = (id(agent), self._offers, toolbox)
+        return known[2]
 
     def _request(self) -> BrainRequest:
         state = self._owner.state
@@ -135,9 +141,15 @@ class Thinker:
 
     async def _turn(self) -> Record:
         """Get the agent's next answer. Raises BrainFailure."""
+        self._offers = await self._discovery.offers()
         answer, preview_ids = await self._answer(self._request)
-        rules, toolbox = self._owner.rules, self._toolbox()
-        return lambda draft, spent: transitions.record_answer(draft, rules, answer, spent, toolbox, preview_ids)
+        rules, toolbox, shown, urls = self._owner.rules, self._toolbox(), self._offers, self._discovery.urls()
+
+        def record(draft: Draft, spent: Spent) -> None:
+            told = offers_told(shown, draft.state.offers, draft.state.failed_servers, urls)
+            transitions.record_answer(draft, rules, answer, spent, toolbox, preview_ids, offers=told)
+
+        return record
 
     async def _summary(self) -> Record:
         """Get a summary, from the session's own model when the one meant for it fails. Raises BrainFailure."""

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agents.brains.assembly import Block
+from agents.hands.servers.port import ServerResult
 from agents.ids import EventId
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, text_content
 from agents.sessions.permissions import Toolbox
+from agents.sessions.served import ServedTool, account
+from agents.sessions.state import OpenCall
 
 
 def record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, str] | None:
     """Log one tool use; returns its id and the reason when it is refused before any policy."""
     name, tool_input = block.name or "", block.input
     verdict = toolbox.judge(name)
+    served = verdict.served
     if block.input_error is not None or tool_input is None or verdict.kind == "refused":
         reason = (
             f"The input of {name} was not a JSON object: {block.input_error}."
             if verdict.kind != "refused"
             else f"The tool {name!r} is not available in this session."
         )
-        body = {"name": name, "input": tool_input or {}, "evaluated_permission": "deny"}
-        return draft.emit(EventType.AGENT_TOOL_USE, body).id, reason
+        return _log_use(draft, name, served, {"input": tool_input or {}, "evaluated_permission": "deny"}), reason
     if verdict.kind == "custom":
         draft.emit(EventType.AGENT_CUSTOM_TOOL_USE, {"name": name, "input": tool_input})
         return None
-    body = {
-        "name": name,
-        "input": tool_input,
-        "evaluated_permission": verdict.permission,
-        "evaluation": verdict.evaluation,
-    }
-    draft.emit(EventType.AGENT_TOOL_USE, body)
+    body = {"input": tool_input, "evaluated_permission": verdict.permission, "evaluation": verdict.evaluation}
+    _log_use(draft, name, served, body)
     return None
+
+
+def _log_use(draft: Draft, name: str, served: ServedTool | None, body: dict[str, Any]) -> EventId:
+    """Log the use of a tool that this side runs; *name* is the model's for it."""
+    if served is None or not served.server:
+        return draft.emit(EventType.AGENT_TOOL_USE, {"name": name, **body}).id
+    body = {"mcp_server_name": served.server, "name": served.name, **body}
+    return draft.emit(EventType.AGENT_MCP_TOOL_USE, body, hidden=served.hidden(name)).id
+
+
+def log_result(
+    draft: Draft, call: OpenCall, content: list[dict[str, Any]], *, is_error: bool, hidden: dict[str, Any] | None = None
+) -> None:
+    """Log the result of a call that this side has run, or refused to run."""
+    body = {"content": content, "is_error": is_error}
+    if call.served is not None and call.served.server:
+        draft.emit(EventType.AGENT_MCP_TOOL_RESULT, {"mcp_tool_use_id": call.id, **body}, hidden=hidden)
+    else:
+        draft.emit(EventType.AGENT_TOOL_RESULT, {"tool_use_id": call.id, **body}, hidden=hidden)
 
 
 def close_call(draft: Draft, call_id: EventId, reason: str) -> None:
     call = draft.state.calls[call_id]
-    if (host := draft.state.record.dispatched.get(call_id)) is not None:
+    host, hidden = draft.state.record.dispatched.get(call_id), None
+    if host is not None and call.served is not None:
+        draft.recalled.append(call)
+        hidden = account(call.served, ServerResult(call_id, [], outcome="cancelled"))
+    elif host is not None:
         draft.called_off[call_id] = host
     if call.kind == "custom":
         # No server event answers a custom call; closing it in the client's own form keeps history
@@ -44,8 +67,7 @@ def close_call(draft: Draft, call_id: EventId, reason: str) -> None:
         body = {"custom_tool_use_id": call_id, "content": text_content(reason), "is_error": True}
         draft.emit(EventType.USER_CUSTOM_TOOL_RESULT, body)
     else:
-        body = {"tool_use_id": call_id, "content": text_content(reason), "is_error": True}
-        draft.emit(EventType.AGENT_TOOL_RESULT, body)
+        log_result(draft, call, text_content(reason), is_error=True, hidden=hidden)
 
 
 def close_open_calls(draft: Draft, reason: str) -> None:

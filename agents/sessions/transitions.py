@@ -12,6 +12,7 @@ from typing import Any
 from agents.brains.assembly import Answer
 from agents.brains.port import BrainFailure
 from agents.hands.port import ToolResult
+from agents.hands.servers.port import ServerResult
 from agents.ids import EventId
 from agents.sessions.compaction import too_long
 from agents.sessions.draft import Draft
@@ -29,7 +30,9 @@ from agents.sessions.lifecycle import (
 )
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
 from agents.sessions.permissions import Toolbox
-from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, record_call
+from agents.sessions.served import SERVER_INTENT, account
+from agents.sessions.state import OpenCall
+from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
 
 _ERROR_TYPES = {
     "overloaded": "model_overloaded_error",
@@ -41,9 +44,16 @@ _ERROR_TYPES = {
 
 
 def record_answer(
-    draft: Draft, rules: TurnRules, answer: Answer, spent: Spent, toolbox: Toolbox, preview_ids: dict[int, EventId]
+    draft: Draft,
+    rules: TurnRules,
+    answer: Answer,
+    spent: Spent,
+    toolbox: Toolbox,
+    preview_ids: dict[int, EventId],
+    *,
+    offers: dict[str, Any] | None = None,
 ) -> None:
-    """Log a complete model answer and what follows from it."""
+    """Log a complete model answer and what follows from it; *offers* is what its end keeps of servers' offers."""
     refused: list[tuple[EventId, str]] = []
     for index, block in enumerate(answer.blocks):
         event_id = preview_ids.get(index)
@@ -57,7 +67,8 @@ def record_answer(
             draft.emit(EventType.AGENT_MESSAGE, {"content": text_content(block.text)}, event_id=event_id)
     # Of this answer alone: what was spent may hold answers that were lost.
     tokens = answer.usage.total
-    close_request(draft, spent, is_error=False, hidden={"tokens": tokens} if tokens else None)
+    hidden = ({"tokens": tokens} if tokens else {}) | (offers or {})
+    close_request(draft, spent, is_error=False, hidden=hidden or None)
     for call_id, reason in refused:
         close_call(draft, call_id, reason)
     if answer.stop_reason == "refusal":
@@ -79,10 +90,18 @@ def _refusal_details(details: dict[str, Any] | None) -> dict[str, Any]:
 def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) -> None:
     """Log what hands returned, one result per call ever (law 5), and what follows."""
     for result in results:
-        if EventId(result.call_id) in draft.state.calls:
-            body = {"tool_use_id": result.call_id, "content": result.content, "is_error": result.is_error}
-            draft.emit(EventType.AGENT_TOOL_RESULT, body, hidden={"outcome": "ambiguous"} if result.ambiguous else None)
+        if (call := draft.state.calls.get(EventId(result.call_id))) is not None:
+            hidden = {"outcome": "ambiguous"} if result.ambiguous else None
+            log_result(draft, call, result.content, is_error=result.is_error, hidden=hidden)
             draft.state.record = fold_result(draft.state.record, result)
+    follow_up(draft, rules)
+
+
+def record_served(draft: Draft, rules: TurnRules, result: ServerResult) -> None:
+    """Log what a server returned, one result per call ever (law 5), with what its bill is made of, and what follows."""
+    call = draft.state.calls.get(EventId(result.call_id))
+    if call is not None and call.served is not None:
+        log_result(draft, call, result.content, is_error=result.is_error, hidden=account(call.served, result))
     follow_up(draft, rules)
 
 
@@ -92,7 +111,7 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
     if state.status is not SessionStatus.RUNNING or state.open_request is not None or state.interrupted:
         return
     if runnable := state.runnable_calls():
-        _place(draft, rules, [call.id for call in runnable if call.id not in state.record.dispatched])
+        _place(draft, rules, [call for call in runnable if call.id not in state.record.dispatched])
         return
     if not state.blocking_ids():
         close_denied_calls(draft)
@@ -116,10 +135,13 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
         start_request(draft, rules)
 
 
-def _place(draft: Draft, rules: TurnRules, calls: list[EventId]) -> None:
+def _place(draft: Draft, rules: TurnRules, calls: list[OpenCall]) -> None:
     """Note where these calls will be sent, if that is known: then no commit of its own is needed for it."""
-    if calls and (host := rules.place(draft.state.record)) is not None:
-        intend(draft, dict.fromkeys(calls, host))
+    intents = {call.id: SERVER_INTENT for call in calls if call.served is not None}
+    sandboxed = [call.id for call in calls if call.served is None]
+    if sandboxed and (host := rules.place(draft.state.record)) is not None:
+        intents |= dict.fromkeys(sandboxed, host)
+    intend(draft, intents)
 
 
 def settle(draft: Draft, rules: TurnRules, confirmations: list[Event]) -> None:
@@ -202,20 +224,6 @@ def begin_turn(draft: Draft, rules: TurnRules) -> None:
     """Start a turn on waiting messages, if there are any."""
     if draft.state.messages_wait:
         go_running(draft)
-        _report_servers(draft)
         if not pause(draft, rules):
             take_messages(draft)
             start_request(draft, rules)
-
-
-def _report_servers(draft: Draft) -> None:
-    """Say once per session which MCP servers could not be connected; the session goes on (spec C.4)."""
-    for server in draft.state.record.agent["mcp_servers"]:
-        if server["name"] not in draft.state.failed_servers:
-            error = {
-                "type": "mcp_connection_failed_error",
-                "mcp_server_name": server["name"],
-                "message": f"{server['name']}: this release has no MCP client yet; its tools are not offered.",
-                "retry_status": {"type": "exhausted"},
-            }
-            draft.emit(EventType.SESSION_ERROR, {"error": error})

@@ -8,8 +8,16 @@ from collections.abc import Iterator, Sequence
 from agents.brains.replay import NOTICE
 from tests.chaos.record import Connection, Json, Run, Violation, Visit, instant
 
-_RESULT_OF = {"agent.tool_use": "agent.tool_result", "agent.custom_tool_use": "user.custom_tool_result"}
-_REFERENCE = {"agent.tool_result": "tool_use_id", "user.custom_tool_result": "custom_tool_use_id"}
+_RESULT_OF = {
+    "agent.tool_use": "agent.tool_result",
+    "agent.mcp_tool_use": "agent.mcp_tool_result",
+    "agent.custom_tool_use": "user.custom_tool_result",
+}
+_REFERENCE = {
+    "agent.tool_result": "tool_use_id",
+    "agent.mcp_tool_result": "mcp_tool_use_id",
+    "user.custom_tool_result": "custom_tool_use_id",
+}
 
 
 def of_type(log: Sequence[Json], *kinds: str) -> list[Json]:
@@ -57,7 +65,7 @@ def answered_once(run: Run) -> Iterator[Violation]:
     """A call that was asked for was allowed or refused once."""
     for visit in run.visits:
         counted = Counter(event["tool_use_id"] for event in of_type(visit.final, "user.tool_confirmation"))
-        for call in of_type(visit.final, "agent.tool_use"):
+        for call in of_type(visit.final, "agent.tool_use", "agent.mcp_tool_use"):
             wanted = 1 if call.get("evaluated_permission") == "ask" else 0
             if counted[call["id"]] != wanted:
                 yield Violation(

@@ -114,7 +114,7 @@ class Visitor:
         async for event in events:
             kind = event["type"]
             taken = taken or (kind == "user.message" and _text(event) == text)
-            if kind in ("agent.tool_use", "agent.custom_tool_use"):
+            if kind in ("agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use"):
                 self._calls[event["id"]] = event
                 await self._interrupt(event)
             elif kind == "agent.tool_result" and event.get("is_error"):

@@ -15,8 +15,6 @@ LATER = {
     "user.tool_result": "self-hosted environments (step G)",
     "user.define_outcome": "outcomes (step G)",
     "system.message": "mid-conversation system messages (step G)",
-    "agent.mcp_tool_use": "MCP hands (step D)",
-    "agent.mcp_tool_result": "MCP hands (step D)",
     "agent.thread_message_received": "threads of children (step G)",
     "agent.thread_message_sent": "threads of children (step G)",
     "session.thread_created": "threads of children (step G)",

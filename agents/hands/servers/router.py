@@ -1,0 +1,70 @@
+"""Which way a server call goes: to a hand, to an MCP server elsewhere, or to the built-in web tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from agents.hands.servers.port import (
+    Caller,
+    NoServers,
+    Offer,
+    ServerCall,
+    ServerResult,
+    ServerUnreachable,
+    ToolServer,
+    ToolServers,
+)
+
+HAND_SCHEME = "hand"
+
+
+class NoHands(NoServers):
+    """The hands of a platform that has none."""
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """See ToolServers.offer."""
+        raise ServerUnreachable(f"there is no hand {urlsplit(server.url).netloc}")
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """See ToolServers.call."""
+        raise ServerUnreachable(f"there is no hand {urlsplit(call.server.url).netloc}")
+
+
+class RoutedServers:
+    """The ToolServers of a harness."""
+
+    def __init__(
+        self, *, hands: ToolServers | None = None, remote: ToolServers | None = None, web: ToolServers | None = None
+    ) -> None:
+        """*web* serves the built-in web tools: calls whose server has no URL. A way that is not given leads nowhere."""
+        self._hands = hands or NoHands()
+        self._remote = remote or NoServers()
+        self._web = web or NoServers()
+
+    def _way(self, server: ToolServer) -> ToolServers:
+        if not server.url:
+            return self._web
+        return self._hands if urlsplit(server.url).scheme == HAND_SCHEME else self._remote
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """See ToolServers.offer."""
+        return await self._way(server).offer(server, caller)
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """See ToolServers.call."""
+        return await self._way(call.server).call(call, caller)
+
+    def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
+        """See ToolServers.cancel."""
+        ways: dict[int, tuple[ToolServers, list[ServerCall]]] = {}
+        for call in calls:
+            way = self._way(call.server)
+            ways.setdefault(id(way), (way, []))[1].append(call)
+        for way, chosen in ways.values():
+            way.cancel(chosen, caller)
+
+    async def close(self) -> None:
+        """See ToolServers.close."""
+        for way in (self._hands, self._remote, self._web):
+            await way.close()

@@ -1,0 +1,149 @@
+"""Giving the calls that servers run their results, whatever dies meanwhile (law 5, ADR 0009, ADR 0023).
+
+The sibling of ``dispatch``, for MCP servers, hands and web tools. The intent of a call is committed before it is sent.
+From what its server then does or does not answer follows one result: the tool's, or that it was not run, or (nobody
+knows whether it took effect, and its tool must not be repeated) that it is ambiguous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from agents.errors import HecatonError, Overloaded, Unavailable
+from agents.hands.servers.port import (
+    Outcome,
+    ServerCall,
+    ServerLost,
+    ServerRefusedAuth,
+    ServerResult,
+    ServerUnreachable,
+    VersionMismatch,
+)
+from agents.ids import EventId
+from agents.sessions import transitions
+from agents.sessions.events import text_content
+from agents.sessions.ledger import intend
+from agents.sessions.metering import served_call_row
+from agents.sessions.owner import SessionOwner
+from agents.sessions.ports import HarnessPorts
+from agents.sessions.served import SERVER_INTENT, ServedTool, caller_of
+from agents.sessions.state import OpenCall, SessionState
+
+logger = logging.getLogger(__name__)
+
+_MOST_RUNS = 3
+"""A call that takes its server down with it must not do so for ever."""
+_FIRST_WAIT_SECONDS = 0.25
+_LONGEST_WAIT_SECONDS = 10.0
+"""How long a call waits before it knocks again at a full queue that does not say when."""
+_GRACE_SECONDS = 15.0
+"""A server ends a call at its deadline by itself; this much later nobody waits for that."""
+_NOT_RUN = (ServerUnreachable, ServerRefusedAuth, VersionMismatch)
+
+
+class ServedCall:
+    """One call that a server runs, until it has its result."""
+
+    def __init__(self, owner: SessionOwner, call: OpenCall, tool: ServedTool, maybe_sent: set[EventId]) -> None:
+        """*maybe_sent* names the session's calls that may have been sent; it is kept up."""
+        self._owner = owner
+        self._ports = owner.ports
+        self._call = call
+        self._tool = tool
+        self._maybe_sent = maybe_sent
+        self._may_have_run = call.id in maybe_sent
+        """Whether the call may have taken effect in a run whose answer nobody got."""
+        self._limit = owner.ports.settings.mcp.call_timeout_seconds
+        self._end = owner.ports.clock.monotonic() + self._limit
+
+    async def run(self) -> None:
+        """Record the call's result. Raises what the log raises."""
+        if not self._call.cleared:
+            words = "The call was not run: the approval in the log is for another tool or for other arguments."
+            await self._record(self._error(words, "failed"))
+            return
+        self._ports.effects.resumed += self._may_have_run
+        if self._call.id not in self._owner.state.record.dispatched:
+            await self._owner.apply(lambda draft: intend(draft, {self._call.id: SERVER_INTENT}))
+        await self._record(await self._result())
+
+    async def _result(self) -> ServerResult:
+        """Ask until there is an answer, or nothing more to be asked."""
+        again, runs, wait = self._may_have_run, 0, _FIRST_WAIT_SECONDS
+        while True:
+            self._maybe_sent.add(self._call.id)
+            try:
+                return await self._ask(again=again)
+            except Overloaded as full:
+                failure, pause = full, full.retry_after or wait
+                wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+                if pause >= self._seconds_left():
+                    return self._lost(failure) if self._may_have_run else self._refused(failure)
+                await self._ports.clock.sleep(pause)
+            except _NOT_RUN as failure:
+                return self._lost(failure) if self._may_have_run else self._refused(failure)
+            except HecatonError as failure:
+                self._may_have_run, again, runs = True, False, runs + 1
+                # What may still be running can not be left alone with its repetition.
+                gone = isinstance(failure, ServerLost)
+                if not (gone and self._tool.repeatable) or runs == _MOST_RUNS or self._seconds_left() <= 0:
+                    return self._lost(failure)
+                self._ports.effects.repeated += 1
+
+    async def _ask(self, *, again: bool) -> ServerResult:
+        """Have the server run the call. Raises HecatonError."""
+        state, servers = self._owner.state, self._ports.servers
+        caller = caller_of(state.record, state.hand_versions)
+        left = max(self._seconds_left(), 0.0)
+        call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left, again=again)
+        if not self._tool.server:
+            call = replace(call, context=state.conversation.snapshot())
+        try:
+            async with asyncio.timeout(left + _GRACE_SECONDS):
+                return await servers.call(call, caller)
+        except TimeoutError:
+            servers.cancel([call], caller)
+            raise Unavailable(f"no answer came within {self._limit:g} s") from None
+        except HecatonError:
+            raise
+        except Exception as fault:
+            # Tool-call border: whatever broke between here and the server, the session goes on (law 6).
+            logger.exception("a server call of %s failed", state.record.id)
+            raise Unavailable("the platform failed while the call ran") from fault
+
+    def _seconds_left(self) -> float:
+        return self._end - self._ports.clock.monotonic()
+
+    # -- results ---------------------------------------------------------------------------------
+
+    def _refused(self, failure: HecatonError) -> ServerResult:
+        return self._error(f"The tool call was not run: {failure.message}.", "failed")
+
+    def _lost(self, failure: HecatonError) -> ServerResult:
+        self._ports.effects.ambiguous += 1
+        text = (
+            f"No answer came to this tool call ({failure.message}). The call may have taken effect fully, partly or "
+            "not at all: check what it did before repeating it."
+        )
+        return self._error(text, "ambiguous")
+
+    def _error(self, text: str, outcome: Outcome) -> ServerResult:
+        return ServerResult(self._call.id, text_content(text), is_error=True, outcome=outcome)
+
+    async def _record(self, result: ServerResult) -> None:
+        if result.outcome != "failed":
+            # Before the commit: a row counts once however often it comes, and a lost commit is made up for.
+            row = served_call_row(result, self._owner.state.record.id, self._call.name, self._ports.clock.now())
+            await self._ports.meter.record([row])
+        await self._owner.apply(lambda draft: transitions.record_served(draft, self._owner.rules, result))
+
+
+def recall(ports: HarnessPorts, state: SessionState, calls: Iterable[OpenCall]) -> None:
+    """Have calls that were closed without their result stopped where they run, without waiting for it."""
+    gone: list[ServerCall] = [
+        call.served.call(call.id, call.input, state.record, deadline=0.0) for call in calls if call.served is not None
+    ]
+    ports.servers.cancel(gone, caller_of(state.record, state.hand_versions))

@@ -54,11 +54,11 @@ def moment_at(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
-def _micros_or_none(moment: datetime | None) -> int | None:
+def micros_or_none(moment: datetime | None) -> int | None:
     return None if moment is None else micros(moment)
 
 
-def _moment_or_none(value: int | None) -> datetime | None:
+def moment_or_none(value: int | None) -> datetime | None:
     return None if value is None else moment_at(value)
 
 
@@ -88,7 +88,7 @@ def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
     }
     if seq is not None:
         row["seq"] = seq
-        row["processed_at"] = _micros_or_none(event.processed_at)
+        row["processed_at"] = micros_or_none(event.processed_at)
     return row
 
 
@@ -99,7 +99,7 @@ def event_of(row: RowView) -> Event:
         id=EventId(row["id"]),
         type=EVENT_TYPES[row["type"]],
         body=decode(row["body"]),
-        processed_at=_moment_or_none(row["processed_at"]),
+        processed_at=moment_or_none(row["processed_at"]),
         seq=row["seq"],
         hidden=None if hidden is None else decode(hidden),
     )
@@ -139,7 +139,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "budget": record.budget,
         "stop_reason": record.stop_reason,
         "active_seconds": record.active_seconds,
-        "running_since": _micros_or_none(record.running_since),
+        "running_since": micros_or_none(record.running_since),
         "usage": [
             usage.input_tokens,
             usage.output_tokens,
@@ -162,7 +162,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "queued": record.queued,
         "created_at": micros(record.created_at),
         "updated_at": micros(record.updated_at),
-        "archived_at": _micros_or_none(record.archived_at),
+        "archived_at": micros_or_none(record.archived_at),
         "agent_id": record.agent_id,
         "agent_version": record.agent_version,
         "environment_id": record.environment_id,
@@ -197,8 +197,8 @@ def session_of(row: RowView) -> SessionRecord:
         queued=row["queued"],
         usage=Usage(*state["usage"]),
         active_seconds=state["active_seconds"],
-        running_since=_moment_or_none(state["running_since"]),
-        archived_at=_moment_or_none(row["archived_at"]),
+        running_since=moment_or_none(state["running_since"]),
+        archived_at=moment_or_none(row["archived_at"]),
         principal=state.get("principal", ""),
         dispatched=state.get("dispatched", {}),
         workspace_host=workspace_host,
@@ -214,7 +214,7 @@ def agent_rows(agent: AgentRecord) -> tuple[Row, Row]:
         "id": agent.id,
         "version": agent.version,
         "created_at": micros(agent.created_at),
-        "archived_at": _micros_or_none(agent.archived_at),
+        "archived_at": micros_or_none(agent.archived_at),
     }
     version: Row = {
         "agent_id": agent.id,
@@ -232,7 +232,7 @@ def agent_of(row: RowView) -> AgentRecord:
         body=decode(row["body"]),
         created_at=moment_at(row["created_at"]),
         updated_at=moment_at(row["updated_at"]),
-        archived_at=_moment_or_none(row["archived_at"]),
+        archived_at=moment_or_none(row["archived_at"]),
     )
 
 
@@ -246,7 +246,7 @@ def environment_row(environment: EnvironmentRecord) -> Row:
         "body": encode(environment.body),
         "created_at": micros(environment.created_at),
         "updated_at": micros(environment.updated_at),
-        "archived_at": _micros_or_none(environment.archived_at),
+        "archived_at": micros_or_none(environment.archived_at),
     }
 
 
@@ -257,5 +257,5 @@ def environment_of(row: RowView) -> EnvironmentRecord:
         body=decode(row["body"]),
         created_at=moment_at(row["created_at"]),
         updated_at=moment_at(row["updated_at"]),
-        archived_at=_moment_or_none(row["archived_at"]),
+        archived_at=moment_or_none(row["archived_at"]),
     )

@@ -24,6 +24,7 @@ from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
+from agents.store.vaults import SqlVaults
 
 _PING_SECONDS = 2.0
 """Whoever asks whether the database answers wants to know it now."""
@@ -41,6 +42,7 @@ class SqlStore:
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
         self.releases = SqlReleases(database)
+        self.vaults = SqlVaults(database)
         self.hands = SqlHands(database)
 
     async def ping(self) -> None:

@@ -21,6 +21,7 @@ from agents.store.leases import LEFT, check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_releases import MemoryReleases
+from agents.store.memory_vaults import MemoryVaults
 
 
 @dataclass(slots=True)
@@ -204,6 +205,7 @@ class MemoryStore:
         self.environments = MemoryEnvironments(self.log)
         self.meter = MemoryMeter()
         self.releases = MemoryReleases()
+        self.vaults = MemoryVaults()
         self.hands = MemoryHandRecords()
 
     async def ping(self) -> None:

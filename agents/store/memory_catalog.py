@@ -72,7 +72,7 @@ class MemoryAgents:
         return await self.get(agent_id)
 
     async def list(self, query: Listing) -> Sequence[AgentRecord]:
-        return [_copied(agent) for agent in _page((each[max(each)] for each in self._versions.values()), query)]
+        return [_copied(agent) for agent in memory_page((each[max(each)] for each in self._versions.values()), query)]
 
     async def versions(self, agent_id: str, *, below: int | None, limit: int) -> Sequence[AgentRecord]:
         numbers = [number for number in self._of(agent_id) if below is None or number < below]
@@ -114,7 +114,7 @@ class MemoryEnvironments:
         del self._rows[environment_id]
 
     async def list(self, query: Listing) -> Sequence[EnvironmentRecord]:
-        return [environment_of(environment_row(each)) for each in _page(self._rows.values(), query)]
+        return [environment_of(environment_row(each)) for each in memory_page(self._rows.values(), query)]
 
     def _put(self, environment: EnvironmentRecord) -> None:
         stored = environment_of(environment_row(environment))
@@ -136,7 +136,7 @@ class MemorySessions:
 
     async def list(self, query: SessionListing) -> Sequence[SessionRecord]:
         every = (stored.record() for stored in self._log.sessions.values())
-        return _page((record for record in every if _matches(record, query)), query)
+        return memory_page((record for record in every if _matches(record, query)), query)
 
     async def events(self, session_id: SessionId, query: EventListing) -> Sequence[Event]:
         stored = self._log.stored(session_id)
@@ -164,7 +164,8 @@ class _Dated(Protocol):
 _Record = TypeVar("_Record", bound=_Dated)
 
 
-def _page(records: Iterable[_Record], query: Listing) -> list[_Record]:
+def memory_page(records: Iterable[_Record], query: Listing) -> list[_Record]:
+    """Return the rows of a Listing, up to ``limit + 1``."""
     ascending = query.order == "asc"
     kept = [
         record

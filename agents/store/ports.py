@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord
+
+if TYPE_CHECKING:
+    from agents.vaults.records import VaultRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,9 @@ class Store(Protocol):
 
     @property
     def sessions(self) -> SessionRepository: ...
+
+    @property
+    def vaults(self) -> VaultRepository: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -1,0 +1,111 @@
+"""Vaults and their credentials, in one process's memory; nothing between two awaits changes but at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from agents.errors import Conflict
+from agents.store.codec import Row
+from agents.store.memory_catalog import memory_page
+from agents.store.ports import Listing
+from agents.store.vaults import (
+    check_room,
+    credential_of,
+    credential_row,
+    in_order,
+    kept_credential,
+    kept_vault,
+    no_credential,
+    no_vault,
+    vault_of,
+    vault_row,
+)
+from agents.vaults.records import CredentialRecord, VaultRecord
+
+
+class MemoryVaults:
+    """The VaultRepository of one process."""
+
+    def __init__(self) -> None:
+        self._vaults: dict[str, Row] = {}
+        self._credentials: dict[str, Row] = {}
+
+    async def insert(self, vault: VaultRecord) -> None:
+        if vault.id in self._vaults:
+            raise Conflict(f"vault {vault.id} already exists")
+        self._vaults[vault.id] = vault_row(vault)
+
+    async def get(self, vault_id: str) -> VaultRecord:
+        row = self._vaults.get(vault_id)
+        if row is None:
+            raise no_vault(vault_id)
+        return vault_of(row)
+
+    async def change(self, vault_id: str, change: Callable[[VaultRecord], VaultRecord]) -> VaultRecord:
+        stored = await self.get(vault_id)
+        changed = kept_vault(stored, change(stored))
+        self._vaults[vault_id] = vault_row(changed)
+        return changed
+
+    async def archive(self, vault_id: str, moment: datetime) -> VaultRecord:
+        stored = await self.get(vault_id)
+        if stored.archived_at is None:
+            stored = replace(stored, archived_at=moment, updated_at=moment)
+            self._vaults[vault_id] = vault_row(stored)
+            for record in await self.active([vault_id]):
+                self._put(kept_credential(record, replace(record, archived_at=moment, updated_at=moment)))
+        return stored
+
+    async def delete(self, vault_id: str) -> None:
+        await self.get(vault_id)
+        del self._vaults[vault_id]
+        self._credentials = {name: row for name, row in self._credentials.items() if row["vault_id"] != vault_id}
+
+    async def list(self, query: Listing, principal: str) -> Sequence[VaultRecord]:
+        every = map(vault_of, self._vaults.values())
+        return memory_page((vault for vault in every if vault.is_for(principal)), query)
+
+    async def insert_credential(self, credential: CredentialRecord) -> None:
+        vault, live = await self.get(credential.vault_id), await self.active([credential.vault_id])
+        taken = any(each.key == credential.key for each in live)
+        check_room(vault, len(live), taken=taken, key=credential.key)
+        if credential.id in self._credentials:
+            raise Conflict(f"vault credential {credential.id} already exists")
+        self._put(credential)
+
+    async def credential(self, vault_id: str, credential_id: str) -> CredentialRecord:
+        row = self._credentials.get(credential_id)
+        if row is None or row["vault_id"] != vault_id:
+            raise no_credential(credential_id)
+        return credential_of(row)
+
+    async def change_credential(
+        self, vault_id: str, credential_id: str, change: Callable[[CredentialRecord], CredentialRecord]
+    ) -> CredentialRecord:
+        stored = await self.credential(vault_id, credential_id)
+        changed = kept_credential(stored, change(stored))
+        self._put(changed)
+        return changed
+
+    async def delete_credential(self, vault_id: str, credential_id: str) -> None:
+        await self.credential(vault_id, credential_id)
+        del self._credentials[credential_id]
+
+    async def list_credentials(self, vault_id: str, query: Listing) -> Sequence[CredentialRecord]:
+        await self.get(vault_id)
+        return memory_page((each for each in self._every() if each.vault_id == vault_id), query)
+
+    async def active(self, vault_ids: Sequence[str], key: str | None = None) -> Sequence[CredentialRecord]:
+        live = (each for each in self._every() if each.archived_at is None and each.vault_id in vault_ids)
+        return in_order((each for each in live if key in (None, each.key)), vault_ids)
+
+    async def under_other_keys(self, master_key: str, limit: int) -> Sequence[CredentialRecord]:
+        return [each for each in self._every() if each.sealed and each.sealed.key.master_key != master_key][:limit]
+
+    def _every(self) -> list[CredentialRecord]:
+        return [credential_of(row) for row in self._credentials.values()]
+
+    def _put(self, credential: CredentialRecord) -> None:
+        self._credentials[credential.id] = credential_row(credential)

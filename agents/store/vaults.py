@@ -1,0 +1,316 @@
+"""Vaults and their credentials on a database.
+
+Who adds a credential, or archives a vault, holds the vault's row; who changes a credential holds the credential's, and
+takes no other: nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from agents.errors import Conflict, InvalidRequest, NotFound
+from agents.store.codec import Row, RowView, decode, encode, findable, micros, micros_or_none, moment_at, moment_or_none
+from agents.store.engine import Database
+from agents.store.paging import page
+from agents.store.ports import Listing
+from agents.store.tables import vault_credentials, vaults
+from agents.vaults.envelope import Sealed, WrappedKey
+from agents.vaults.records import MAX_CREDENTIALS, CredentialRecord, Renewal, RenewalFailure, VaultRecord
+
+_NO_SECRETS: Row = {
+    "sealed": None,
+    "data_key": None,
+    "master_key": None,
+    "renewer": None,
+    "renewer_until": None,
+    "retry_at": None,
+    "failure": None,
+}
+
+
+class SqlVaults:
+    """The VaultRepository of SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, vault: VaultRecord) -> None:
+        """See VaultRepository.insert."""
+        row = vault_row(vault)
+        await self._database.write(lambda connection: connection.execute(insert(vaults), row).close())
+
+    async def get(self, vault_id: str) -> VaultRecord:
+        """See VaultRepository.get."""
+        return await self._database.read(lambda connection: _vault(connection, vault_id))
+
+    async def change(self, vault_id: str, change: Callable[[VaultRecord], VaultRecord]) -> VaultRecord:
+        """See VaultRepository.change."""
+
+        def work(connection: Connection) -> VaultRecord:
+            stored = _vault(connection, vault_id, lock=True)
+            changed = kept_vault(stored, change(stored))
+            connection.execute(update(vaults).where(vaults.c.id == vault_id).values(vault_row(changed)))
+            return changed
+
+        return await self._database.write(work)
+
+    async def archive(self, vault_id: str, moment: datetime) -> VaultRecord:
+        """See VaultRepository.archive."""
+        now = micros(moment)
+        live = update(vault_credentials).where(
+            vault_credentials.c.vault_id == vault_id, vault_credentials.c.archived_at.is_(None)
+        )
+
+        def work(connection: Connection) -> VaultRecord:
+            stored = _vault(connection, vault_id, lock=True)
+            if stored.archived_at is not None:
+                return stored
+            archived = replace(stored, archived_at=moment, updated_at=moment)
+            connection.execute(update(vaults).where(vaults.c.id == vault_id).values(vault_row(archived)))
+            connection.execute(live.values(archived_at=now, updated_at=now, **_NO_SECRETS))
+            return archived
+
+        return await self._database.write(work)
+
+    async def delete(self, vault_id: str) -> None:
+        """See VaultRepository.delete."""
+
+        def work(connection: Connection) -> None:
+            _vault(connection, vault_id, lock=True)
+            connection.execute(delete(vault_credentials).where(vault_credentials.c.vault_id == vault_id))
+            connection.execute(delete(vaults).where(vaults.c.id == vault_id))
+
+        await self._database.write(work)
+
+    async def list(self, query: Listing, principal: str) -> Sequence[VaultRecord]:
+        """See VaultRepository.list."""
+        columns = vaults.c
+        wanted = select(vaults)
+        if principal:
+            if not findable(principal):
+                return []
+            wanted = wanted.where(columns.principal.in_((principal, "")))
+        statement = page(wanted, columns.created_at, columns.id, columns.archived_at, query)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [vault_of(row) for row in rows]
+
+    async def insert_credential(self, credential: CredentialRecord) -> None:
+        """See VaultRepository.insert_credential."""
+        row = credential_row(credential)
+        columns = vault_credentials.c
+        live = select(func.count()).where(columns.vault_id == credential.vault_id, columns.archived_at.is_(None))
+
+        def work(connection: Connection) -> None:
+            # The lock is what makes the count hold until the commit.
+            check_room(
+                _vault(connection, credential.vault_id, lock=True),
+                connection.execute(live).scalar_one(),
+                taken=connection.execute(live.where(columns.key == credential.key)).scalar_one() > 0,
+                key=credential.key,
+            )
+            connection.execute(insert(vault_credentials), row)
+
+        await self._database.write(work)
+
+    async def credential(self, vault_id: str, credential_id: str) -> CredentialRecord:
+        """See VaultRepository.credential."""
+        return await self._database.read(lambda connection: _credential(connection, vault_id, credential_id))
+
+    async def change_credential(
+        self, vault_id: str, credential_id: str, change: Callable[[CredentialRecord], CredentialRecord]
+    ) -> CredentialRecord:
+        """See VaultRepository.change_credential."""
+
+        def work(connection: Connection) -> CredentialRecord:
+            stored = _credential(connection, vault_id, credential_id, lock=True)
+            changed = kept_credential(stored, change(stored))
+            if changed != stored:
+                row = credential_row(changed)
+                connection.execute(update(vault_credentials).where(vault_credentials.c.id == credential_id).values(row))
+            return changed
+
+        return await self._database.write(work)
+
+    async def delete_credential(self, vault_id: str, credential_id: str) -> None:
+        """See VaultRepository.delete_credential."""
+
+        def work(connection: Connection) -> None:
+            _credential(connection, vault_id, credential_id, lock=True)
+            connection.execute(delete(vault_credentials).where(vault_credentials.c.id == credential_id))
+
+        await self._database.write(work)
+
+    async def list_credentials(self, vault_id: str, query: Listing) -> Sequence[CredentialRecord]:
+        """See VaultRepository.list_credentials."""
+        columns = vault_credentials.c
+        wanted = select(vault_credentials).where(columns.vault_id == vault_id)
+        statement = page(wanted, columns.created_at, columns.id, columns.archived_at, query)
+
+        def work(connection: Connection) -> list[CredentialRecord]:
+            _vault(connection, vault_id)
+            return [credential_of(row) for row in connection.execute(statement).mappings()]
+
+        return await self._database.read(work)
+
+    async def active(self, vault_ids: Sequence[str], key: str | None = None) -> Sequence[CredentialRecord]:
+        """See VaultRepository.active."""
+        columns = vault_credentials.c
+        wanted = [vault_id for vault_id in vault_ids if findable(vault_id)]
+        statement = select(vault_credentials).where(columns.vault_id.in_(wanted), columns.archived_at.is_(None))
+        if key is not None:
+            statement = statement.where(columns.key == key)
+        if not wanted or (key is not None and not findable(key)):
+            return []
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return in_order(map(credential_of, rows), vault_ids)
+
+    async def under_other_keys(self, master_key: str, limit: int) -> Sequence[CredentialRecord]:
+        """See VaultRepository.under_other_keys."""
+        columns = vault_credentials.c
+        # By < and >, which an index serves; a purged row has none.
+        others = (columns.master_key < master_key) | (columns.master_key > master_key)
+        statement = select(vault_credentials).where(others).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [credential_of(row) for row in rows]
+
+
+def _vault(connection: Connection, vault_id: str, *, lock: bool = False) -> VaultRecord:
+    row = None
+    if findable(vault_id):
+        statement = select(vaults).where(vaults.c.id == vault_id)
+        row = connection.execute(statement.with_for_update() if lock else statement).mappings().first()
+    if row is None:
+        raise no_vault(vault_id)
+    return vault_of(row)
+
+
+def _credential(connection: Connection, vault_id: str, credential_id: str, *, lock: bool = False) -> CredentialRecord:
+    row = None
+    if findable(vault_id) and findable(credential_id):
+        columns = vault_credentials.c
+        statement = select(vault_credentials).where(columns.id == credential_id, columns.vault_id == vault_id)
+        row = connection.execute(statement.with_for_update() if lock else statement).mappings().first()
+    if row is None:
+        raise no_credential(credential_id)
+    return credential_of(row)
+
+
+def no_vault(vault_id: str) -> NotFound:
+    """Word that there is no such vault, or none that the caller may know of."""
+    return NotFound(f"vault {vault_id} not found")
+
+
+def no_credential(credential_id: str) -> NotFound:
+    """Word that a vault has no such credential."""
+    return NotFound(f"vault credential {credential_id} not found")
+
+
+def refuse_archived(vault: VaultRecord) -> None:
+    """Raise InvalidRequest (``vault_archived``) when the vault is archived."""
+    if vault.archived_at is not None:
+        raise InvalidRequest(f"vault {vault.id} is archived", error_code="vault_archived")
+
+
+def check_room(vault: VaultRecord, live: int, *, taken: bool, key: str) -> None:
+    """Raise InvalidRequest or Conflict when *vault* takes no credential for *key*, of *live* that it has."""
+    refuse_archived(vault)
+    if taken:
+        kind, _, what = key.partition(":")
+        field = "mcp_server_url" if kind == "url" else "secret_name"
+        raise Conflict(f"auth.{field}: vault {vault.id} already has a credential for {what}; update or archive it")
+    if live >= MAX_CREDENTIALS:
+        raise InvalidRequest(f"vault {vault.id} has {MAX_CREDENTIALS} credentials, and may have no more")
+
+
+def kept_vault(stored: VaultRecord, changed: VaultRecord) -> VaultRecord:
+    """Return *changed* with what never changes."""
+    return replace(changed, id=stored.id, principal=stored.principal, created_at=stored.created_at)
+
+
+def kept_credential(stored: CredentialRecord, changed: CredentialRecord) -> CredentialRecord:
+    """Return *changed* with what never changes, and without secrets when it is archived."""
+    kept = replace(changed, id=stored.id, vault_id=stored.vault_id, key=stored.key, created_at=stored.created_at)
+    return kept if kept.archived_at is None else replace(kept, sealed=None, renewal=Renewal())
+
+
+def in_order(found: Iterable[CredentialRecord], vault_ids: Sequence[str]) -> list[CredentialRecord]:
+    """Sort credentials by the places of their vaults in *vault_ids*, then by age."""
+    places = {vault_id: place for place, vault_id in reversed(list(enumerate(vault_ids)))}
+    return sorted(found, key=lambda each: (places[each.vault_id], each.created_at, each.id))
+
+
+def vault_row(vault: VaultRecord) -> Row:
+    """Return the row of a vault."""
+    return {
+        "id": vault.id,
+        "principal": vault.principal,
+        "body": encode(vault.body),
+        "created_at": micros(vault.created_at),
+        "updated_at": micros(vault.updated_at),
+        "archived_at": micros_or_none(vault.archived_at),
+    }
+
+
+def vault_of(row: RowView) -> VaultRecord:
+    """Return the vault of a row."""
+    return VaultRecord(
+        id=row["id"],
+        principal=row["principal"],
+        body=decode(row["body"]),
+        created_at=moment_at(row["created_at"]),
+        updated_at=moment_at(row["updated_at"]),
+        archived_at=moment_or_none(row["archived_at"]),
+    )
+
+
+def credential_row(credential: CredentialRecord) -> Row:
+    """Return the row of a credential. Raises InvalidRequest for a key that no database can compare."""
+    if not findable(credential.key):
+        raise InvalidRequest("auth: mcp_server_url and secret_name must not hold NUL or unpaired surrogates")
+    sealed, renewal = credential.sealed, credential.renewal
+    failure = renewal.failure
+    return {
+        "id": credential.id,
+        "vault_id": credential.vault_id,
+        "key": credential.key,
+        "body": encode(credential.body),
+        "sealed": None if sealed is None else encode(dict(sealed.fields)),
+        "data_key": None if sealed is None else sealed.key.text,
+        "master_key": None if sealed is None else sealed.key.master_key,
+        "expires_at": micros_or_none(credential.expires_at),
+        "renewer": renewal.renewer,
+        "renewer_until": micros_or_none(renewal.until),
+        "retry_at": micros_or_none(renewal.not_before),
+        "failure": None if failure is None else encode([failure.reason, failure.transient]),
+        "created_at": micros(credential.created_at),
+        "updated_at": micros(credential.updated_at),
+        "archived_at": micros_or_none(credential.archived_at),
+    }
+
+
+def credential_of(row: RowView) -> CredentialRecord:
+    """Return the credential of a row."""
+    sealed: Any = row["sealed"]
+    failure: Any = row["failure"]
+    return CredentialRecord(
+        id=row["id"],
+        vault_id=row["vault_id"],
+        key=row["key"],
+        body=decode(row["body"]),
+        sealed=None if sealed is None else Sealed(WrappedKey(row["master_key"], row["data_key"]), decode(sealed)),
+        created_at=moment_at(row["created_at"]),
+        updated_at=moment_at(row["updated_at"]),
+        expires_at=moment_or_none(row["expires_at"]),
+        archived_at=moment_or_none(row["archived_at"]),
+        renewal=Renewal(
+            renewer=row["renewer"],
+            until=moment_or_none(row["renewer_until"]),
+            not_before=moment_or_none(row["retry_at"]),
+            failure=None if failure is None else RenewalFailure(*decode(failure)),
+        ),
+    )

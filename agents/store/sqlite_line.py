@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from agents.store.engine import Result, Transaction
@@ -19,7 +19,8 @@ _QUICK_SECONDS = 0.0003
 _AS_MUCH_AS_FSYNC = 8
 """Changes whose pages take about as long to write as the commit itself."""
 _COMMITS_REMEMBERED = 8
-_SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_SETTINGS = ("synchronous=FULL", "foreign_keys=ON")
+_WAL_PAUSE_SECONDS = 0.005
 
 
 class SqliteLine:
@@ -88,8 +89,25 @@ def prepare(connection: Any, checkpoint_pages: int = _CHECKPOINT_PAGES) -> None:
     """Make every connection durable; a driver's connection, as sqlite3 or SQLAlchemy hands it out."""
     # The driver's own transactions start too late (at the first write): ours start where they are asked to.
     connection.isolation_level = None
+    _use_wal(connection)
     for setting in (*_SETTINGS, f"wal_autocheckpoint={checkpoint_pages}"):
         connection.execute(f"PRAGMA {setting}").close()
+
+
+def _use_wal(connection: Any) -> None:
+    """Try for as long as the connection waits for locks: this one SQLite does not wait for by itself.
+
+    Several processes may open a new file at once, and only one of them can change its mode.
+    """
+    end = monotonic() + connection.execute("PRAGMA busy_timeout").fetchone()[0] / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() >= end:
+                raise
+            sleep(_WAL_PAUSE_SECONDS)
 
 
 def _steps(connection: sqlite3.Connection, script: Script[Result]) -> Result:

@@ -19,7 +19,7 @@ from agents.errors import Conflict, Unavailable
 from agents.store import sqlite
 from agents.store.script import Script, Write, insert
 from agents.store.sqlite import SqliteDatabase
-from agents.store.sqlite_line import Pace
+from agents.store.sqlite_line import Pace, prepare
 from agents.store.tables import deleted_sessions
 
 INSERT = insert(deleted_sessions, *deleted_sessions.c.keys())
@@ -234,3 +234,23 @@ async def test_the_thread_takes_its_turn_and_copies_the_log_of_sqlite_back(
     assert journal.by == ["loop", "loop", "loop", "thread"] * 2 + ["loop"]
     lines = journal.database._loop_line, journal.database._thread_line
     assert [line._checkpoint_pages for line in lines] == [0, 4000]
+
+
+def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    late = threading.Timer(0.05, other.execute, ("COMMIT",))
+    connection = sqlite3.connect(path, timeout=DEADLINE)
+    late.start()
+    prepare(connection)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    late.join()
+
+
+def test_a_new_file_that_stays_locked_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        prepare(sqlite3.connect(path, timeout=0.02))

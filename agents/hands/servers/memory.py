@@ -33,6 +33,8 @@ class MemoryServer:
     hand: str = ""
     run: Run = echo
     offer_fault: Exception | None = None
+    offer_gate: asyncio.Event | None = None
+    """What an offer waits for."""
     call_faults: list[Exception] = field(default_factory=lambda: [])
     """Raised by the next calls, one each."""
     offers: int = 0
@@ -51,6 +53,18 @@ class MemoryServers:
             self._servers[""] = servers["web"]
         self._runs: dict[str, asyncio.Task[ServerResult]] = {}
 
+    def server(self, url: str) -> MemoryServer:
+        """Return the server at *url*, which is empty for that of the web tools."""
+        return self._servers[url]
+
+    def serve(self, url: str, server: MemoryServer) -> None:
+        """Have *server* answer at *url*, too."""
+        self._servers[url] = server
+
+    def forget(self) -> None:
+        """Remember no call, as after a crash."""
+        self._runs.clear()
+
     def _server(self, server: ToolServer) -> MemoryServer:
         if server.url not in self._servers:
             raise ServerUnreachable(f"nobody answers at {server.url}")
@@ -61,6 +75,8 @@ class MemoryServers:
         del caller
         known = self._server(server)
         known.offers += 1
+        if known.offer_gate is not None:
+            await known.offer_gate.wait()
         if known.offer_fault is not None:
             raise known.offer_fault
         return Offer(known.tools, known.hand)

@@ -222,3 +222,10 @@ def test_details_stand_below_their_line() -> None:
     assert plain_lines(Entry("hand", "bash done", ("a", "b")), 2.5) == (
         "    2.50s  hand     bash done\n                    | a\n                    | b"
     )
+
+
+def test_a_call_of_an_mcp_tool_names_its_server() -> None:
+    call = event("agent.mcp_tool_use", mcp_server_name="crm", name="find", input={"who": "Ada"})
+    result = event("agent.mcp_tool_result", at=LATER, mcp_tool_use_id="sevt_1", content=text("found"))
+    assert told("agent.mcp_tool_use", mcp_server_name="crm", name="find", input={}).text.startswith("crm/find")
+    assert describe(result, {"sevt_1": call}).text.startswith("crm/find done in")

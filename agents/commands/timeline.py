@@ -257,6 +257,7 @@ _DESCRIBERS: dict[str, Callable[[Event, Mapping[str, Event]], Entry | None]] = {
     "user.interrupt": _interrupt,
     "user.tool_confirmation": _confirmation,
     "user.custom_tool_result": _custom_result,
+    "user.tool_result": _tool_result,
     "agent.message": _agent_message,
     "agent.thinking": _thinking,
     "agent.tool_use": _tool_use,

@@ -25,6 +25,7 @@ _CALL_TYPES = frozenset({"agent.tool_use", "agent.custom_tool_use", "agent.mcp_t
 _ACTIVITY = {
     "session.status_running": "thinking",
     "agent.tool_result": "thinking",
+    "user.tool_result": "thinking",
     "agent.mcp_tool_result": "thinking",
     "span.model_request_start": "thinking",
     "session.status_rescheduled": "waiting to try again",

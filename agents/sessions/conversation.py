@@ -27,6 +27,7 @@ _RESULTS = {
     EventType.AGENT_TOOL_RESULT: "tool_use_id",
     EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
+    EventType.USER_TOOL_RESULT: "tool_use_id",
 }
 _NO_OUTPUT: list[dict[str, Any]] = [{"type": "text", "text": "(no output)"}]
 _WORTH_IT = 0.1

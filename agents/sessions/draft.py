@@ -7,14 +7,24 @@ reads the log again, so a failed draft leaves no trace.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from agents.ids import EventId, new_event_id
-from agents.sessions.events import Event, EventType
+from agents.sessions.events import Event, EventType, SessionStatus
 from agents.sessions.log import Commit, Lease
 from agents.sessions.state import OpenCall, SessionState
 
 _TICK = timedelta(microseconds=1)
+_WORK = frozenset(
+    {
+        EventType.USER_INTERRUPT,
+        EventType.USER_TOOL_CONFIRMATION,
+        EventType.AGENT_TOOL_USE,
+        EventType.AGENT_CUSTOM_TOOL_USE,
+        EventType.SESSION_RUNNING,
+    }
+)
+"""What a worker may have something to do for."""
 
 
 class Draft:
@@ -93,4 +103,14 @@ class Draft:
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
+            work=self._work(),
         )
+
+    def _work(self) -> Literal["wanted", "over"] | None:
+        """Say what this commit is to the workers of a self-hosted environment (spec D.2, H-9)."""
+        if not self.state.record.self_hosted:
+            return None
+        if self.state.status is SessionStatus.TERMINATED:
+            return "over"
+        first = self._base.seq == 0
+        return "wanted" if first or self.queued or any(event.type in _WORK for event in self.events) else None

@@ -20,14 +20,17 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus
 from agents.sessions.lifecycle import END_TURN, TurnRules, go_idle
 from agents.sessions.repeats import ClientRequest
-from agents.sessions.state import SessionState
+from agents.sessions.state import OpenCall, SessionState
 from agents.sessions.tool_calls import close_open_calls
 from agents.sessions.transitions import begin_turn, follow_up, settle
 
 _ANSWER_KEYS = {
     EventType.USER_TOOL_CONFIRMATION: "tool_use_id",
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
+    EventType.USER_TOOL_RESULT: "tool_use_id",
 }
+_RESULTS = frozenset({EventType.USER_CUSTOM_TOOL_RESULT, EventType.USER_TOOL_RESULT})
+"""Answers that are processed on receipt."""
 _AT_THE_CAP = frozenset({*_ANSWER_KEYS, EventType.USER_INTERRUPT})
 """What an idle session takes when its budget is used up."""
 
@@ -38,7 +41,7 @@ def _body(params: dict[str, Any]) -> dict[str, Any]:
 
 def _normalised(type_: EventType, params: dict[str, Any]) -> dict[str, Any]:
     body = _body(params)
-    if type_ is EventType.USER_CUSTOM_TOOL_RESULT:
+    if type_ in _RESULTS:
         body.setdefault("content", None)
         body.setdefault("is_error", None)
     elif type_ is EventType.USER_TOOL_CONFIRMATION:
@@ -60,9 +63,12 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
     """Check an answer to a tool call; returns the accepted event when this one repeats it."""
     key = _ANSWER_KEYS[type_]
     call_id = EventId(body[key])
-    earlier = state.answers.get(call_id) or _waiting_answer(state, call_id)
+    if type_ is EventType.USER_TOOL_RESULT and not state.record.self_hosted:
+        words = "is only for environments of type self_hosted: this session's built-in tools run on the server"
+        raise InvalidRequest(f"{where}.type: {type_.value}: {words}")
+    earlier = state.answers.get((type_, call_id)) or _waiting_answer(state, type_, call_id)
     if earlier is not None:
-        if earlier.type is type_ and earlier.body == body:
+        if earlier.body == body:
             return earlier
         raise InvalidRequest(f"{where}.{key}: {call_id} already has a different answer")
     call = state.calls.get(call_id)
@@ -72,11 +78,24 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
         raise InvalidRequest(f"{where}.{key}: {call_id} is no custom tool; it does not take a custom tool result")
     if type_ is EventType.USER_TOOL_CONFIRMATION and not call.asked:
         raise InvalidRequest(f"{where}.{key}: {call_id} does not ask for a confirmation")
+    if type_ is EventType.USER_TOOL_RESULT:
+        _check_worker_call(state, f"{where}.{key}", call)
     return None
 
 
-def _waiting_answer(state: SessionState, call_id: EventId) -> Event | None:
+def _check_worker_call(state: SessionState, where: str, call: OpenCall) -> None:
+    if call.kind != "worker":
+        raise InvalidRequest(f"{where}: {call.id} is not a sandbox tool; it does not take a user.tool_result")
+    waiting = _waiting_answer(state, EventType.USER_TOOL_CONFIRMATION, call.id)
+    decision = waiting.body["result"] if waiting else call.decision
+    if call.asked and decision != "allow":
+        raise InvalidRequest(f"{where}: {call.id} needs a user.tool_confirmation that allows it first")
+
+
+def _waiting_answer(state: SessionState, type_: EventType, call_id: EventId) -> Event | None:
     """Find a confirmation that was accepted and has yet to take its place in the log."""
+    if type_ is not EventType.USER_TOOL_CONFIRMATION:
+        return None
     waiting = (event for event in state.queue if event.type is EventType.USER_TOOL_CONFIRMATION)
     return next((event for event in waiting if event.body["tool_use_id"] == call_id), None)
 
@@ -164,7 +183,7 @@ def _admit_answer(draft: Draft, where: str, event: Event) -> tuple[Event, bool]:
     earlier = _check_answer(draft.state, where, event.type, event.body)
     if earlier is not None:
         return earlier, False
-    if event.type is EventType.USER_CUSTOM_TOOL_RESULT:
+    if event.type in _RESULTS:
         return draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden), True
     call = draft.state.calls[EventId(event.body["tool_use_id"])]
     event = replace(event, hidden={**(event.hidden or {}), "approves": call_digest(call.name, call.input)})
@@ -177,8 +196,7 @@ def _after_answers(draft: Draft, rules: TurnRules) -> None:
     state = draft.state
     confirmations = [event for event in state.queue if event.type is EventType.USER_TOOL_CONFIRMATION]
     idle = state.status is SessionStatus.IDLE
-    answered = {event.body["tool_use_id"] for event in confirmations}
-    if idle and set(state.blocking_ids()) <= answered:
+    if idle and set(state.blocking_ids()) <= _settled_by(state, confirmations):
         # All settled: the session runs first and takes the confirmation up then (spec J).
         settle(draft, rules, confirmations)
         return
@@ -188,6 +206,16 @@ def _after_answers(draft: Draft, rules: TurnRules) -> None:
         settle(draft, rules, [])
     else:
         follow_up(draft, rules)
+
+
+def _settled_by(state: SessionState, confirmations: Sequence[Event]) -> set[str]:
+    """Name the calls that wait for the client no longer; one that a worker may run now waits for its result."""
+    settled: set[str] = set()
+    for event in confirmations:
+        call = state.calls.get(EventId(event.body["tool_use_id"]))
+        if call is None or call.kind != "worker" or event.body["result"] == "deny":
+            settled.add(event.body["tool_use_id"])
+    return settled
 
 
 def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event) -> Event:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord
@@ -57,6 +57,9 @@ class Commit:
     queue: tuple[Event, ...] = ()
     consume: tuple[EventId, ...] = ()
     stamp: str = field(default_factory=new_stamp)
+    work: Literal["wanted", "over"] | None = None
+    """For the queue of a self-hosted environment, in the same transaction: that the session has an item there from
+    now on, if it has none yet; or that none shall be handed out any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class OpenCall:
     name: str
     """The name by which the model called the tool."""
     input: dict[str, Any]
-    kind: Literal["builtin", "served", "custom"]
+    kind: Literal["builtin", "served", "custom", "worker"]
+    """Who runs it: a sandbox here, a server, the application, or a worker of a self-hosted environment."""
     asked: bool
     decision: Literal["allow", "deny"] | None = None
     deny_message: str | None = None
@@ -45,7 +46,7 @@ class OpenCall:
 
     @property
     def runnable(self) -> bool:
-        return self.kind != "custom" and (not self.asked or self.decision == "allow")
+        return self.kind not in ("custom", "worker") and (not self.asked or self.decision == "allow")
 
     @property
     def cleared(self) -> bool:
@@ -55,6 +56,8 @@ class OpenCall:
     @property
     def blocking(self) -> bool:
         """Whether the client must act before the turn can go on."""
+        if self.kind == "worker":
+            return self.decision != "deny"
         return self.kind == "custom" or (self.asked and self.decision is None)
 
 
@@ -68,7 +71,8 @@ class SessionState:
     queue: list[Event] = field(default_factory=lambda: [])
     sizes: dict[EventId, int] = field(default_factory=lambda: {})
     """Bytes of waiting events, as far as they were asked for."""
-    answers: dict[str, Event] = field(default_factory=lambda: {})
+    answers: dict[tuple[EventType, str], Event] = field(default_factory=lambda: {})
+    """Accepted answers by their type and call: a call may get a confirmation, and then a result."""
     accepted: Accepted = field(default_factory=Accepted)
     failed_servers: dict[str, str] = field(default_factory=lambda: {})
     """MCP servers whose failure is the last that the log says of them, with the type of its error."""
@@ -200,14 +204,31 @@ def _tool_use(state: SessionState, event: Event) -> None:
         id=event.id,
         name=known_as(event),
         input=event.body["input"],
-        kind="custom" if event.type is EventType.AGENT_CUSTOM_TOOL_USE else "served" if served else "builtin",
+        kind=_kind(state, event, served),
         asked=event.body.get("evaluated_permission") == "ask",
         served=served,
     )
 
 
+def _kind(
+    state: SessionState, event: Event, served: ServedTool | None
+) -> Literal["builtin", "served", "custom", "worker"]:
+    if event.type is EventType.AGENT_CUSTOM_TOOL_USE:
+        return "custom"
+    if served is not None:
+        return "served"
+    # What is refused before any policy never reaches a worker: it is closed at once.
+    refused = event.body.get("evaluated_permission") == "deny"
+    return "worker" if state.record.self_hosted and not refused else "builtin"
+
+
 def _tool_result(state: SessionState, event: Event) -> None:
     state.close(EventId(event.body["tool_use_id"]))
+
+
+def _worker_result(state: SessionState, event: Event) -> None:
+    _tool_result(state, event)
+    state.answers[event.type, event.body["tool_use_id"]] = event
 
 
 def _mcp_result(state: SessionState, event: Event) -> None:
@@ -217,12 +238,12 @@ def _mcp_result(state: SessionState, event: Event) -> None:
 def _custom_result(state: SessionState, event: Event) -> None:
     call_id = event.body["custom_tool_use_id"]
     state.close(EventId(call_id))
-    state.answers[call_id] = event
+    state.answers[event.type, call_id] = event
 
 
 def _confirmation(state: SessionState, event: Event) -> None:
     call_id = event.body["tool_use_id"]
-    state.answers[call_id] = event
+    state.answers[event.type, call_id] = event
     call = state.calls.get(call_id)
     if call is not None:
         call.decision = event.body["result"]
@@ -272,6 +293,7 @@ _HANDLERS = {
     EventType.AGENT_TOOL_RESULT: _tool_result,
     EventType.AGENT_MCP_TOOL_RESULT: _mcp_result,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_result,
+    EventType.USER_TOOL_RESULT: _worker_result,
     EventType.USER_TOOL_CONFIRMATION: _confirmation,
     EventType.CONTEXT_COMPACTED: _compacted,
     EventType.SESSION_ERROR: _error,

@@ -33,6 +33,7 @@ _SANDBOX_NOTE = (
     "Your tools run in a Linux sandbox. The working directory is /workspace. "
     "Files for the user go to /mnt/session/outputs."
 )
+_ELSEWHERE_NOTE = "Your tools run on a machine of the user's. The working directory is /workspace by default."
 
 
 Record = Callable[[Draft, Spent], None]
@@ -83,7 +84,8 @@ class Thinker:
     def _request(self) -> BrainRequest:
         state = self._owner.state
         agent, toolbox = state.record.agent, self._toolbox()
-        parts = [agent["system"], _SANDBOX_NOTE if toolbox.has_sandbox_tools else None]
+        note = _ELSEWHERE_NOTE if state.record.self_hosted else _SANDBOX_NOTE
+        parts = [agent["system"], note if toolbox.has_sandbox_tools else None]
         return BrainRequest(
             session_id=state.record.id,
             model=agent["model"]["id"],

@@ -61,11 +61,14 @@ def close_call(draft: Draft, call_id: EventId, reason: str) -> None:
         hidden = account(call.served, ServerResult(call_id, [], outcome="cancelled"))
     elif host is not None:
         draft.called_off[call_id] = host
+    # A tool runner that reconnects takes only events of the client's own form for a result: closed in any other,
+    # the call would be run again (ADR 0003).
     if call.kind == "custom":
-        # No server event answers a custom call; closing it in the client's own form keeps history
-        # well formed and tells a reconnecting tool runner that the call is settled (ADR 0003).
         body = {"custom_tool_use_id": call_id, "content": text_content(reason), "is_error": True}
         draft.emit(EventType.USER_CUSTOM_TOOL_RESULT, body)
+    elif call.kind == "worker" and call.decision != "deny":
+        body = {"tool_use_id": call_id, "content": text_content(reason), "is_error": True}
+        draft.emit(EventType.USER_TOOL_RESULT, body)
     else:
         log_result(draft, call, text_content(reason), is_error=True, hidden=hidden)
 

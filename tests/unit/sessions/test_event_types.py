@@ -12,7 +12,6 @@ import agents
 from agents.sessions.events import EventType
 
 LATER = {
-    "user.tool_result": "self-hosted environments (step G)",
     "user.define_outcome": "outcomes (step G)",
     "system.message": "mid-conversation system messages (step G)",
     "agent.thread_message_received": "threads of children (step G)",

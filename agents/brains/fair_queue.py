@@ -20,6 +20,10 @@ from agents.brains.port import BrainFailure
 T = TypeVar("T")
 
 
+def _overloaded(message: str) -> Exception:
+    return BrainFailure("overloaded", message, transient=True)
+
+
 class FairLine(Generic[T]):
     """Who waits, and who is next; the rule without the waiting."""
 
@@ -64,12 +68,26 @@ class FairLine(Generic[T]):
 class FairQueue:
     """Places whose number may change, and a line before them."""
 
-    def __init__(self, places: int, *, most_waiting: int, patience: float, why: Callable[[], str] = lambda: "") -> None:
-        """*why* is asked what to say besides when no place came free in *patience* seconds."""
+    def __init__(
+        self,
+        places: int,
+        *,
+        most_waiting: int,
+        patience: float,
+        why: Callable[[], str] = lambda: "",
+        refusal: Callable[[str], Exception] = _overloaded,
+        what: str = "model request",
+    ) -> None:
+        """*why* is asked what to say besides when no place came free in *patience* seconds.
+
+        *refusal* makes what is raised then, and when the line is full; *what* names what there are places for.
+        """
         self._places = places
         self._most_waiting = most_waiting
         self._patience = patience
         self._why = why
+        self._refusal = refusal
+        self._what = what
         self._held: Counter[str] = Counter()
         self._line: FairLine[asyncio.Future[None]] = FairLine()
 
@@ -81,12 +99,17 @@ class FairQueue:
     def waiting(self) -> int:
         return len(self._line)
 
+    @property
+    def full(self) -> bool:
+        """Whether whoever comes now is refused."""
+        return (bool(self._line) or self.taken >= self._places) and len(self._line) >= self._most_waiting
+
     def resize(self, places: int) -> None:
         """Set the number of places; those who hold one above it keep it."""
         self._places = places
         self._deal()
 
-    def refuse(self, failure: Callable[[], BrainFailure]) -> None:
+    def refuse(self, failure: Callable[[], Exception]) -> None:
         """Let all who wait fail, each with a *failure* of its own: there is no use in waiting."""
         while self._line:
             _, ticket = self._line.next(self._held)
@@ -94,28 +117,29 @@ class FairQueue:
                 ticket.set_exception(failure())
 
     @asynccontextmanager
-    async def place(self, principal: str) -> AsyncGenerator[None]:
-        """Hold a place.
+    async def place(self, principal: str, *, patience: float | None = None) -> AsyncGenerator[None]:
+        """Hold a place; *patience* is this taker's own, in seconds.
 
-        Raises BrainFailure: overloaded when the line is full or none came free in time, or what it is refused with.
+        Raises the refusal (of model requests BrainFailure: overloaded) when the line is full or none came free in
+        time, or what it is refused with.
         """
-        await self._take(principal)
+        await self._take(principal, self._patience if patience is None else patience)
         try:
             yield
         finally:
             self._give_back(principal)
 
-    async def _take(self, principal: str) -> None:
+    async def _take(self, principal: str, patience: float) -> None:
         if not self._line and self.taken < self._places:
             self._held[principal] += 1
             self._line.note_served(principal)
             return
-        if len(self._line) >= self._most_waiting:
-            raise BrainFailure("overloaded", f"{self._most_waiting} model requests wait already", transient=True)
+        if self.full:
+            raise self._refusal(f"{self._most_waiting} {self._what}s wait already")
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.add(principal, ticket)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 await ticket
         except BaseException as error:
             self._line.discard(principal, ticket)
@@ -123,8 +147,8 @@ class FairQueue:
                 # The place came at the moment when its taker gave up.
                 self._give_back(principal)
             if isinstance(error, TimeoutError):
-                waited = f"no place for a model request came free within {self._patience:g} s{self._why()}"
-                raise BrainFailure("overloaded", waited, transient=True) from None
+                waited = f"no place for a {self._what} came free within {patience:g} s{self._why()}"
+                raise self._refusal(waited) from None
             raise
 
     def _give_back(self, principal: str) -> None:

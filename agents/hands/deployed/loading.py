@@ -1,0 +1,58 @@
+"""Importing the MCP server object that a hand is, with no more of this process's environment than it may see."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from agents.errors import HecatonError
+
+if TYPE_CHECKING:
+    from mcp.server import Server
+    from mcp.server.mcpserver import MCPServer
+
+    McpServer = MCPServer[Any] | Server[Any]
+
+_OURS = ("HECATON_", "ANTHROPIC_")
+
+
+class HandUnusable(HecatonError):
+    """The hand can not run as it is declared; the message says what is wrong and what would be right."""
+
+    code = "invalid_request_error"
+    http_status = 400
+
+
+def hide_environment(secrets: Sequence[str]) -> None:
+    """Take this platform's own secrets out of the environment, but for what *secrets* names. For a hand's own process.
+
+    Raises HandUnusable when one of *secrets* is not set.
+    """
+    missing = [name for name in secrets if not os.environ.get(name)]
+    if missing:
+        raise HandUnusable(f"secrets: not set where the hand runs: {', '.join(missing)}")
+    for name in [name for name in os.environ if name.startswith(_OURS) and name not in secrets]:
+        del os.environ[name]
+
+
+def load_server(server: str, directory: Path | None = None) -> McpServer:
+    """Import ``module:attribute``, from *directory* when it is given. Raises HandUnusable."""
+    from mcp.server import Server
+    from mcp.server.mcpserver import MCPServer
+
+    module, _, attribute = server.rpartition(":")
+    if directory is not None and str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+    importlib.invalidate_caches()
+    try:
+        found: object = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        # Tool border: it is somebody else's code, and whatever it raises is why there is no hand.
+        raise HandUnusable(f"server: {server} can not be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(found, (MCPServer, Server)):
+        raise HandUnusable(f"server: {server} is a {type(found).__name__}, not an MCPServer or Server of the mcp SDK")
+    return cast("McpServer", found)

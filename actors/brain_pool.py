@@ -11,10 +11,10 @@ from typing import Any
 
 from actors.brain_context import CACHE, BrainReplica, ContextFigures
 from actors.brain_faults import Fault
-from actors.brain_load import ABLE, WAITING
 from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
 from actors.message_stream import Message
+from actors.replica_links import ReplicaLinks
 from agents.brains.assembly import UsageCount
 from agents.brains.chunks import Context
 from agents.brains.counting import estimate
@@ -24,10 +24,7 @@ from agents.brains.registry import RegisteredBrain
 from agents.config import BrainSettings
 from agents.errors import Unavailable
 
-_DEAD_SECONDS = 2.0
 _COUNT_SECONDS = 30.0
-# Ten seconds: another replica can do the work, but on a busy machine silence that is shorter proves nothing.
-_BEATS = 5
 # The replica itself ends a request at its deadline; this much later it is not waited for.
 _GRACE_SECONDS = 15.0
 _FAULT_SECONDS = 5.0
@@ -57,8 +54,14 @@ class BrainPool:
         self._by_reference = settings.context_cache_bytes > 0
         self._contexts = ContextFigures()
         self._replicas: dict[str, BrainReplica] = {}
-        self._away: set[str] = set()
-        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._links = ReplicaLinks(
+            "brain replica",
+            missed=missed,
+            changed=self._count_places,
+            opened=self._opened,
+            lost=self._lost,
+            told=self._told,
+        )
         self._missed = missed
         self._steered = brain.definition.steered
         self._may_be_asleep = scaling.min_replicas == 0
@@ -66,13 +69,13 @@ class BrainPool:
     @property
     def standing(self) -> Standing:
         """Replicas that can be asked, and requests that have a place and that wait for one."""
-        usable = len(self._usable())
+        usable = len(self._links.usable)
         return Standing(usable, self._most * usable, self._places.taken, self._places.waiting)
 
     @property
     def lacks(self) -> bool:
         """Whether requests wait while there is no replica."""
-        return bool(self._places.waiting) and not self._usable()
+        return bool(self._places.waiting) and not self._links.usable
 
     @property
     def wanted(self) -> bool:
@@ -88,7 +91,7 @@ class BrainPool:
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See Brain.think."""
-        if not self._usable():
+        if not self._links.usable:
             self._missed()
             if self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._fault_ends:
                 raise self._given_up()
@@ -115,7 +118,7 @@ class BrainPool:
 
     async def count_tokens(self, request: BrainRequest) -> int:
         """See TokenCounters.count_tokens; it takes no place, and without a replica it is estimated."""
-        usable = self._usable()
+        usable = self._links.usable
         if not usable:
             return estimate(request)
         link = min((self._replicas[name].link for name in usable), key=lambda link: link.under_way)
@@ -125,14 +128,8 @@ class BrainPool:
         except Unavailable as error:
             raise BrainFailure("request_failed", f"tokens were not counted: {error.message}", transient=True) from error
 
-    def _reached(self) -> list[str]:
-        return [name for name, each in self._replicas.items() if each.link.open and not each.link.draining]
-
-    def _usable(self) -> list[str]:
-        return [name for name in self._reached() if name not in self._away]
-
     def _choose(self, session_id: str, context: Context | None) -> BrainReplica:
-        busy = {name: self._replicas[name].link.under_way for name in self._usable()}
+        busy = {name: self._replicas[name].link.under_way for name in self._links.usable}
         least = min(busy.values(), default=self._most)
         if least >= self._most:
             raise BrainLost("the brain replica went away")
@@ -151,14 +148,11 @@ class BrainPool:
 
     def learn(self, table: Mapping[str, Endpoint]) -> None:
         """Open links to the replicas that are new."""
-        for name, endpoint in table.items():
-            if name not in self._replicas and name not in self._opening:
-                opening = self._opening[name] = asyncio.create_task(self._open(name, endpoint))
-                opening.add_done_callback(lambda _, name=name: self._opening.pop(name, None))
+        self._links.learn(table)
 
     def learn_fault(self, fault: Fault | None) -> None:
         """Take note of why there is no replica; who waits for one that will never be there fails at once."""
-        if self._usable():
+        if self._links.usable:
             return
         self._fault, self._fault_ends = fault, asyncio.get_running_loop().time() + _FAULT_SECONDS
         if fault is not None and fault[0]:
@@ -170,64 +164,29 @@ class BrainPool:
 
     def tell_waiting(self) -> None:
         """Tell each replica its share of what waits here, where it counts: if their number is steered by load."""
-        # Also one that can take nothing just now: what waits for it is no reason to end it.
-        reached = self._reached() if self._steered else []
-        for name in reached:
-            self._replicas[name].link.post(WAITING, self._places.waiting / len(reached))
+        if self._steered:
+            self._links.tell_waiting(self._places.waiting)
 
-    async def _open(self, name: str, endpoint: Endpoint) -> None:
-        async def find() -> Endpoint:
-            return endpoint
-
-        # A replica has one endpoint for life: when its link breaks it is gone, or is found in the table again.
-        link = LinkClient(
-            f"brain replica {name}",
-            find,
-            on_message=lambda message: self._told(name, message),
-            on_lost=lambda: self._lost(name),
-            reopen=False,
-            beats=_BEATS,
-        )
-        try:
-            await link.connect()
-        except Unavailable:
-            await link.close()  # why, the link has said
-            # The table names a dead replica for some seconds more.
-            await asyncio.sleep(_DEAD_SECONDS)
-            return
+    def _opened(self, name: str, link: LinkClient) -> None:
         self._replicas[name] = BrainReplica(link, self._contexts)
-        self._count_places()
+
+    def _lost(self, name: str) -> None:
+        self._replicas.pop(name, None)
 
     def _told(self, name: str, message: Message) -> None:
         match message:
             case (kind, figures) if kind == CACHE:
                 if (replica := self._replicas.get(name)) is not None:
                     replica.cache = figures
-                return
-            case (kind, able) if kind == ABLE:
-                (self._away.discard if able else self._away.add)(name)
             case _:
-                pass  # it drains, which its link knows
-        self._count_places()
-
-    def _lost(self, name: str) -> None:
-        self._replicas.pop(name, None)
-        self._away.discard(name)
-        self._count_places()
-        self._missed()
+                pass  # of a later release
 
     def _count_places(self) -> None:
-        usable = self._usable()
+        usable = self._links.usable
         self._places.resize(self._most * len(usable))
         if usable:
             self._fault = None
-        if len(usable) < len(self._replicas) or not usable:
-            self._missed()
 
     async def close(self) -> None:
         """Hang up."""
-        tasks = tuple(self._opening.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(each.link.close() for each in tuple(self._replicas.values())))
+        await self._links.close()

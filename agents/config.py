@@ -36,6 +36,8 @@ from pydantic_settings import (
 
 from agents.brain_settings import BrainDefinition
 from agents.errors import HecatonError
+from agents.hand_settings import HandDefinition
+from agents.hands.egress.settings import EgressSettings
 from agents.hands.servers.settings import McpSettings
 from agents.net.settings import NetworkSettings
 from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
@@ -54,7 +56,8 @@ from agents.vaults.settings import VaultSettings
 ENV_PREFIX = "HECATON_"
 INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
 """Variables with our prefix that are not settings: where the file is, the mark of a platform, no Ray dashboard."""
-_BRAINS = "brains."
+_WHOLE = ("brains.", "hands.")
+"""Sections whose entries are one value each."""
 _BORROWED_VARIABLES = {"anthropic_api_key": "ANTHROPIC_API_KEY", "brain.base_url": "ANTHROPIC_BASE_URL"}
 
 
@@ -115,9 +118,13 @@ class Settings(BaseSettings):
     brains: dict[KeyName, BrainDefinition] = Field(default_factory=lambda: {})
     """The brains there are, each under its name (``brains.qwen.engine``); see docs/brains.md. When there is none,
     ``brain`` alone says what thinks, whatever model an agent names."""
+    hands: dict[KeyName, HandDefinition] = Field(default_factory=lambda: {})
+    """Hands that are deployed when the platform comes up, each under its name (``hands.crm.server``); more are added
+    while it runs. See docs/hands.md."""
     compaction: CompactionSettings = CompactionSettings()
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    egress: EgressSettings = EgressSettings()
     monolith: MonolithSettings = MonolithSettings()
     standby: StandbySettings = StandbySettings()
     mcp: McpSettings = McpSettings()
@@ -257,7 +264,7 @@ class _Sourced:
 
 
 def _over(lower: _Sourced | None, higher: _Sourced) -> _Sourced:
-    """Lay a value over one of less precedence; a brain keeps what only the lower one says of it."""
+    """Lay a value over one of less precedence; a brain or a hand keeps what only the lower one says of it."""
     if lower is None or as_mapping(lower.value) is None or as_mapping(higher.value) is None:
         return higher
     return _Sourced(laid_over(lower.value, higher.value), f"{lower.source}, {higher.source}")
@@ -305,8 +312,8 @@ def _read_file(file: Path) -> Mapping[str, Any]:
 def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         key = f"{prefix}{name}"
-        # A brain is one value: names in it (labels, variables) may have dots.
-        if isinstance(value, Mapping) and prefix != _BRAINS:
+        # A brain or a hand is one value: names in it (labels, variables) may have dots.
+        if isinstance(value, Mapping) and prefix not in _WHOLE:
             yield from _flatten(cast("Mapping[Any, Any]", value), f"{key}.")
         elif value is not None or key not in _SECTIONS:
             yield key, value
@@ -351,7 +358,7 @@ def _faults(error: ValidationError, values: Mapping[str, _Sourced], known: Mappi
     for detail in error.errors(include_url=False, include_context=False):
         # The name of an entry that is no good is marked by a part of its own at the end.
         key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-        sourced = values.get(key) or values.get(".".join(key.split(".")[:2]))  # a brain is one value
+        sourced = values.get(key) or values.get(".".join(key.split(".")[:2]))  # a brain or a hand is one value
         source = sourced.source if sourced else "settings"
         info = setting_of(key, known) or known.get(key)
         shown = "" if info is None or is_secret(info) else f" (got {detail['input']!r})"

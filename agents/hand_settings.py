@@ -7,6 +7,7 @@ its contract) is a *version* and never changes; where it runs and how it scales 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -25,7 +26,8 @@ def _server(server: str) -> str:
             "must name an MCP server object: './crm.py:server', './crm:server' for a package's directory,"
             " or 'package.module:server' for one that is installed"
         )
-    return server
+    # As every path among the settings: whoever reads it may have another working directory.
+    return f"{Path(where).expanduser().absolute()}:{attribute}" if is_path(server) else server
 
 
 def is_path(server: str) -> bool:

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from agents.brain_settings import BrainDefinition
 from agents.config import INTERNAL_VARIABLES, Settings, is_secret, setting_keys, variable_of
+from agents.hand_settings import HandDefinition
 
 _HEAD = """\
 # Configuration
@@ -50,7 +51,8 @@ def reference() -> str:
     for key, info in setting_keys():
         sections.setdefault(key.rpartition(".")[0], []).append((key, info))
     pages = [_section(name, rows) for name, rows in sections.items()]
-    pages.append(_table("`brains.NAME`", _about(BrainDefinition), list(setting_keys(BrainDefinition, "brains.NAME."))))
+    for section, entry in (("brains", BrainDefinition), ("hands", HandDefinition)):
+        pages.append(_table(f"`{section}.NAME`", _about(entry), list(setting_keys(entry, f"{section}.NAME."))))
     return "\n".join([_HEAD, *pages, f"Not settings, and left alone: {internal}.\n"])
 
 

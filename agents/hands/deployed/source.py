@@ -24,10 +24,10 @@ _STAMP = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644
 
 
-def pack(definition: HandDefinition, *, base: Path | None = None) -> tuple[HandDefinition, bytes | None]:
+def pack(definition: HandDefinition) -> tuple[HandDefinition, bytes | None]:
     """Return *definition* with its server as a module, and the archive that it is in; None: it is installed.
 
-    A relative path is taken from *base*. Raises InvalidRequest, PayloadTooLarge.
+    Raises InvalidRequest, PayloadTooLarge.
     """
     if definition.working_dir is not None:
         archive = _packed(definition.working_dir, PurePosixPath(), what="working_dir")
@@ -35,7 +35,7 @@ def pack(definition: HandDefinition, *, base: Path | None = None) -> tuple[HandD
     if not is_path(definition.server):
         return definition.model_copy(update={"contract": None}), None
     where, _, attribute = definition.server.rpartition(":")
-    path = (base or Path.cwd()) / Path(where).expanduser()
+    path = Path(where)
     if not path.stem.isidentifier():
         raise InvalidRequest(f"server: {path.name!r} can not be imported: it is no name of a Python module")
     archive = _packed(path, PurePosixPath(path.name), what="server")

@@ -32,9 +32,9 @@ def test_a_file_a_package_and_a_working_directory_become_modules_in_an_archive(t
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "x.pyc").write_text("left out")
     (tmp_path / "crm.py").write_text(SERVER)
-    definition, archive = pack(HandDefinition(server="./crm.py:server"), base=tmp_path)
+    definition, archive = pack(HandDefinition(server=f"{tmp_path}/crm.py:server"))
     assert (definition.server, archived(archive)) == ("crm:server", {"crm.py": SERVER.encode()})
-    definition, archive = pack(HandDefinition(server="./crm_hand:server"), base=tmp_path)
+    definition, archive = pack(HandDefinition(server=f"{tmp_path}/crm_hand:server"))
     assert definition.server == "crm_hand:server"
     assert archived(archive) == {"crm_hand/__init__.py": SERVER.encode()}
     definition, archive = pack(HandDefinition(server="crm_hand:server", working_dir=tmp_path))
@@ -44,9 +44,9 @@ def test_a_file_a_package_and_a_working_directory_become_modules_in_an_archive(t
 
 
 def test_what_can_not_be_packed_is_named(tmp_path: Path) -> None:
-    for server, word in (("./missing.py:server", "there is no"), ("./a-b.py:server", "'a-b.py' can not be imported")):
+    for server, word in (("missing.py:server", "there is no"), ("a-b.py:server", "'a-b.py' can not be imported")):
         with pytest.raises(InvalidRequest, match=word):
-            pack(HandDefinition(server=server), base=tmp_path)
+            pack(HandDefinition(server=f"{tmp_path}/{server}"))
 
 
 def test_the_digest_is_of_what_is_in_an_archive_and_not_of_how_it_was_packed() -> None:

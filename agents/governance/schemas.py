@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -52,6 +53,14 @@ def _check_reference(root: Mapping[str, Any], where: str, node: object) -> None:
         # What other documents call a schema is of no use here, and would change what '#' means.
         if isinstance(schema.get(keyword), str) and not (keyword == "$id" and schema is root):
             raise InvalidSchema(f"{where}{keyword}: is not taken; refer to parts of this schema by $ref")
+    given = schema.get("patternProperties")
+    expressions = [*(cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else ()), schema.get("pattern")]
+    for expression in expressions:
+        if isinstance(expression, str):
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise InvalidSchema(f"{where}pattern: {expression[:80]!r} is no expression: {error}") from error
     reference = schema.get("$ref")
     if isinstance(reference, str):
         try:

@@ -52,6 +52,7 @@ from agents.settings_sections import (
     StandbySettings,
 )
 from agents.vaults.settings import VaultSettings
+from agents.web.settings import WebSettings
 
 ENV_PREFIX = "HECATON_"
 INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
@@ -129,6 +130,7 @@ class Settings(BaseSettings):
     standby: StandbySettings = StandbySettings()
     mcp: McpSettings = McpSettings()
     network: NetworkSettings = NetworkSettings()
+    web: WebSettings = WebSettings()
     vaults: VaultSettings = VaultSettings()
 
     @classmethod

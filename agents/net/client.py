@@ -73,7 +73,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         self, guard: Guard, *, limits: httpx2.Limits | None = None, verify: ssl.SSLContext | None = None
     ) -> None:
         limits = limits or httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
-        context = verify or _trusted_authorities()
+        context = verify or trusted_authorities()
         super().__init__(verify=context, trust_env=False, limits=limits)
         self._guard = guard
         self._pool = httpcore2.AsyncConnectionPool(
@@ -123,6 +123,9 @@ def guarded_client(
 
 
 @lru_cache(maxsize=1)
-def _trusted_authorities() -> ssl.SSLContext:
-    # Reading the authorities takes 20 ms and more: once per process, not per client.
-    return httpx2.create_ssl_context(trust_env=False)
+def trusted_authorities() -> ssl.SSLContext:
+    """Return whom TLS connections trust: certifi's list, or what ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names.
+
+    Reading it takes 20 ms and more: once per process, not per client.
+    """
+    return httpx2.create_ssl_context()

@@ -31,7 +31,7 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host name, as text. Raises OSError when there is none."""
 
 _SCHEMES = {"http": 80, "https": 443}
-_MAX_URL_CHARS = 8192
+MAX_URL_CHARS = 8192
 _MAX_ADDRESSES = 32
 _MAX_LOOKUPS = 16
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -56,12 +56,14 @@ class NetworkRefused(HecatonError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where an URL leads: ``host`` in lower case ASCII, without brackets and trailing dot."""
+class Place:
+    """Where an http(s) URL leads: ``host`` in lower case ASCII, without brackets and trailing dot."""
 
     scheme: str
     host: str
     port: int
+    path: str
+    query: str
 
 
 async def _system_resolver(host: str, port: int) -> Sequence[str]:
@@ -86,31 +88,14 @@ class Guard:
     lookup_seconds: float = 5.0
     resolver: Resolver = _system_resolver
 
-    def check_url(self, url: str) -> Target:
+    def check_url(self, url: str) -> Place:
         """Return where *url* leads, as far as it can be told without looking its name up. Raises NetworkRefused."""
-        import httpx2
-
-        # One parser decides here and connects later: two that differ are how guards are passed.
-        if len(url) > _MAX_URL_CHARS:
-            raise NetworkRefused(f"the URL is longer than {_MAX_URL_CHARS} characters")
-        if "\\" in url:
-            raise NetworkRefused("a URL has no backslash")
-        try:
-            parsed = httpx2.URL(url)
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            raise NetworkRefused(f"this is no URL: {error}") from error
-        if parsed.userinfo:
-            raise NetworkRefused("a URL must not contain a user name or password")
-        scheme = parsed.scheme.lower()
-        if scheme not in _SCHEMES:
-            raise NetworkRefused(f"only http and https are allowed, not {scheme[:20]!r}")
-        host = canonical_host(parsed.raw_host.decode("ascii"))
-        port = _SCHEMES[scheme] if parsed.port is None else parsed.port
-        self.check_port(port)
-        literal = _literal(host)
+        place = parse_url(url)
+        self.check_port(place.port)
+        literal = _literal(place.host)
         if literal is not None:
-            self._check_address(host, literal)
-        return Target(scheme, host, port)
+            self._check_address(place.host, literal)
+        return place
 
     def check_port(self, port: int) -> None:
         """Raise NetworkRefused for a port that no connection may go to."""
@@ -146,6 +131,38 @@ class Guard:
                 f"{host} is in a network that this server does not connect to ({kind});"
                 " its operator can open it by --allow-private"
             )
+
+
+def parse_url(url: str) -> Place:
+    """Return where *url* leads, by the parser that connects: two that differ are how guards are passed.
+
+    Raises NetworkRefused for what is no plain http(s) URL.
+    """
+    import httpx2
+
+    if len(url) > MAX_URL_CHARS:
+        raise NetworkRefused(f"the URL is longer than {MAX_URL_CHARS} characters")
+    if "\\" in url:
+        raise NetworkRefused("a URL has no backslash")
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise NetworkRefused(f"this is no URL: {error}") from error
+    if parsed.userinfo:
+        raise NetworkRefused("a URL must not contain a user name or password")
+    if parsed.scheme not in _SCHEMES:
+        raise NetworkRefused(f"only http and https are allowed, not {parsed.scheme[:20]!r}")
+    host = canonical_host(parsed.raw_host.decode("ascii"))
+    port = _SCHEMES[parsed.scheme] if parsed.port is None else parsed.port
+    return Place(parsed.scheme, host, port, parsed.path or "/", parsed.query.decode("ascii", "replace"))
+
+
+def place_of(url: str) -> Place | None:
+    """Return where *url* leads, None when it is no plain http(s) URL."""
+    try:
+        return parse_url(url)
+    except NetworkRefused:
+        return None
 
 
 def canonical_host(host: str) -> str:

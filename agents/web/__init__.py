@@ -1,0 +1,1 @@
+"""The built-in web tools, which this server runs itself (spec C.1, ADR 0028)."""

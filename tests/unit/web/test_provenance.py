@@ -1,0 +1,113 @@
+"""Which URLs a conversation gives to web_fetch, by source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agents.brains.summarizing import summary_block
+from agents.web.provenance import appeared
+
+URL = "https://docs.example.com/a/b?x=1"
+ALL, NONE = {"type": "all"}, {"type": "none"}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "text", "text": text}]}
+
+
+def used(name: str, text: str) -> list[dict[str, Any]]:
+    use = {"type": "tool_use", "id": "t1", "name": name, "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": text}]}
+    return [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        URL,
+        f"read {URL}.",
+        f"read <{URL}>, please",
+        f"(see {URL})",
+        f"[the docs]({URL})",
+        f"[{URL}]({URL})!",
+        f'{{"url": "{URL}"}}',
+        f"`{URL}`",
+        f"**{URL}**",
+        f"{URL}#section",
+        "HTTPS://DOCS.EXAMPLE.COM/a/b?x=1",
+        "https://docs.example.com:443/a/b?x=1",
+        "http://docs.example.com/a/b?x=1",
+        "docs.example.com/a/b?x=1",
+        "(docs.example.com/a/b?x=1)",
+    ],
+)
+def test_an_url_is_found_however_a_text_wraps_it(text: str) -> None:
+    assert appeared(URL, [said(text)], None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "https://docs.example.com/a/b",
+        "https://docs.example.com/a/b?x=12",
+        "https://docs.example.com/a",
+        "https://example.com/a/b?x=1",
+        "https://docs.example.com.evil.org/a/b?x=1",
+        "https://docs.example.com:8443/a/b?x=1",
+        "https://evil.org/?u=docs.example.com/a/b?x=1",
+    ],
+)
+def test_another_url_is_not_it(text: str) -> None:
+    assert not appeared(URL, [said(text)], None)
+
+
+def test_urls_with_parentheses_and_other_scripts() -> None:
+    assert appeared("https://de.example.org/wiki/A_(b)", [said("see https://de.example.org/wiki/A_(b)")], None)
+    assert appeared("https://xn--bcher-kva.example/", [said("see bücher.example")], None)
+    assert appeared("https://example.com", [said("go to example.com, then stop")], None)
+
+
+def test_what_a_model_says_or_a_summary_holds_is_no_source() -> None:
+    told = {"role": "assistant", "content": [{"type": "text", "text": URL}]}
+    summary = {"role": "user", "content": [summary_block(f"It found {URL}")]}
+
+    assert not appeared(URL, [said("hello"), told], None)
+    assert not appeared(URL, [summary], None)
+    assert appeared(URL, [{"role": "system", "content": [{"type": "text", "text": URL}]}], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "expected"),
+    [
+        ("web_search", None, True),
+        ("web_fetch", None, True),
+        ("lookup", None, True),
+        ("bash", None, False),
+        ("mcp__crm__find", None, False),
+        ("web_search", {"server_tool_results": NONE, "client_tool_results": ALL}, False),
+        ("web_search", {"server_tool_results": None}, True),
+        ("lookup", {"client_tool_results": NONE}, False),
+        ("lookup", {"server_tool_results": NONE}, True),
+        ("web_search", {"server_tool_results": {"type": "only", "tools": [{"name": "web_search"}]}}, True),
+        ("web_fetch", {"server_tool_results": {"type": "only", "tools": [{"name": "web_search"}]}}, False),
+        ("web_fetch", {"server_tool_results": {"type": "except", "tools": [{"name": "web_fetch"}]}}, False),
+        ("lookup", {"client_tool_results": {"type": "except", "tools": [{"name": "Lookup"}]}}, True),
+    ],
+)
+def test_results_count_by_the_tool_that_gave_them(name: str, sources: dict[str, Any] | None, expected: bool) -> None:
+    assert appeared(URL, used(name, f"hit: {URL}"), sources) is expected
+
+
+def test_user_input_can_be_closed() -> None:
+    assert not appeared(URL, [said(URL)], {"user_input": NONE})
+    assert appeared(URL, [said(URL)], {"user_input": ALL})
+
+
+def test_a_users_text_document_counts_as_their_text() -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": f"list:\n{URL}\n"}
+    message = {"role": "user", "content": [{"type": "document", "source": source}]}
+
+    assert appeared(URL, [message], None)

@@ -95,7 +95,7 @@ class BrainServer:
         return {LOAD: self._load.requests}
 
     async def wake(self) -> None:
-        """Do nothing: that Serve needs a replica for it is what it is for (``actors.brain_waker``)."""
+        """Do nothing: that Serve needs a replica for it is what it is for (``actors.app_waker``)."""
 
     async def _call(self, method: str, args: Sequence[Any]) -> Reply:
         match method, args:

@@ -1,4 +1,4 @@
-"""Why a brain has no replica, for those whose requests wait for one.
+"""Why a brain or a hand has no replica, for those whose requests wait for one.
 
 Serve knows; the fleet asks it, so that no harness has to load Serve for a question that is hardly ever asked.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from actors.names import hand_app_name
 from agents.brains.registry import registry_of
 from agents.config import Settings
 from agents.errors import Unavailable
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 _EVERY_SECONDS = 2.0
 
 Fault = tuple[bool, str]
-"""Whether Serve has given the brain up, so that only another deployment helps, and what it says."""
+"""Whether Serve has given it up, so that only another deployment helps, and what it says."""
 
 
 class FaultReport:
@@ -28,43 +29,60 @@ class FaultReport:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._apps: Any = None
         self._report: Any = None
 
     async def faults(self, brains: Sequence[str]) -> dict[str, Fault]:
         """Return what is the matter with those of *brains* (ids) that have no replica, as far as Serve knows."""
-        if self._report is None:
-            # Only now, and in a thread: it loads Serve, which takes memory and half a second.
-            states = await asyncio.to_thread(importlib.import_module, "actors.brain_states")
-            self._report = states.BrainReport(registry_of(self._settings).brains, states.apps_of(self._settings))
+        await self._load()
         known = await self._report.states()
-        lacking = {brain: known[brain] for brain in brains if brain in known and not known[brain].replicas}
-        return {
-            brain: (state.failed, f"{state.state.value}: {state.message}" if state.message else state.state.value)
-            for brain, state in lacking.items()
-        }
+        return _lacking({brain: known[brain] for brain in brains if brain in known})
+
+    async def hand_faults(self, hands: Sequence[str]) -> dict[str, Fault]:
+        """Return the same of *hands* (ids)."""
+        states = await self._load()
+        known = await self._apps.applications() or {}
+        return _lacking({hand: states.state_of(known.get(hand_app_name(hand))) for hand in hands if known})
+
+    async def _load(self) -> Any:
+        # Only now, and in a thread: it loads Serve, which takes memory and half a second.
+        states = await asyncio.to_thread(importlib.import_module, "actors.brain_states")
+        if self._apps is None:
+            self._apps = states.AppReport()
+            brains = registry_of(self._settings).brains
+            self._report = states.BrainReport(brains, states.apps_of(self._settings), self._apps)
+        return states
+
+
+def _lacking(states: Mapping[str, Any]) -> dict[str, Fault]:
+    return {
+        name: (state.failed, f"{state.state.value}: {state.message}" if state.message else state.state.value)
+        for name, state in states.items()
+        if not state.replicas
+    }
 
 
 class FaultFinder:
     """The asking side: one question at a time, every two seconds for as long as somebody has one."""
 
     def __init__(self, ask: Callable[[Sequence[str]], Awaitable[None]]) -> None:
-        """*ask* asks the fleet about some brains, and takes note of the answer. Raises Unavailable."""
+        """*ask* asks the fleet about some brains or hands, and takes note of the answer. Raises Unavailable."""
         self._ask_fleet = ask
         self._asking: asyncio.Task[None] | None = None
         self._next = 0.0
 
-    def ask(self, brains: Sequence[str]) -> None:
-        """Ask about *brains*, unless that was done just now; returns at once."""
+    def ask(self, names: Sequence[str]) -> None:
+        """Ask about *names* (ids), unless that was done just now; returns at once."""
         now = asyncio.get_running_loop().time()
-        if brains and now >= self._next and (self._asking is None or self._asking.done()):
+        if names and now >= self._next and (self._asking is None or self._asking.done()):
             self._next = now + _EVERY_SECONDS
-            self._asking = asyncio.create_task(self._ask(brains))
+            self._asking = asyncio.create_task(self._ask(names))
 
-    async def _ask(self, brains: Sequence[str]) -> None:
+    async def _ask(self, names: Sequence[str]) -> None:
         try:
-            await self._ask_fleet(brains)
+            await self._ask_fleet(names)
         except Unavailable as error:
-            logger.warning("nobody tells why brains lack replicas: %s", error.message)
+            logger.warning("nobody tells why replicas are lacking: %s", error.message)
 
     async def close(self) -> None:
         """Ask no more."""

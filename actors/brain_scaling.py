@@ -107,7 +107,7 @@ class ReplicasForLoad:
         """Return how many replicas the load wants, of those there may be.
 
         While no replica has reported, nothing changes. What starts the first one is a request that waits at Serve
-        itself (``actors.brain_waker``), and Serve decides that before it asks.
+        itself (``actors.app_waker``), and Serve decides that before it asks.
         """
         assert context.current_time is not None
         replicas = self._wanted(context, context.current_time)

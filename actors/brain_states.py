@@ -1,4 +1,4 @@
-"""What Serve says of the brains: which of them serve, and why another does not.
+"""What Serve says of brains and hands: which of them serve, and why another does not.
 
 A brain that cannot start takes no other down: it is only reported. The platform is ready with any brain that serves.
 """
@@ -22,11 +22,12 @@ from actors.names import BRAIN_APP, MONOLITH_APP, brain_app_name
 from agents.brains.port import EngineUnusable
 from agents.brains.registry import RegisteredBrain
 from agents.config import Settings
+from agents.hands.deployed.loading import HandUnusable
 
 logger = logging.getLogger(__name__)
 
 _MESSAGE_CHARACTERS = 500
-_ENGINES_WORD = re.compile(rf"(?:^|\s)[\w.]*{EngineUnusable.__name__}: (.*)")
+_ENGINES_WORD = re.compile(rf"(?:^|\s)[\w.]*(?:{EngineUnusable.__name__}|{HandUnusable.__name__}): (.*)")
 _ASK_SECONDS = 2.0
 _AGE_SECONDS = 1.0
 
@@ -111,18 +112,16 @@ def _reason(message: str) -> str:
     return " ".join([*raised[-1:], _ENGINES_WORD.sub(r"\1", lines[-1])])[:_MESSAGE_CHARACTERS]
 
 
-class BrainReport:
-    """The states for readiness: asked for at most once at a time, and not for longer than readiness may take."""
+class AppReport:
+    """The applications' states: asked for at most once at a time, and not for longer than readiness may take."""
 
-    def __init__(self, brains: Sequence[RegisteredBrain], app_of: AppOf = own_app) -> None:
-        self._brains = brains
-        self._app_of = app_of
-        self._known: Mapping[str, BrainState] = {}
+    def __init__(self) -> None:
+        self._known: Mapping[str, ApplicationStatusOverview] | None = None
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
 
-    async def states(self) -> Mapping[str, BrainState]:
-        """Return what Serve said last, none when it has never answered: its controller may be away for a moment."""
+    async def applications(self) -> Mapping[str, ApplicationStatusOverview] | None:
+        """Return what Serve said last, None when it has never answered: its controller may be away for a moment."""
         if self._asking is None and time.monotonic() - self._asked >= _AGE_SECONDS:
             self._asking = asyncio.create_task(self._ask())
         if self._asking is not None:
@@ -131,8 +130,24 @@ class BrainReport:
 
     async def _ask(self) -> None:
         try:
-            self._known = await asyncio.to_thread(brain_states, self._brains, self._app_of)
+            self._known = (await asyncio.to_thread(serve.status)).applications
         except (RayError, RayServeException) as error:
-            logger.warning("Serve does not tell how the brains are: %s", error)
+            logger.warning("Serve does not tell how its applications are: %s", error)
         finally:
             self._asked, self._asking = time.monotonic(), None
+
+
+class BrainReport:
+    """The brains' states, for readiness."""
+
+    def __init__(
+        self, brains: Sequence[RegisteredBrain], app_of: AppOf = own_app, apps: AppReport | None = None
+    ) -> None:
+        self._brains = brains
+        self._app_of = app_of
+        self._apps = apps or AppReport()
+
+    async def states(self) -> Mapping[str, BrainState]:
+        """Return what Serve said last, none when it has never answered."""
+        applications = await self._apps.applications()
+        return {} if applications is None else states_in(applications, self._brains, self._app_of)

@@ -1,22 +1,22 @@
-"""The fleet actor: keeps sandbox hosts alive and harnesses spread, and knows where hosts and brain replicas are."""
+"""The fleet actor: keeps sandbox hosts alive and harnesses spread, and knows where hosts and replicas are."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from actors.announcing import Announced, Announcement
+from actors.app_waker import AppWaker
 from actors.brain_faults import FaultReport
-from actors.brain_waker import BrainWaker
 from actors.harness_keeper import HarnessKeeper
 from actors.link_server import Endpoint
-from actors.names import DEFAULT_BRAIN
+from actors.names import DEFAULT_BRAIN, brain_app_name, hand_app_name
 from actors.placement import HARDLY_A_CPU
 from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
+from actors.replica_table import ReplicaTable
 from actors.replies import Reply, reply_of
 from actors.standby_keeper import StandbyKeeper
 from agents.clock import SystemClock
@@ -27,34 +27,24 @@ from agents.hands.placement import HostTable
 from agents.standby.breaker import Forced
 from agents.standby.health import PathReport
 
-_BRAIN_SECONDS = 15.0
 _DRAIN_GRACE_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Replica:
-    """A brain replica: of which brain (id), where, and when it was heard of last (monotonic seconds)."""
-
-    brain: str
-    endpoint: Endpoint
-    heard: float
 
 
 @actor(num_cpus=HARDLY_A_CPU, max_restarts=-1, max_concurrency=100)
 class FleetActor:
-    """Keeps the sandbox hosts, and tells where hosts and brain replicas are: it only keeps tables.
+    """Keeps the sandbox hosts, and tells where hosts and the replicas of brains and hands are: it only keeps tables.
 
-    It may die: hosts and brain replicas tell the next one all that it must know.
+    It may die: hosts and replicas tell the next one all that it must know.
     """
 
     def __init__(self, settings_json: str) -> None:
         self._settings = Settings.from_json(settings_json)
         self._starting: asyncio.Task[HostFleet] | None = None
         self._watching: list[asyncio.Task[None]] = []
-        self._brains: dict[str, _Replica] = {}
+        self._brains = ReplicaTable(AppWaker(brain_app_name))
+        self._hands = ReplicaTable(AppWaker(hand_app_name))
         self._standby: StandbyKeeper | None = None
         self._announced = Announced(SystemClock())
-        self._waker = BrainWaker()
         self._faults = FaultReport(self._settings)
         self._settings_json = settings_json
 
@@ -116,37 +106,43 @@ class FleetActor:
         """Let a host finish its calls and start it anew, with this fleet's settings; returns when it is up."""
         return await reply_of((await self._fleet()).replace(name))
 
-    # -- brain replicas --------------------------------------------------------------------------
+    # -- replicas of brains and hands ------------------------------------------------------------
 
     async def register_brain(self, replica: str, endpoint: Endpoint, brain: str = DEFAULT_BRAIN) -> Reply:
-        """Take note of a replica of *brain* (an id); it says so again every few seconds for as long as it lives."""
-        self._brains[replica] = _Replica(brain, endpoint, time.monotonic())
+        """See ReplicaTable.register."""
+        self._brains.register(replica, endpoint, brain)
         return Reply(True)
 
     async def unregister_brain(self, replica: str) -> Reply:
-        """Take note that a brain replica is about to end."""
-        self._brains.pop(replica, None)
+        """See ReplicaTable.unregister."""
+        self._brains.unregister(replica)
         return Reply(True)
 
     async def brains(self, wanted: Sequence[str] = ()) -> Reply:
-        """Return the endpoints of the replicas heard of lately, by brain and replica.
-
-        *wanted* names brains that scale to zero, have no replica just now, and for which requests wait: see that
-        they get one.
-        """
-        oldest = time.monotonic() - _BRAIN_SECONDS
-        self._brains = {name: replica for name, replica in self._brains.items() if replica.heard >= oldest}
-        table: dict[str, dict[str, Endpoint]] = {}
-        for name, replica in self._brains.items():
-            table.setdefault(replica.brain, {})[name] = replica.endpoint
-        for brain in wanted:
-            if brain not in table:
-                self._waker.wake(brain)
-        return Reply(table)
+        """See ReplicaTable.endpoints."""
+        return Reply(self._brains.endpoints(wanted))
 
     async def brain_faults(self, brains: Sequence[str]) -> Reply:
         """Return why those of *brains* that have no replica have none (``actors.brain_faults``)."""
         return await reply_of(self._faults.faults(brains))
+
+    async def register_hand(self, replica: str, endpoint: Endpoint, hand: str) -> Reply:
+        """See ReplicaTable.register."""
+        self._hands.register(replica, endpoint, hand)
+        return Reply(True)
+
+    async def unregister_hand(self, replica: str) -> Reply:
+        """See ReplicaTable.unregister."""
+        self._hands.unregister(replica)
+        return Reply(True)
+
+    async def hands(self, wanted: Sequence[str] = ()) -> Reply:
+        """See ReplicaTable.endpoints."""
+        return Reply(self._hands.endpoints(wanted))
+
+    async def hand_faults(self, hands: Sequence[str]) -> Reply:
+        """Return why those of *hands* that have no replica have none."""
+        return await reply_of(self._faults.hand_faults(hands))
 
     # -- replicas of the monolith ----------------------------------------------------------------
 
@@ -200,6 +196,7 @@ class FleetActor:
         fleet = await self._fleet()
         for watching in self._watching:
             watching.cancel()
-        await self._waker.close()
+        await self._brains.close()
+        await self._hands.close()
         await fleet.stop()
         return Reply(True)

@@ -11,6 +11,7 @@ DETACHED: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get
 """Options of an actor that outlives who started it, and is started once."""
 BRAIN_APP = "hecaton-brain"
 GATEWAY_APP = "hecaton-gateway"
+HAND_APP = "hecaton-hand"
 MONOLITH_APP = "hecaton-monolith"
 FLEET = "fleet"
 DEFAULT_BRAIN = f"{DEFAULT_NAME}@1"
@@ -20,6 +21,11 @@ DEFAULT_BRAIN = f"{DEFAULT_NAME}@1"
 def brain_app_name(brain: str) -> str:
     """Return the name of the Serve application of the brain with id *brain*; the implied one's has no addition."""
     return BRAIN_APP if brain == DEFAULT_BRAIN else f"{BRAIN_APP}-{brain}"
+
+
+def hand_app_name(hand: str) -> str:
+    """Return the name of the Serve application of the hand with id *hand*."""
+    return f"{HAND_APP}-{hand}"
 
 
 def harness_name(index: int) -> str:

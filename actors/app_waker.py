@@ -1,45 +1,46 @@
-"""Waking brains that have scaled to zero.
+"""Waking brains and hands that have scaled to zero.
 
-Model requests travel over links, which Serve does not see, and a brain without a replica has nobody to link to. So
-one small request is left with Serve for each brain that is asked for: Serve holds it, counts it, and starts a replica
-to answer it.
+Their requests travel over links, which Serve does not see, and an application without a replica has nobody to link to.
+So one small request is left with Serve for each that is asked for: Serve holds it, counts it, and starts a replica to
+answer it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from ray.exceptions import RayError
 
-from actors.names import brain_app_name
-
 logger = logging.getLogger(__name__)
 
-# Whoever still waits asks again; so a wake-up whose brain was taken away does not stay for ever.
+# Whoever still waits asks again; so a wake-up whose application was taken away does not stay for ever.
 _WAKE_SECONDS = 60.0
 
 
-class BrainWaker:
-    """Leaves at most one wake-up for each brain with Serve."""
+class AppWaker:
+    """Leaves at most one wake-up for each application with Serve."""
 
-    def __init__(self) -> None:
+    def __init__(self, app_name: Callable[[str], str]) -> None:
+        """*app_name* names the application of what has an id."""
+        self._app_name = app_name
         self._handles: dict[str, Any] = {}
         self._waking: dict[str, asyncio.Task[None]] = {}
 
-    def wake(self, brain: str) -> None:
-        """See that the brain with id *brain* gets a replica; returns at once."""
-        if brain not in self._waking:
-            task = self._waking[brain] = asyncio.create_task(self._wake(brain))
-            task.add_done_callback(lambda _: self._waking.pop(brain, None))
+    def wake(self, name: str) -> None:
+        """See that what has the id *name* gets a replica; returns at once."""
+        if name not in self._waking:
+            task = self._waking[name] = asyncio.create_task(self._wake(name))
+            task.add_done_callback(lambda _: self._waking.pop(name, None))
 
-    async def _wake(self, brain: str) -> None:
+    async def _wake(self, name: str) -> None:
         # Only now: Serve takes memory and half a second, and most fleets never need it.
         from ray import serve
         from ray.serve.exceptions import RayServeException
 
-        app = brain_app_name(brain)
+        app = self._app_name(name)
         try:
             async with asyncio.timeout(_WAKE_SECONDS):
                 if app not in self._handles:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
-from typing import Any
 
 from agents.config import SandboxSettings
+from agents.hands.egress.gate import PROXY_URL
 from agents.hands.file_root import FileRoot
+from agents.hands.layer import PACKAGES, Layer
 from agents.hands.linux_calls import missing_support, spawning_as
-from agents.hands.sandbox import HOW_TO_INSTALL, Sandbox, SandboxUnavailable, await_ready, wants_network
+from agents.hands.sandbox import HOW_TO_INSTALL, Sandbox, SandboxUnavailable, await_ready
 from agents.hands.sandbox_dirs import CALLS, SandboxDirs, missing_programs
 from agents.hands.shell import Shell
 from agents.hands.system_root import SYSTEM_LINKS
@@ -38,11 +39,13 @@ _ENVIRONMENT = {
     "SHELL": "/bin/bash",
     "LANG": "C.UTF-8",
     "TERM": "dumb",
+    # Its network has nothing but the proxy; programs disagree about which spelling of these they read.
+    **{name: PROXY_URL for word in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (word, word.lower())},
+    **{name: "localhost,127.0.0.1,::1" for name in ("NO_PROXY", "no_proxy")},
+    "NODE_USE_ENV_PROXY": "1",
 }
-# What a sandbox with the network takes from the host as it is at that moment.
-_ETC_NETWORK = ("hosts", "resolv.conf")
 _NICE = 5
-_NAMESPACES = ("user", "pid", "ipc", "uts", "cgroup")
+_NAMESPACES = ("user", "pid", "ipc", "uts", "cgroup", "net")
 
 
 class BubblewrapDriver:
@@ -69,17 +72,14 @@ class BubblewrapDriver:
         problems += [f"the program {name} is missing" for name in missing_programs()]
         return problems
 
-    def network(self, environment: dict[str, Any]) -> bool:
-        return wants_network(environment)
-
-    async def start(self, dirs: SandboxDirs, *, network: bool) -> Sandbox:
-        """Start a sandbox on *dirs*; raises SandboxUnavailable."""
+    async def start(self, dirs: SandboxDirs, layer: Layer | None = None) -> Sandbox:
+        """Start a sandbox on *dirs*, with the packages of *layer*; raises SandboxUnavailable."""
         self._program = self._program or shutil.which("bwrap")
         if self._program is None:
             raise SandboxUnavailable(HOW_TO_INSTALL)
         try:
             with spawning_as(dirs.uid):
-                shell = Shell([self._program, *self._options(dirs, network)], env={})
+                shell = Shell([self._program, *self._options(dirs, layer)], env={})
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox did not start: {error.strerror}") from error
         await await_ready(shell, self._settings)
@@ -91,31 +91,40 @@ class BubblewrapDriver:
                 undo.callback(os.close, init_fd)
                 root = os.open(f"/proc/{bash}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, root)
+                network = os.open(f"/proc/{bash}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                undo.callback(os.close, network)
                 files = FileRoot(root, WORKSPACE, dirs.uid)
                 # Tool work gives way to the server on a busy machine; less nice than itself only root may make it.
                 os.setpriority(os.PRIO_PROCESS, bash, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
             except (OSError, IndexError) as error:
                 raise SandboxUnavailable(f"the sandbox ended while it started: {error}") from error
             undo.pop_all()
-        return Sandbox(dirs, shell, files, calls=_CALLS_INSIDE, scratch=_MOUNTS["tmp"], init_fd=init_fd)
+        scratch = _MOUNTS["tmp"]
+        return Sandbox(dirs, shell, files, calls=_CALLS_INSIDE, scratch=scratch, init_fd=init_fd, network_fd=network)
 
-    def _options(self, dirs: SandboxDirs, network: bool) -> list[str]:
+    def _options(self, dirs: SandboxDirs, layer: Layer | None) -> list[str]:
         options = [f"--unshare-{name}" for name in _NAMESPACES]
-        options += [] if network else ["--unshare-net"]
         options += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--disable-userns"]
         options += ["--die-with-parent", "--new-session", "--clearenv"]
-        for name, value in _ENVIRONMENT.items():
+        for name, value in _environment(layer).items():
             options += ["--setenv", name, value]
         # The tree of the system has every mount point: bwrap makes nothing below it, for it is read-only from here.
         options += ["--ro-bind", str(dirs.system), "/", *self._system, "--proc", "/proc", "--dev", "/dev"]
-        for name in _ETC_NETWORK if network else ():
-            options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        options += [] if layer is None else ["--ro-bind", str(layer.path), PACKAGES]
         base = str(dirs.base)
         for name, inside in _MOUNTS.items():
             options += ["--bind", f"{base}/{name}", inside]
         # The tmpfs under /dev would otherwise be memory that no limit counts.
         options += ["--remount-ro", "/dev", "--chdir", WORKSPACE]
         return [*options, "/bin/bash", "--noprofile", "--norc"]
+
+
+def _environment(layer: Layer | None) -> dict[str, str]:
+    if layer is None:
+        return _ENVIRONMENT
+    more = dict(layer.variables)
+    path = [more["PATH"]] if "PATH" in more else []
+    return {**_ENVIRONMENT, **more, "PATH": ":".join([*path, _ENVIRONMENT["PATH"]])}
 
 
 def _system_mounts() -> list[str]:

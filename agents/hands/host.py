@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -19,10 +20,14 @@ from typing import Any
 
 from agents.clock import Clock, SystemClock
 from agents.config import CheckpointSettings, SandboxSettings, Settings
+from agents.hands.admission import Admission
 from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
 from agents.hands.checkpoint_store import CheckpointStore, open_store
 from agents.hands.checkpoint_work import Checkpoints
+from agents.hands.egress.gate import Egress
+from agents.hands.egress.placeholders import placeholder_key
+from agents.hands.egress.settings import EgressSettings
 from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
 from agents.hands.orphans import kill_orphans
@@ -37,6 +42,8 @@ from agents.hands.tombstones import delete_session
 from agents.hands.tool_batch import PlannedCall, changes_files, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
+from agents.net.guard import Guard
+from agents.vaults.port import Credentials, NoCredentials
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +73,9 @@ class HostStats:
     restores: int
     restore_seconds: float
     files_evicted: int
+    egress_allowed: int
+    egress_refused: int
+    egress_bytes: int
 
 
 def driver_for(settings: SandboxSettings) -> SandboxDriver:
@@ -84,10 +94,21 @@ def check(settings: SandboxSettings) -> list[str]:
     return driver_for(settings).check()
 
 
-def host_of(settings: Settings, root: Path, *, name: str = "sandbox-host") -> SandboxHost:
-    """Return a host as configured, checkpoints included. Raises StoreUnavailable when their store cannot be used."""
+def host_of(
+    settings: Settings, root: Path, *, name: str = "sandbox-host", credentials: Credentials | None = None
+) -> SandboxHost:
+    """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
+
+    Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
+    """
     store = open_store(settings.checkpoints, settings.data_dir)
-    return SandboxHost(settings.sandbox, root, name=name, checkpoints=settings.checkpoints, store=store)
+    run = settings.data_dir / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    egress = Egress(settings.egress, settings.network.guard())
+    admission = Admission(egress, credentials or NoCredentials(), placeholder_key(run / "placeholders.key"))
+    return SandboxHost(
+        settings.sandbox, root, name=name, checkpoints=settings.checkpoints, store=store, admission=admission
+    )
 
 
 class SandboxHost:
@@ -101,11 +122,13 @@ class SandboxHost:
         name: str = "sandbox-host",
         checkpoints: CheckpointSettings | None = None,
         store: CheckpointStore | None = None,
+        admission: Admission | None = None,
         clock: Clock | None = None,
         linger: float = LINGER_SECONDS,
     ) -> None:
         """*root* is the directory of the sandboxes, *store* where their files are copied to (None: nowhere).
 
+        *admission* opens them to the network (by default: to public hosts, without credentials).
         A host that leaves stays for *linger* seconds after its last call. Nothing is touched before ``start``.
         """
         self.incarnation = new_incarnation(name)
@@ -116,7 +139,10 @@ class SandboxHost:
         self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="file-tool")
         self._copying = ThreadPoolExecutor(_CHECKPOINT_THREADS, thread_name_prefix="checkpoint")
         self._shared = Checkpoints(checkpoints or CheckpointSettings(), store, self.incarnation, self._copying)
-        self._pool = SandboxPool(settings, self._root, self._driver, self._clock, self._threads, self._shared)
+        self._admission = admission or Admission(Egress(EgressSettings(), Guard()), NoCredentials(), os.urandom(32))
+        self._pool = SandboxPool(
+            settings, self._root, self._driver, self._clock, self._threads, self._shared, self._admission
+        )
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
         self._memory: CallMemory[ToolResult] = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -170,6 +196,7 @@ class SandboxHost:
             failures=counts.failures,
             provision_seconds=counts.provision_seconds,
             **asdict(self._shared.counts),
+            **asdict(self._admission.egress.counts),
         )
 
     @property
@@ -247,7 +274,7 @@ class SandboxHost:
     def _start(self, workspace: Workspace, plan: PlannedCall | None) -> asyncio.Task[ToolResult]:
         """Start a planned call; what it holds is given back when it ends, even if it never got to run."""
         assert plan is not None, "only a new call is started"
-        session = self._pool.enter(workspace, network=self._driver.network(workspace.environment))
+        session = self._pool.enter(workspace)
         task = asyncio.create_task(self._run(session, plan, workspace.version))
 
         def ended(_: asyncio.Task[ToolResult]) -> None:

@@ -13,10 +13,10 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 from agents.config import SandboxSettings
 from agents.hands.file_root import FileRoot
+from agents.hands.layer import Layer
 from agents.hands.linux_calls import missing_support
 from agents.hands.sandbox import Sandbox, SandboxUnavailable, await_ready
 from agents.hands.sandbox_dirs import CALLS, SandboxDirs, missing_programs
@@ -52,11 +52,10 @@ class PlainProcessDriver:
             problems.append(reason)
         return problems
 
-    def network(self, environment: dict[str, Any]) -> bool:
-        return True
-
-    async def start(self, dirs: SandboxDirs, *, network: bool) -> Sandbox:
+    async def start(self, dirs: SandboxDirs, layer: Layer | None = None) -> Sandbox:
         """Start a shell on *dirs*; raises SandboxUnavailable."""
+        if layer is not None:
+            raise SandboxUnavailable("packages need isolation, which `sandbox.driver: process` has not")
         user = str(dirs.uid)
         drop = ["--reuid", user, "--regid", user, "--clear-groups"] if dirs.uid is not None else []
         argv = ["setpriv", *drop, "--pdeathsig", "KILL", "--", "/bin/bash", "--noprofile", "--norc"]

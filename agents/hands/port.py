@@ -30,6 +30,9 @@ class Workspace:
     """The incarnation of the sandbox host that the session's last result came from; None before the first."""
     version: int = 0
     """Version of the files that the last result stands on; a host whose files are older restores a checkpoint."""
+    mcp_urls: tuple[str, ...] = ()
+    """URLs of the agent's MCP servers, which ``allow_mcp_servers`` opens."""
+    vault_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from functools import partial
 
 from agents.clock import Clock
 from agents.config import SandboxSettings
+from agents.hands.admission import Admission
 from agents.hands.checkpoint_work import Checkpoints
 from agents.hands.disk_quota import DiskQuota
 from agents.hands.recovery import Standing, look, recover
@@ -26,7 +27,13 @@ class Provisioner:
     """Starts sandboxes on the directories of sessions."""
 
     def __init__(
-        self, settings: SandboxSettings, root: SandboxRoot, driver: SandboxDriver, clock: Clock, shared: Checkpoints
+        self,
+        settings: SandboxSettings,
+        root: SandboxRoot,
+        driver: SandboxDriver,
+        clock: Clock,
+        shared: Checkpoints,
+        admission: Admission,
     ) -> None:
         self.warm_hits = 0
         self.stock = WarmStock(settings.warm, root, driver, clock, self._seed)
@@ -35,6 +42,7 @@ class Provisioner:
         self._driver = driver
         self._clock = clock
         self._shared = shared
+        self._admission = admission
 
     async def provision(self, session: SessionSandbox) -> Provided:
         """Start or claim a sandbox on the files of *session*. Raises SandboxUnavailable, OSError."""
@@ -45,6 +53,7 @@ class Provisioner:
             dirs = await self._directories(session, standing)
             sandbox = await self._started(dirs, session, fresh)
         try:
+            await self._admission.admit(sandbox, session.workspace)
             quota = DiskQuota(sandbox.dirs, self._settings.disk_bytes, self._clock, fresh=fresh)
             session.files.note_running(session.workspace.version, sandbox.dirs.uid)
         except BaseException:
@@ -54,7 +63,7 @@ class Provisioner:
 
     def _claimed(self, session: SessionSandbox) -> Sandbox | None:
         """Give the session a warm sandbox, if there is one."""
-        ready = self.stock.take(network=session.network)
+        ready = self.stock.take()
         self.stock.refill()
         if ready is None:
             return None
@@ -90,7 +99,7 @@ class Provisioner:
 
     async def _started(self, dirs: SandboxDirs, session: SessionSandbox, fresh: bool) -> Sandbox:
         try:
-            return await self._driver.start(dirs, network=session.network)
+            return await self._driver.start(dirs)
         except BaseException:
             if fresh:
                 self._root.discard(dirs.base)

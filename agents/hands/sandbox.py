@@ -12,11 +12,13 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from agents.config import SandboxSettings
 from agents.errors import HecatonError
+from agents.hands.egress.gate import Gate
 from agents.hands.file_root import FileRoot
+from agents.hands.layer import Layer
 from agents.hands.sandbox_dirs import SandboxDirs
 from agents.hands.shell import Shell, ShellGone
 
@@ -49,6 +51,10 @@ class Sandbox:
 
     init_fd: int | None = None
     """The pidfd of the sandbox's first process: once that is gone, so is every other one."""
+    network_fd: int | None = None
+    """The network namespace that only this sandbox has; None: it has the host's."""
+    gate: Gate | None = None
+    """Its way out, once it is somebody's."""
     sweep: Callable[[], None] | None = None
     """Kills what the shell left behind, where no namespace does it."""
 
@@ -62,6 +68,8 @@ class Sandbox:
     def kill(self) -> None:
         """Kill everything inside, without waiting."""
         self._killed = True
+        if self.gate is not None:
+            self.gate.close()
         if self.init_fd is None:
             self.shell.process.kill()
             return
@@ -84,6 +92,8 @@ class Sandbox:
                 os.close(init)
         if self.sweep is not None:
             self.sweep()
+        if self.network_fd is not None:
+            os.close(self.network_fd)
         self.files.close()
 
 
@@ -112,22 +122,9 @@ class SandboxDriver(Protocol):
         """Return what keeps this driver from working on this machine, in words for a person; empty when fine."""
         ...
 
-    def network(self, environment: dict[str, Any]) -> bool:
-        """Whether a sandbox of this environment reaches the network."""
+    async def start(self, dirs: SandboxDirs, layer: Layer | None = None) -> Sandbox:
+        """Start a sandbox on *dirs*, with the packages of *layer*; raises SandboxUnavailable."""
         ...
-
-    async def start(self, dirs: SandboxDirs, *, network: bool) -> Sandbox:
-        """Start a sandbox on *dirs*; raises SandboxUnavailable."""
-        ...
-
-
-def wants_network(environment: dict[str, Any]) -> bool:
-    """Only ``unrestricted`` networking opens the network.
-
-    ``limited`` means no network for now: its allow-listing proxy is a later step.
-    """
-    networking: dict[str, Any] = environment.get("networking") or {}
-    return networking.get("type") == "unrestricted"
 
 
 async def await_ready(shell: Shell, settings: SandboxSettings, *, directory: str | None = None) -> None:
@@ -164,9 +161,6 @@ class NoDriver:
     def check(self) -> list[str]:
         return [HOW_TO_INSTALL]
 
-    def network(self, environment: dict[str, Any]) -> bool:
-        return False
-
-    async def start(self, dirs: SandboxDirs, *, network: bool) -> Sandbox:
+    async def start(self, dirs: SandboxDirs, layer: Layer | None = None) -> Sandbox:
         """Always raises SandboxUnavailable."""
         raise SandboxUnavailable(HOW_TO_INSTALL)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from agents.clock import Clock
 from agents.config import SandboxSettings
+from agents.hands.admission import Admission
 from agents.hands.checkpoint_work import Checkpoints
 from agents.hands.port import Workspace
 from agents.hands.provisioning import Provisioner
-from agents.hands.sandbox import SandboxDriver, SandboxUnavailable
+from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_sandbox import Provided, SessionSandbox
@@ -51,6 +52,7 @@ class SandboxPool:
         clock: Clock,
         executor: Executor,
         shared: Checkpoints,
+        admission: Admission,
     ) -> None:
         self.counts = PoolCounts()
         self._settings = settings
@@ -58,7 +60,8 @@ class SandboxPool:
         self._clock = clock
         self._executor = executor
         self._shared = shared
-        self._provisioner = Provisioner(settings, root, driver, clock, shared)
+        self._admission = admission
+        self._provisioner = Provisioner(settings, root, driver, clock, shared, admission)
         self._sessions: dict[str, SessionSandbox] = {}
         self._live: set[SessionSandbox] = set()
         self._idle: OrderedDict[SessionSandbox, None] = OrderedDict()
@@ -78,11 +81,9 @@ class SandboxPool:
     def warm_hits(self) -> int:
         return self._provisioner.warm_hits
 
-    def enter(self, workspace: Workspace, *, network: bool) -> SessionSandbox:
+    def enter(self, workspace: Workspace) -> SessionSandbox:
         """Return a session's sandbox for one call, kept from being put away until ``leave``."""
         session = self._session(workspace)
-        if session.active == 0:
-            session.network = network
         if session.workspace.version <= workspace.version:
             session.workspace = workspace
         session.active += 1
@@ -145,6 +146,10 @@ class SandboxPool:
         self.counts.provisions += 1
         self.counts.provision_seconds += self._clock.monotonic() - began
         return provided
+
+    def renew(self, session: SessionSandbox, sandbox: Sandbox) -> None:
+        """See SandboxSource."""
+        self._admission.renew(sandbox, session.workspace)
 
     def ended(self, session: SessionSandbox) -> None:
         """Free the slot of a session whose sandbox has ended."""

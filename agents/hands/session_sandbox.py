@@ -48,6 +48,10 @@ class SandboxSource(Protocol):
         """Start or claim a sandbox for *session*, waiting for a free slot. Raises SandboxUnavailable."""
         ...
 
+    def renew(self, session: SessionSandbox, sandbox: Sandbox) -> None:
+        """Let *sandbox* reach from now on what the session's environment says now."""
+        ...
+
     def ended(self, session: SessionSandbox) -> None:
         """Take note that *session* has no running sandbox any more."""
         ...
@@ -68,7 +72,6 @@ class SessionSandbox:
         self.session_id = workspace.session_id
         self.workspace = workspace
         self.files = files
-        self.network = False
         self.active = 0
         self.last_used = clock.monotonic()
         self._source = source
@@ -76,7 +79,6 @@ class SessionSandbox:
         self._clock = clock
         self._executor = executor
         self._sandbox: Sandbox | None = None
-        self._networked = False
         self._quota: DiskQuota | None = None
         self._evicting = False
         self._notices: list[str] = []
@@ -109,15 +111,15 @@ class SessionSandbox:
     async def running(self) -> Sandbox:
         """Return the session's sandbox, started when there is none. Raises SandboxUnavailable."""
         if (sandbox := self._usable()) is not None:
+            self._source.renew(self, sandbox)
             return sandbox
         async with self._turnover:
             if (sandbox := self._usable()) is not None:
                 return sandbox
             why_gone = self._why_new() if self._sandbox is not None else self._why_gone
             await self._end()
-            network = self.network
             provided = await self._source.provide(self)
-            self._sandbox, self._quota, self._networked = provided.sandbox, provided.quota, network
+            self._sandbox, self._quota = provided.sandbox, provided.quota
             self._note(provided, why_gone)
             return provided.sandbox
 
@@ -242,8 +244,6 @@ class SessionSandbox:
         assert self._sandbox is not None, "there is one"
         if not self._sandbox.alive:
             return notices.DIED
-        if self._networked != self.network:
-            return notices.NETWORK_CHANGED
         # The session has gone on elsewhere since.
         return notices.FILES_OLDER if self.files.version < self.workspace.version else None
 

@@ -46,6 +46,12 @@ class Shell:
         self._send(shell_script.boot_line(settings, nonce, directory))
         return future
 
+    def define(self, variables: Mapping[str, str]) -> asyncio.Future[int]:
+        """Set environment variables for all that runs in the shell from now on."""
+        nonce, future = self._expect()
+        self._send(shell_script.define_line(variables, nonce))
+        return future
+
     def run(self, command: str, output: str) -> asyncio.Future[int]:
         """Run *command* in the shell itself; the future is its exit status."""
         nonce, future = self._expect()

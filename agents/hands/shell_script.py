@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import resource
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agents.config import SandboxSettings
@@ -64,6 +65,12 @@ def boot_line(settings: SandboxSettings, nonce: str, directory: str | None = Non
         script += f" && cd -- {shlex.quote(directory)}"
     # When memory runs out, the kernel should take the sandbox and not the server.
     return f"{script} && {{ echo 1000 >/proc/self/oom_score_adj; exec 2>/dev/null; {_mark(nonce, '0')}; }}\n"
+
+
+def define_line(variables: Mapping[str, str], nonce: str) -> str:
+    """Set and export *variables*, whose names must be good ones."""
+    statements = "; ".join(f"builtin export {name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"{statements or ':'}; {_mark(nonce, '$?')}\n"
 
 
 def foreground_line(command: str, output: str, nonce: str) -> str:

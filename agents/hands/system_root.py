@@ -16,13 +16,23 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_MOUNT_POINTS = ("usr", "proc", "dev", "tmp", "workspace", "home/agent", "mnt/session/outputs", "run/calls")
+_MOUNT_POINTS = (
+    "usr",
+    "proc",
+    "dev",
+    "tmp",
+    "workspace",
+    "home/agent",
+    "mnt/session/outputs",
+    "run/calls",
+    "opt/packages",
+)
 _OWN = {
     "passwd": "root:x:0:0:root:/root:/bin/bash\nagent:x:1000:1000:agent:/home/agent:/bin/bash\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
     "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-    # Empty, and covered by the host's own where a sandbox has the network.
+    # Names are looked up by the proxy.
     "resolv.conf": "",
 }
 _COPIED = (

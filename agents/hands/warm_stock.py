@@ -1,4 +1,4 @@
-"""Sandboxes that run before anybody wants them, per kind of networking; a claimed one is replaced in the background."""
+"""Sandboxes that run before anybody wants them, per kind of packages; a claimed one is replaced in the background."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agents.clock import Clock
+from agents.hands.layer import Layer
 from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs, SandboxRoot
 
@@ -43,7 +44,7 @@ class WarmStock:
         self._driver = driver
         self._clock = clock
         self._fill = fill
-        self._ready: dict[bool, deque[Ready]] = {False: deque()}
+        self._ready: dict[Layer | None, deque[Ready]] = {None: deque()}
         self._refilling: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -51,9 +52,9 @@ class WarmStock:
     def __len__(self) -> int:
         return sum(map(len, self._ready.values()))
 
-    def take(self, *, network: bool) -> Ready | None:
-        """Hand out a living sandbox; None when there is none."""
-        stock = self._ready.setdefault(network, deque())
+    def take(self, layer: Layer | None = None) -> Ready | None:
+        """Hand out a living sandbox with the packages of *layer*; None when there is none."""
+        stock = self._ready.setdefault(layer, deque())
         while stock:
             ready = stock.popleft()
             if ready.sandbox.alive:
@@ -93,21 +94,21 @@ class WarmStock:
     async def _refill(self) -> None:
         # Starting a process occupies the loop; the call that emptied the stock goes first.
         await self._clock.sleep(_REFILL_DELAY_SECONDS)
-        for network in list(self._ready):
-            while len(self._ready[network]) < self._size:
+        for layer in list(self._ready):
+            while len(self._ready[layer]) < self._size:
                 try:
-                    ready = await self._start(network)
+                    ready = await self._start(layer)
                 except (SandboxUnavailable, OSError) as error:
                     log.warning("no warm sandbox: %s", error)
                     await self._clock.sleep(_REFILL_RETRY_SECONDS)
                     continue
-                self._ready[network].append(ready)
+                self._ready[layer].append(ready)
 
-    async def _start(self, network: bool) -> Ready:
+    async def _start(self, layer: Layer | None) -> Ready:
         dirs = self._root.make_warm()
         try:
             await self._fill(dirs)
-            return Ready(dirs, await self._driver.start(dirs, network=network))
+            return Ready(dirs, await self._driver.start(dirs, layer))
         except BaseException:
             self._root.discard(dirs.base)
             raise

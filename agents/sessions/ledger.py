@@ -30,7 +30,14 @@ class EffectCounts:
 
 def workspace_of(record: SessionRecord) -> Workspace:
     """Say where the session's tools run, and what its files were last."""
-    return Workspace(record.id, record.environment, record.workspace_host, record.workspace_version)
+    return Workspace(
+        record.id,
+        record.environment,
+        record.workspace_host,
+        record.workspace_version,
+        mcp_urls=tuple(server["url"] for server in record.agent.get("mcp_servers") or ()),
+        vault_ids=record.vault_ids,
+    )
 
 
 def intend(draft: Draft, hosts: Mapping[EventId, str]) -> None:

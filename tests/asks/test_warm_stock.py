@@ -12,6 +12,7 @@ import pytest
 
 from agents.clock import ManualClock
 from agents.hands.host import HostStats
+from agents.hands.layer import Layer
 from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs
 from agents.hands.warm_stock import WarmStock
@@ -27,11 +28,11 @@ class Boots:
         self.started = asyncio.Semaphore(0)
         self.boot: asyncio.Queue[bool] = asyncio.Queue()
 
-    async def start(self, dirs: SandboxDirs, *, network: bool) -> Any:
+    async def start(self, dirs: SandboxDirs, layer: Layer | None = None) -> Any:
         self.started.release()
         if not await self.boot.get():
             raise SandboxUnavailable("it did not come up")
-        return SimpleNamespace(alive=True, network=network)
+        return SimpleNamespace(alive=True, layer=layer)
 
 
 class Root:
@@ -74,27 +75,27 @@ async def test_a_sandbox_that_still_boots_is_never_handed_out_and_one_that_faile
     stock.refill()
     await pass_time(clock)
     assert not driver.started.locked(), "it boots"
-    assert stock.take(network=False) is None and len(stock) == 0
+    assert stock.take() is None and len(stock) == 0
     driver.boot.put_nowait(False)
     await pass_time(clock)
-    assert root.discarded == [Path("/nowhere/1")] and stock.take(network=False) is None
+    assert root.discarded == [Path("/nowhere/1")] and stock.take() is None
     driver.boot.put_nowait(True)
     await pass_time(clock)
     assert len(stock) == 1
-    ready = stock.take(network=False)
+    ready = stock.take()
     assert ready is not None and ready.dirs.base == Path("/nowhere/2")
-    assert stock.take(network=False) is None, "handed out once"
+    assert stock.take() is None, "handed out once"
 
 
 async def test_sandboxes_of_one_kind_are_never_handed_out_as_another(clock: ManualClock) -> None:
-    """Ask 50: kinds of machine were mixed in the pool. A warm sandbox without network is none for who may have it."""
+    """Ask 50: kinds of machine were mixed in the pool. A warm sandbox without packages is none for who needs them."""
     driver, root = Boots(), Root()
     stock = WarmStock(1, root, driver, clock, nothing)  # type: ignore[arg-type]
     driver.boot.put_nowait(True)
     stock.refill()
     await pass_time(clock)
-    assert stock.take(network=True) is None and len(stock) == 1
-    assert stock.take(network=False) is not None
+    assert stock.take(Layer("one", Path("/nowhere"))) is None and len(stock) == 1
+    assert stock.take() is not None
 
 
 def test_hits_and_times_of_starts_are_published() -> None:

@@ -2,7 +2,7 @@
 
 Files in a workspace can be lost with a host and restored from a copy, so they cannot tell how often a
 command ran. This can: a command sends its effect id over TCP and goes on when it is acknowledged. It stands
-outside the platform (sandboxes reach it through an environment with unrestricted networking).
+outside the platform (sandboxes reach it through their proxy, in an environment with unrestricted networking).
 """
 
 from __future__ import annotations

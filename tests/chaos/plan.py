@@ -94,9 +94,12 @@ class Script:
 
 
 def _feel(port: int) -> str:
-    # Outside first, then the file: a file that names an effect proves that it was felt.
+    # Outside first, then the file: a file that names an effect proves that it was felt. The sandbox's proxy is
+    # asked by hand, for it then passes any bytes on.
     return (
-        f"e() {{ exec 3<>/dev/tcp/127.0.0.1/{port} && echo $1 >&3 && read -r -t 20 _ <&3 && exec 3>&- "
+        f"e() {{ exec 3<>/dev/tcp/127.0.0.1/3128 && echo -e 'CONNECT 127.0.0.1:{port} HTTP/1.1\\r\\n"
+        f"Host: 127.0.0.1:{port}\\r\\n\\r' >&3 && read -r -t 20 _ a _ <&3 && [ $a = 200 ] "
+        f"&& read -r -t 20 _ <&3 && echo $1 >&3 && read -r -t 20 _ <&3 && exec 3>&- "
         f"&& echo $1 >> {FILE}; }}; "
     )
 

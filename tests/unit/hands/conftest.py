@@ -32,10 +32,12 @@ class Hands:
     def __init__(self, host: SandboxHost) -> None:
         self.host = host
         self.environment: dict[str, Any] = {"type": "cloud"}
+        self.mcp_urls: tuple[str, ...] = ()
+        self.vault_ids: tuple[str, ...] = ()
 
     async def batch(self, *calls: tuple[str, dict[str, Any]], session: str = "sesn_a") -> list[ToolResult]:
         made = [ToolCall(f"call_{next(_ids)}", name, body) for name, body in calls]
-        workspace = Workspace(session, self.environment)
+        workspace = Workspace(session, self.environment, mcp_urls=self.mcp_urls, vault_ids=self.vault_ids)
         try:
             found = {result.call_id: result async for result in self.host.execute(workspace, made)}
         except asyncio.CancelledError:

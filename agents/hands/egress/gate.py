@@ -1,0 +1,172 @@
+"""The gate of one sandbox: where it listens, what it lets through, and what that may take.
+
+Invariants: nothing gets out of a sandbox but through its own gate; a gate knows one session only, and ends with the
+sandbox. All gates of a host run on its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from agents.hands.egress.connection import Connection
+from agents.hands.egress.listener import PROXY_ADDRESS, listen_inside
+from agents.hands.egress.peer import HEAD_BYTES, Allowance, CutOff, Patience, Refusal, Spent, Stream
+from agents.hands.egress.placeholders import Placeholder
+from agents.hands.egress.policy import EgressPolicy
+from agents.hands.egress.settings import EgressSettings
+from agents.net.guard import Guard, NetworkRefused
+
+if TYPE_CHECKING:
+    from agents.hands.egress.authority import Authority
+
+log = logging.getLogger(__name__)
+
+PROXY_URL = f"http://{PROXY_ADDRESS[0]}:{PROXY_ADDRESS[1]}"
+_HANDSHAKE_SECONDS = 10.0
+_FULL = b"HTTP/1.1 503 Too many connections\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@dataclass(slots=True)
+class EgressCounts:
+    """What sandboxes of one host have asked of the network since its start."""
+
+    egress_allowed: int = 0
+    egress_refused: int = 0
+    egress_bytes: int = 0
+
+
+class Egress:
+    """What the gates of one host share."""
+
+    def __init__(self, settings: EgressSettings, guard: Guard) -> None:
+        self.settings = settings
+        self.guard = guard
+        self.counts = EgressCounts()
+
+    @cached_property
+    def authority(self) -> Authority:
+        """Made when the first credential is there."""
+        from agents.hands.egress.authority import Authority
+
+        return Authority()
+
+    @cached_property
+    def trust(self) -> ssl.SSLContext:
+        """Whom the proxy trusts where it makes TLS itself. Raises OSError when ``ca_file`` cannot be read."""
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        if self.settings.ca_file is not None:
+            context.load_verify_locations(self.settings.ca_file)
+        return context
+
+
+class Gate:
+    """The only way out of one sandbox."""
+
+    def __init__(self, egress: Egress) -> None:
+        self.policy = EgressPolicy()
+        self.secrets: Sequence[Placeholder] = ()
+        self._egress = egress
+        self._allowance = Allowance(egress.settings.max_bytes)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def open(self, namespace: int) -> None:
+        """Listen in the network behind the descriptor *namespace*; raises OSError."""
+        listening = await listen_inside(namespace)
+        self._server = await asyncio.start_server(self._accept, sock=listening, limit=HEAD_BYTES)
+
+    def close(self) -> None:
+        """Let nothing through any more."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._open:
+            task.cancel()
+
+    # -- connections -----------------------------------------------------------------------------
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._open) >= self._egress.settings.max_connections:
+            writer.write(_FULL)
+            writer.close()
+            return
+        self._open.add(task)
+        used = self._allowance.used
+        try:
+            patience = Patience(self._egress.settings)
+            await Connection(self, self.stream(reader, writer, patience), patience).serve()
+        except (OSError, TimeoutError, Spent, CutOff):
+            writer.transport.abort()  # the sandbox sees it end
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        finally:
+            self._open.discard(task)
+            self._egress.counts.egress_bytes += self._allowance.used - used
+            writer.close()
+
+    # -- what a connection asks ------------------------------------------------------------------
+
+    @property
+    def selective(self) -> bool:
+        """See WayOut."""
+        return not self.policy.everything
+
+    def check(self, host: str, port: int) -> None:
+        """See WayOut."""
+        if not self.policy.allows(host, port):
+            self._egress.counts.egress_refused += 1
+            raise Refusal(403, f"{host} {self.policy.refusal}")
+        self._egress.counts.egress_allowed += 1
+
+    def secrets_for(self, host: str, port: int) -> Sequence[Placeholder]:
+        """See WayOut."""
+        return [secret for secret in self.secrets if secret.serves(host, port)]
+
+    async def connect(self, host: str, port: int, *, tls: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See WayOut."""
+        try:
+            addresses = await self._egress.guard.addresses(host, port)
+        except NetworkRefused as refused:
+            self._egress.counts.egress_refused += 1
+            raise Refusal(403, refused.message) from refused
+        except (OSError, TimeoutError) as error:
+            raise Refusal(502, f"the name {host} was not found") from error
+        context = self._egress.trust if tls else None
+        fault: Exception | None = None
+        for address in addresses:
+            with suppress(TimeoutError):
+                try:
+                    async with asyncio.timeout(self._egress.settings.connect_seconds / len(addresses)):
+                        name = host if tls else None
+                        return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+                except OSError as error:
+                    fault = error
+        why = "its certificate is not trusted" if isinstance(fault, ssl.SSLCertVerificationError) else "no answer"
+        raise Refusal(502, f"{host} cannot be reached on port {port}: {why}")
+
+    async def secure(self, stream: Stream, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See WayOut."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=HEAD_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        context = self._egress.authority.context_for(host)
+        transport = await loop.start_tls(
+            stream.writer.transport, protocol, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+        )
+        assert transport is not None
+        protocol.connection_made(transport)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: Patience) -> Stream:
+        """See WayOut."""
+        return Stream(reader, writer, self._allowance, patience)

@@ -17,6 +17,7 @@ from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease, new_stamp
 from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row
+from agents.store.work_rows import first_item_row, last_item_row
 
 
 class Kind(Enum):
@@ -58,6 +59,10 @@ class Change:
     queue: Sequence[Row] = ()
     consume: Sequence[str] = ()
     record: SessionRecord | None = None
+    wanted: Row | None = None
+    """The item that the session is to have in the queue for workers, if it has none."""
+    over: Row | None = None
+    """What ends the session's item in that queue, if no worker has it."""
 
     def snapshot(self) -> Row:
         """Return the row of the session's snapshot, which hardly any change has to write."""
@@ -109,6 +114,8 @@ def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], s
         queue=[event_row(record.id, event) for event in commit.queue],
         consume=commit.consume,
         record=record,
+        wanted=first_item_row(record) if commit.work == "wanted" else None,
+        over=last_item_row(record) if commit.work == "over" else None,
     )
 
 

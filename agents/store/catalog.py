@@ -12,7 +12,7 @@ from agents.store.codec import agent_of, agent_rows, clamped, environment_of, en
 from agents.store.engine import Database
 from agents.store.paging import page
 from agents.store.ports import AgentRecord, EnvironmentRecord, Listing
-from agents.store.tables import agent_versions, agents, environments, sessions
+from agents.store.tables import agent_versions, agents, environment_keys, environments, sessions, work_pollers
 
 _VERSIONS = select(
     agents.c.id,
@@ -143,6 +143,8 @@ class SqlEnvironments:
             _get_environment(connection, environment_id)
             if connection.execute(users).first() is not None:
                 raise Conflict(f"environment {environment_id} is used by sessions")
+            for table in (environment_keys, work_pollers):
+                connection.execute(delete(table).where(table.c.environment_id == environment_id)).close()
             connection.execute(delete(environments).where(environments.c.id == environment_id))
 
         await self._database.write(work)

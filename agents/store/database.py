@@ -16,6 +16,7 @@ from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
 from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
+from agents.store.environment_keys import SqlEnvironmentKeys
 from agents.store.event_log import SqlEventLog
 from agents.store.hands import SqlHands
 from agents.store.leases import SqlLeases
@@ -25,6 +26,7 @@ from agents.store.schema import is_current
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
 from agents.store.vaults import SqlVaults
+from agents.store.work import SqlWorkQueue
 
 _PING_SECONDS = 2.0
 """Whoever asks whether the database answers wants to know it now."""
@@ -43,6 +45,8 @@ class SqlStore:
         self.meter = SqlMeter(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database)
+        self.work = SqlWorkQueue(database, clock)
+        self.environment_keys = SqlEnvironmentKeys(database, clock)
         self.hands = SqlHands(database)
 
     async def ping(self) -> None:

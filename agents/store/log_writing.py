@@ -16,7 +16,7 @@ from agents.errors import HecatonError
 from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
 from agents.store.codec import Row
 from agents.store.script import Among, Ask, Rows, Script, Statement, Write, insert, query, remove, update
-from agents.store.tables import deleted_sessions, events, leases, queue, session_snapshots, sessions
+from agents.store.tables import deleted_sessions, events, leases, queue, session_snapshots, sessions, work_items
 
 
 def _standing(among: Among) -> ClauseElement:
@@ -91,8 +91,10 @@ _ADVANCE_ALONE = query(_advance_alone)
 _ADVANCE = update(sessions, {"id": "id"}, *_PROGRESS)
 _REPLACE_IDENTITY = update(sessions, {"id": "id"}, *_IDENTITY)
 _REPLACE_SNAPSHOT = update(session_snapshots, {"session_id": "session_id"}, "agent", "environment")
+_WANT_WORK = insert(work_items, *work_items.c.keys(), keep=True)
+_END_WORK = update(work_items, {"session_id": "session_id", "found": "state"}, "state", "stopped_at")
 _CONSUME = remove(queue, {"session_id": "session_id", "id": "id"})
-_REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in (events, queue, session_snapshots))
+_REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in (events, queue, session_snapshots, work_items))
 _REMOVE_SESSION = remove(sessions, {"session_id": "id"})
 
 
@@ -133,6 +135,9 @@ def _write_events(accepted: Sequence[Change]) -> Steps:
     yield from _many(_INSERT_QUEUE, (row for change in accepted for row in change.queue))
     consumed = ({"session_id": change.session_id, "id": gone} for change in accepted for gone in change.consume)
     yield from _many(_CONSUME, consumed)
+    # After the session's row, which a worker that gives its item up locks first: see ``agents.store.work``.
+    yield from _many(_WANT_WORK, (change.wanted for change in accepted if change.wanted is not None))
+    yield from _many(_END_WORK, (change.over for change in accepted if change.over is not None))
 
 
 def _read_stored(changes: Sequence[Change]) -> Script[Stored]:

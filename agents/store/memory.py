@@ -16,12 +16,14 @@ from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, decide, deletion_of
-from agents.store.codec import Row, event_of, micros, queued_event_of, session_of
+from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, session_of
 from agents.store.leases import LEFT, check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_releases import MemoryReleases
 from agents.store.memory_vaults import MemoryVaults
+from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
+from agents.store.work_rows import work_of
 
 
 @dataclass(slots=True)
@@ -107,8 +109,9 @@ class MemoryLeases:
 class MemoryEventLog:
     """The EventLog of one process; a change is atomic because nothing in it awaits."""
 
-    def __init__(self, leases: MemoryLeases) -> None:
+    def __init__(self, leases: MemoryLeases, clock: Clock | None = None) -> None:
         self._leases = leases
+        self.work = MemoryWorkQueue(clock or SystemClock(), self._session_row)
         self.sessions: dict[str, StoredSession] = {}
         self._deleted: dict[SessionId, Change] = {}
         self._event_ids: set[str] = set()
@@ -172,6 +175,7 @@ class MemoryEventLog:
             return
         if change.kind is Kind.DELETE:
             gone = self.sessions.pop(change.session_id)
+            self.work.remove(change.session_id)
             self._deleted[SessionId(change.session_id)] = change
             self._event_ids.difference_update(row["id"] for row in gone.events)
             return
@@ -184,6 +188,14 @@ class MemoryEventLog:
         stored.queue.update((row["id"], row) for row in change.queue)
         for event_id in change.consume:
             stored.queue.pop(event_id, None)
+        if change.wanted is not None:
+            self.work.want(work_of(change.wanted))
+        if change.over is not None:
+            self.work.end(change.session_id, moment_at(change.over["stopped_at"]))
+
+    def _session_row(self, session_id: str) -> Row | None:
+        stored = self.sessions.get(session_id)
+        return None if stored is None else stored.session
 
     def _refuse_known_ids(self, change: Change, stored: StoredSession | None) -> None:
         logged = [row["id"] for row in change.events]
@@ -199,10 +211,12 @@ class MemoryStore:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.leases = MemoryLeases(clock or SystemClock())
-        self.log = MemoryEventLog(self.leases)
+        self.log = MemoryEventLog(self.leases, clock)
+        self.work = self.log.work
+        self.environment_keys = MemoryEnvironmentKeys(clock or SystemClock())
         self.agents = MemoryAgents()
         self.sessions = MemorySessions(self.log)
-        self.environments = MemoryEnvironments(self.log)
+        self.environments = MemoryEnvironments(self.log, forget=self.environment_keys.forget)
         self.meter = MemoryMeter()
         self.releases = MemoryReleases()
         self.vaults = MemoryVaults()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
@@ -88,8 +88,10 @@ class MemoryAgents:
 class MemoryEnvironments:
     """The EnvironmentRepository of one process."""
 
-    def __init__(self, log: _Sessions) -> None:
+    def __init__(self, log: _Sessions, *, forget: Callable[[str], None] = lambda _: None) -> None:
+        """*forget* hears of an environment that is deleted."""
         self._log = log
+        self._forget = forget
         self._rows: dict[str, EnvironmentRecord] = {}
 
     async def insert(self, environment: EnvironmentRecord) -> None:
@@ -112,6 +114,7 @@ class MemoryEnvironments:
         if any(stored.record().environment_id == environment_id for stored in self._log.sessions.values()):
             raise Conflict(f"environment {environment_id} is used by sessions")
         del self._rows[environment_id]
+        self._forget(environment_id)
 
     async def list(self, query: Listing) -> Sequence[EnvironmentRecord]:
         return [environment_of(environment_row(each)) for each in memory_page(self._rows.values(), query)]

@@ -15,6 +15,7 @@ from agents.sessions.events import Event, SessionRecord
 
 if TYPE_CHECKING:
     from agents.vaults.records import VaultRepository
+    from agents.workers.ports import EnvironmentKeys, WorkQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,12 @@ class Store(Protocol):
 
     @property
     def vaults(self) -> VaultRepository: ...
+
+    @property
+    def environment_keys(self) -> EnvironmentKeys: ...
+
+    @property
+    def work(self) -> WorkQueue: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -129,13 +129,18 @@ def query(build: Callable[[Among], ClauseElement]) -> Statement:
     return Statement(build(_in_json), build(_in_array))
 
 
-def insert(table: Table, *names: str, replace_on: str | None = None) -> Statement:
-    """Insert rows, in the order given; with *replace_on*, a key, a row that is there gets the new values."""
+def insert(table: Table, *names: str, replace_on: str | None = None, keep: bool = False) -> Statement:
+    """Insert rows, in the order given; with *replace_on*, a key, a row that is there gets the new values.
+
+    With *keep* what is there stays as it is, whichever unique key it shares with the row.
+    """
     given = _given(table, {name: name for name in names})
     one = sqlite.insert(table).values({name: bindparam(name) for name in names})
     # A lone scan of a function gives its rows in their order, so what is numbered here is numbered in it.
     many = postgresql.insert(table).from_select(list(names), select(*(given.c[name] for name in names)))
-    if replace_on is None:
+    if keep:
+        one, many = one.on_conflict_do_nothing(), many.on_conflict_do_nothing()
+    elif replace_on is None:
         # A failure ends the transaction anyway, so SQLite need not keep what it takes to undo the statement.
         one = one.prefix_with("OR FAIL")
     else:
@@ -144,7 +149,7 @@ def insert(table: Table, *names: str, replace_on: str | None = None) -> Statemen
         many = many.on_conflict_do_update(
             index_elements=[replace_on], set_={name: many.excluded[name] for name in rest}
         )
-    return Statement(one.inline(), many.inline(), sqlite_groups=() if replace_on else _GROUPS)
+    return Statement(one.inline(), many.inline(), sqlite_groups=() if replace_on or keep else _GROUPS)
 
 
 def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:

@@ -97,9 +97,9 @@ class Sla(Section):
 class Limits(Section):
     """How much may be asked of the hand. What goes beyond is refused and never reaches it."""
 
-    calls_per_minute: int = Field(default=6000, ge=1, le=10_000_000)
+    calls_per_minute: int = Field(default=60_000, ge=1, le=10_000_000)
     """By all sessions together."""
-    concurrent_calls: int = Field(default=64, ge=1, le=100_000)
+    concurrent_calls: int = Field(default=1024, ge=1, le=100_000)
     """That run or wait at a time."""
     input_bytes: int = Field(default=1 << 20, ge=1, le=64 << 20)
     """Of one call's input as JSON."""

@@ -43,11 +43,10 @@ class StoredSplit:
     """Grows by one with each change; 0 before the first."""
 
 
-def split_in_force(stored: StoredSplit | None, declared: Split, there: Collection[str]) -> Split:
-    """Return the stored split, as far as its versions are *there*, unless the settings now ask for another."""
-    if stored is None or stored.declared != declared:
-        return declared
-    return fitted(stored.split, declared.current, there)
+def split_in_force(stored: StoredSplit | None, declared: Split, there: Sequence[str]) -> Split:
+    """Return the stored split unless the settings now ask for another; both as far as their versions are *there*."""
+    made = declared if stored is None or stored.declared != declared else stored.split
+    return fitted(made, declared.current if declared.current in there else there[0], there)
 
 
 def fitted(split: Split, first: str, there: Collection[str]) -> Split:

@@ -18,6 +18,7 @@ from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.environment_keys import SqlEnvironmentKeys
 from agents.store.event_log import SqlEventLog
+from agents.store.hand_releases import SqlHandReleases
 from agents.store.hands import SqlHands
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
@@ -48,6 +49,7 @@ class SqlStore:
         self.work = SqlWorkQueue(database, clock)
         self.environment_keys = SqlEnvironmentKeys(database, clock)
         self.hands = SqlHands(database)
+        self.hand_releases = SqlHandReleases(database)
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

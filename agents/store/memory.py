@@ -17,6 +17,7 @@ from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, decide, deletion_of
 from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, session_of
+from agents.store.hand_releases import MemoryHandReleases
 from agents.store.leases import LEFT, check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_hands import MemoryHandRecords
@@ -221,6 +222,7 @@ class MemoryStore:
         self.releases = MemoryReleases()
         self.vaults = MemoryVaults()
         self.hands = MemoryHandRecords()
+        self.hand_releases = MemoryHandReleases()
 
     async def ping(self) -> None:
         return

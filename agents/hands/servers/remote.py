@@ -1,0 +1,234 @@
+"""MCP servers elsewhere: what they offer, kept for a while, and their calls, over a bounded pool of connections.
+
+One connection per server and credential, shared by all sessions that use both; a server never sees which session a
+call is of, only the call's id. The SDK is loaded with the first server that is asked: who has none needs no part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from agents.errors import Unavailable
+from agents.hands.servers.port import (
+    Caller,
+    Consumption,
+    Offer,
+    ServerCall,
+    ServerLost,
+    ServerRefusedAuth,
+    ServerResult,
+    ServerUnreachable,
+    ToolServer,
+)
+from agents.hands.servers.settings import McpSettings
+from agents.net.guard import Guard
+from agents.vaults.port import Credentials, ServerCredential
+
+if TYPE_CHECKING:
+    from agents.hands.servers.connection import Connection
+
+T = TypeVar("T")
+
+_MOST_CONNECTIONS_PER_REQUEST = 3
+"""A server that forgets every connection must not be reconnected for ever."""
+
+Key = tuple[str, str]
+"""URL and credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownOffer:
+    offer: Offer
+    until: float
+
+
+class RemoteServers:
+    """The ToolServers of http and https URLs."""
+
+    def __init__(self, settings: McpSettings, guard: Guard, credentials: Credentials) -> None:
+        self._settings = settings
+        self._guard = guard
+        self._credentials = credentials
+        self._connections: dict[Key, Connection] = {}
+        self._offers: dict[Key, _KnownOffer] = {}
+        self._asking: dict[Key, asyncio.Task[Offer]] = {}
+
+    # -- offers ----------------------------------------------------------------------------------
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """See ToolServers.offer."""
+        credential = await self._credential(server, caller)
+        key = _key(server, credential)
+        known = self._offers.get(key)
+        if known is not None and known.until > _now():
+            return known.offer
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._ask(server, caller, credential))
+            task.add_done_callback(partial(self._asked, key))
+        return await asyncio.shield(task)
+
+    async def _ask(self, server: ToolServer, caller: Caller, credential: ServerCredential | None) -> Offer:
+        from agents.hands.servers.content import offered
+
+        limit = self._settings.connect_timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                tools = await self._with(server, caller, credential, lambda connection: connection.tools())
+        except TimeoutError:
+            raise ServerUnreachable(f"it did not say within {limit:g} s what it offers") from None
+        except ServerLost as lost:
+            raise ServerUnreachable(lost.message) from lost
+        return Offer(tuple(offered(tools)))
+
+    def _asked(self, key: Key, task: asyncio.Task[Offer]) -> None:
+        del self._asking[key]
+        if task.cancelled() or task.exception() is not None:
+            return  # told to whoever waits
+        self._offers[key] = _KnownOffer(task.result(), _now() + self._settings.offer_seconds)
+        if len(self._offers) > self._settings.max_connections:
+            del self._offers[min(self._offers, key=lambda each: self._offers[each].until)]
+
+    def _forget_offer(self, key: Key) -> None:
+        self._offers.pop(key, None)
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """See ToolServers.call. Cancelling it tells the server that the call is called off."""
+        began = _now()
+        try:
+            credential = await self._credential(call.server, caller)
+        except Unavailable as failure:
+            raise ServerUnreachable(failure.message) from failure
+        try:
+            async with asyncio.timeout(call.deadline):
+                answer = await self._with(
+                    call.server, caller, credential, lambda each: each.call(call.tool, call.input, call.call_id)
+                )
+        except TimeoutError:
+            raise ServerLost(f"it did not answer within {call.deadline:g} s and was told to stop") from None
+        except (ServerLost, ServerRefusedAuth, ServerUnreachable):
+            self._forget_offer(_key(call.server, credential))  # so that the next model request finds out
+            raise
+        return _result(call, answer, _now() - began)
+
+    def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
+        """See ToolServers.cancel: here a call ends with whoever waits for it."""
+
+    async def close(self) -> None:
+        """See ToolServers.close."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*(connection.closed() for connection in list(self._connections.values())))
+
+    # -- connections -----------------------------------------------------------------------------
+
+    async def _credential(self, server: ToolServer, caller: Caller) -> ServerCredential | None:
+        return await self._credentials.for_server(caller.vault_ids, server.url)
+
+    async def _with(
+        self,
+        server: ToolServer,
+        caller: Caller,
+        credential: ServerCredential | None,
+        ask: Callable[[Connection], Awaitable[T]],
+    ) -> T:
+        """Ask on a connection; on a new one if the server has forgotten it, and once more with a renewed credential."""
+        await self._load_sdk()
+        from agents.hands.servers.connection import ServerForgot
+
+        renewed = False
+        for _ in range(_MOST_CONNECTIONS_PER_REQUEST):
+            try:
+                return await ask(await self._connection(server, credential))
+            except ServerForgot:
+                continue
+            except ServerRefusedAuth as refusal:
+                other = None
+                if credential is not None and not renewed:
+                    other = await self._credentials.refused(credential, caller.vault_ids, server.url)
+                if other is None:
+                    why = await self._credentials.reason(caller.vault_ids, server.url)
+                    raise ServerRefusedAuth(f"{refusal.message}: {why}") from refusal
+                credential, renewed = other, True
+        raise ServerUnreachable("it forgets every connection")
+
+    async def _load_sdk(self) -> None:
+        # In a thread: it takes most of a second, in which this process's sessions go on.
+        await asyncio.to_thread(importlib.import_module, "agents.hands.servers.connection")
+
+    async def _connection(self, server: ToolServer, credential: ServerCredential | None) -> Connection:
+        key = _key(server, credential)
+        connection = self._connections.get(key)
+        if connection is None or not connection.open:
+            self._make_room()
+            connection = self._connections[key] = self._connect(server.url, key)
+        if credential is not None:
+            connection.transport.credentials = credential.headers
+        await connection.opened()
+        return connection
+
+    def _connect(self, url: str, key: Key) -> Connection:
+        import httpx2
+
+        from agents.hands.servers.connection import Connection
+        from agents.hands.servers.mcp_transport import McpTransport
+        from agents.net.client import GuardedTransport
+
+        # Beside the calls: the stream of the server's own messages, what is called off, the list of tools.
+        limits = httpx2.Limits(max_connections=self._settings.max_calls + 4, keepalive_expiry=30.0)
+        transport = McpTransport(
+            GuardedTransport(self._guard, limits=limits), url, max_bytes=self._settings.max_message_bytes
+        )
+        return Connection(
+            url,
+            transport,
+            self._settings,
+            on_change=partial(self._forget_offer, key),
+            on_end=partial(self._ended, key),
+        )
+
+    def _ended(self, key: Key, connection: Connection) -> None:
+        if self._connections.get(key) is connection:
+            del self._connections[key]
+
+    def _make_room(self) -> None:
+        """Close the longest idle connection when there are too many. Raises ServerUnreachable when all are in use."""
+        if len(self._connections) < self._settings.max_connections:
+            return
+        idle = next((key for key, connection in self._connections.items() if connection.users == 0), None)
+        if idle is None:
+            raise ServerUnreachable(f"{len(self._connections)} servers are connected, which is the limit")
+        self._connections.pop(idle).close()
+
+
+def _key(server: ToolServer, credential: ServerCredential | None) -> Key:
+    return server.url, f"{credential.vault_id}/{credential.credential_id}" if credential else ""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _result(call: ServerCall, answer: Any, seconds: float) -> ServerResult:
+    from agents.hands.servers.content import blocks
+
+    failed = isinstance(answer, str)
+    content = [{"type": "text", "text": answer or "The server gave no reason."}] if failed else blocks(answer)
+    consumption = Consumption(
+        run_seconds=seconds, bytes_in=len(orjson.dumps(call.input)), bytes_out=len(orjson.dumps(content))
+    )
+    is_error = failed or bool(answer.is_error)
+    return ServerResult(
+        call.call_id, content, is_error=is_error, outcome="tool_error" if is_error else "ok", consumption=consumption
+    )

@@ -28,6 +28,7 @@ from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Fenced, Unavailable
 from agents.hands.port import Hands
+from agents.hands.servers.router import RoutedServers
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -36,6 +37,8 @@ from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.turn_slots import TurnSlots
 from agents.telemetry.metrics import BRAINS
+from agents.vaults.credentials import vault_credentials
+from agents.web.definitions import web_definitions
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ class SessionService:
         self._leases: Leases | None = None
         self._releases: ReleaseKeeper | None = None
         self._brain: RoutedBrain | None = None
-        self._servers = tool_servers()
+        self._servers: RoutedServers | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     def start(self) -> None:
@@ -94,6 +97,7 @@ class SessionService:
         await _patiently(releases.start)
         brain = RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
         self._brain = brain
+        servers = self._servers = tool_servers(settings, vault_credentials(settings, store.vaults))
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
@@ -104,9 +108,9 @@ class SessionService:
             meter=store.meter,
             bus=self._bus,
             prices=prices,
-            tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
+            tool_definitions=lambda: [*tool_definitions(SANDBOX_TOOLS), *web_definitions()],
             slots=self._slots,
-            servers=self._servers,
+            servers=servers,
         )
         self._endpoint = await self._links.start(link_address(settings))
         self._leases = store.leases
@@ -169,7 +173,8 @@ class SessionService:
             await self._harness.stop()
         if self._releases is not None:
             await self._releases.close()
-        await self._servers.close()
+        if self._servers is not None:
+            await self._servers.close()
         await self._links.stop()
 
     async def has_peers(self) -> bool:

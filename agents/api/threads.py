@@ -71,10 +71,12 @@ class ThreadRoutes:
         record = await self._record(request)
         shown = [record] if not statuses or record.status.value in statuses else []
         now = self._platform.clock.now()
-        return json_answer({"data": [thread_wire(each, now) for each in shown], "next_page": None})
+        return json_answer(
+            {"data": [thread_wire(each, now, self._platform.prices) for each in shown], "next_page": None}
+        )
 
     async def retrieve(self, request: Request) -> Response:
-        return json_answer(thread_wire(await self._record(request), self._platform.clock.now()))
+        return json_answer(thread_wire(await self._record(request), self._platform.clock.now(), self._platform.prices))
 
     async def archive(self, request: Request) -> Response:
         no_fields(await read_json(request))

@@ -64,6 +64,8 @@ class _Book(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     running_hour: Usd
+    web_searches: Usd = Decimal(10)
+    """USD per thousand."""
     models: dict[str, _Model]
 
 
@@ -112,11 +114,14 @@ class ModelPrice:
 
 
 class PriceBook:
-    """Prices of models and of running time."""
+    """Prices of models, of running time and of web searches."""
 
-    def __init__(self, models: dict[str, ModelPrice], running_hour_micro_usd: int) -> None:
+    def __init__(
+        self, models: dict[str, ModelPrice], running_hour_micro_usd: int, web_search_micro_usd: int = 0
+    ) -> None:
         self._models = sorted(models.values(), key=lambda price: len(price.prefix), reverse=True)
         self.running_hour_micro_usd = running_hour_micro_usd
+        self.web_search_micro_usd = web_search_micro_usd
 
     @classmethod
     def load(cls, path: Path | None = None) -> PriceBook:
@@ -130,7 +135,7 @@ class PriceBook:
             first = error.errors()[0]
             raise PriceBookError(f"{source}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
         models = {prefix: _model_price(prefix, model) for prefix, model in book.models.items()}
-        return cls(models, _rounded(book.running_hour * MICRO))
+        return cls(models, _rounded(book.running_hour * MICRO), _rounded(book.web_searches * MICRO / 1000))
 
     @property
     def models(self) -> Sequence[str]:

@@ -16,13 +16,13 @@ from agents.brains.answering import suited_to, summarizer_of, versions_meant
 from agents.brains.registry import RegisteredBrain, Registry
 from agents.errors import InvalidRequest, NotFound
 from agents.sessions.events import SessionRecord
-from agents.sessions.wire import MICRO_PER_CENT, RuntimePrice, list_cost_micro_usd
+from agents.sessions.wire import MICRO_PER_CENT, UsePrices, list_cost_micro_usd
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,11}")
 """Whole cents without leading zeros (field text of the SDK); twelve digits are more than anybody's ten billion."""
 
 
-class BudgetPrices(RuntimePrice, Protocol):
+class BudgetPrices(UsePrices, Protocol):
     """The part of a price book that a budget needs."""
 
     def has_price(self, model: str, *, own: BrainPrice | None = None) -> bool:

@@ -94,6 +94,9 @@ class Usage:
     cache_creation_5m_input_tokens: int = 0
     cache_creation_1h_input_tokens: int = 0
     token_cost_micro_usd: int = 0
+    web_search_requests: int = 0
+    web_fetch_requests: int = 0
+    """Those that brought something; their price is in the price book."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.brains.assembly import TokenUsage
 from agents.sessions.draft import Draft
-from agents.sessions.events import EventType, Usage
+from agents.sessions.events import EventType
 from agents.sessions.lifecycle import TurnRules, give_up, go_idle
 from agents.sessions.state import BUDGET_REACHED
 
@@ -75,7 +75,8 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[st
 def _add_usage(draft: Draft, spent: Spent) -> None:
     total, usage = draft.state.record.usage, spent.usage
     draft.state.set(
-        usage=Usage(
+        usage=replace(
+            total,
             input_tokens=total.input_tokens + usage.input_tokens,
             output_tokens=total.output_tokens + usage.output_tokens,
             cache_read_input_tokens=total.cache_read_input_tokens + usage.cache_read_input_tokens,

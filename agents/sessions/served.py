@@ -8,11 +8,11 @@ offer, too, is kept in the log, with the first answer of a model that was shown 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agents.hands.servers.port import Caller, Offer, OfferedTool, ServerCall, ServerResult, ToolServer
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import Event, EventType, SessionRecord, Usage, text_content
 
 WEB_TOOLS = ("web_fetch", "web_search")
 SERVER_INTENT = "server"
@@ -87,9 +87,24 @@ def account(tool: ServedTool, result: ServerResult) -> dict[str, Any]:
     }
 
 
+def counted(usage: Usage, tool: ServedTool, result: ServerResult) -> Usage:
+    """Return *usage* with a call of a web tool that brought something."""
+    if tool.server or result.outcome != "ok":
+        return usage
+    if tool.name == "web_search":
+        return replace(usage, web_search_requests=usage.web_search_requests + 1)
+    return replace(usage, web_fetch_requests=usage.web_fetch_requests + 1)
+
+
 def caller_of(record: SessionRecord, versions: Mapping[str, str]) -> Caller:
     """Say whose calls a session's are; *versions* are those of the hands that it stays with."""
     return Caller(record.id, record.principal, record.vault_ids, dict(versions))
+
+
+def system_message(record: SessionRecord) -> list[dict[str, Any]]:
+    """Return what the agent's author tells it, as a message; none where they say nothing."""
+    system = record.agent["system"]
+    return [{"role": "system", "content": text_content(system)}] if system else []
 
 
 def _web_config(agent: Mapping[str, Any], name: str) -> dict[str, Any]:

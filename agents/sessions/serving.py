@@ -29,7 +29,7 @@ from agents.sessions.ledger import intend
 from agents.sessions.metering import served_call_row
 from agents.sessions.owner import SessionOwner
 from agents.sessions.ports import HarnessPorts
-from agents.sessions.served import SERVER_INTENT, ServedTool, caller_of
+from agents.sessions.served import SERVER_INTENT, ServedTool, caller_of, system_message
 from agents.sessions.state import OpenCall, SessionState
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class ServedCall:
         left = max(self._seconds_left(), 0.0)
         call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left, again=again)
         if not self._tool.server:
-            call = replace(call, context=state.conversation.snapshot())
+            call = replace(call, context=[*state.conversation.snapshot(), *system_message(state.record)])
         try:
             async with asyncio.timeout(left + _GRACE_SECONDS):
                 return await servers.call(call, caller)

@@ -30,7 +30,7 @@ from agents.sessions.lifecycle import (
 )
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
 from agents.sessions.permissions import Toolbox
-from agents.sessions.served import SERVER_INTENT, account
+from agents.sessions.served import SERVER_INTENT, account, counted
 from agents.sessions.state import OpenCall
 from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
 
@@ -102,6 +102,7 @@ def record_served(draft: Draft, rules: TurnRules, result: ServerResult) -> None:
     call = draft.state.calls.get(EventId(result.call_id))
     if call is not None and call.served is not None:
         log_result(draft, call, result.content, is_error=result.is_error, hidden=account(call.served, result))
+        draft.state.set(usage=counted(draft.state.record.usage, call.served, result))
     follow_up(draft, rules)
 
 

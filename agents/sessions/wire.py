@@ -12,12 +12,17 @@ MICRO_PER_CENT = 10_000
 _SECONDS_PER_HOUR = 3600
 
 
-class RuntimePrice(Protocol):
+class UsePrices(Protocol):
     """The part of a price book that a session's list cost needs beside its token cost."""
 
     @property
     def running_hour_micro_usd(self) -> int:
         """List price of one hour in status running ($0.08 in spec B.3)."""
+        ...
+
+    @property
+    def web_search_micro_usd(self) -> int:
+        """List price of one web search."""
         ...
 
 
@@ -27,11 +32,16 @@ def active_seconds(record: SessionRecord, now: datetime) -> float:
     return round(record.active_seconds + max(open_span, 0.0), 3)
 
 
-def list_cost_micro_usd(record: SessionRecord, now: datetime, prices: RuntimePrice) -> int:
-    """Return tokens at list price plus running time, in micro-USD (spec B.3 "Budget pause")."""
+def list_cost_micro_usd(record: SessionRecord, now: datetime, prices: UsePrices) -> int:
+    """Return tokens and web searches at list price plus running time, in micro-USD (spec B.3 "Budget pause")."""
     active_milliseconds = round(active_seconds(record, now) * 1000)
     runtime = active_milliseconds * prices.running_hour_micro_usd // (_SECONDS_PER_HOUR * 1000)
-    return record.usage.token_cost_micro_usd + runtime
+    return used_micro_usd(record, prices) + runtime
+
+
+def used_micro_usd(record: SessionRecord, prices: UsePrices) -> int:
+    """Return tokens and web searches at list price, without running time, in micro-USD."""
+    return record.usage.token_cost_micro_usd + record.usage.web_search_requests * prices.web_search_micro_usd
 
 
 def usd_wire(micro_usd: int) -> dict[str, str]:
@@ -39,7 +49,7 @@ def usd_wire(micro_usd: int) -> dict[str, str]:
     return {"amount": str((micro_usd + MICRO_PER_CENT // 2) // MICRO_PER_CENT), "currency": "USD"}
 
 
-def usage_wire(record: SessionRecord, now: datetime, prices: RuntimePrice) -> dict[str, Any]:
+def usage_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dict[str, Any]:
     """Return a session's cumulative ``usage``, as in the session and in ``session.usage`` events."""
     return _usage(record, now, list_cost_micro_usd(record, now, prices))
 
@@ -56,7 +66,10 @@ def _usage(record: SessionRecord, now: datetime, cost_micro_usd: int) -> dict[st
         },
         "list_cost": usd_wire(cost_micro_usd),
         "active_seconds": active_seconds(record, now),
-        "server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 0},
+        "server_tool_use": {
+            "web_search_requests": usage.web_search_requests,
+            "web_fetch_requests": usage.web_fetch_requests,
+        },
     }
 
 
@@ -66,7 +79,7 @@ def _duration_seconds(record: SessionRecord, now: datetime) -> float:
     return round(max((end - record.created_at).total_seconds(), 0.0), 3)
 
 
-def session_wire(record: SessionRecord, now: datetime, prices: RuntimePrice) -> dict[str, Any]:
+def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dict[str, Any]:
     """Return the ``session`` resource."""
     return {
         "id": record.id,
@@ -89,7 +102,7 @@ def session_wire(record: SessionRecord, now: datetime, prices: RuntimePrice) -> 
     }
 
 
-def thread_wire(record: SessionRecord, now: datetime) -> dict[str, Any]:
+def thread_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dict[str, Any]:
     """Return the primary ``session_thread`` of a session.
 
     ``stats`` is null before the first run and ``usage`` before the first idle; its cost has no
@@ -110,7 +123,7 @@ def thread_wire(record: SessionRecord, now: datetime) -> dict[str, Any]:
         "agent": {key: value for key, value in record.agent.items() if key != "multiagent"},
         "status": record.status.value,
         "stats": stats if started else None,
-        "usage": _usage(record, now, record.usage.token_cost_micro_usd) if record.stop_reason else None,
+        "usage": _usage(record, now, used_micro_usd(record, prices)) if record.stop_reason else None,
         "workflow_run_id": None,
         "created_at": rfc3339(record.created_at),
         "updated_at": rfc3339(record.updated_at),

@@ -147,6 +147,8 @@ def session_row(record: SessionRecord, digest: str) -> Row:
             usage.cache_creation_5m_input_tokens,
             usage.cache_creation_1h_input_tokens,
             usage.token_cost_micro_usd,
+            usage.web_search_requests,
+            usage.web_fetch_requests,
         ],
         "principal": record.principal,
         "dispatched": record.dispatched,

@@ -60,7 +60,7 @@ def full_session(partition: int = 1) -> SessionRecord:
         status=SessionStatus.RESCHEDULING,
         stop_reason={"type": "requires_action", "event_ids": ["sevt_1"]},
         queued=0,
-        usage=Usage(1, 2, 3, 4, 5, 2**53 + 1),
+        usage=Usage(1, 2, 3, 4, 5, 2**53 + 1, 6, 7),
         active_seconds=1.25,
         running_since=T0.replace(microsecond=999_999),
         archived_at=T0.replace(year=2027),

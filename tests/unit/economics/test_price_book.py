@@ -52,6 +52,11 @@ def test_a_model_of_ones_own_has_no_price_and_costs_nothing(book: PriceBook, mod
     assert book.cost(model, TokenUsage(10**9, 10**9)) == 0
 
 
+def test_a_thousand_web_searches_cost_ten_dollars_unless_a_book_says_otherwise(book: PriceBook, tmp_path: Path) -> None:
+    assert book.web_search_micro_usd == PriceBook.load().web_search_micro_usd == 10_000
+    assert write(tmp_path, f'web_searches: "0.5"{BOOK}').web_search_micro_usd == 500
+
+
 def test_every_kind_of_token_has_its_rate(book: PriceBook) -> None:
     million = 10**6
     model = "claude-opus-4-5"

@@ -154,14 +154,23 @@ class RemoteServers:
             except ServerForgot:
                 continue
             except ServerRefusedAuth as refusal:
-                other = None
-                if credential is not None and not renewed:
-                    other = await self._credentials.refused(credential, caller.vault_ids, server.url)
-                if other is None:
-                    why = await self._credentials.reason(caller.vault_ids, server.url)
-                    raise ServerRefusedAuth(f"{refusal.message}: {why}") from refusal
-                credential, renewed = other, True
+                credential = await self._renewed(server, caller, None if renewed else credential, refusal)
+                renewed = True
         raise ServerUnreachable("it forgets every connection")
+
+    async def _renewed(
+        self, server: ToolServer, caller: Caller, refused: ServerCredential | None, refusal: ServerRefusedAuth
+    ) -> ServerCredential:
+        """Return another credential than the *refused* one. Raises ServerRefusedAuth when there is none."""
+        try:
+            if refused is not None:
+                other = await self._credentials.refused(refused, caller.vault_ids, server.url)
+                if other is not None:
+                    return other
+            why = await self._credentials.reason(caller.vault_ids, server.url)
+        except Unavailable as failure:
+            why = failure.message
+        raise ServerRefusedAuth(f"{refusal.message}: {why}") from refusal
 
     async def _load_sdk(self) -> None:
         # In a thread: it takes most of a second, in which this process's sessions go on.

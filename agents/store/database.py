@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
+from agents.store.call_records import SqlCallRecords
 from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.environment_keys import SqlEnvironmentKeys
@@ -44,6 +45,7 @@ class SqlStore:
         self.log = SqlEventLog(database, deadline=deadline)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
+        self.calls = SqlCallRecords(database)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database)
         self.work = SqlWorkQueue(database, clock)

@@ -16,7 +16,16 @@ from agents.errors import HecatonError
 from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
 from agents.store.codec import Row
 from agents.store.script import Among, Ask, Rows, Script, Statement, Write, insert, query, remove, update
-from agents.store.tables import deleted_sessions, events, leases, queue, session_snapshots, sessions, work_items
+from agents.store.tables import (
+    call_records,
+    deleted_sessions,
+    events,
+    leases,
+    queue,
+    session_snapshots,
+    sessions,
+    work_items,
+)
 
 
 def _standing(among: Among) -> ClauseElement:
@@ -93,6 +102,7 @@ _REPLACE_IDENTITY = update(sessions, {"id": "id"}, *_IDENTITY)
 _REPLACE_SNAPSHOT = update(session_snapshots, {"session_id": "session_id"}, "agent", "environment")
 _WANT_WORK = insert(work_items, *work_items.c.keys(), keep=True)
 _END_WORK = update(work_items, {"session_id": "session_id", "found": "state"}, "state", "stopped_at")
+_INSERT_CALLS = insert(call_records, *call_records.c.keys(), keep=True)
 _CONSUME = remove(queue, {"session_id": "session_id", "id": "id"})
 _REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in (events, queue, session_snapshots, work_items))
 _REMOVE_SESSION = remove(sessions, {"session_id": "id"})
@@ -132,6 +142,7 @@ def _advanced_alone(change: Change) -> Script[bool]:
 
 def _write_events(accepted: Sequence[Change]) -> Steps:
     yield from _many(_INSERT_EVENTS, (row for change in accepted for row in change.events))
+    yield from _many(_INSERT_CALLS, (row for change in accepted for row in change.calls))
     yield from _many(_INSERT_QUEUE, (row for change in accepted for row in change.queue))
     consumed = ({"session_id": change.session_id, "id": gone} for change in accepted for gone in change.consume)
     yield from _many(_CONSUME, consumed)

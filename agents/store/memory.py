@@ -16,6 +16,7 @@ from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, decide, deletion_of
+from agents.store.call_records import MemoryCallRecords
 from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, session_of
 from agents.store.hand_releases import MemoryHandReleases
 from agents.store.leases import LEFT, check_generation, claimable, expiry
@@ -112,6 +113,7 @@ class MemoryEventLog:
 
     def __init__(self, leases: MemoryLeases, clock: Clock | None = None) -> None:
         self._leases = leases
+        self.calls = MemoryCallRecords()
         self.work = MemoryWorkQueue(clock or SystemClock(), self._session_row)
         self.sessions: dict[str, StoredSession] = {}
         self._deleted: dict[SessionId, Change] = {}
@@ -185,6 +187,7 @@ class MemoryEventLog:
             stored = self.sessions[change.session_id] = StoredSession({})
         stored.session = {**change.session, **change.snapshot()}
         stored.events.extend(change.events)
+        self.calls.rows |= {row["key"]: row for row in change.calls}
         self._event_ids.update(row["id"] for row in change.events)
         stored.queue.update((row["id"], row) for row in change.queue)
         for event_id in change.consume:
@@ -214,6 +217,7 @@ class MemoryStore:
         self.leases = MemoryLeases(clock or SystemClock())
         self.log = MemoryEventLog(self.leases, clock)
         self.work = self.log.work
+        self.calls = self.log.calls
         self.environment_keys = MemoryEnvironmentKeys(clock or SystemClock())
         self.agents = MemoryAgents()
         self.sessions = MemorySessions(self.log)

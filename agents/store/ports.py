@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from agents.economics.hand_calls import CallRecords
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord
 
@@ -153,6 +154,10 @@ class SessionRepository(Protocol):
         """The log position of an event of this session, or None."""
         ...
 
+    async def environment_of(self, session_id: SessionId) -> str | None:
+        """The environment that the session is in; None when there is no such session."""
+        ...
+
 
 class Store(Protocol):
     """All repositories behind one connection pool."""
@@ -174,6 +179,9 @@ class Store(Protocol):
 
     @property
     def work(self) -> WorkQueue: ...
+
+    @property
+    def calls(self) -> CallRecords: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

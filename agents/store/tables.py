@@ -359,3 +359,11 @@ hand_sources = Table(
     Column("digest", Key, primary_key=True),
     Column("archive", LargeBinary, nullable=False),
 )
+
+call_records = Table(
+    "call_records",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)

@@ -1,0 +1,96 @@
+"""What every store promises of the calls that servers ran (port: agents.economics.hand_calls.CallRecords)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from store_records import T0, AnyStore, claimed, session
+
+from agents import ids
+from agents.economics.hand_calls import CallRecord
+from agents.errors import LogConflict
+from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.log import Commit, Lease
+
+KEPT: dict[str, Any] = {
+    "outcome": "ok",
+    "server": "crm",
+    "tool": "get_customer",
+    "hand": "crm@1.4",
+    "queue_seconds": 0.0123,
+    "run_seconds": 1.5,
+    "cpu_seconds": 0.000004,
+    "bytes_in": 20,
+    "bytes_out": 2**40,
+    "cached": False,
+    "micro_usd": 2000,
+    "provider_micro_usd": 1600,
+}
+
+
+def result_of(call_id: str, **kept: Any) -> Event:
+    body = {"mcp_tool_use_id": call_id, "content": [], "is_error": False}
+    return Event(ids.new_event_id(), EventType.AGENT_MCP_TOOL_RESULT, body, T0, hidden={"call": KEPT | kept})
+
+
+def recorded(call_id: str, record: SessionRecord) -> CallRecord:
+    return CallRecord(
+        key=call_id,
+        at=T0,
+        tenant="acme",
+        session=record.id,
+        hand="crm",
+        version="1.4",
+        tool="get_customer",
+        outcome="ok",
+        cached=False,
+        queue_ms=12,
+        run_ms=1500,
+        cpu_us=4,
+        bytes_in=20,
+        bytes_out=2**40,
+        micro_usd=2000,
+        provider_micro_usd=1600,
+    )
+
+
+async def _begun(store: AnyStore) -> tuple[Lease, SessionRecord]:
+    lease = await claimed(store)
+    record = session(principal="acme")
+    await store.log.create(Commit(lease, 0, record))
+    return lease, record
+
+
+async def test_a_call_lies_ready_with_the_commit_of_its_result_until_it_is_settled(store: AnyStore) -> None:
+    lease, record = await _begun(store)
+    plain = Event(ids.new_event_id(), EventType.AGENT_TOOL_RESULT, {"tool_use_id": "c"}, T0, hidden={"outcome": "x"})
+    events = (result_of("sevt_b"), plain, result_of("sevt_a"))
+    await store.log.append(Commit(lease, 0, replace(record, seq=3), events))
+    assert await store.calls.pending(10) == [recorded("sevt_a", record), recorded("sevt_b", record)]
+    assert await store.calls.pending(1) == [recorded("sevt_a", record)]
+    await store.calls.settle(["sevt_a", "sevt_unknown"])
+    await store.calls.settle(["sevt_a"])
+    assert await store.calls.pending(10) == [recorded("sevt_b", record)]
+
+
+async def test_a_commit_that_is_refused_leaves_no_call(store: AnyStore) -> None:
+    lease, record = await _begun(store)
+    with pytest.raises(LogConflict):
+        await store.log.append(Commit(lease, 5, replace(record, seq=6), (result_of("sevt_a"),)))
+    assert await store.calls.pending(10) == []
+
+
+async def test_calls_outlive_their_session(store: AnyStore) -> None:
+    lease, record = await _begun(store)
+    await store.log.append(Commit(lease, 0, replace(record, seq=1), (result_of("sevt_a"),)))
+    await store.log.delete(lease, ids.SessionId(record.id))
+    assert await store.calls.pending(10) == [recorded("sevt_a", record)]
+
+
+async def test_calls_elsewhere_and_of_web_tools_are_named_for_what_ran_them(store: AnyStore) -> None:
+    lease, record = await _begun(store)
+    elsewhere, web = result_of("sevt_a", hand="", server="github"), result_of("sevt_b", hand="", server="")
+    await store.log.append(Commit(lease, 0, replace(record, seq=2), (elsewhere, web)))
+    assert [(each.hand, each.version) for each in await store.calls.pending(10)] == [("mcp:github", ""), ("web", "")]

@@ -7,26 +7,19 @@ one that is lost, drains or is replaced costs its requests a moment, not a failu
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from actors.brain_faults import Fault, FaultFinder
+from actors.brain_faults import Fault
 from actors.brain_pool import BrainPool
 from actors.fleet_client import ask_fleet
-from actors.link_server import Endpoint
+from actors.replica_lookup import ReplicaLookup, Table
 from agents.brains.port import BrainFailure, BrainRequest, Standing
 from agents.brains.registry import registry_of
 from agents.config import Settings
-from agents.errors import Unavailable
 from agents.telemetry.metrics import all_brains
 
-logger = logging.getLogger(__name__)
-
 _TABLE_SECONDS = 10.0
-_TABLE_AGE_SECONDS = 5.0
-_SEARCH_SECONDS = 0.25
 _FAULTS_SECONDS = 15.0
 
 
@@ -35,12 +28,10 @@ class BrainClient:
 
     def __init__(self, settings: Settings) -> None:
         """Raises InvalidSettings."""
-        self._missed = asyncio.Event()
+        self._lookup = ReplicaLookup(lambda: self._pools, _ask_for_replicas, _ask_for_faults)
         self._pools = {
-            brain.id: BrainPool(brain, settings.brain, self._missed.set) for brain in registry_of(settings).brains
+            brain.id: BrainPool(brain, settings.brain, self._lookup.missed) for brain in registry_of(settings).brains
         }
-        self._faults = FaultFinder(self._ask_for_faults)
-        self._looking: asyncio.Task[None] | None = None
 
     @property
     def figures(self) -> dict[str, int]:
@@ -59,8 +50,7 @@ class BrainClient:
 
     def start(self) -> None:
         """Begin to look for replicas, so that the first request finds them; needs a running event loop."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_for_replicas())
+        self._lookup.start()
 
     def think(self, brain: str, request: BrainRequest) -> AsyncGenerator[dict[str, Any], None]:
         """See BrainPools.think; a brain that is not configured fails the request."""
@@ -80,42 +70,18 @@ class BrainClient:
         pool = self._pools.get(brain)
         return Standing(0, 0, 0, 0) if pool is None else pool.standing
 
-    async def _look_for_replicas(self) -> None:
-        """Learn of replicas that come: every few seconds, at once when one is lost, often while requests lack one."""
-        pools = self._pools
-        while True:
-            self._missed.clear()
-            try:
-                wanted = [brain for brain, pool in pools.items() if pool.wanted]
-                table: dict[str, dict[str, Endpoint]] = await ask_fleet("brains", wanted, timeout=_TABLE_SECONDS)
-            except Unavailable as error:
-                # The replicas already known serve on while the fleet restarts.
-                logger.warning("no news of brain replicas: %s", error.message)
-                table = {}
-            for brain, pool in pools.items():
-                pool.learn(table.get(brain, {}))
-                pool.tell_waiting()
-            await asyncio.sleep(_SEARCH_SECONDS)
-            lacking = [brain for brain, pool in pools.items() if pool.lacks]
-            self._faults.ask(lacking)
-            if not lacking:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_TABLE_AGE_SECONDS):
-                        await self._missed.wait()
-
-    async def _ask_for_faults(self, brains: Sequence[str]) -> None:
-        faults: dict[str, Fault] = await ask_fleet("brain_faults", brains, timeout=_FAULTS_SECONDS)
-        for brain, pool in self._pools.items():
-            if pool.lacks:
-                pool.learn_fault(faults.get(brain))
-
     async def close(self) -> None:
         """Hang up."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
-        await self._faults.close()
+        await self._lookup.close()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+
+async def _ask_for_replicas(wanted: Sequence[str]) -> Table:
+    return await ask_fleet("brains", wanted, timeout=_TABLE_SECONDS)
+
+
+async def _ask_for_faults(brains: Sequence[str]) -> Mapping[str, Fault]:
+    return await ask_fleet("brain_faults", brains, timeout=_FAULTS_SECONDS)
 
 
 async def _refuse(brain: str) -> AsyncGenerator[dict[str, Any], None]:

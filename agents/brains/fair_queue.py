@@ -147,7 +147,7 @@ class FairQueue:
                 # The place came at the moment when its taker gave up.
                 self._give_back(principal)
             if isinstance(error, TimeoutError):
-                waited = f"no place for a {self._what} came free within {patience:g} s{self._why()}"
+                waited = f"no place for a {self._what} came free within {round(patience, 3):g} s{self._why()}"
                 raise self._refusal(waited) from None
             raise
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors import brain_client, brain_faults, brain_pool
+from actors import brain_client, brain_faults, brain_pool, replica_lookup
 from actors.brain_client import BrainClient
 from actors.brain_faults import Fault
 from actors.brain_load import ReplicaLoad
@@ -91,8 +91,8 @@ async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
     made = Table()
     monkeypatch.setattr(brain_client, "ask_fleet", made.ask)
     monkeypatch.setattr(brain_faults, "_EVERY_SECONDS", 0.005)
-    monkeypatch.setattr(brain_client, "_SEARCH_SECONDS", 0.005)
-    monkeypatch.setattr(brain_client, "_TABLE_AGE_SECONDS", 0.005)
+    monkeypatch.setattr(replica_lookup, "_SEARCH_SECONDS", 0.005)
+    monkeypatch.setattr(replica_lookup, "_TABLE_AGE_SECONDS", 0.005)
     yield made
     for replica in made.replicas.values():
         await replica.server.stop()

@@ -15,6 +15,8 @@ from typing import NewType
 AgentId = NewType("AgentId", str)
 EnvironmentId = NewType("EnvironmentId", str)
 SessionId = NewType("SessionId", str)
+VaultId = NewType("VaultId", str)
+CredentialId = NewType("CredentialId", str)
 ThreadId = NewType("ThreadId", str)
 EventId = NewType("EventId", str)
 
@@ -49,6 +51,14 @@ def new_environment_id() -> EnvironmentId:
 
 def new_session_id() -> SessionId:
     return SessionId(new_id("sesn"))
+
+
+def new_vault_id() -> VaultId:
+    return VaultId(new_id("vlt"))
+
+
+def new_credential_id() -> CredentialId:
+    return CredentialId(new_id("vcrd"))
 
 
 def new_thread_id() -> ThreadId:

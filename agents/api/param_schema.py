@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, cast, get_args, get_origin
 
 from anthropic.types.beta import BetaManagedAgentsAgentWithOverridesParams
+from anthropic.types.beta.vaults import CredentialUpdateParams
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import SchemaValidator
@@ -23,6 +24,9 @@ from typing_extensions import get_type_hints, is_typeddict
 
 HEADER_FIELDS = frozenset({"betas", "workspace_id"})
 """Parameters that the SDK sends as headers though its types list them with the body."""
+
+IN_PATH: dict[type, frozenset[str]] = {CredentialUpdateParams: frozenset({"vault_id"})}
+"""Parameters that the SDK puts into the path though its types list them with the body."""
 
 _NULL_CLEARS: dict[type, frozenset[str]] = {
     BetaManagedAgentsAgentWithOverridesParams: frozenset({"tools", "mcp_servers", "skills", "model"})
@@ -46,7 +50,8 @@ _LISTS = (collections.abc.Iterable, collections.abc.Sequence, list)
 def core_schema(params: type) -> cs.CoreSchema:
     """Return the strict schema of a TypedDict class; raises TypeError for a type without a translation."""
     translation = _Translation()
-    return cs.definitions_schema(translation.fields_of(params, HEADER_FIELDS), list(translation.definitions.values()))
+    fields = translation.fields_of(params, HEADER_FIELDS | IN_PATH.get(params, frozenset()))
+    return cs.definitions_schema(fields, list(translation.definitions.values()))
 
 
 @cache

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,11 @@ from agents.config import Settings
 
 
 @pytest.fixture
-async def make_server() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
+async def make_server(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Server]]]:
     made: list[Server] = []
 
     async def make(**settings: Any) -> Server:
-        server = Server(Settings(**settings))
+        server = Server(Settings(**{"data_dir": tmp_path, **settings}))
         await server.host.start()
         made.append(server)
         return server

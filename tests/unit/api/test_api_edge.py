@@ -42,7 +42,6 @@ async def test_an_unknown_path_and_a_wrong_method_have_envelopes(server: Server)
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/vaults",
         "/v1/files/file_1/content",
         "/v1/skills",
         "/v1/messages/batches",

@@ -368,7 +368,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         ("/v1/environments", {"name": "e", "config": {"type": "cloud", "packages": {"type": "packages", kind: ["x"]}}})
         for kind in ("apt", "cargo", "gem", "go", "npm", "pip")
     ),
-    ("/v1/sessions", {**SESSION, "vault_ids": ["vlt_1"]}),
     ("/v1/sessions", {**SESSION, "resources": [{"type": "file", "file_id": "file_1"}]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(
@@ -409,8 +408,8 @@ ELSEWHERE = {
     "BetaManagedAgentsRedactedBlockParam": "refused: only the server writes it",
     "BetaUnrestrictedNetworkParam": "the default",
 }
-NAMES = {"environment_id", "agent", "id", "version"}
-REFUSED = {"packages", "skills", "multiagent", "resources", "vault_ids"}
+NAMES = {"environment_id", "agent", "id", "version", "vault_ids"}
+REFUSED = {"packages", "skills", "multiagent", "resources"}
 
 
 @pytest.mark.parametrize("body", [*dict.fromkeys(each[1] for each in SAMPLES)], ids=lambda body: body.__name__)

@@ -14,12 +14,15 @@ from anthropic.types.beta import (
     EnvironmentUpdateParams,
     SessionCreateParams,
     SessionUpdateParams,
+    VaultCreateParams,
+    VaultUpdateParams,
 )
 from anthropic.types.beta.sessions import EventSendParams
+from anthropic.types.beta.vaults import CredentialCreateParams, CredentialUpdateParams
 from typing_extensions import get_type_hints, is_typeddict
 
 import agents
-from agents.api.param_schema import HEADER_FIELDS, core_schema
+from agents.api.param_schema import HEADER_FIELDS, IN_PATH, core_schema
 
 BODIES = [
     AgentCreateParams,
@@ -29,6 +32,10 @@ BODIES = [
     SessionCreateParams,
     SessionUpdateParams,
     EventSendParams,
+    VaultCreateParams,
+    VaultUpdateParams,
+    CredentialCreateParams,
+    CredentialUpdateParams,
 ]
 # Types whose presence alone is refused by name, so that none of their own fields is ever reached.
 REFUSED_WHOLE = {
@@ -115,7 +122,8 @@ def test_accepted_fields_are_exactly_the_sdks_at_every_level(body: type) -> None
         waiting.extend(schema.get("choices", {}).values())
         waiting.extend(schema[key] for key in ("schema", "items_schema", "values_schema") if key in schema)
     offered = {
-        frozenset(get_type_hints(params)) - (HEADER_FIELDS if params is body else frozenset())
+        frozenset(get_type_hints(params))
+        - (HEADER_FIELDS | IN_PATH.get(body, frozenset()) if params is body else set())
         for params in nested(body)
     }
     assert set(accepted) == offered

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from agents.api.agents import AgentRoutes
 from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
+from agents.api.credentials import CredentialRoutes
 from agents.api.edge import Edge
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
@@ -27,10 +28,11 @@ from agents.api.routes import Operation, routes
 from agents.api.sessions import SessionRoutes
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
+from agents.api.vaults import VaultRoutes
 from agents.errors import NotFound
 
 _NOT_YET = re.compile(
-    r"/v1/messages/batches(/.*)?|/v1/(vaults|memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
+    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
     r"|/v1/environments/[^/]+/work(/.*)?|/v1/sessions/[^/]+/resources(/.*)?"
 )
 """Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
@@ -46,6 +48,8 @@ def create_app(platform: Platform) -> FastAPI:
         *ThreadRoutes(platform, events).operations(),
         *AgentRoutes(platform).operations(),
         *EnvironmentRoutes(platform).operations(),
+        *VaultRoutes(platform).operations(),
+        *CredentialRoutes(platform).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

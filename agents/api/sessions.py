@@ -22,6 +22,7 @@ from agents.api.paging import page_request
 from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
+from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog import environment_config, limits, metadata
@@ -98,6 +99,7 @@ class SessionRoutes:
             self._budgets.check_model(snapshot["model"]["id"])
         environment = await self._store.environments.get(params["environment_id"])
         environment_config.check_not_archived(environment)
+        vault_ids = await checked_vault_ids(self._store.vaults, list(params.get("vault_ids", ())), principal)
         (session_id, partition, side), now = self._ids.new(), self._platform.clock.now()
         if side == "monolith":
             _log.info("the standby gets session %s", session_id)
@@ -114,6 +116,7 @@ class SessionRoutes:
             thread_id=new_thread_id(),
             title=params.get("title"),
             metadata=bag,
+            vault_ids=vault_ids,
             budget=budget,
             principal=principal,
             topology=side,
@@ -164,11 +167,9 @@ def _session_id(request: Request) -> SessionId:
 
 
 def _refuse_unavailable(params: SessionCreateParams) -> None:
-    # A file or a credential that is quietly ignored costs its owner work or access: refused by name.
+    # A file that is quietly ignored costs its owner work: refused by name.
     if params.get("resources"):
         raise limits.not_available("resources", "mounted resources are")
-    if params.get("vault_ids"):
-        raise limits.not_available("vault_ids", "vaults are")
 
 
 def _changes(stored: SessionRecord, params: SessionUpdateParams) -> dict[str, Any]:

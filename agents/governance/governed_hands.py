@@ -1,0 +1,156 @@
+"""Hands behind their contracts: what is asked keeps to the limits, what comes is counted against the promises.
+
+It stands before the client of the hands and leaves the calls themselves to it. A session stays with its version; when
+that was withdrawn it gets the one in its place if that takes all the session may ask, and is refused otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from agents.clock import Clock
+from agents.errors import NotFound, Overloaded
+from agents.governance.admission import Admission, output_fault
+from agents.governance.compatibility import compare
+from agents.governance.contract import Contract
+from agents.governance.contracts import contract_of, drafted
+from agents.governance.hand_releases import HandReleases
+from agents.hands.deployed.records import HandVersion, hand_of
+from agents.hands.servers.port import (
+    Caller,
+    Consumption,
+    Offer,
+    OfferedTool,
+    Outcome,
+    ServerCall,
+    ServerLost,
+    ServerResult,
+    ServerUnreachable,
+    ToolServer,
+    ToolServers,
+    VersionMismatch,
+)
+
+_UNTOUCHED = Consumption()
+
+
+class GovernedHands:
+    """The ToolServers of hands, with their contracts."""
+
+    def __init__(
+        self,
+        hands: ToolServers,
+        known: Callable[[], Mapping[str, HandVersion]],
+        releases: HandReleases,
+        clock: Clock,
+        *,
+        processes: int = 1,
+    ) -> None:
+        """*known* tells the versions that there are, by id; *processes* share what contracts allow."""
+        self._hands = hands
+        self._known = known
+        self._releases = releases
+        self._clock = clock
+        self._admission = Admission(clock, processes=processes)
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """See ToolServers.offer: what the contract lists, with the side effects that it promises."""
+        offer = await self._hands.offer(server, self._with_successor(server, caller))
+        contract = self._contract(offer.hand)
+        if contract is None:
+            return offer
+        return replace(offer, tools=[_promised(tool, contract) for tool in offer.tools if tool.name in contract.tools])
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """See ToolServers.call. What breaks the contract is answered by what is wrong, and not run."""
+        contract = self._contract(call.hand)
+        if contract is None:
+            return await self._counted(call, caller)
+        fault = None if call.again else self._admission.input_fault(contract, call.tool, call.input)
+        if fault is not None:
+            content = [{"type": "text", "text": f"The tool was not run: {fault}"}]
+            return ServerResult(call.call_id, content, is_error=True, outcome="failed")
+        with self._admission.admitted(contract, again=call.again):
+            result = await self._counted(call, caller)
+        if (fault := output_fault(contract, result.consumption.bytes_out)) is not None:
+            return replace(result, content=[{"type": "text", "text": fault}], is_error=True, outcome="tool_error")
+        return result
+
+    async def _counted(self, call: ServerCall, caller: Caller) -> ServerResult:
+        began = self._clock.monotonic()
+        try:
+            result = await self._hands.call(call, caller)
+        except (Overloaded, ServerUnreachable):
+            self._count(call.hand, "failed", began)
+            raise
+        except ServerLost:
+            self._count(call.hand, "ambiguous", began)
+            raise
+        # Who called it off, or sent what the tool does not take, says nothing of the hand.
+        if result.outcome not in ("cancelled", "failed") or result.consumption != _UNTOUCHED:
+            self._count(call.hand, result.outcome, began)
+        return result
+
+    def _count(self, hand: str, outcome: Outcome, began: float) -> None:
+        if hand and outcome != "cancelled":
+            self._releases.count(hand, outcome, self._clock.monotonic() - began)
+
+    def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
+        """See ToolServers.cancel."""
+        self._hands.cancel(calls, caller)
+
+    async def close(self) -> None:
+        """See ToolServers.close."""
+        await self._releases.close()
+        await self._hands.close()
+
+    # -- versions --------------------------------------------------------------------------------
+
+    def _contract(self, hand: str) -> Contract | None:
+        known = self._known().get(hand)
+        return None if known is None else contract_of(known)
+
+    def _with_successor(self, server: ToolServer, caller: Caller) -> Caller:
+        """Return *caller* with another version where its own was withdrawn. Raises VersionMismatch."""
+        try:
+            name, pinned = hand_of(server.url)
+        except NotFound as error:
+            raise ServerUnreachable(error.message) from None
+        kept = caller.versions.get(name)
+        if pinned is not None or kept is None or (found := self._releases.successor(name, kept)) is None:
+            return caller
+        version, why = found
+        self._check_takes_over(f"{name}@{kept}", f"{name}@{version}", why)
+        return replace(caller, versions={**caller.versions, name: version})
+
+    def _check_takes_over(self, kept: str, successor: str, why: str) -> None:
+        before, after = (_terms(self._known()[each]) for each in (kept, successor))
+        if before is None or after is None:
+            return
+        broken = [each.text for each in compare(before, after) if each.breaking]
+        if broken:
+            raise VersionMismatch(
+                f"hand {kept}, which the session began with, was withdrawn ({why}), and {successor} does not take what"
+                f" it took: {broken[0]}"
+            )
+
+
+def _terms(hand: HandVersion) -> Contract | None:
+    """Return the contract of a version, or what is known of it without one."""
+    contract = contract_of(hand)
+    if contract is None and hand.tools:
+        return drafted(hand.name, hand.version, hand.tools)
+    return contract
+
+
+def _promised(tool: OfferedTool, contract: Contract) -> OfferedTool:
+    promise = contract.tools[tool.name]
+    return replace(
+        tool,
+        input_schema=promise.input,
+        description=promise.description or tool.description,
+        read_only=promise.side_effects == "none",
+        idempotent=promise.repeatable,
+        destructive=promise.side_effects == "destructive",
+    )

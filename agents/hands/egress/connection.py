@@ -17,7 +17,7 @@ import h11
 
 from agents.hands.egress.exchange import Wanted, exchange
 from agents.hands.egress.host_rules import split_authority
-from agents.hands.egress.peer import Patience, Peer, Refusal, Stream
+from agents.hands.egress.peer import CutOff, Patience, Peer, Refusal, Stream
 from agents.hands.egress.placeholders import Placeholder, Substitution
 from agents.hands.egress.tunnel import greeting_for, pass_through
 from agents.net.guard import NetworkRefused
@@ -37,6 +37,10 @@ class WayOut(Protocol):
 
     def check(self, host: str, port: int) -> None:
         """Raise Refusal when the sandbox may not reach *host*; counts the attempt."""
+        ...
+
+    def note_refused(self) -> None:
+        """Count an attempt that was found out later."""
         ...
 
     def secrets_for(self, host: str, port: int) -> Sequence[Placeholder]: ...
@@ -135,8 +139,16 @@ class Connection:
             return
         async with self._connected(host, port, tls=False) as far:
             await stream.write(_ESTABLISHED)
-            first = await greeting_for(host, stream, early) if self._way_out.selective else early
+            first = await self._greeting(host, stream, early) if self._way_out.selective else early
             await pass_through(stream, far, first)
+
+    async def _greeting(self, host: str, stream: Stream, early: bytes) -> bytes:
+        """Look at whom the tunnel is for. Raises CutOff: it stands already, and has no place for an answer."""
+        try:
+            return await greeting_for(host, stream, early)
+        except Refusal as refusal:
+            self._way_out.note_refused()
+            raise CutOff from refusal
 
     async def _intercept(self, stream: Stream, host: str, port: int) -> None:
         """Take part in TLS in the place of *host*, for a secret is to be put in."""

@@ -124,9 +124,13 @@ class Gate:
     def check(self, host: str, port: int) -> None:
         """See WayOut."""
         if not self.policy.allows(host, port):
-            self._egress.counts.egress_refused += 1
+            self.note_refused()
             raise Refusal(403, f"{host} {self.policy.refusal}")
         self._egress.counts.egress_allowed += 1
+
+    def note_refused(self) -> None:
+        """See WayOut."""
+        self._egress.counts.egress_refused += 1
 
     def secrets_for(self, host: str, port: int) -> Sequence[Placeholder]:
         """See WayOut."""
@@ -137,7 +141,7 @@ class Gate:
         try:
             addresses = await self._egress.guard.addresses(host, port)
         except NetworkRefused as refused:
-            self._egress.counts.egress_refused += 1
+            self.note_refused()
             raise Refusal(403, refused.message) from refused
         except (OSError, TimeoutError) as error:
             raise Refusal(502, f"the name {host} was not found") from error

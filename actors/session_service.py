@@ -28,7 +28,7 @@ from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Fenced, Unavailable
 from agents.hands.port import Hands
-from agents.hands.servers.router import RoutedServers
+from agents.hands.servers.port import ToolServers
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -79,7 +79,7 @@ class SessionService:
         self._leases: Leases | None = None
         self._releases: ReleaseKeeper | None = None
         self._brain: RoutedBrain | None = None
-        self._servers: RoutedServers | None = None
+        self._servers: ToolServers | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class SessionService:
         await _patiently(releases.start)
         brain = RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
         self._brain = brain
-        servers = self._servers = tool_servers(settings, vault_credentials(settings, store.vaults))
+        servers = self._servers = tool_servers(settings, vault_credentials(settings, store.vaults), store.hands, prices)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,

@@ -10,7 +10,7 @@ once, half a cent up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.brain_settings import BrainPrice
 from agents.brains.assembly import TokenUsage
 from agents.errors import HecatonError
+from agents.governance.contract import Price
 
 BUILT_IN = Path(__file__).with_name("prices.yaml")
 MICRO = 1_000_000
@@ -67,6 +68,7 @@ class _Book(BaseModel):
     web_searches: Usd = Decimal(10)
     """USD per thousand."""
     models: dict[str, _Model]
+    hands: dict[str, Price] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +116,19 @@ class ModelPrice:
 
 
 class PriceBook:
-    """Prices of models, of running time and of web searches."""
+    """Prices of models, of running time, of web searches and of calls to hands."""
 
     def __init__(
-        self, models: dict[str, ModelPrice], running_hour_micro_usd: int, web_search_micro_usd: int = 0
+        self,
+        models: dict[str, ModelPrice],
+        running_hour_micro_usd: int,
+        web_search_micro_usd: int = 0,
+        hands: Mapping[str, Price] | None = None,
     ) -> None:
         self._models = sorted(models.values(), key=lambda price: len(price.prefix), reverse=True)
         self.running_hour_micro_usd = running_hour_micro_usd
         self.web_search_micro_usd = web_search_micro_usd
+        self._hands = hands or {}
 
     @classmethod
     def load(cls, path: Path | None = None) -> PriceBook:
@@ -135,7 +142,8 @@ class PriceBook:
             first = error.errors()[0]
             raise PriceBookError(f"{source}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
         models = {prefix: _model_price(prefix, model) for prefix, model in book.models.items()}
-        return cls(models, _rounded(book.running_hour * MICRO), _rounded(book.web_searches * MICRO / 1000))
+        searches = _rounded(book.web_searches * MICRO / 1000)
+        return cls(models, _rounded(book.running_hour * MICRO), searches, book.hands)
 
     @property
     def models(self) -> Sequence[str]:
@@ -145,6 +153,10 @@ class PriceBook:
     def price(self, model: str) -> ModelPrice | None:
         """Return the price under the longest prefix of *model*, or None."""
         return next((price for price in self._models if model.startswith(price.prefix)), None)
+
+    def hand(self, hand: str) -> Price | None:
+        """Return the price of calls to a version of a hand (``crm@1.4``): its own, or its hand's; None without any."""
+        return self._hands.get(hand) or self._hands.get(hand.partition("@")[0])
 
     def has_price(self, model: str, *, own: BrainPrice | None = None) -> bool:
         """Return whether requests to *model* have a price, the brain's *own* or one of the book."""

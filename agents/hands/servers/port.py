@@ -102,6 +102,10 @@ class Consumption:
     bytes_out: int = 0
     """Bytes of its result as JSON, tables before their preview was made."""
     cached: bool = False
+    micro_usd: int = 0
+    """Its price (``agents.economics.call_prices``)."""
+    provider_micro_usd: int = 0
+    """What of its price is the provider's."""
 
 
 @dataclass(frozen=True, slots=True)

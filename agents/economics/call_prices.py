@@ -1,0 +1,101 @@
+"""What one call of a server costs, by the contract of the hand's version or by the price book.
+
+The price is put to the call's consumption before its result is logged, so that the log has it: a price book that
+changes later changes no bill. Everything is exact until it is rounded, once, to micro-USD (half up).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+
+from agents.economics.price_book import PriceBook
+from agents.errors import HecatonError
+from agents.governance.contract import Contract, Price
+from agents.hands.servers.port import (
+    Caller,
+    Consumption,
+    Offer,
+    ServerCall,
+    ServerResult,
+    ServerUnreachable,
+    ToolServer,
+    ToolServers,
+)
+
+_MICRO = 1_000_000
+_BYTES_PER_MB = 1_000_000
+_VERSIONS = 1000
+"""Versions whose price is remembered; it never changes."""
+_BILLED = ("ok", "tool_error")
+_FREE = Price()
+
+ContractText = Callable[[str], Awaitable[str]]
+"""Returns the contract (YAML; empty: none) of the hand's version with this id. Raises NotFound, Unavailable."""
+
+
+def cost(price: Price, consumption: Consumption) -> tuple[int, int]:
+    """Return micro-USD that a call costs its tenant, and what of it is the provider's."""
+    if consumption.cached:
+        exact = price.per_call * price.cached_rate
+    else:
+        cpu = Decimal(round(consumption.cpu_seconds * _MICRO)) / _MICRO
+        size = Decimal(consumption.bytes_in + consumption.bytes_out) / _BYTES_PER_MB
+        exact = price.per_call + price.per_cpu_second * cpu + price.per_mb * size
+    whole = _rounded(exact * _MICRO)
+    return whole, _rounded(whole * price.provider_share)
+
+
+class PricedServers:
+    """Tool servers whose results say what the call costs: calls that were answered, be it by a tool's error."""
+
+    def __init__(self, servers: ToolServers, book: PriceBook, contract: ContractText) -> None:
+        self._servers = servers
+        self._book = book
+        self._contract = contract
+        self._prices: OrderedDict[str, Price] = OrderedDict()
+
+    async def offer(self, server: ToolServer, caller: Caller) -> Offer:
+        """See ToolServers.offer."""
+        return await self._servers.offer(server, caller)
+
+    async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+        """See ToolServers.call; a call whose price can not be known is not run."""
+        price = await self._price(call)
+        result = await self._servers.call(call, caller)
+        if result.outcome not in _BILLED:
+            return result
+        whole, provider = cost(price, result.consumption)
+        priced = replace(result.consumption, micro_usd=whole, provider_micro_usd=provider)
+        return replace(result, consumption=priced)
+
+    def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
+        """See ToolServers.cancel."""
+        self._servers.cancel(calls, caller)
+
+    async def close(self) -> None:
+        """See ToolServers.close."""
+        await self._servers.close()
+
+    async def _price(self, call: ServerCall) -> Price:
+        if not call.hand:
+            return _FREE
+        if (known := self._prices.get(call.hand)) is not None:
+            self._prices.move_to_end(call.hand)
+            return known
+        try:
+            text = await self._contract(call.hand)
+            agreed = Contract.parse(text, call.hand).price if text else _FREE
+        except HecatonError as error:
+            raise ServerUnreachable(f"the price of {call.hand} can not be read: {error.message}") from error
+        # What was agreed counts; the book is for hands whose contract names no price.
+        self._prices[call.hand] = price = agreed if agreed != _FREE else self._book.hand(call.hand) or _FREE
+        if len(self._prices) > _VERSIONS:
+            self._prices.popitem(last=False)
+        return price
+
+
+def _rounded(value: Decimal) -> int:
+    return int(value.to_integral_value(ROUND_HALF_UP))

@@ -24,6 +24,7 @@ from actors.coalesce import in_batches
 from actors.fleet_client import ask_fleet
 from actors.hands_client import HandsClient
 from actors.host_calls import host_report, host_server
+from actors.late_credentials import LateCredentials
 from actors.link_server import LinkServer, link_address, no_calls
 from actors.names import MONOLITH_APP
 from actors.placement import HANDS_CPUS
@@ -64,7 +65,8 @@ class MonolithServer:
         self._slots = TurnSlots(settings.monolith.turns or places_together(registry.brains), settings.brain)
         self._seat = Seat(settings.data_dir / "run" / "seats", MONOLITH)
         name = self._name = self._seat.name
-        self._host = host_of(settings, host_root(settings, name), name=name)
+        self._credentials = LateCredentials(settings)
+        self._host = host_of(settings, host_root(settings, name), name=name, credentials=self._credentials)
         await self._host.start()
         self._sessions = SessionService(
             settings,
@@ -137,6 +139,7 @@ class MonolithServer:
         for links in (self._host_links, *self._brain_links.values()):
             await links.stop()
         await self._host.stop()
+        await self._credentials.close()
         await self._ending.aclose()
         self._seat.release()
 

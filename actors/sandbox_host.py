@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from actors.host_calls import host_report, host_server
+from actors.late_credentials import LateCredentials
 from actors.link_server import Endpoint, link_address
 from actors.placement import HANDS_CPUS
 from actors.remote import actor
@@ -25,6 +26,7 @@ class SandboxHostActor:
         self._settings = Settings.from_json(settings_json)
         self._name = name
         self._starting: asyncio.Task[SandboxHost] | None = None
+        self._credentials = LateCredentials(self._settings)
         self._links = host_server(self._host)
         self._endpoint: Endpoint | None = None
 
@@ -34,7 +36,8 @@ class SandboxHostActor:
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> SandboxHost:
-        host = host_of(self._settings, host_root(self._settings, self._name), name=self._name)
+        root = host_root(self._settings, self._name)
+        host = host_of(self._settings, root, name=self._name, credentials=self._credentials)
         await host.start()
         self._endpoint = await self._links.start(link_address(self._settings))
         return host
@@ -54,4 +57,5 @@ class SandboxHostActor:
         if self._starting is not None and self._starting.done() and self._starting.exception() is None:
             await self._links.stop()
             await self._starting.result().stop()
+            await self._credentials.close()
         return Reply(True)

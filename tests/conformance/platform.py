@@ -2,7 +2,7 @@
 
 The in-process server is everything but Ray: the real API, harness, SQLite store, claude brain (asking the
 stub model) and sandbox host (bubblewrap), on the event loop of one thread. A live server must run with
-:data:`SETTINGS` and have the same stub as its model; then set ``HECATON_CONFORMANCE_URL``,
+:data:`SETTINGS` and have the same stub as its model (and its SearXNG); then set ``HECATON_CONFORMANCE_URL``,
 ``HECATON_CONFORMANCE_STUB_URL`` and, with another key, ``HECATON_CONFORMANCE_KEY``.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import uvicorn
 
+from actors.tool_servers import tool_servers
 from agents.api.app import create_app
 from agents.api.platform import Platform
 from agents.brains.budgets import Budgets
@@ -39,6 +40,8 @@ from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 from agents.store.database import open_store
 from agents.vault import SettingsVault
+from agents.vaults.credentials import vault_credentials
+from agents.web.definitions import web_definitions
 from tests.stub_model import StubControl, stub_in_thread
 from tests.stub_model.serving import address, listen
 
@@ -52,6 +55,7 @@ SETTINGS: dict[str, Any] = {
     # ceiling, so that a model's own retry-after can hold a session in its back-off.
     "gateway": {"stream_keepalive_seconds": 0.3},
     "harness": {"max_queued_events": MAX_QUEUED, "max_tool_rounds": MAX_TOOL_ROUNDS, "drain_seconds": 3},
+    "network": {"allow_private": ["127.0.0.0/8"]},
     "brain": {"max_attempts": MAX_ATTEMPTS, "backoff_base_seconds": 0.01, "backoff_ceiling_seconds": 30},
 }
 
@@ -71,6 +75,7 @@ def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
         name: dict(value) if isinstance(value, dict) else value for name, value in SETTINGS.items()
     }
     merged["data_dir"] = data_dir
+    merged["web"] = {"search_provider": "searxng", "search_url": stub_url}
     for name, value in {**more, "brain": {"base_url": stub_url, **more.get("brain", {})}}.items():
         merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
     return Settings.model_validate(merged)
@@ -92,6 +97,8 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         await releases.start()
         stack.push_async_callback(releases.close)
         brain = RoutedBrain(registry, pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
+        servers = tool_servers(settings, vault_credentials(settings, store.vaults), store.hands, prices)
+        stack.push_async_callback(servers.close)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
@@ -102,7 +109,8 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             meter=store.meter,
             bus=Bus(),
             prices=prices,
-            tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
+            tool_definitions=lambda: [*tool_definitions(SANDBOX_TOOLS), *web_definitions()],
+            servers=servers,
         )
         harness = Harness(ports, owner="harness-0")
         await harness.start()

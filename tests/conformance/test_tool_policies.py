@@ -22,7 +22,7 @@ from tests.conformance.scene import (
     toolset,
 )
 
-BUILT_IN = ["bash", "read", "write", "edit", "glob", "grep"]
+BUILT_IN = ["bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search"]
 
 
 async def offered(scene: Scene, *tools: Any) -> list[str]:
@@ -47,7 +47,7 @@ async def test_the_model_is_offered_what_is_enabled_and_nothing_else(scene: Scen
 async def test_a_disabled_or_unknown_tool_is_denied_before_any_policy(scene: Scene) -> None:
     uses = (bash("touch ran"), ("hammer", {}), ("web_search", {"query": "x"}), ("glob", {"pattern": "*"}))
     await scene.answers(calls(*uses), says("done"))
-    log = await scene.turn(await scene.session(toolset(bash={"enabled": False})))
+    log = await scene.turn(await scene.session(toolset(bash={"enabled": False}, web_search={"enabled": False})))
     found = of_type(log, "agent.tool_use")
     assert [use["evaluated_permission"] for use in found] == ["deny", "deny", "deny", "allow"]
     assert all("evaluation" not in use for use in found[:3])

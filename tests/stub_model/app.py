@@ -10,6 +10,7 @@
                                            of them were closed early by their reader (408 when they do not)
     GET  /_occupancy                       how busy it has been (occupancy.py)
     GET  /_health                          503 while it is made unwell
+    GET  /web/*, /search                   a little web for the web tools (web.py)
 
 It is plain ASGI with prebuilt bytes because benchmarks measure other things than this stub.
 """
@@ -29,6 +30,7 @@ from pydantic import ValidationError
 from tests.stub_model.occupancy import Occupancy
 from tests.stub_model.rules import place, rule_answer
 from tests.stub_model.script import Answer, Point, Script, Text, error_body, frame, frames, whole_message
+from tests.stub_model.web import web_reply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -105,6 +107,11 @@ class StubModel:
         elif path.startswith("/_"):
             status, body = await self._control(scope, await _read(receive))
             await _respond(send, status, body)
+        elif (page := web_reply(path, scope["query_string"].decode(), _host(scope))) is not None:
+            await _read(receive)
+            status, headers, body = page
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         else:
             await _read(receive)
             await _respond(send, 404, error_body("not_found_error", path))
@@ -251,6 +258,10 @@ async def _left_within(seconds: float, receive: Receive) -> bool:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _host(scope: Scope) -> str:
+    return next((value.decode() for name, value in scope["headers"] if name == b"host"), "")
 
 
 async def _read(receive: Receive) -> bytes:

@@ -53,6 +53,7 @@ from agents.settings_sections import (
 )
 from agents.vaults.settings import VaultSettings
 from agents.web.settings import WebSettings
+from agents.worker_settings import WorkerSettings
 
 ENV_PREFIX = "HECATON_"
 INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
@@ -132,6 +133,7 @@ class Settings(BaseSettings):
     network: NetworkSettings = NetworkSettings()
     web: WebSettings = WebSettings()
     vaults: VaultSettings = VaultSettings()
+    workers: WorkerSettings = WorkerSettings()
 
     @classmethod
     def settings_customise_sources(

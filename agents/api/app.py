@@ -15,6 +15,7 @@ from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
 from agents.api.credentials import CredentialRoutes
 from agents.api.edge import Edge
+from agents.api.environment_keys import EnvironmentKeyRoutes
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
 from agents.api.messages import MessageRoutes
@@ -29,11 +30,13 @@ from agents.api.sessions import SessionRoutes
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
 from agents.api.vaults import VaultRoutes
+from agents.api.work import WorkRoutes
+from agents.api.worker_gate import WorkerGate
 from agents.errors import NotFound
 
 _NOT_YET = re.compile(
     r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
-    r"|/v1/environments/[^/]+/work(/.*)?|/v1/sessions/[^/]+/resources(/.*)?"
+    r"|/v1/sessions/[^/]+/resources(/.*)?"
 )
 """Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
 
@@ -48,6 +51,8 @@ def create_app(platform: Platform) -> FastAPI:
         *ThreadRoutes(platform, events).operations(),
         *AgentRoutes(platform).operations(),
         *EnvironmentRoutes(platform).operations(),
+        *WorkRoutes(platform).operations(),
+        *EnvironmentKeyRoutes(platform).operations(),
         *VaultRoutes(platform).operations(),
         *CredentialRoutes(platform).operations(),
         *MessageRoutes(platform).operations(),
@@ -74,6 +79,7 @@ def create_app(platform: Platform) -> FastAPI:
         share=platform.settings.key_share,
         limits=RateLimits(platform.settings.gateway, platform.clock),
         guard=guard_for(platform.settings, platform.clock),
+        gate=WorkerGate(operations, platform.store, platform.clock),
     )
     return app
 

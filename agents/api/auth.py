@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from starlette.types import Scope
 
 from agents.errors import AuthenticationFailed
+from agents.workers.credentials import is_workers
 
 OPEN_PATHS = frozenset({"/metrics", "/-/healthz", "/-/readyz", "/openapi.json"})
 """Paths for the platform's own tools, which carry no key; they show nothing of any session."""
@@ -34,6 +35,15 @@ def _candidates(scope: Scope) -> list[bytes]:
     if key is not None:
         found.append(key.strip())
     return found
+
+
+def workers_credential(scope: Scope) -> str | None:
+    """Return the credential of a worker that the request carries, good or not; None when it comes with another."""
+    if scope["path"] in OPEN_PATHS:
+        return None
+    # Undecodable bytes are no credential of ours, and so none of a worker's.
+    shown = (each.decode("latin-1") for each in _candidates(scope))
+    return next((each for each in shown if is_workers(each)), None)
 
 
 class Keyring:

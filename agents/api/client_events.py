@@ -15,7 +15,7 @@ from typing import Any, cast
 from anthropic.types.beta.sessions import EventSendParams
 
 from agents.catalog import limits
-from agents.errors import InvalidRequest
+from agents.errors import InvalidRequest, PermissionDenied
 from agents.ids import new_event_id
 
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -26,10 +26,9 @@ _MAX_URL_CHARS = 2048
 _UNAVAILABLE: dict[str, str] = {
     "user.define_outcome": "outcomes are not available on this server yet",
     "system.message": "system messages in mid-conversation are not available on this server yet",
-    "user.tool_result": "is only for environments of type self_hosted, which this server does not have yet;"
-    " built-in tools run on the server",
 }
 _INITIAL_TYPES = ("user.message", "user.define_outcome")
+_RESULT_TYPES = ("user.custom_tool_result", "user.tool_result")
 
 
 def checked_events(params: EventSendParams) -> list[dict[str, Any]]:
@@ -41,6 +40,15 @@ def checked_events(params: EventSendParams) -> list[dict[str, Any]]:
     for index, event in enumerate(events):
         _check_event(f"events[{index}]", event)
     return _identified(events)
+
+
+def check_workers_events(events: Sequence[Mapping[str, Any]]) -> None:
+    """Raise PermissionDenied for what a worker may not send: it answers calls, it never confirms its own."""
+    for index, event in enumerate(events):
+        if event["type"] not in _RESULT_TYPES:
+            raise PermissionDenied(
+                f"events[{index}].type: a worker's credential sends {' or '.join(_RESULT_TYPES)} only"
+            )
 
 
 def checked_initial_events(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +74,7 @@ def _check_event(where: str, event: Mapping[str, Any]) -> None:
         _check_message(where, event["content"])
     elif kind == "user.tool_confirmation":
         _check_confirmation(where, event)
-    elif kind == "user.custom_tool_result":
+    elif kind in _RESULT_TYPES:
         _check_blocks(f"{where}.content", event.get("content") or (), blank_text=True)
 
 

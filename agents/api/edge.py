@@ -14,11 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.api.answers import RequestTimedOut, error_answer
-from agents.api.auth import OPEN_PATHS, Keyring, header
+from agents.api.auth import OPEN_PATHS, Keyring, header, workers_credential
 from agents.api.disconnects import disconnected, for_a_client
 from agents.api.peers import PeerGuard
 from agents.api.rate_limits import RateLimits
 from agents.api.slots import Slots
+from agents.api.worker_gate import WorkerGate
 from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, RateLimited, Unavailable
 from agents.ids import new_request_id
 
@@ -43,6 +44,7 @@ class Edge:
         share: float,
         limits: RateLimits,
         guard: PeerGuard | None,
+        gate: WorkerGate,
     ) -> None:
         self._app = app
         self._requests = Slots(max_ongoing_requests, _too_many_requests, share=share)
@@ -51,6 +53,7 @@ class Edge:
         self._keys = keys
         self._max_body_bytes = max_body_bytes
         self._guard = guard
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +64,7 @@ class Edge:
         answer = _Answer(send, request_id)
         body = _BoundedBody(receive, self._max_body_bytes, self._buffered)
         try:
-            principal = scope["state"]["principal"] = body.principal = self._admit(scope, answer)
+            principal = scope["state"]["principal"] = body.principal = await self._admit(scope, answer)
             with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests.held_by(principal):
                 async with for_a_client(body.client_gone, answered=lambda: answer.started):
                     await self._app(scope, body, answer)
@@ -74,11 +77,11 @@ class Edge:
         finally:
             body.give_back()
 
-    def _admit(self, scope: Scope, answer: _Answer) -> str:
+    async def _admit(self, scope: Scope, answer: _Answer) -> str:
         """Count the request and return the name of its key. Raises what it is refused for."""
         if self._guard is not None and not self._guard.admits(scope.get("client")):
             raise PermissionDenied("this server answers only to its own machine; set host to listen to others")
-        principal = self._keys.principal(scope)
+        principal = await self._principal(scope)
         if scope["path"] not in OPEN_PATHS:
             self._count(scope["method"], principal, answer)
         length = header(scope, b"content-length") or b"0"
@@ -90,6 +93,12 @@ class Edge:
                 "%s %s is retry %r of its client (%s)", scope["method"], scope["path"], retries, answer.request_id
             )
         return principal
+
+    async def _principal(self, scope: Scope) -> str:
+        """Return the name of the request's key; workers of one environment share its id as theirs."""
+        credential = workers_credential(scope)
+        worker = scope["state"]["worker"] = None if credential is None else await self._gate.admit(scope, credential)
+        return self._keys.principal(scope) if worker is None else worker.environment_id
 
     def _count(self, method: str, principal: str, answer: _Answer) -> None:
         standing = self._limits.spend(principal, method)

@@ -16,11 +16,11 @@ from starlette.responses import Response
 from agents.api import describe
 from agents.api.answers import json_answer
 from agents.api.auth import caller_digest
-from agents.api.client_events import checked_events
+from agents.api.client_events import check_workers_events, checked_events
 from agents.api.history import HistoryReader
 from agents.api.platform import Platform
 from agents.api.query import Query
-from agents.api.routes import Operation
+from agents.api.routes import Operation, WorkerAccess
 from agents.api.slots import Slots
 from agents.api.stream import EventStream, StreamSource, Watch
 from agents.api.wire import loads, parse
@@ -52,9 +52,12 @@ class EventRoutes:
             *describe.page(MAX_EVENTS, MAX_EVENTS),
         )
         answer, sent, body = BetaManagedAgentsSessionEvent, BetaManagedAgentsSendSessionEvents, EventSendParams
+        workers = WorkerAccess.SESSION
         return [
-            Operation("POST", path, self.send, "sendEvents", tag, sent, body=body, statuses=[409]),
-            Operation("GET", path, self.list, "listEvents", tag, answer, listing=True, parameters=listing),
+            Operation("POST", path, self.send, "sendEvents", tag, sent, body=body, statuses=[409], workers=workers),
+            Operation(
+                "GET", path, self.list, "listEvents", tag, answer, listing=True, parameters=listing, workers=workers
+            ),
             Operation(
                 "GET",
                 f"{path}/stream",
@@ -63,6 +66,7 @@ class EventRoutes:
                 tag,
                 media_type="text/event-stream",
                 parameters=describe.STREAM,
+                workers=workers,
             ),
         ]
 
@@ -70,6 +74,8 @@ class EventRoutes:
         raw = await request.body()
         session_id = SessionId(request.path_params["session_id"])
         events = checked_events(parse(EventSendParams, loads(raw)))
+        if request.state.worker is not None:
+            check_workers_events(events)
         echoes = await self._platform.sessions.send(
             session_id, events, repeat_key=_repeat_key(request, session_id, raw)
         )

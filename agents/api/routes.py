@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, Literal
 
 from starlette.requests import Request
@@ -27,11 +28,22 @@ class Parameter:
     where: Literal["query", "header"] = "query"
 
 
+class WorkerAccess(Enum):
+    """Which workers' credentials open an operation (spec D.1); API keys open all of them."""
+
+    ENVIRONMENT = auto()
+    """The key of the environment in the path."""
+    ITEM = auto()
+    """That, or the token of the item in the path."""
+    SESSION = auto()
+    """The key of the session's environment, or the token of the session's item while its lease is held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type.
 
-    What ``streams`` is answered as server-sent events when its body asks for that.
+    What ``streams`` is answered as server-sent events when its body asks for that. ``workers``: None shuts them out.
     """
 
     method: Method
@@ -46,6 +58,7 @@ class Operation:
     parameters: Sequence[Parameter] = field(default=())
     statuses: Sequence[int] = field(default=())
     streams: bool = False
+    workers: WorkerAccess | None = None
 
 
 class _PathEndpoint:

@@ -21,7 +21,7 @@ from agents.api.client_events import checked_initial_events
 from agents.api.paging import page_request
 from agents.api.platform import Platform
 from agents.api.query import Query
-from agents.api.routes import Operation
+from agents.api.routes import Operation, WorkerAccess
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
@@ -70,7 +70,7 @@ class SessionRoutes:
         return [
             Operation("POST", every, self.create, "createSession", tag, answer, body=create),
             Operation("GET", every, self.list, "listSessions", tag, answer, listing=True, parameters=listing),
-            Operation("GET", one, self.retrieve, "getSession", tag, answer),
+            Operation("GET", one, self.retrieve, "getSession", tag, answer, workers=WorkerAccess.SESSION),
             Operation("POST", one, self.update, "updateSession", tag, answer, body=update, statuses=[409]),
             Operation("DELETE", one, self.delete, "deleteSession", tag, BetaManagedAgentsDeletedSession),
             Operation("POST", f"{one}/archive", self.archive, "archiveSession", tag, answer),

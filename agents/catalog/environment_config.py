@@ -86,7 +86,7 @@ def _config(given: object, *, stored: Mapping[str, Any] | None) -> dict[str, Any
             error_code="invalid_config_type_change",
         )
     if config["type"] == "self_hosted":
-        raise limits.not_available("config.type", "self_hosted environments are")
+        return {"type": "self_hosted"}
     networking = _networking(config.get("networking"), stored["networking"] if stored else None)
     packages = _packages(config.get("packages"), stored["packages"] if stored else None)
     _check_packages(networking, packages)

@@ -154,6 +154,10 @@ class MemorySessions:
     async def position(self, session_id: SessionId, event_id: str) -> int | None:
         return self._log.position(session_id, event_id)
 
+    async def environment_of(self, session_id: SessionId) -> str | None:
+        stored = self._log.sessions.get(session_id)
+        return None if stored is None else stored.record().environment_id
+
 
 class _Dated(Protocol):
     @property

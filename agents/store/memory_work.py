@@ -102,13 +102,17 @@ class MemoryWorkQueue:
         self._items[work_id] = item
         return beat
 
-    async def stop(self, environment_id: str, work_id: str, *, force: bool, by_worker: bool) -> WorkItem:
-        return self._stop(self._item(environment_id, work_id), force=force, by_worker=by_worker)
+    async def stop(
+        self, environment_id: str, work_id: str, *, force: bool, by_worker: bool, digest: str | None = None
+    ) -> WorkItem:
+        return self._stop(self._item(environment_id, work_id), force=force, by_worker=by_worker, digest=digest)
 
-    def _stop(self, item: WorkItem, *, force: bool, by_worker: bool) -> WorkItem:
+    def _stop(self, item: WorkItem, *, force: bool, by_worker: bool, digest: str | None = None) -> WorkItem:
         row = self._session_row(item.session_id)
         standing = None if row is None else standing_of(row)
-        over, successor = rules.stopped(item, self._clock.now(), standing, force=force, by_worker=by_worker)
+        over, successor = rules.stopped(
+            item, self._clock.now(), standing, force=force, by_worker=by_worker, digest=digest
+        )
         self._items[item.id] = over
         if successor is not None:
             self._items[successor.id] = successor

@@ -62,6 +62,13 @@ class SqlSessions:
         statement = select(events.c.seq).where(events.c.id == event_id, events.c.session_id == session_id)
         return await self._database.read(lambda connection: connection.execute(statement).scalar())
 
+    async def environment_of(self, session_id: SessionId) -> str | None:
+        """Name the environment of a session. Raises Unavailable."""
+        if not findable(session_id):
+            return None
+        statement = select(sessions.c.environment_id).where(sessions.c.id == session_id)
+        return await self._database.read(lambda connection: connection.execute(statement).scalar())
+
 
 def _history(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
     if connection.execute(select(sessions.c.id).where(sessions.c.id == session_id)).first() is None:

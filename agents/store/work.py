@@ -122,9 +122,11 @@ class SqlWorkQueue:
             lambda item: rules.beaten(item, now, expected=expected, ttl_seconds=ttl_seconds, digest=digest),
         )
 
-    async def stop(self, environment_id: str, work_id: str, *, force: bool, by_worker: bool) -> WorkItem:
+    async def stop(
+        self, environment_id: str, work_id: str, *, force: bool, by_worker: bool, digest: str | None = None
+    ) -> WorkItem:
         """See WorkQueue.stop."""
-        item = await self._stop(environment_id, work_id, force=force, by_worker=by_worker)
+        item = await self._stop(environment_id, work_id, force=force, by_worker=by_worker, digest=digest)
         assert item is not None
         return item
 
@@ -135,6 +137,7 @@ class SqlWorkQueue:
         *,
         force: bool,
         by_worker: bool,
+        digest: str | None = None,
         only: Callable[[WorkItem, Any], bool] = lambda item, now: True,
     ) -> WorkItem | None:
         now = self._clock.now()
@@ -145,7 +148,7 @@ class SqlWorkQueue:
             item = _item(connection, environment_id, work_id, lock=True)
             if not only(item, now):
                 return None
-            over, successor = rules.stopped(item, now, standing, force=force, by_worker=by_worker)
+            over, successor = rules.stopped(item, now, standing, force=force, by_worker=by_worker, digest=digest)
             _store(connection, over)
             if successor is not None:
                 connection.execute(_QUEUE[connection.dialect.name], work_row(successor)).close()

@@ -56,7 +56,9 @@ class WorkQueue(Protocol):
         """Extend the lease. Raises HeartbeatRefused."""
         ...
 
-    async def stop(self, environment_id: str, work_id: str, *, force: bool, by_worker: bool) -> WorkItem:
+    async def stop(
+        self, environment_id: str, work_id: str, *, force: bool, by_worker: bool, digest: str | None = None
+    ) -> WorkItem:
         """End an item or ask its worker to, and queue a successor when work is left: see ``rules.stopped``."""
         ...
 

@@ -179,14 +179,24 @@ def _refused(item: WorkItem) -> HeartbeatRefused:
 
 
 def stopped(
-    item: WorkItem, now: datetime, standing: SessionStanding | None, *, force: bool, by_worker: bool
+    item: WorkItem,
+    now: datetime,
+    standing: SessionStanding | None,
+    *,
+    force: bool,
+    by_worker: bool,
+    digest: str | None = None,
 ) -> tuple[WorkItem, WorkItem | None]:
     """End the item, or ask its worker to; returns it and, when work is left that nobody would hear of, its successor.
 
     *standing* is the session's, None when it is no more. *by_worker*: the item's own worker gives it up. What comes
     after an operator has asked for a stop makes an item of its own; what was there before is meant to rest.
+    *digest* is that of the sender's token. Raises Conflict when the item is not the sender's any more.
     """
     item = as_of(item, now)
+    lost = digest is not None and (not _is_newest(item, digest) or item.state is WorkState.QUEUED)
+    if lost and item.state is not WorkState.STOPPED:
+        raise Conflict(f"work {item.id} is not this worker's any more")
     if item.state is WorkState.STOPPED:
         return item, None
     unheld = item.state is WorkState.QUEUED and item.claimed_at is None

@@ -13,15 +13,24 @@ from agents.api.auth import Keyring
 from agents.api.edge import Edge
 from agents.api.peers import PeerGuard, guard_for, is_loopback, own_addresses
 from agents.api.rate_limits import RateLimits
-from agents.clock import ManualClock
+from agents.api.worker_gate import WorkerGate
+from agents.clock import ManualClock, SystemClock
 from agents.config import GatewaySettings, Settings
 from agents.errors import Conflict, Fenced, HecatonError, Overloaded, RateLimited, Unavailable
+from agents.store.memory import MemoryStore
 
 
 def bare_edge(app: Any, guard: PeerGuard | None = None) -> Edge:
     limits = RateLimits(GatewaySettings(), ManualClock())
     return Edge(
-        app, keys=Keyring({}), max_body_bytes=1024, max_ongoing_requests=1, share=1.0, limits=limits, guard=guard
+        app,
+        keys=Keyring({}),
+        max_body_bytes=1024,
+        max_ongoing_requests=1,
+        share=1.0,
+        limits=limits,
+        guard=guard,
+        gate=WorkerGate([], MemoryStore(), SystemClock()),
     )
 
 
@@ -49,7 +58,6 @@ async def test_an_unknown_path_and_a_wrong_method_have_envelopes(server: Server)
         "/v1/deployments/d/run",
         "/v1/deployment_runs",
         "/v1/dreams",
-        "/v1/environments/e/work/poll",
         "/v1/sessions/s/resources",
     ],
 )

@@ -111,7 +111,10 @@ async def test_every_legal_shape_reaches_the_owner_unchanged(server: Server, eve
             {"type": "user.custom_tool_result", "custom_tool_use_id": "s", "content": [{"type": "redacted"}]},
             "content[0]",
         ),
-        ({"type": "user.tool_result", "tool_use_id": "s"}, "type"),
+        (
+            {"type": "user.tool_result", "tool_use_id": "s", "content": [{"type": "redacted"}]},
+            "content[0].type",
+        ),
         ({"type": "system.message", "content": [text()]}, "type"),
         (
             {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}},

@@ -154,6 +154,7 @@ EVENTS: Json = {
         {"type": "user.interrupt", "session_thread_id": "sthr_1"},
         {"type": "user.tool_confirmation", "tool_use_id": "sevt_1", "result": "deny", "deny_message": "no"},
         {"type": "user.custom_tool_result", "custom_tool_use_id": "sevt_2", "is_error": True, "content": [FOUND]},
+        {"type": "user.tool_result", "tool_use_id": "sevt_3", "is_error": True, "content": [FOUND]},
     ]
 }
 
@@ -184,7 +185,8 @@ OTHER: dict[Any, Any] = {
 FIXED = {
     "agent_toolset_20260401", "mcp_toolset", "custom", "object", "url", "service_account", "cloud", "limited", "text",
     "image", "document", "base64", "approximate", "only", "except", "tool_reference", "user.message", "user.interrupt",
-    "user.tool_confirmation", "user.custom_tool_result", "search_result", "text/plain", "agent_with_overrides", "limit",
+    "user.tool_confirmation", "user.custom_tool_result", "user.tool_result", "search_result", "text/plain",
+    "agent_with_overrides", "limit",
 }  # fmt: skip
 # Names that refer to something else in the same body, so that both would have to change; and what has one legal value.
 LINKED = {"mcp_server_name", "required", "scope", "currency"}
@@ -363,7 +365,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},
     ),
-    ("/v1/environments", {"name": "e", "config": {"type": "self_hosted"}}),
     *(
         ("/v1/environments", {"name": "e", "config": {"type": "cloud", "packages": {"type": "packages", kind: ["x"]}}})
         for kind in ("apt", "cargo", "gem", "go", "npm", "pip")
@@ -407,6 +408,7 @@ ELSEWHERE = {
     "BetaManagedAgentsAgentParams": "test_api_sessions: the three forms of agent",
     "BetaManagedAgentsRedactedBlockParam": "refused: only the server writes it",
     "BetaUnrestrictedNetworkParam": "the default",
+    "BetaSelfHostedConfigParams": "test_catalog_environment_config: nothing but its type",
 }
 NAMES = {"environment_id", "agent", "id", "version", "vault_ids"}
 REFUSED = {"packages", "skills", "multiagent", "resources"}

@@ -44,7 +44,6 @@ REFUSED_WHOLE = {
     "resources": ("FileResource", "GitHubRepository", "MemoryStoreResource", "BranchCheckout", "CommitCheckout"),
     "user.define_outcome": ("DefineOutcome", "Rubric"),
     "system.message": ("SystemMessage", "SystemContent"),
-    "user.tool_result": ("UserToolResult",),
 }
 # Fields that reach the log, and the brain, as the client sent them.
 PASSED_ON = {"title", "context", "citations", "source"}

@@ -45,7 +45,6 @@ def test_limited_networking_shows_all_its_switches() -> None:
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"config": {"type": "self_hosted"}}, "not available"),
         ({"config": {"type": "cloud", "packages": {"pip": ["numpy"]}}}, "config.packages.pip"),
         ({"config": limited() | {"packages": {"pip": ["numpy"]}}}, "allow_package_managers"),
         ({"config": limited(allowed_hosts=["https://x.com"])}, "allowed_hosts[0]"),
@@ -88,9 +87,12 @@ def test_changing_the_kind_of_network_starts_from_its_defaults() -> None:
 
 
 def test_the_type_of_a_config_cannot_change() -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        update(create(), config={"type": "self_hosted"})
-    assert caught.value.error_code == "invalid_config_type_change"
+    elsewhere = create(config={"type": "self_hosted"})
+    assert elsewhere["config"] == {"type": "self_hosted"} == update(elsewhere, config={"type": "self_hosted"})["config"]
+    for stored, other in ((create(), {"type": "self_hosted"}), (elsewhere, {"type": "cloud"})):
+        with pytest.raises(InvalidRequest) as caught:
+            update(stored, config=other)
+        assert caught.value.error_code == "invalid_config_type_change"
 
 
 def test_description_null_clears_and_empty_is_kept() -> None:

@@ -33,17 +33,13 @@ class _Standing:
     running: int = 0
 
 
-class Admission:
-    """The limits of contracts, held against the calls of one process."""
+class InputRules:
+    """What contracts say of the inputs of tools; what checks them is made once."""
 
-    def __init__(self, clock: Clock, *, processes: int = 1) -> None:
-        """*processes* share the limits evenly."""
-        self._clock = clock
-        self._processes = processes
-        self._standings: dict[str, _Standing] = {}
+    def __init__(self) -> None:
         self._validators: dict[tuple[str, str], Validator] = {}
 
-    def input_fault(self, contract: Contract, tool: str, given: Mapping[str, Any]) -> str | None:
+    def fault(self, contract: Contract, tool: str, given: Mapping[str, Any]) -> str | None:
         """Return what of a call's input breaks the contract, in words that a model can act on; None: nothing does."""
         if tool not in contract.tools:
             return f"the contract of {contract.id} has no tool {tool[:100]!r}; there are: {', '.join(contract.tools)}"
@@ -55,6 +51,16 @@ class Admission:
             self._validators[key] = validator_of(contract.tools[tool].input)
         found = faults(self._validators[key], given)
         return f"{tool}: {'; '.join(found)}" if found else None
+
+
+class Admission:
+    """The limits of contracts, held against the calls of one process."""
+
+    def __init__(self, clock: Clock, *, processes: int = 1) -> None:
+        """*processes* share the limits evenly."""
+        self._clock = clock
+        self._processes = processes
+        self._standings: dict[str, _Standing] = {}
 
     @contextmanager
     def admitted(self, contract: Contract, *, again: bool = False) -> Generator[None]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from agents.clock import Clock
 from agents.errors import NotFound, Overloaded
-from agents.governance.admission import Admission, output_fault
+from agents.governance.admission import Admission, InputRules, output_fault
 from agents.governance.compatibility import compare
 from agents.governance.contract import Contract
 from agents.governance.contracts import contract_of, drafted
@@ -53,6 +53,7 @@ class GovernedHands:
         self._releases = releases
         self._clock = clock
         self._admission = Admission(clock, processes=processes)
+        self._rules = InputRules()
 
     async def offer(self, server: ToolServer, caller: Caller) -> Offer:
         """See ToolServers.offer: what the contract lists, with the side effects that it promises."""
@@ -67,7 +68,7 @@ class GovernedHands:
         contract = self._contract(call.hand)
         if contract is None:
             return await self._counted(call, caller)
-        fault = None if call.again else self._admission.input_fault(contract, call.tool, call.input)
+        fault = None if call.again else self._rules.fault(contract, call.tool, call.input)
         if fault is not None:
             content = [{"type": "text", "text": f"The tool was not run: {fault}"}]
             return ServerResult(call.call_id, content, is_error=True, outcome="failed")

@@ -1,0 +1,35 @@
+"""The signatures of ``hecaton vaults``; what its commands do is imported when they run, as in ``agents.cli``."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from agents.commands.options import ApiKey, AsJson, Assignments, Config, DataDir, Url, settings_from
+
+vaults_app = typer.Typer(help="Look at vaults, and change the key that seals their secrets.", no_args_is_help=True)
+console = Console(highlight=False)
+
+
+@vaults_app.command("list")
+def vaults_list(
+    as_json: AsJson = False, url: Url = None, data_dir: DataDir = None, config: Config = None, api_key: ApiKey = None
+) -> None:
+    """List the vaults, and what their credentials are for."""
+    from agents.commands.client import open_client
+    from agents.commands.vaults import list_vaults
+
+    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
+    list_vaults(console, open_client(settings, url), as_json=as_json)
+
+
+@vaults_app.command("rotate-key")
+def vaults_rotate_key(data_dir: DataDir = None, config: Config = None, assignments: Assignments = None) -> None:
+    """Seal all secrets under a new master key; sessions go on meanwhile, and an interrupted run is taken up again.
+
+    Works on the server's own database, so it needs the server's settings. With a key file the new key is made;
+    with vaults.master_key put it before the old one first, with a key service let that change its own.
+    """
+    from agents.commands.vaults import rotate_key
+
+    rotate_key(console, settings_from(config, assignments, data_dir=data_dir))

@@ -7,7 +7,7 @@ are, and replicas where the other sandbox hosts are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.link_server import Endpoint
 from agents.clock import Clock
@@ -25,6 +25,8 @@ class Announcement:
     host: HostReport
     brains: Mapping[str, Endpoint]
     """By the brains' ids."""
+    hands: Mapping[str, Endpoint] = field(default_factory=lambda: {})
+    """By the hands' ids."""
 
 
 class Announced:

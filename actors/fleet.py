@@ -149,10 +149,13 @@ class FleetActor:
     async def announce(self, announcement: Announcement) -> Reply:
         """Take note of a replica; it says so again every few seconds for as long as it lives."""
         self._announced.take(announcement)
-        # The engines of a standby are for its own sessions: those of the parts must not depend on it.
+        # What a standby has is for its own sessions: those of the parts must not depend on it.
         brains = {} if self._settings.standby.enabled else announcement.brains
         for brain, endpoint in brains.items():
             await self.register_brain(f"{announcement.host.incarnation}/{brain}", endpoint, brain)
+        hands = {} if self._settings.standby.enabled else announcement.hands
+        for hand, endpoint in hands.items():
+            await self.register_hand(f"{announcement.host.incarnation}/{hand}", endpoint, hand)
         return Reply(True)
 
     async def withdraw(self, announcement: Announcement) -> Reply:
@@ -160,6 +163,8 @@ class FleetActor:
         self._announced.drop(announcement.name, announcement.host.incarnation)
         for brain in announcement.brains:
             await self.unregister_brain(f"{announcement.host.incarnation}/{brain}")
+        for hand in announcement.hands:
+            await self.unregister_hand(f"{announcement.host.incarnation}/{hand}")
         return Reply(True)
 
     async def sessions(self, name: str) -> Reply:

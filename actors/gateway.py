@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from ray import serve
@@ -13,6 +14,8 @@ from actors.brain_client import BrainClient
 from actors.brain_states import BrainReport, apps_of
 from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
+from actors.hand_client import HandClient, linked_hands
+from actors.hand_deployer import ServeHands
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from actors.standby_client import StandbyClient
@@ -27,11 +30,14 @@ from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
-from agents.errors import Unavailable
+from agents.errors import HecatonError, Unavailable
+from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 from agents.telemetry.money import money_figures
+
+logger = logging.getLogger(__name__)
 
 _FIGURES_SECONDS = 2.0
 _REFUSALS = 512
@@ -64,6 +70,21 @@ async def _standing(standby: StandbyClient | None) -> StandbyReport | None:
         return None
 
 
+def _deployer(settings: Settings, store: SqlStore) -> tuple[HandDeployer, asyncio.Task[None]]:
+    """Return what runs hands, and the task that sees to those which nobody has deployed."""
+    if settings.topology == "monolith":
+        return NotDeploying(), asyncio.create_task(asyncio.sleep(0))
+    hands = ServeHands(settings, store.hands)
+    return hands, asyncio.create_task(_deploy_missing(hands))
+
+
+async def _deploy_missing(hands: ServeHands) -> None:
+    try:
+        await hands.deploy_missing()
+    except HecatonError as error:
+        logger.warning("hands that may lack are not deployed: %s", error.message)
+
+
 def _platform(
     settings: Settings,
     store: SqlStore,
@@ -71,6 +92,8 @@ def _platform(
     brains: BrainClient,
     releases: ReleaseKeeper,
     standby: StandbyClient | None,
+    deployed: HandClient,
+    deployer: HandDeployer,
 ) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
     brain_report = BrainReport(registry.brains, apps_of(settings))
@@ -111,6 +134,8 @@ def _platform(
         metrics=metrics,
         ready=ready,
         standby=standby,
+        deployer=deployer,
+        deployed=deployed,
     )
 
 
@@ -145,11 +170,17 @@ class GatewayApp:
         standby = StandbyClient() if self._settings.standby.enabled else None
         if standby is not None:
             await standby.start()
-        self._app = create_app(_platform(self._settings, store, sessions, brains, releases, standby))
+        deployed = linked_hands(store.hands)
+        deployer, missing = _deployer(self._settings, store)
+        self._app = create_app(
+            _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer)
+        )
         await send({"type": "lifespan.startup.complete"})
         await receive()
         if standby is not None:
             await standby.close()
+        missing.cancel()
+        await deployed.close()
         await sessions.close()
         await brains.close()
         await releases.close()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.brain_load import ReplicaLoad
 from actors.link_server import LinkServer
 from actors.replies import Reply, reply_of
 from agents.errors import InvalidRequest
-from agents.hands.deployed.running_hand import RunningHand
 
-FindHand = Callable[[str], Awaitable[RunningHand]]
+if TYPE_CHECKING:
+    from agents.hands.deployed.running_hand import RunningHand
+
+FindHand = Callable[[str], Awaitable["RunningHand"]]
 """Returns the hand with an id. Raises what its callers are to be told."""
 
 

@@ -93,6 +93,13 @@ class HandClient:
         await asyncio.gather(*self._telling, *(pool.close() for pool in self._pools.values()), return_exceptions=True)
 
 
+def linked_hands(records: HandRecords) -> HandClient:
+    """Return the way to the hands of a store, which is followed from now on; needs a running event loop."""
+    client = HandClient(records)
+    client.start()
+    return client
+
+
 async def _ask_for_replicas(wanted: Sequence[str]) -> Table:
     return await ask_fleet("hands", wanted, timeout=_TABLE_SECONDS)
 

@@ -22,6 +22,7 @@ from actors.brain_context import WHOLE
 from actors.brain_load import ReplicaLoad
 from actors.coalesce import in_batches
 from actors.fleet_client import ask_fleet
+from actors.hand_calls import hand_links
 from actors.hands_client import HandsClient
 from actors.host_calls import host_report, host_server
 from actors.late_credentials import LateCredentials
@@ -37,8 +38,11 @@ from agents.brains.port import BrainRequest
 from agents.brains.registry import registry_of
 from agents.brains.together import places_together, resources_together
 from agents.config import Settings
-from agents.errors import HecatonError, InvalidRequest
+from agents.errors import HecatonError, InvalidRequest, Unavailable
 from agents.hands.announced_hosts import ANNOUNCE_SECONDS
+from agents.hands.deployed.local_hands import LocalHands
+from agents.hands.deployed.records import HandRecords
+from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.host import LINGER_SECONDS, SandboxHost, host_of
 from agents.hands.incarnation import host_root
 from agents.hands.near_hands import NearHands
@@ -75,13 +79,28 @@ class MonolithServer:
             hands=NearHands(self._host, HandsClient(settings)),
             figures=self._figures,
             slots=self._slots,
+            deployed=self._hands_of,
         )
         self._host_links = host_server(self._own_host)
+        self._local_hands: LocalHands | None = None
+        # Their number does not follow their load here.
+        self._hand_links = hand_links(self._hand, ReplicaLoad())
         self._brain_links = {brain.id: _brain_server(brain.id, self._pools, self._slots) for brain in registry.brains}
         await self._listen()
 
     async def _own_host(self) -> SandboxHost:
         return self._host
+
+    def _hands_of(self, records: HandRecords) -> LocalHands:
+        """Run the deployed hands in this process, too."""
+        hands = self._local_hands = LocalHands(records, self._settings.data_dir / "run" / "hands")
+        hands.start()
+        return hands
+
+    async def _hand(self, hand: str) -> RunningHand:
+        if self._local_hands is None:
+            raise Unavailable("this replica is starting", retry_after=1.0)
+        return await self._local_hands.find(hand)
 
     def _figures(self) -> dict[str, Any]:
         """The same as a harness tells of the brains that it asks, and of the slots."""
@@ -93,6 +112,7 @@ class MonolithServer:
     async def _listen(self) -> None:
         address = link_address(self._settings)
         self._host_endpoint = await self._host_links.start(address)
+        self._hands_endpoint = await self._hand_links.start(address)
         self._brain_endpoints = {brain: await links.start(address) for brain, links in self._brain_links.items()}
         self._sessions_endpoint = await self._sessions.endpoint()
         ensure_fleet(self._settings)
@@ -101,7 +121,9 @@ class MonolithServer:
 
     def _announcement(self) -> Announcement:
         host = host_report(self._host, self._host_endpoint)
-        return Announcement(self._name, self._sessions_endpoint, host, self._brain_endpoints)
+        known = () if self._local_hands is None else self._local_hands.registry.hands
+        hands = dict.fromkeys(known, self._hands_endpoint)
+        return Announcement(self._name, self._sessions_endpoint, host, self._brain_endpoints, hands)
 
     async def _announce(self) -> None:
         try:
@@ -127,7 +149,9 @@ class MonolithServer:
         """Called by Serve before it ends the replica: hand the sessions over, let what is under way end, leave."""
         drain_seconds = self._settings.harness.drain_seconds
         await asyncio.gather(
-            self._sessions.stop(), *(links.drain(drain_seconds) for links in self._brain_links.values())
+            self._sessions.stop(),
+            self._hand_links.drain(drain_seconds),
+            *(links.drain(drain_seconds) for links in self._brain_links.values()),
         )
         if await self._sessions.has_peers():
             await self._drain_host(drain_seconds + LINGER_SECONDS)
@@ -136,7 +160,7 @@ class MonolithServer:
             await ask_fleet("withdraw", self._announcement(), timeout=LEAVE_SECONDS)
         except HecatonError as error:
             logger.warning("the fleet is not told that this replica ends: %s", error)
-        for links in (self._host_links, *self._brain_links.values()):
+        for links in (self._host_links, self._hand_links, *self._brain_links.values()):
             await links.stop()
         await self._host.stop()
         await self._credentials.close()

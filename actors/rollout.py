@@ -28,6 +28,7 @@ from actors.brain_states import brain_apps, in_monolith
 from actors.database import check_brains, check_cluster
 from actors.ending import StillKnown, end_actor
 from actors.gateway import gateway_app
+from actors.hand_deployer import hand_targets
 from actors.harness_set import ensure_harness, harnesses, harnesses_held, want_harnesses, wanted_harnesses
 from actors.monolith import monolith_targets
 from actors.names import FLEET, GATEWAY_APP, NAMESPACE, brain_app_name, harness_name
@@ -136,6 +137,10 @@ class Rollout:
             self._say(f"{name}: finishes its calls and starts anew")
             patience = self._settings.sandbox.tool_timeout_seconds + _READY_SECONDS
             self._answer(name, fleet.replace_host.remote(name), patience)
+        targets = hand_targets(self._settings)
+        for target in targets:
+            self._say(f"{target.name}: its replicas are replaced")
+        serve.run_many(targets, wait_for_applications_running=False)
 
     def _roll_brain(self) -> None:
         brains = registry_of(self._settings).brains

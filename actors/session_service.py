@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from actors.database import open_platform_store
 from actors.gateway_connection import GatewayConnection
+from actors.hand_client import linked_hands
 from actors.link_server import Endpoint, LinkServer, link_address, no_calls
 from actors.replies import Reply, reply_of
 from actors.tool_servers import tool_servers
@@ -27,6 +28,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Fenced, Unavailable
+from agents.hands.deployed.records import HandRecords
 from agents.hands.port import Hands
 from agents.hands.servers.port import ToolServers
 from agents.hands.toolset import tool_definitions
@@ -61,10 +63,12 @@ class SessionService:
         hands: Hands,
         figures: Callable[[], Mapping[str, Any]],
         slots: TurnSlots | None = None,
+        deployed: Callable[[HandRecords], ToolServers] | None = None,
     ) -> None:
         """*figures* tells what else goes on in this process, beside the harness's own figures: of each brain, at least.
 
-        *slots* are what turns must hold here, if anything.
+        *slots* are what turns must hold here, if anything. *deployed* is the way to deployed hands, where it is not by
+        links.
         """
         self._settings = settings
         self._name = name
@@ -72,6 +76,7 @@ class SessionService:
         self._hands = hands
         self._more_figures = figures
         self._slots = slots
+        self._deployed = deployed or linked_hands
         self._bus = Bus()
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
         self._endpoint: Endpoint | None = None

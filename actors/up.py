@@ -131,12 +131,14 @@ class PlatformProcess:
         from actors.bootstrap import ensure_actors
         from actors.brain import brain_targets
         from actors.gateway import gateway_app
+        from actors.hand_deployer import hand_targets
         from actors.monolith import monolith_targets
         from actors.names import GATEWAY_APP
         from actors.standby_keeper import forget_switch
 
         settings = self._settings
         parts = brain_targets(settings) if settings.topology == "decoupled" else []
+        parts += hand_targets(settings)
         if settings.has_monolith:
             parts += monolith_targets(settings)
         self._deploying = True
@@ -203,6 +205,7 @@ class PlatformProcess:
 
         from actors.bootstrap import find_fleet
         from actors.brain_states import brain_apps
+        from actors.hand_deployer import hand_apps
         from actors.harness_set import harnesses
         from actors.names import GATEWAY_APP, MONOLITH_APP
 
@@ -216,7 +219,7 @@ class PlatformProcess:
             ray.wait([fleet.stop.remote()], timeout=_STOP_SECONDS)
         if self._joins:
             # Somebody else's cluster: take down what is ours and nothing else.
-            for application in (GATEWAY_APP, *brain_apps()):
+            for application in (GATEWAY_APP, *brain_apps(), *hand_apps()):
                 serve.delete(application)
         else:
             serve.shutdown()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents.brains.port import Brain, TokenCounters
@@ -12,6 +12,8 @@ from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.economics.price_book import PriceBook
+from agents.hands.deployed.deployments import HandDeployer, NotDeploying
+from agents.hands.servers.port import NoServers, ToolServers
 from agents.sessions.host import SessionHost
 from agents.standby.port import Standby
 from agents.store.ports import Store
@@ -25,7 +27,8 @@ class Platform:
     what ``brain`` deals sessions out by.
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
-    ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none.
+    ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none. ``deployer`` runs
+    hands, and ``deployed`` leads to them, for clients who call them without a session.
     """
 
     settings: Settings
@@ -40,3 +43,5 @@ class Platform:
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]
     standby: Standby | None = None
+    deployer: HandDeployer = field(default_factory=NotDeploying)
+    deployed: ToolServers = field(default_factory=NoServers)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agents.economics.hand_calls import CallRecords
+from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord
 
@@ -182,6 +183,9 @@ class Store(Protocol):
 
     @property
     def calls(self) -> CallRecords: ...
+
+    @property
+    def hands(self) -> HandRecords: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -56,3 +56,20 @@ def load_server(server: str, directory: Path | None = None) -> McpServer:
     if not isinstance(found, (MCPServer, Server)):
         raise HandUnusable(f"server: {server} is a {type(found).__name__}, not an MCPServer or Server of the mcp SDK")
     return cast("McpServer", found)
+
+
+def load_apart(server: str, directory: Path | None) -> McpServer:
+    """Import as ``load_server``, but keep the modules of *directory* to this hand. Raises HandUnusable.
+
+    Hands in one process may have modules of the same name: two versions of one do.
+    """
+    if directory is None:
+        return load_server(server)
+    before = set(sys.modules)
+    try:
+        return load_server(server, directory)
+    finally:
+        sys.path.remove(str(directory))
+        for name in set(sys.modules) - before:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(f"{directory}{os.sep}"):
+                del sys.modules[name]

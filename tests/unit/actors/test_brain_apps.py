@@ -288,7 +288,7 @@ async def test_the_fleet_tells_replicas_by_brain_and_wakes_only_a_brain_without_
 ) -> None:
     fleet = FleetActor.__ray_metadata__.modified_class(Settings().to_json())  # type: ignore[attr-defined]
     woken: list[str] = []
-    monkeypatch.setattr(fleet._waker, "wake", woken.append)
+    monkeypatch.setattr(fleet._brains._waker, "wake", woken.append)
     old, new = ("h", 1, b""), ("h", 2, b"")
     # A replica of the release before does not say which brain it is.
     await fleet.register_brain("r1", old)

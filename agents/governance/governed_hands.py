@@ -57,7 +57,11 @@ class GovernedHands:
 
     async def offer(self, server: ToolServer, caller: Caller) -> Offer:
         """See ToolServers.offer: what the contract lists, with the side effects that it promises."""
-        offer = await self._hands.offer(server, self._with_successor(server, caller))
+        meant = self._meant(server, caller)
+        offer = await self._hands.offer(server, meant)
+        # A hand that nobody knew of here a moment ago may have several versions all the same.
+        if (again := self._meant(server, caller)) != meant:
+            offer = await self._hands.offer(server, again)
         contract = self._contract(offer.hand)
         if contract is None:
             return offer
@@ -65,6 +69,8 @@ class GovernedHands:
 
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
         """See ToolServers.call. What breaks the contract is answered by what is wrong, and not run."""
+        if not call.hand:
+            call = replace(call, hand=(await self.offer(call.server, caller)).hand)
         contract = self._contract(call.hand)
         if contract is None:
             return await self._counted(call, caller)
@@ -112,17 +118,21 @@ class GovernedHands:
         known = self._known().get(hand)
         return None if known is None else contract_of(known)
 
-    def _with_successor(self, server: ToolServer, caller: Caller) -> Caller:
-        """Return *caller* with another version where its own was withdrawn. Raises VersionMismatch."""
+    def _meant(self, server: ToolServer, caller: Caller) -> Caller:
+        """Return *caller* with the version that it gets, as far as the hand is known. Raises VersionMismatch."""
         try:
             name, pinned = hand_of(server.url)
         except NotFound as error:
             raise ServerUnreachable(error.message) from None
-        kept = caller.versions.get(name)
-        if pinned is not None or kept is None or (found := self._releases.successor(name, kept)) is None:
+        versions = [hand for hand in self._known().values() if hand.name == name]
+        if pinned is not None or not versions:
             return caller
-        version, why = found
-        self._check_takes_over(f"{name}@{kept}", f"{name}@{version}", why)
+        version = caller.versions.get(name)
+        if version is None:
+            version = self._releases.choose(name, versions, caller).version
+        elif (found := self._releases.successor(name, version)) is not None:
+            version, why = found
+            self._check_takes_over(f"{name}@{caller.versions[name]}", f"{name}@{version}", why)
         return replace(caller, versions={**caller.versions, name: version})
 
     def _check_takes_over(self, kept: str, successor: str, why: str) -> None:

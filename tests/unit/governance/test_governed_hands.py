@@ -14,7 +14,7 @@ from agents.clock import ManualClock
 from agents.errors import Overloaded
 from agents.governance.governed_hands import GovernedHands
 from agents.governance.hand_releases import HandReleases
-from agents.governance.split import rolled_back
+from agents.governance.split import promoted, released, rolled_back
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.records import HandVersion
 from agents.hands.servers.port import (
@@ -201,6 +201,37 @@ async def test_a_session_of_a_withdrawn_version_gets_the_one_in_its_place() -> N
     pinned = ToolServer("crm", "hand://crm@2")
     await stage.governed.offer(pinned, caller)
     assert stage.inner.callers[-1] == caller, "who names a version gets it, or hears that it is not there"
+
+
+async def test_a_session_gets_the_version_that_it_is_dealt_and_keeps_it() -> None:
+    stage = Stage()
+    await stage.releases.change("crm", lambda split: released(split, "2", 50))
+    dealt = {(await stage.governed.offer(CRM, Caller(f"s{number}"))).hand for number in range(50)}
+    assert dealt == {"crm@1", "crm@2"}
+    for version in "12":
+        offers = [await stage.governed.offer(CRM, Caller(f"s{n}", versions={"crm": version})) for n in range(20)]
+        assert {offer.hand for offer in offers} == {f"crm@{version}"}
+
+
+async def test_a_hand_that_was_not_known_a_moment_ago_is_dealt_out_all_the_same() -> None:
+    stage = Stage()
+    await stage.releases.change("crm", lambda split: promoted(split, "2"))
+    known, stage.known = stage.known, {}
+    asked = stage.inner.offer
+
+    async def offer(server: ToolServer, caller: Caller) -> Offer:
+        stage.known = known
+        return await asked(server, caller)
+
+    stage.inner.offer = offer  # type: ignore[method-assign]
+    assert (await stage.governed.offer(CRM, Caller("s1"))).hand == "crm@2"
+
+
+async def test_a_call_without_a_version_goes_to_the_one_that_is_dealt() -> None:
+    stage = Stage()
+    await stage.releases.change("crm", lambda split: promoted(split, "2"))
+    await stage.call(hand="")
+    assert stage.inner.calls[-1].hand == "crm@2"
 
 
 async def test_a_version_that_does_not_take_what_the_withdrawn_one_took_is_refused_naming_both() -> None:

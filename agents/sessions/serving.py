@@ -25,6 +25,7 @@ from agents.hands.servers.port import (
 from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.events import text_content
+from agents.sessions.large_results import fitted
 from agents.sessions.ledger import intend
 from agents.sessions.metering import served_call_row
 from agents.sessions.owner import SessionOwner
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_RUNS = 3
 """A call that takes its server down with it must not do so for ever."""
+_SHORTEST_WAIT_SECONDS = 0.05
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 10.0
 """How long a call waits before it knocks again at a full queue that does not say when."""
@@ -78,7 +80,7 @@ class ServedCall:
             try:
                 return await self._ask(again=again)
             except Overloaded as full:
-                failure, pause = full, full.retry_after or wait
+                failure, pause = full, max(full.retry_after or wait, _SHORTEST_WAIT_SECONDS)
                 wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
                 if pause >= self._seconds_left():
                     return self._lost(failure) if self._may_have_run else self._refused(failure)
@@ -123,7 +125,6 @@ class ServedCall:
         return self._error(f"The tool call was not run: {failure.message}.", "failed")
 
     def _lost(self, failure: HecatonError) -> ServerResult:
-        self._ports.effects.ambiguous += 1
         text = (
             f"No answer came to this tool call ({failure.message}). The call may have taken effect fully, partly or "
             "not at all: check what it did before repeating it."
@@ -134,11 +135,13 @@ class ServedCall:
         return ServerResult(self._call.id, text_content(text), is_error=True, outcome=outcome)
 
     async def _record(self, result: ServerResult) -> None:
+        result, kept = await fitted(self._ports, self._owner.state.record, result)
+        self._ports.effects.ambiguous += result.outcome == "ambiguous"
         if result.outcome != "failed":
             # Before the commit: a row counts once however often it comes, and a lost commit is made up for.
             row = served_call_row(result, self._owner.state.record.id, self._call.name, self._ports.clock.now())
             await self._ports.meter.record([row])
-        await self._owner.apply(lambda draft: transitions.record_served(draft, self._owner.rules, result))
+        await self._owner.apply(lambda draft: transitions.record_served(draft, self._owner.rules, result, kept))
 
 
 def recall(ports: HarnessPorts, state: SessionState, calls: Iterable[OpenCall]) -> None:

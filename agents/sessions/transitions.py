@@ -97,8 +97,13 @@ def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) ->
     follow_up(draft, rules)
 
 
-def record_served(draft: Draft, rules: TurnRules, result: ServerResult) -> None:
-    """Log what a server returned, one result per call ever (law 5), with what its bill is made of, and what follows."""
+def record_served(draft: Draft, rules: TurnRules, result: ServerResult, kept: ToolResult | None = None) -> None:
+    """Log what a server returned, one result per call ever (law 5), with what its bill is made of, and what follows.
+
+    *kept* is what the sandbox said that has taken a text that was too long to be shown.
+    """
+    if kept is not None:
+        draft.state.record = fold_result(draft.state.record, kept)
     call = draft.state.calls.get(EventId(result.call_id))
     if call is not None and call.served is not None:
         log_result(draft, call, result.content, is_error=result.is_error, hidden=account(call.served, result))

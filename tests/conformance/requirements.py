@@ -263,6 +263,7 @@ _ALL = (
     R("mcp:confirmation", "B.3", "a call that asks is confirmed or denied as a built-in one"),
     R("mcp:parallel", "ours", "calls go out together and their results are logged as they come"),
     R("mcp:error", "C.4", "a tool's own error is an error result"),
+    R("mcp:large-result", "C.1", "over 100 000 characters: a preview and the path of a file in the sandbox"),
     R("mcp:connection", "E.4", "an unreachable server: mcp_connection_failed_error; the session goes on without it"),
     R("mcp:authentication", "E.4", "refused credentials: mcp_authentication_failed_error; the session goes on"),
     R("mcp:comes-back", "C.4", "the next turn asks a failed server again"),

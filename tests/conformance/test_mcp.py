@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -109,6 +110,17 @@ async def test_calls_go_out_together_and_their_results_come_in_any_order(scene: 
     await scene.idle(session_id)
     told = (await scene.shown(2))[1]["messages"][-1]["content"]
     assert [block["content"][0]["text"].strip() for block in told] == ["charged Ada", "hello Ada", "here"]
+
+
+@requirement("mcp:large-result")
+async def test_a_long_result_is_shown_in_part_and_kept_whole_in_the_sandbox(scene: Scene, crm: LiveMcp) -> None:
+    await scene.answers(calls(("mcp__crm__flood", {})), says("hm"))
+    session_id = await session(scene, crm, mcp_toolset(ALLOW), toolset())
+    [result] = results(await scene.turn(session_id))
+    [path] = re.findall(r"/tmp/tool-output/\S+\.txt", text_of(result))
+    await scene.answers(calls(bash(f"wc -c < {path}")), says("done"))
+    [counted] = of_type(await scene.turn(session_id), "agent.tool_result")
+    assert text_of(counted).strip() == "300000" and len(text_of(result)) < 100_000
 
 
 @requirement("mcp:connection", "mcp:comes-back")

@@ -16,8 +16,8 @@ from agents.hands.servers.port import OfferedTool
 if TYPE_CHECKING:
     from mcp_types import BlobResourceContents, CallToolResult, ContentBlock, TextResourceContents, Tool
 
-MOST_TEXT = 100_000
-"""Characters of all text of one result: some 25 000 tokens, as much as the built-in tools show at most."""
+MOST_TEXT = 4_000_000
+"""Characters of all text of one result. A session shows a model less, and keeps the rest in its sandbox."""
 MOST_DATA = 7_000_000
 """Characters of base64 of one image or document: the 5 MB that the Messages API takes of an image."""
 MOST_DESCRIPTION = 8_000

@@ -15,6 +15,7 @@ import pytest
 from agents.brains.scripted import raw_tool_use, text, tool_use
 from agents.economics.meter import MeterKind
 from agents.errors import HecatonError, Overloaded, Unavailable
+from agents.hands.port import ToolResult
 from agents.hands.servers.memory import MemoryServer
 from agents.hands.servers.port import (
     Consumption,
@@ -211,14 +212,54 @@ async def test_what_a_call_took_is_kept_beside_its_result(scene: ServedWorld) ->
     scene.crm.run, scene.crm.hand = run, "crm@1.4"
     session = await one_call(scene)
     await scene.world.idle(session)
-    assert (await scene.result(session)).hidden == {
-        "call": {
-            "outcome": "tool_error", "server": "crm", "tool": "find", "hand": "crm@1.4", "queue_seconds": 0.5,
-            "run_seconds": 2.0, "cpu_seconds": 0.0, "bytes_in": 0, "bytes_out": 7, "cached": True,
-        }
-    }  # fmt: skip
+    kept = ((await scene.result(session)).hidden or {})["call"]
+    assert kept.items() >= {
+        "outcome": "tool_error", "server": "crm", "tool": "find", "hand": "crm@1.4", "queue_seconds": 0.5,
+        "run_seconds": 2.0, "cpu_seconds": 0.0, "bytes_in": 0, "bytes_out": 7, "cached": True,
+    }.items()  # fmt: skip
     (row,) = [row for row in await scene.world.meter.totals(session) if row.kind is MeterKind.TOOL_CALL]
     assert (row.name, row.seconds) == (CRM_FIND, 2.0)
+
+
+# -- long results ----------------------------------------------------------------------------------
+
+LONG = "a" * 60_000 + "b" * 60_000
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
+
+
+async def long_result(scene: ServedWorld, *tools: Any) -> str:
+    async def run(call: ServerCall) -> ServerResult:
+        return ServerResult(call.call_id, [{"type": "text", "text": LONG}, IMAGE])
+
+    scene.crm.run = run
+    scene.brain.add(tool_use(CRM_FIND), text("done"))
+    session = await scene.create(mcp_toolset(), *tools)
+    await scene.world.send(session, message("go"))
+    await scene.world.idle(session)
+    shown, image = (await scene.result(session)).body["content"]
+    assert image == IMAGE and len(shown["text"]) < 17_000
+    assert shown["text"].startswith("aaa") and shown["text"].endswith("bbb") and "120000 characters" in shown["text"]
+    return shown["text"]
+
+
+async def test_a_long_result_is_kept_whole_where_the_sandboxs_tools_can_read_it(scene: ServedWorld) -> None:
+    scene.world.hands.answer = lambda call: ToolResult(call.call_id, [], host="fake-host/1", version=7)
+    shown = await long_result(scene, toolset())
+    (write,) = scene.world.hands.calls
+    assert write.name == "write" and write.input["content"] == LONG and write.input["file_path"] in shown
+    (use,) = [key for key in scene.world.store.log.sessions]
+    assert (await scene.world.record(SessionId(use))).workspace_version == 7
+
+
+@pytest.mark.parametrize("tools", [(), (toolset(read={"enabled": False}),)])
+async def test_a_long_result_that_nobody_could_read_is_cut_and_says_so(scene: ServedWorld, tools: Any) -> None:
+    assert "could not be kept" in await long_result(scene, *tools)
+    assert not scene.world.hands.calls
+
+
+async def test_a_sandbox_that_does_not_take_a_long_result_costs_only_its_middle(scene: ServedWorld) -> None:
+    scene.world.hands.fault = Unavailable("no host")
+    assert "could not be kept" in await long_result(scene, toolset())
 
 
 # -- interrupts and owners -------------------------------------------------------------------------

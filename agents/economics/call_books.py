@@ -1,0 +1,112 @@
+"""The books of server calls: what the log lays ready goes into files, and both together answer what was used.
+
+A call leaves the database only when a file with it is on disk. Who asks reads what waits first and the files then, so
+that no call is missed on its way from one to the other; what is met in both counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from agents.clock import Clock
+from agents.economics.call_files import CallFiles
+from agents.economics.call_usage import CallFilter, CallTotal, Grouping, add_up
+from agents.economics.hand_calls import CallRecord, CallRecords
+from agents.errors import Overloaded, Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_GROUP = 5000
+"""Calls in one file, at most: about 3 MB of memory while it is written."""
+_MOST_WAITING = 50_000
+_TRIES = 5
+"""A file that is merged away while it is read is looked for again in what it was merged into."""
+_SECONDS = 60.0
+"""Longest that adding up, or writing a group, may take."""
+
+
+class CallBooks:
+    """The books in one folder, which every process that opens them shares."""
+
+    def __init__(self, records: CallRecords, folder: Path, clock: Clock, *, every: float = 5.0) -> None:
+        """*every* so many seconds ``start`` writes down what waits."""
+        self._records = records
+        self._folder = folder
+        self._files = CallFiles(folder)
+        self._clock = clock
+        self._every = every
+        self._writing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Write down what waits, again and again, in the background; needs a running event loop."""
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_again_and_again(), name="call-books")
+
+    async def close(self) -> None:
+        """Stop. What waits then stays in the database."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait([self._writing])
+            self._writing = None
+
+    async def write(self) -> int:
+        """Write down everything that waits; returns how many calls. Nothing when another process is at it.
+
+        Raises Unavailable (the database, or the disk).
+        """
+        written = 0
+        if not (waiting := await self._records.pending(_GROUP)):
+            return 0
+        with self._files.alone() as alone:
+            while alone and waiting:
+                await self._on_disk(self._files.add, waiting)
+                await self._records.settle([each.key for each in waiting])
+                written += len(waiting)
+                waiting = await self._records.pending(_GROUP)
+            if written:
+                await self._on_disk(self._files.tidy)
+        return written
+
+    async def totals(self, by: Sequence[Grouping], chosen: CallFilter) -> Sequence[CallTotal]:
+        """Add up every call there is a result of in the log, by groups. Raises Unavailable, Overloaded."""
+        waiting = await self._records.pending(_MOST_WAITING + 1)
+        if len(waiting) > _MOST_WAITING:
+            raise Overloaded("the books of calls are behind; the totals are not yet known", retry_after=self._every)
+        return await self._on_disk(self._add_up, waiting, by, chosen)
+
+    def _add_up(self, waiting: Sequence[CallRecord], by: Sequence[Grouping], chosen: CallFilter) -> list[CallTotal]:
+        import duckdb
+
+        for left in reversed(range(_TRIES)):
+            try:
+                files = self._files.files(chosen.since, chosen.until)
+                return add_up(files, waiting, by, chosen, self._folder / ".spill")
+            except duckdb.IOException as error:
+                if not left:
+                    raise OSError(str(error)) from error
+        raise AssertionError("not reached")
+
+    async def _on_disk(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await asyncio.to_thread(work, *arguments, **named)
+        except TimeoutError:
+            raise Unavailable(f"the books of calls did not answer within {_SECONDS:g} s") from None
+        except OSError as error:
+            raise Unavailable(f"the books of calls can not be read or written: {error}") from error
+
+    async def _write_again_and_again(self) -> None:
+        while True:
+            await self._clock.sleep(self._every)
+            try:
+                await self.write()
+            except Unavailable as error:
+                # Nothing is lost: what is not on disk stays in the database.
+                logger.warning("calls wait for the books: %s", error.message)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from agents.commands.brains_app import brains_app
 from agents.commands.failures import CommandFailed
+from agents.commands.hands_app import hands_app
 from agents.commands.options import ApiKey, Assignments, Config, DataDir, Host, Port, Url, settings_from
 from agents.commands.topology_app import topology as topology_command
 from agents.commands.vaults_app import vaults_app
@@ -35,6 +36,7 @@ app = typer.Typer(
 sessions_app = typer.Typer(help="Look at the sessions of a running server, and end them.", no_args_is_help=True)
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(brains_app, name="brains")
+app.add_typer(hands_app, name="hands")
 app.add_typer(vaults_app, name="vaults")
 app.command("topology")(topology_command)
 console = Console(highlight=False)

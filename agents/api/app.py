@@ -18,6 +18,7 @@ from agents.api.edge import Edge
 from agents.api.environment_keys import EnvironmentKeyRoutes
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
+from agents.api.hands import HandRoutes
 from agents.api.messages import MessageRoutes
 from agents.api.meta import MetaRoutes
 from agents.api.models import ModelRoutes
@@ -58,6 +59,7 @@ def create_app(platform: Platform) -> FastAPI:
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),
+        *HandRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
     ]
 

@@ -1,7 +1,8 @@
 """The built-in web tools as tool servers: ``web_fetch`` and ``web_search``, run by the harness itself (spec C.1).
 
 They only look, so a call may always be run again. What a call is allowed comes with it: the agent's settings
-(``ServerCall.config``) and the conversation (``ServerCall.context``).
+(``ServerCall.config``) and the conversation (``ServerCall.context``). A call ends with the task that waits for it; to
+have it go on, and to call it off, is up to RememberedServers around these.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ _NO_PROVIDER = (
 
 
 class WebTools:
-    """Runs calls of the web tools, each as a task of its own, so many at a time."""
+    """Runs calls of the web tools, so many at a time."""
 
     def __init__(self, settings: WebSettings, guard: Guard) -> None:
         self._settings = settings
         self._guard = guard
         self._places = asyncio.Semaphore(settings.max_parallel)
-        self._running: dict[str, asyncio.Task[ServerResult]] = {}
+        self._calls = 0
         self._fetcher: Fetcher | None = None
         self._robots: Robots | None = None
         self._search: Search | None = None
@@ -60,33 +61,19 @@ class WebTools:
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
         """See ToolServers.call. Raises Overloaded."""
         del caller
-        task = self._running.get(call.call_id)
-        if task is None:
-            if len(self._running) >= self._settings.max_parallel * (1 + _WAITING_PER_PLACE):
-                raise Overloaded("too many web calls are waiting", retry_after=_RETRY_SECONDS)
-            task = asyncio.create_task(self._run(call))
-            self._running[call.call_id] = task
-            task.add_done_callback(lambda done: self._running.pop(call.call_id, None))
+        if self._calls >= self._settings.max_parallel * (1 + _WAITING_PER_PLACE):
+            raise Overloaded("too many web calls are waiting", retry_after=_RETRY_SECONDS)
+        self._calls += 1
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                raise
-            return _result(call, _text("The call was called off."), "cancelled", Consumption())
+            return await self._run(call)
+        finally:
+            self._calls -= 1
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
-        """See ToolServers.cancel."""
-        del caller
-        for call in calls:
-            if (task := self._running.get(call.call_id)) is not None:
-                task.cancel()
+        """See ToolServers.cancel: nothing is left to stop once the task that waits has ended."""
 
     async def close(self) -> None:
         """See ToolServers.close."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for each in (self._fetcher, self._search):
             if each is not None:
                 await each.close()

@@ -26,3 +26,12 @@ class McpSettings(Section):
     """Tools that are taken of one remote server; the rest of its list is left out."""
     max_message_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Largest message that is read from a remote server."""
+
+
+class HandCacheSettings(Section):
+    """Results of hands' tools that are annotated read-only and idempotent, kept by each harness (docs/web_tools.md)."""
+
+    ttl_seconds: float = Field(default=60.0, ge=0)
+    """How long a result is good, unless another tool of the hand is called before; 0 keeps none."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    """Memory for them in one harness; those unused longest go first."""

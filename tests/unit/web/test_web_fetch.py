@@ -13,6 +13,7 @@ import pytest
 
 from agents.errors import Overloaded
 from agents.hands.servers.port import Caller, ServerCall, ServerResult, ServerUnreachable, ToolServer
+from agents.hands.servers.remembered import RememberedServers
 from agents.net.guard import MAX_URL_CHARS, Guard
 from agents.web.settings import WebSettings
 from agents.web.tools import WebTools
@@ -348,7 +349,7 @@ async def test_robots_are_obeyed_where_the_operator_says_so(sites: Sites) -> Non
     assert [request.target for request in sites.requests].count("/robots.txt") == 2
 
 
-async def test_a_call_joins_the_one_under_way_and_can_be_called_off(sites: Sites) -> None:
+async def test_a_call_goes_on_without_its_session_and_can_be_called_off(sites: Sites) -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def slow(request: Request) -> Answer:
@@ -357,23 +358,24 @@ async def test_a_call_joins_the_one_under_way_and_can_be_called_off(sites: Sites
         return Answer(b"done", "text/plain")
 
     sites.answer = slow
-    web = WebTools(WebSettings(), GUARD)
+    web = RememberedServers(WebTools(WebSettings(), GUARD))
     call = call_for(sites.url("example.com"))
-    first, second = asyncio.create_task(web.call(call, ANYONE)), asyncio.create_task(web.call(call, ANYONE))
+    first = asyncio.create_task(web.call(call, ANYONE))
     await asked.wait()
-    first.cancel()  # whoever waited is gone; the call goes on
+    first.cancel()  # whoever waited is gone
     go.set()
 
-    assert text_of(await second).endswith("done")
+    assert text_of(await web.call(call, ANYONE)).endswith("done")
     assert len(sites.requests) == 1
 
     go.clear()
     asked.clear()
-    third = asyncio.create_task(web.call(call_for(sites.url("example.com"), "c2"), ANYONE))
+    other = call_for(sites.url("example.com"), "c2")
+    second = asyncio.create_task(web.call(other, ANYONE))
     await asked.wait()
-    web.cancel([call_for(sites.url("example.com"), "c2")], ANYONE)
+    web.cancel([other], ANYONE)
 
-    assert ((await third).outcome, (await third).is_error) == ("cancelled", True)
+    assert ((await second).outcome, (await second).is_error) == ("cancelled", True)
     go.set()
     await web.close()
 

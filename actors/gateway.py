@@ -14,7 +14,7 @@ from actors.brain_client import BrainClient
 from actors.brain_states import BrainReport, apps_of
 from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
-from actors.hand_client import HandClient, linked_hands
+from actors.hand_client import linked_hands
 from actors.hand_deployer import ServeHands
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
@@ -31,6 +31,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError, Unavailable
+from agents.governance.governed_hands import GovernedHands, governed
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
@@ -92,7 +93,7 @@ def _platform(
     brains: BrainClient,
     releases: ReleaseKeeper,
     standby: StandbyClient | None,
-    deployed: HandClient,
+    deployed: GovernedHands,
     deployer: HandDeployer,
 ) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
@@ -130,6 +131,7 @@ def _platform(
         brain=RoutedBrain(registry, brains, RulePolicy(prices), releases=releases.releases, budgets=budgets),
         counters=brains,
         releases=releases,
+        hand_releases=deployed.releases,
         meter=store.meter,
         metrics=metrics,
         ready=ready,
@@ -170,7 +172,10 @@ class GatewayApp:
         standby = StandbyClient() if self._settings.standby.enabled else None
         if standby is not None:
             await standby.start()
-        deployed = linked_hands(store.hands)
+        deployed = governed(
+            linked_hands(store.hands), store.hand_releases, self._settings.hands, self._settings.gateway.replicas
+        )
+        await deployed.start()
         deployer, missing = _deployer(self._settings, store)
         self._app = create_app(
             _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer)

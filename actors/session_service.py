@@ -28,6 +28,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Fenced, Unavailable
+from agents.governance.governed_hands import FollowedHands, governed
 from agents.hands.deployed.records import HandRecords
 from agents.hands.port import Hands
 from agents.hands.servers.port import ToolServers
@@ -63,7 +64,7 @@ class SessionService:
         hands: Hands,
         figures: Callable[[], Mapping[str, Any]],
         slots: TurnSlots | None = None,
-        deployed: Callable[[HandRecords], ToolServers] | None = None,
+        deployed: Callable[[HandRecords], FollowedHands] | None = None,
     ) -> None:
         """*figures* tells what else goes on in this process, beside the harness's own figures: of each brain, at least.
 
@@ -102,7 +103,10 @@ class SessionService:
         await _patiently(releases.start)
         brain = RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
         self._brain = brain
-        servers = self._servers = tool_servers(settings, vault_credentials(settings, store.vaults), store.hands, prices)
+        deployed = governed(self._deployed(store.hands), store.hand_releases, settings.hands, settings.harness.actors)
+        await _patiently(deployed.start)
+        credentials = vault_credentials(settings, store.vaults)
+        servers = self._servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,

@@ -12,6 +12,7 @@ from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.economics.price_book import PriceBook
+from agents.governance.hand_releases import HandReleases
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.hands.servers.port import NoServers, ToolServers
 from agents.sessions.host import SessionHost
@@ -24,7 +25,7 @@ class Platform:
     """The parts behind the API.
 
     ``brain`` and ``counters`` answer clients of the Messages API, whose requests go to no session; ``releases`` are
-    what ``brain`` deals sessions out by.
+    what ``brain`` deals sessions out by, and ``hand_releases`` what hands are.
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
     ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none. ``deployer`` runs
@@ -39,6 +40,7 @@ class Platform:
     brain: Brain
     counters: TokenCounters
     releases: ReleaseKeeper
+    hand_releases: HandReleases
     meter: Meter
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from agents.clock import Clock
+from agents.clock import Clock, SystemClock
 from agents.errors import NotFound, Overloaded
 from agents.governance.admission import Admission, InputRules, output_fault
 from agents.governance.compatibility import compare
 from agents.governance.contract import Contract
 from agents.governance.contracts import contract_of, drafted
+from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.hand_releases import HandReleases
+from agents.hand_settings import HandDefinition
 from agents.hands.deployed.records import HandVersion, hand_of
+from agents.hands.deployed.registry import HandRegistry
 from agents.hands.servers.port import (
     Caller,
     Consumption,
@@ -35,6 +39,27 @@ from agents.hands.servers.port import (
 _UNTOUCHED = Consumption()
 
 
+class FollowedHands(ToolServers, Protocol):
+    """A client of hands that follows which of them there are."""
+
+    @property
+    def registry(self) -> HandRegistry: ...
+
+
+def governed(
+    hands: FollowedHands, records: HandReleaseRecords, declared: Mapping[str, HandDefinition], processes: int
+) -> GovernedHands:
+    """Return *hands* behind their contracts; *declared* by the settings, and called by so many *processes*."""
+
+    def known() -> Mapping[str, HandVersion]:
+        return hands.registry.hands
+
+    clock = SystemClock()
+    versions = {name: definition.version for name, definition in declared.items()}
+    releases = HandReleases(records, known, clock, versions, read=hands.registry.read)
+    return GovernedHands(hands, known, releases, clock, processes=processes)
+
+
 class GovernedHands:
     """The ToolServers of hands, with their contracts."""
 
@@ -50,10 +75,14 @@ class GovernedHands:
         """*known* tells the versions that there are, by id; *processes* share what contracts allow."""
         self._hands = hands
         self._known = known
-        self._releases = releases
+        self.releases = self._releases = releases
         self._clock = clock
         self._admission = Admission(clock, processes=processes)
         self._rules = InputRules()
+
+    async def start(self) -> None:
+        """Follow how sessions are dealt out. Raises Unavailable."""
+        await self._releases.start()
 
     async def offer(self, server: ToolServer, caller: Caller) -> Offer:
         """See ToolServers.offer: what the contract lists, with the side effects that it promises."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from agents.clock import Clock
@@ -38,14 +38,17 @@ class HandReleases:
         hands: Callable[[], Mapping[str, HandVersion]],
         clock: Clock,
         declared: Mapping[str, str] | None = None,
+        *,
+        read: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """*hands* tells the versions there are, by id, each hand's in the order in which they came.
 
-        *declared* tells the version that the settings give a hand, by its name.
+        *declared* tells the version that the settings give a hand, by its name; *read* makes *hands* tell the newest.
         """
         self._records = records
         self._hands = hands
         self._clock = clock
+        self._read = read
         self._declared = {name: Split(version) for name, version in (declared or {}).items()}
         self._stored: Mapping[str, StoredSplit] = {}
         self._counted = Counter[tuple[str, Outcome, int]]()
@@ -90,6 +93,12 @@ class HandReleases:
         return int(self._clock.now().timestamp())
 
     # -- which version ---------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Learn at once what others have done until now. Raises Unavailable."""
+        if self._read is not None:
+            await self._read()
+        await self._learn()
 
     def versions(self, name: str) -> Sequence[HandVersion]:
         """Return the versions of a hand in the order in which they came; raises NotFound when there is none."""

@@ -32,6 +32,8 @@ from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
+from agents.governance.governed_hands import governed
+from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.host import SandboxHost
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
@@ -97,7 +99,12 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         await releases.start()
         stack.push_async_callback(releases.close)
         brain = RoutedBrain(registry, pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
-        servers = tool_servers(settings, vault_credentials(settings, store.vaults), store.hands, prices)
+        local = LocalHands(store.hands, settings.data_dir / "run" / "hands")
+        local.start()
+        deployed = governed(local, store.hand_releases, settings.hands, processes=1)
+        await deployed.start()
+        credentials = vault_credentials(settings, store.vaults)
+        servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed)
         stack.push_async_callback(servers.close)
         ports = HarnessPorts(
             settings=settings,
@@ -130,6 +137,8 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
                 brain=brain,
                 counters=pools,
                 releases=releases,
+                hand_releases=deployed.releases,
+                deployed=deployed,
                 meter=store.meter,
                 metrics=lambda: b"",
                 ready=ready,

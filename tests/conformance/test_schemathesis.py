@@ -29,6 +29,7 @@ from agents.brains.scripted import Reply, ScriptedBrain, reply, text
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
+from agents.governance.hand_releases import HandReleases
 from agents.hands.memory import MemoryHands
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
@@ -77,6 +78,7 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
         brain=brain,
         counters=LocalPools(registry_of(settings), {"default@1": brain}, settings.brain),
         releases=ReleaseKeeper(registry_of(settings), store.releases, clock),
+        hand_releases=HandReleases(store.hand_releases, lambda: {}, clock),
         meter=store.meter,
         metrics=lambda: b"",
         ready=ready,

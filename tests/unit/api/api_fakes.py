@@ -21,6 +21,8 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError
+from agents.governance.hand_releases import HandReleases
+from agents.hands.deployed.records import HandVersion
 from agents.ids import SessionId, new_event_id
 from agents.sessions.bus import Bus, Subscription
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
@@ -156,6 +158,7 @@ class Server:
         self.brain = ScriptedBrain()
         self.host = FakeSessionHost(self.store, settings)
         self.readiness: dict[str, Any] = {"ready": True}
+        self.hands: dict[str, HandVersion] = {}
         self.platform = Platform(
             settings=settings,
             store=self.store,
@@ -165,6 +168,7 @@ class Server:
             brain=self.brain,
             counters=FakeCounters(),
             releases=ReleaseKeeper(registry_of(settings), self.store.releases, SystemClock()),
+            hand_releases=HandReleases(self.store.hand_releases, lambda: self.hands, SystemClock()),
             meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",
             ready=self._ready,

@@ -31,6 +31,7 @@ from agents.errors import Fenced, Unavailable
 from agents.governance.governed_hands import FollowedHands, governed
 from agents.hands.deployed.records import HandRecords
 from agents.hands.port import Hands
+from agents.hands.servers.cache import CacheCounts
 from agents.hands.servers.port import ToolServers
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
@@ -106,7 +107,8 @@ class SessionService:
         deployed = governed(self._deployed(store.hands), store.hand_releases, settings.hands, settings.harness.actors)
         await _patiently(deployed.start)
         credentials = vault_credentials(settings, store.vaults)
-        servers = self._servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed)
+        kept = CacheCounts()
+        servers = self._servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed, counts=kept)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
@@ -120,6 +122,7 @@ class SessionService:
             tool_definitions=lambda: [*tool_definitions(SANDBOX_TOOLS), *web_definitions()],
             slots=self._slots,
             servers=servers,
+            hand_cache=kept,
         )
         self._endpoint = await self._links.start(link_address(settings))
         self._leases = store.leases

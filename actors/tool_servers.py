@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.call_prices import PricedServers
 from agents.economics.price_book import PriceBook
 from agents.hands.deployed.records import HandRecords
+from agents.hands.servers.cache import CacheCounts, CachedServers
 from agents.hands.servers.port import ToolServers
 from agents.hands.servers.remembered import RememberedServers
 from agents.hands.servers.remote import RemoteServers
@@ -21,8 +23,12 @@ def tool_servers(
     prices: PriceBook,
     *,
     hands: ToolServers | None = None,
+    counts: CacheCounts | None = None,
 ) -> ToolServers:
-    """Build every way that server calls can go; *hands* remember their calls themselves."""
+    """Build every way that server calls can go; *hands* remember their calls themselves.
+
+    *counts* are kept up: those of results that were answered from memory.
+    """
     guard = settings.network.guard()
     ways = RoutedServers(
         hands=hands,
@@ -33,4 +39,6 @@ def tool_servers(
     async def contract(hand: str) -> str:
         return (await records.get(hand)).contract
 
-    return PricedServers(ways, prices, contract)
+    # Around all ways, for a call may change what another one has read; within the prices, for a hit has its own.
+    kept = CachedServers(ways, settings.hand_cache, SystemClock(), counts)
+    return PricedServers(kept, prices, contract)

@@ -38,7 +38,7 @@ from agents.brain_settings import BrainDefinition
 from agents.errors import HecatonError
 from agents.hand_settings import HandDefinition
 from agents.hands.egress.settings import EgressSettings
-from agents.hands.servers.settings import McpSettings
+from agents.hands.servers.settings import HandCacheSettings, McpSettings
 from agents.net.settings import NetworkSettings
 from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
 from agents.settings_sections import (
@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     monolith: MonolithSettings = MonolithSettings()
     standby: StandbySettings = StandbySettings()
     mcp: McpSettings = McpSettings()
+    hand_cache: HandCacheSettings = HandCacheSettings()
     network: NetworkSettings = NetworkSettings()
     web: WebSettings = WebSettings()
     vaults: VaultSettings = VaultSettings()

@@ -133,6 +133,7 @@ class Harness:
             "calls_ambiguous": self._ports.effects.ambiguous,
             "handovers": self._keeper.handovers,
             **self._ports.compactions.figures,
+            **self._ports.hand_cache.figures,
         }
 
     # -- ownership -------------------------------------------------------------------------------

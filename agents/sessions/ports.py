@@ -12,6 +12,7 @@ from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.hands.port import Hands
+from agents.hands.servers.cache import CacheCounts
 from agents.hands.servers.port import NoServers, ToolServers
 from agents.sessions.budget import BudgetPrices
 from agents.sessions.bus import Bus
@@ -44,5 +45,7 @@ class HarnessPorts:
     """What runs the tools of MCP servers and the web tools."""
     effects: EffectCounts = field(default_factory=EffectCounts)
     compactions: CompactionCounts = field(default_factory=CompactionCounts)
+    hand_cache: CacheCounts = field(default_factory=CacheCounts)
+    """What ``servers`` has answered from memory."""
     slots: TurnSlots | None = None
     """What a turn must hold while it goes on; None: nothing."""

@@ -29,6 +29,7 @@ from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
+from agents.economics.call_books import CallBooks, call_folder
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError, Unavailable
 from agents.governance.governed_hands import GovernedHands, governed
@@ -177,11 +178,15 @@ class GatewayApp:
         )
         await deployed.start()
         deployer, missing = _deployer(self._settings, store)
+        every = self._settings.metering.write_seconds
+        books = CallBooks(store.calls, call_folder(self._settings), SystemClock(), every=every)
+        books.start()
         self._app = create_app(
             _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer)
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await books.close()
         if standby is not None:
             await standby.close()
         missing.cancel()

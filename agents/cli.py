@@ -20,6 +20,8 @@ from rich.text import Text
 from agents.commands.brains_app import brains_app
 from agents.commands.failures import CommandFailed
 from agents.commands.hands_app import hands_app
+from agents.commands.metering_app import invoices as invoices_command
+from agents.commands.metering_app import usage as usage_command
 from agents.commands.options import ApiKey, Assignments, Config, DataDir, Host, Port, Url, settings_from
 from agents.commands.topology_app import topology as topology_command
 from agents.commands.vaults_app import vaults_app
@@ -39,6 +41,8 @@ app.add_typer(brains_app, name="brains")
 app.add_typer(hands_app, name="hands")
 app.add_typer(vaults_app, name="vaults")
 app.command("topology")(topology_command)
+app.command("usage")(usage_command)
+app.command("invoices")(invoices_command)
 console = Console(highlight=False)
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Allow every tool call that asks for permission.")]

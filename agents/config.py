@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from agents.brain_settings import BrainDefinition
+from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
 from agents.hand_settings import HandDefinition
 from agents.hands.egress.settings import EgressSettings
@@ -137,6 +138,7 @@ class Settings(BaseSettings):
     workers: WorkerSettings = WorkerSettings()
 
     @classmethod
+    metering: MeteringSettings = MeteringSettings()
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],

@@ -21,6 +21,7 @@ from agents.api.events import EventRoutes
 from agents.api.hands import HandRoutes
 from agents.api.messages import MessageRoutes
 from agents.api.meta import MetaRoutes
+from agents.api.metering import MeteringRoutes
 from agents.api.models import ModelRoutes
 from agents.api.openapi import describe
 from agents.api.peers import guard_for
@@ -59,6 +60,7 @@ def create_app(platform: Platform) -> FastAPI:
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),
+        *MeteringRoutes(platform).operations(),
         *HandRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
     ]

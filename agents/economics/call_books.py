@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from agents.clock import Clock
+from agents.config import Settings
 from agents.economics.call_files import CallFiles
 from agents.economics.call_usage import CallFilter, CallTotal, Grouping, add_up
 from agents.economics.hand_calls import CallRecord, CallRecords
@@ -30,6 +31,11 @@ _TRIES = 5
 """A file that is merged away while it is read is looked for again in what it was merged into."""
 _SECONDS = 60.0
 """Longest that adding up, or writing a group, may take."""
+
+
+def call_folder(settings: Settings) -> Path:
+    """Return where the books lie."""
+    return settings.metering.directory or settings.data_dir / "calls"
 
 
 class CallBooks:

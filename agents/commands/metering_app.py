@@ -1,0 +1,63 @@
+"""The signatures of ``hecaton usage`` and ``hecaton invoices``; what they do is imported when they run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
+
+console = Console(highlight=False)
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print it as CSV, amounts in US dollars.")]
+
+
+class UsageGroup(StrEnum):
+    """What calls can be added up by."""
+
+    HAND = "hand"
+    VERSION = "version"
+    TENANT = "tenant"
+    SESSION = "session"
+    TOOL = "tool"
+    OUTCOME = "outcome"
+
+
+def usage(
+    by: Annotated[UsageGroup, typer.Option(help="What the calls are added up by.")] = UsageGroup.HAND,
+    since: Annotated[str | None, typer.Option(help="A day (UTC) or an RFC 3339 time, included.")] = None,
+    until: Annotated[str | None, typer.Option(help="A day (UTC) or an RFC 3339 time, not included.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this tenant: the name of an API key.")] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Show the calls of hands: how many, how long, how much, and their price."""
+    from agents.commands.client import open_client
+    from agents.commands.metering import Output, show_usage
+
+    client = open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)
+    asked = {"by": by.value, "since": since, "until": until, "tenant": tenant}
+    show_usage(console, client, asked, Output.chosen(as_json=as_json, as_csv=as_csv))
+
+
+def invoices(
+    month: Annotated[str, typer.Option(help="The month (UTC), such as 2026-11.")],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Show what each tenant pays for each hand in a month, and what of it is the provider's."""
+    from agents.commands.client import open_client
+    from agents.commands.metering import Output, show_invoices
+
+    client = open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)
+    show_invoices(console, client, month, Output.chosen(as_json=as_json, as_csv=as_csv))

@@ -19,7 +19,9 @@ from anthropic.types.beta import (
     BetaEnvironmentDeleteResponse,
     BetaManagedAgentsAgent,
     BetaManagedAgentsDeletedSession,
+    BetaManagedAgentsDeletedVault,
     BetaManagedAgentsSession,
+    BetaManagedAgentsVault,
     BetaMessage,
     BetaMessageTokensCount,
     BetaModelInfo,
@@ -29,6 +31,11 @@ from anthropic.types.beta.sessions import (
     BetaManagedAgentsSessionEvent,
     BetaManagedAgentsSessionThread,
     BetaManagedAgentsStreamSessionEvents,
+)
+from anthropic.types.beta.vaults import (
+    BetaManagedAgentsCredential,
+    BetaManagedAgentsCredentialValidation,
+    BetaManagedAgentsDeletedCredential,
 )
 from pydantic import BaseModel, TypeAdapter
 
@@ -68,6 +75,17 @@ _ONE: dict[str, Any] = {
     "DELETE /v1/sessions/ID": BetaManagedAgentsDeletedSession,
     "POST /v1/sessions/ID/events": BetaManagedAgentsSendSessionEvents,
     "GET /v1/sessions/ID/threads/ID": BetaManagedAgentsSessionThread,
+    "POST /v1/vaults": BetaManagedAgentsVault,
+    "GET /v1/vaults/ID": BetaManagedAgentsVault,
+    "POST /v1/vaults/ID": BetaManagedAgentsVault,
+    "POST /v1/vaults/ID/archive": BetaManagedAgentsVault,
+    "DELETE /v1/vaults/ID": BetaManagedAgentsDeletedVault,
+    "POST /v1/vaults/ID/credentials": BetaManagedAgentsCredential,
+    "GET /v1/vaults/ID/credentials/ID": BetaManagedAgentsCredential,
+    "POST /v1/vaults/ID/credentials/ID": BetaManagedAgentsCredential,
+    "POST /v1/vaults/ID/credentials/ID/archive": BetaManagedAgentsCredential,
+    "DELETE /v1/vaults/ID/credentials/ID": BetaManagedAgentsDeletedCredential,
+    "POST /v1/vaults/ID/credentials/ID/mcp_oauth_validate": BetaManagedAgentsCredentialValidation,
     "POST /v1/messages": BetaMessage,
     "POST /v1/messages/count_tokens": BetaMessageTokensCount,
     "GET /v1/models/ID": BetaModelInfo,
@@ -80,9 +98,11 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/sessions/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
     "GET /v1/sessions/ID/threads": (BetaManagedAgentsSessionThread, _PAGE),
     "GET /v1/sessions/ID/threads/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
+    "GET /v1/vaults": (BetaManagedAgentsVault, _PAGE),
+    "GET /v1/vaults/ID/credentials": (BetaManagedAgentsCredential, _PAGE),
     "GET /v1/models": (BetaModelInfo, _BY_ID),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr)_[^/]+|(?<=/v1/models)/.+")
+_ID = re.compile(r"/(agent|env|sesn|sthr|vlt|vcrd)_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server).
 _MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}

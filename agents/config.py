@@ -39,6 +39,7 @@ from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
 from agents.hand_settings import HandDefinition
 from agents.hands.egress.settings import EgressSettings
+from agents.hands.packages.settings import PackageSettings
 from agents.hands.servers.settings import HandCacheSettings, McpSettings
 from agents.net.settings import NetworkSettings
 from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     egress: EgressSettings = EgressSettings()
+    packages: PackageSettings = PackageSettings()
     monolith: MonolithSettings = MonolithSettings()
     standby: StandbySettings = StandbySettings()
     mcp: McpSettings = McpSettings()
@@ -136,9 +138,9 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     vaults: VaultSettings = VaultSettings()
     workers: WorkerSettings = WorkerSettings()
+    metering: MeteringSettings = MeteringSettings()
 
     @classmethod
-    metering: MeteringSettings = MeteringSettings()
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],

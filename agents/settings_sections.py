@@ -143,7 +143,9 @@ class SandboxSettings(Section):
     hosts: int = Field(default=1, ge=1)
     """Host actors at start-up, each with many sandboxes."""
     warm: int = Field(default=2, ge=0)
-    """Sandboxes kept ready per host."""
+    """Sandboxes kept ready per host, at least; with 0 there are none."""
+    warm_most: int = Field(default=8, ge=0)
+    """As many are kept ready while many are wanted, those with packages of environments among them."""
     max_live: int = Field(default=64, ge=1)
     """Live sandboxes per host; above it the least recently used idle one is put away (its files stay)."""
     idle_seconds: float = Field(default=300.0, gt=0)

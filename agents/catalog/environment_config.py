@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from anthropic.types.beta import EnvironmentCreateParams, EnvironmentUpdateParams
@@ -14,6 +14,14 @@ from agents.errors import InvalidRequest
 from agents.store.ports import EnvironmentRecord
 
 PACKAGE_MANAGERS = ("apt", "cargo", "gem", "go", "npm", "pip")
+_EXAMPLES = {
+    "apt": "ffmpeg",
+    "cargo": "ripgrep@14.1.0",
+    "gem": "rake:13.2.1",
+    "go": "example.com/tool@v1.2.3",
+    "npm": "left-pad@1.3.0",
+    "pip": "requests==2.32.3",
+}
 _UNRESTRICTED: dict[str, Any] = {"type": "unrestricted"}
 _LIMITED: dict[str, Any] = {
     "type": "limited",
@@ -117,4 +125,12 @@ def _check_packages(networking: Mapping[str, Any], packages: Mapping[str, Any]) 
         return
     if networking["type"] == "limited" and not networking["allow_package_managers"]:
         raise InvalidRequest("config.networking.allow_package_managers: must be true when packages are given")
-    raise limits.not_available(f"config.packages.{wanted[0]}", "installing packages is")
+    for manager in wanted:
+        names: Sequence[str] = packages[manager]
+        limits.check_count(f"config.packages.{manager}", names, limits.PACKAGES)
+        for index, name in enumerate(names):
+            where = f"config.packages.{manager}[{index}]"
+            limits.check_length(where, name, limits.PACKAGE_CHARS, shortest=1)
+            # An option of the package manager would do something else than install a package.
+            if name.startswith("-") or not (name.isascii() and name.isprintable()):
+                raise InvalidRequest(f"{where}: {name[:80]!r} is not a package; write it as {_EXAMPLES[manager]}")

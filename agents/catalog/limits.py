@@ -20,6 +20,8 @@ METADATA_PAIRS = 16  # spec section 0
 METADATA_KEY_CHARS = 64  # spec section 0
 METADATA_VALUE_CHARS = 512  # spec section 0
 ALLOWED_HOSTS = 256  # ours: an allow-list that a person can still read
+PACKAGES = 200  # ours: of one manager
+PACKAGE_CHARS = 300  # ours: room for a name with a URL behind it
 INITIAL_EVENTS = 50  # spec A.4
 EVENTS_PER_SEND = 100  # ours: one answer per call of a large parallel turn, and far below the queue's bound
 

@@ -99,8 +99,16 @@ class BubblewrapDriver:
             except (OSError, IndexError) as error:
                 raise SandboxUnavailable(f"the sandbox ended while it started: {error}") from error
             undo.pop_all()
-        scratch = _MOUNTS["tmp"]
-        return Sandbox(dirs, shell, files, calls=_CALLS_INSIDE, scratch=scratch, init_fd=init_fd, network_fd=network)
+        return Sandbox(
+            dirs,
+            shell,
+            files,
+            calls=_CALLS_INSIDE,
+            scratch=_MOUNTS["tmp"],
+            init_fd=init_fd,
+            network_fd=network,
+            layer=layer,
+        )
 
     def _options(self, dirs: SandboxDirs, layer: Layer | None) -> list[str]:
         options = [f"--unshare-{name}" for name in _NAMESPACES]
@@ -110,7 +118,8 @@ class BubblewrapDriver:
             options += ["--setenv", name, value]
         # The tree of the system has every mount point: bwrap makes nothing below it, for it is read-only from here.
         options += ["--ro-bind", str(dirs.system), "/", *self._system, "--proc", "/proc", "--dev", "/dev"]
-        options += [] if layer is None else ["--ro-bind", str(layer.path), PACKAGES]
+        if layer is not None:
+            options += ["--bind" if layer.writable else "--ro-bind", str(layer.path), PACKAGES]
         base = str(dirs.base)
         for name, inside in _MOUNTS.items():
             options += ["--bind", f"{base}/{name}", inside]

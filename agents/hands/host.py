@@ -31,6 +31,9 @@ from agents.hands.egress.settings import EgressSettings
 from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
 from agents.hands.orphans import kill_orphans
+from agents.hands.packages.builder import LayerBuilder
+from agents.hands.packages.layers import Layers
+from agents.hands.packages.settings import PackageSettings
 from agents.hands.plain_process import PlainProcessDriver
 from agents.hands.port import CallNotSent, CallRefused, ToolCall, ToolResult, Workspace
 from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
@@ -76,6 +79,13 @@ class HostStats:
     egress_allowed: int
     egress_refused: int
     egress_bytes: int
+    claims: int
+    claim_seconds: float
+    orphans: int
+    layer_builds: int
+    layer_failures: int
+    layer_build_seconds: float
+    layers_evicted: int
 
 
 def driver_for(settings: SandboxSettings) -> SandboxDriver:
@@ -107,7 +117,13 @@ def host_of(
     egress = Egress(settings.egress, settings.network.guard())
     admission = Admission(egress, credentials or NoCredentials(), placeholder_key(run / "placeholders.key"))
     return SandboxHost(
-        settings.sandbox, root, name=name, checkpoints=settings.checkpoints, store=store, admission=admission
+        settings.sandbox,
+        root,
+        name=name,
+        checkpoints=settings.checkpoints,
+        store=store,
+        admission=admission,
+        packages=settings.packages,
     )
 
 
@@ -123,6 +139,7 @@ class SandboxHost:
         checkpoints: CheckpointSettings | None = None,
         store: CheckpointStore | None = None,
         admission: Admission | None = None,
+        packages: PackageSettings | None = None,
         clock: Clock | None = None,
         linger: float = LINGER_SECONDS,
     ) -> None:
@@ -140,13 +157,17 @@ class SandboxHost:
         self._copying = ThreadPoolExecutor(_CHECKPOINT_THREADS, thread_name_prefix="checkpoint")
         self._shared = Checkpoints(checkpoints or CheckpointSettings(), store, self.incarnation, self._copying)
         self._admission = admission or Admission(Egress(EgressSettings(), Guard()), NoCredentials(), os.urandom(32))
+        package_settings = packages or PackageSettings()
+        builder = LayerBuilder(package_settings, self._root, self._driver, self._admission, self._clock)
+        self._layers = Layers(package_settings, self._root, builder, self._clock)
         self._pool = SandboxPool(
-            settings, self._root, self._driver, self._clock, self._threads, self._shared, self._admission
+            settings, self._root, self._driver, self._clock, self._threads, self._shared, self._admission, self._layers
         )
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
         self._memory: CallMemory[ToolResult] = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
+        self._orphans = 0
         self._leaving = False
         self._linger = linger
         self._last_ended = float("-inf")
@@ -179,6 +200,7 @@ class SandboxHost:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._memory.end()
+        await self._layers.close()
         await self._pool.close()
         await self._root.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -197,6 +219,10 @@ class SandboxHost:
             provision_seconds=counts.provision_seconds,
             **asdict(self._shared.counts),
             **asdict(self._admission.egress.counts),
+            **asdict(self._layers.counts),
+            claims=self._pool.claims,
+            claim_seconds=self._pool.claim_seconds,
+            orphans=self._orphans,
         )
 
     @property
@@ -321,9 +347,9 @@ class SandboxHost:
 
     def _end_orphans(self) -> None:
         """Kill what dead hosts left running: before anything of this host's own runs."""
-        killed = kill_orphans(self._root.path)
-        if killed:
-            log.info("killed %d processes that dead sandbox hosts left", killed)
+        self._orphans = kill_orphans(self._root.path)
+        if self._orphans:
+            log.info("killed %d processes that dead sandbox hosts left", self._orphans)
 
     async def _reap(self) -> None:
         reaped = await self._root.reap()

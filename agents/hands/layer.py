@@ -9,7 +9,7 @@ PACKAGES = "/opt/packages"
 """Where it is mounted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Layer:
     """A tree on the host's disk that nobody changes any more."""
 
@@ -17,3 +17,5 @@ class Layer:
     path: Path = field(compare=False)
     variables: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """Environment variables by which programs find what is in it; ``PATH`` is put before the system's."""
+    writable: bool = field(default=False, compare=False)
+    """Whether it is being made."""

@@ -14,6 +14,9 @@ _SCRATCH = "temporary files are gone"
 IDLE = f"The sandbox was put away while it was not in use and has been started again. All files are intact. {_SHELL}"
 HOST_RESTARTED = f"The server that runs the sandbox was restarted. All files are intact. {_SHELL}"
 DIED = f"The sandbox ended unexpectedly between two calls and has been started again. All files are intact. {_SHELL}"
+PACKAGES_CHANGED = (
+    f"The sandbox was started again because the packages of its environment changed. All files are intact. {_SHELL}"
+)
 RESTORED = (
     "The sandbox was made again from a checkpoint. The files in /workspace, /home/agent and /mnt/session/outputs are "
     f"as they were after the last finished call; {_SCRATCH}. {_SHELL}"

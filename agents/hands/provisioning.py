@@ -14,12 +14,14 @@ from agents.config import SandboxSettings
 from agents.hands.admission import Admission
 from agents.hands.checkpoint_work import Checkpoints
 from agents.hands.disk_quota import DiskQuota
+from agents.hands.layer import Layer
 from agents.hands.recovery import Standing, look, recover
 from agents.hands.sandbox import Sandbox, SandboxDriver
 from agents.hands.sandbox_dirs import SandboxDirs, SandboxRoot
 from agents.hands.seed import seed_workspace
 from agents.hands.session_sandbox import Provided, SessionSandbox
 from agents.hands.threads import to_its_end
+from agents.hands.warm_demand import WarmDemand
 from agents.hands.warm_stock import WarmStock
 
 
@@ -36,7 +38,11 @@ class Provisioner:
         admission: Admission,
     ) -> None:
         self.warm_hits = 0
-        self.stock = WarmStock(settings.warm, root, driver, clock, self._seed)
+        self.claims = 0
+        """Sandboxes for sessions without files: those that a warm one could serve."""
+        self.claim_seconds = 0.0
+        demand = WarmDemand(settings.warm, settings.warm_most, clock)
+        self.stock = WarmStock(demand, root, driver, clock, self._seed)
         self._settings = settings
         self._root = root
         self._driver = driver
@@ -44,14 +50,18 @@ class Provisioner:
         self._shared = shared
         self._admission = admission
 
-    async def provision(self, session: SessionSandbox) -> Provided:
-        """Start or claim a sandbox on the files of *session*. Raises SandboxUnavailable, OSError."""
+    async def provision(self, session: SessionSandbox, layer: Layer | None) -> Provided:
+        """Start or claim a sandbox with the packages of *layer* on the files of *session*.
+
+        Raises SandboxUnavailable, OSError.
+        """
+        began = self._clock.monotonic()
         standing = await look(self._root, self._shared, session.workspace)
         fresh = standing.where == "nowhere"
-        sandbox = self._claimed(session) if fresh else None
+        sandbox = self._claimed(session, layer) if fresh else None
         if sandbox is None:
             dirs = await self._directories(session, standing)
-            sandbox = await self._started(dirs, session, fresh)
+            sandbox = await self._started(dirs, layer, fresh)
         try:
             await self._admission.admit(sandbox, session.workspace)
             quota = DiskQuota(sandbox.dirs, self._settings.disk_bytes, self._clock, fresh=fresh)
@@ -59,11 +69,14 @@ class Provisioner:
         except BaseException:
             await sandbox.end()
             raise
+        if fresh:
+            self.claims += 1
+            self.claim_seconds += self._clock.monotonic() - began
         return Provided(sandbox, quota, standing.notice, shell_only=standing.shell_only)
 
-    def _claimed(self, session: SessionSandbox) -> Sandbox | None:
+    def _claimed(self, session: SessionSandbox, layer: Layer | None) -> Sandbox | None:
         """Give the session a warm sandbox, if there is one."""
-        ready = self.stock.take()
+        ready = self.stock.take(layer)
         self.stock.refill()
         if ready is None:
             return None
@@ -97,9 +110,9 @@ class Provisioner:
                     raise
         return dirs
 
-    async def _started(self, dirs: SandboxDirs, session: SessionSandbox, fresh: bool) -> Sandbox:
+    async def _started(self, dirs: SandboxDirs, layer: Layer | None, fresh: bool) -> Sandbox:
         try:
-            return await self._driver.start(dirs)
+            return await self._driver.start(dirs, layer)
         except BaseException:
             if fresh:
                 self._root.discard(dirs.base)

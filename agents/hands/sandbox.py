@@ -53,6 +53,7 @@ class Sandbox:
     """The pidfd of the sandbox's first process: once that is gone, so is every other one."""
     network_fd: int | None = None
     """The network namespace that only this sandbox has; None: it has the host's."""
+    layer: Layer | None = None
     gate: Gate | None = None
     """Its way out, once it is somebody's."""
     sweep: Callable[[], None] | None = None

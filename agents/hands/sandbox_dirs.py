@@ -3,6 +3,7 @@
     <root>/<session_id>/{workspace,home,tmp,outputs,shm,calls}     a session's files
     <root>/.warm/<host>/<n>/...                                    ready or being made, not yet claimed
     <root>/.warm/<host>/system/...                                 what a host's sandboxes share, read-only inside
+    <root>/.layers/<digest>                                        packages of environments, see ``packages.layers``
     <root>/.trash/<n>                                              being removed
 
 Claiming a warm sandbox is one rename: bind mounts follow the inode, so a running sandbox does not notice.
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 PRIVATE = ("workspace", "home", "tmp", "outputs", "shm")
 CALLS = "calls"
 TRASH = ".trash"
-OWN_DIRS = frozenset({STOCK, TRASH})
+LAYERS = ".layers"
+OWN_DIRS = frozenset({STOCK, TRASH, LAYERS})
 FIRST_UID = 200_000
 UID_COUNT = 60_000
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -78,6 +80,11 @@ class SandboxRoot:
             self._lock.release()
             if self.path != self._wanted.absolute():
                 remove_empty(self.path, OWN_DIRS)
+
+    @property
+    def layers(self) -> Path:
+        """Where the packages of environments are."""
+        return self.path / LAYERS
 
     @property
     def _own(self) -> Path:

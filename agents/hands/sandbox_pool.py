@@ -16,6 +16,7 @@ from agents.clock import Clock
 from agents.config import SandboxSettings
 from agents.hands.admission import Admission
 from agents.hands.checkpoint_work import Checkpoints
+from agents.hands.packages.layers import Layers
 from agents.hands.port import Workspace
 from agents.hands.provisioning import Provisioner
 from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
@@ -53,6 +54,7 @@ class SandboxPool:
         executor: Executor,
         shared: Checkpoints,
         admission: Admission,
+        layers: Layers,
     ) -> None:
         self.counts = PoolCounts()
         self._settings = settings
@@ -61,6 +63,7 @@ class SandboxPool:
         self._executor = executor
         self._shared = shared
         self._admission = admission
+        self._layers = layers
         self._provisioner = Provisioner(settings, root, driver, clock, shared, admission)
         self._sessions: dict[str, SessionSandbox] = {}
         self._live: set[SessionSandbox] = set()
@@ -80,6 +83,14 @@ class SandboxPool:
     @property
     def warm_hits(self) -> int:
         return self._provisioner.warm_hits
+
+    @property
+    def claims(self) -> int:
+        return self._provisioner.claims
+
+    @property
+    def claim_seconds(self) -> float:
+        return self._provisioner.claim_seconds
 
     def enter(self, workspace: Workspace) -> SessionSandbox:
         """Return a session's sandbox for one call, kept from being put away until ``leave``."""
@@ -131,10 +142,12 @@ class SandboxPool:
 
     async def provide(self, session: SessionSandbox) -> Provided:
         """Give *session* a running sandbox: from the stock, or started now. Raises SandboxUnavailable."""
+        # First, for this may take minutes, and a slot is for who can use it.
+        layer = await self._layers.of(session.workspace.environment)
         await self._take_slot(session)
         began = self._clock.monotonic()
         try:
-            provided = await self._provisioner.provision(session)
+            provided = await self._provisioner.provision(session, layer)
         except OSError as error:
             self.ended(session)
             self.counts.failures += 1
@@ -146,6 +159,11 @@ class SandboxPool:
         self.counts.provisions += 1
         self.counts.provision_seconds += self._clock.monotonic() - began
         return provided
+
+    def outdated(self, session: SessionSandbox, sandbox: Sandbox) -> bool:
+        """See SandboxSource."""
+        has = "" if sandbox.layer is None else sandbox.layer.digest
+        return has != self._layers.digest(session.workspace.environment)
 
     def renew(self, session: SessionSandbox, sandbox: Sandbox) -> None:
         """See SandboxSource."""
@@ -165,6 +183,7 @@ class SandboxPool:
         """Put away what is idle too long or has filled its disk without a call under way."""
         while True:
             await self._clock.sleep(min(_SWEEP_SECONDS, self._settings.idle_seconds))
+            self._provisioner.stock.trim()
             for session in [session for session in self._sessions.values() if session.active == 0]:
                 idle = session.idle_for >= self._settings.idle_seconds
                 if idle or await session.over_quota():

@@ -48,6 +48,10 @@ class SandboxSource(Protocol):
         """Start or claim a sandbox for *session*, waiting for a free slot. Raises SandboxUnavailable."""
         ...
 
+    def outdated(self, session: SessionSandbox, sandbox: Sandbox) -> bool:
+        """Whether *sandbox* has other packages than the session's environment says now."""
+        ...
+
     def renew(self, session: SessionSandbox, sandbox: Sandbox) -> None:
         """Let *sandbox* reach from now on what the session's environment says now."""
         ...
@@ -244,6 +248,8 @@ class SessionSandbox:
         assert self._sandbox is not None, "there is one"
         if not self._sandbox.alive:
             return notices.DIED
+        if self._source.outdated(self, self._sandbox):
+            return notices.PACKAGES_CHANGED
         # The session has gone on elsewhere since.
         return notices.FILES_OLDER if self.files.version < self.workspace.version else None
 

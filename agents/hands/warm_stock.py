@@ -12,6 +12,7 @@ from agents.clock import Clock
 from agents.hands.layer import Layer
 from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs, SandboxRoot
+from agents.hands.warm_demand import WarmDemand
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,14 @@ class WarmStock:
 
     def __init__(
         self,
-        size: int,
+        demand: WarmDemand,
         root: SandboxRoot,
         driver: SandboxDriver,
         clock: Clock,
         fill: Callable[[SandboxDirs], Awaitable[None]],
     ) -> None:
         """*fill* puts into fresh directories what every session starts with."""
-        self._size = size
+        self._demand = demand
         self._root = root
         self._driver = driver
         self._clock = clock
@@ -54,13 +55,27 @@ class WarmStock:
 
     def take(self, layer: Layer | None = None) -> Ready | None:
         """Hand out a living sandbox with the packages of *layer*; None when there is none."""
-        stock = self._ready.setdefault(layer, deque())
+        ready = self._living(layer)
+        self._demand.claimed(layer, found=ready is not None)
+        return ready
+
+    def _living(self, layer: Layer | None) -> Ready | None:
+        stock = self._ready.get(layer, ())
         while stock:
             ready = stock.popleft()
             if ready.sandbox.alive:
                 return ready
             self.retire(ready)
         return None
+
+    def trim(self) -> None:
+        """End those that nobody wants any more, in the background."""
+        sizes = self._demand.sizes()
+        for layer, stock in list(self._ready.items()):
+            while len(stock) > sizes.get(layer, 0):
+                self.retire(stock.pop())
+            if layer is not None and layer not in sizes:
+                del self._ready[layer]
 
     def refill(self) -> None:
         """Bring the stock up to its size in the background."""
@@ -94,15 +109,16 @@ class WarmStock:
     async def _refill(self) -> None:
         # Starting a process occupies the loop; the call that emptied the stock goes first.
         await self._clock.sleep(_REFILL_DELAY_SECONDS)
-        for layer in list(self._ready):
-            while len(self._ready[layer]) < self._size:
+        for layer in list(self._demand.sizes()):
+            stock = self._ready.setdefault(layer, deque())
+            while len(stock) < self._demand.sizes().get(layer, 0):
                 try:
                     ready = await self._start(layer)
                 except (SandboxUnavailable, OSError) as error:
                     log.warning("no warm sandbox: %s", error)
                     await self._clock.sleep(_REFILL_RETRY_SECONDS)
                     continue
-                self._ready[layer].append(ready)
+                stock.append(ready)
 
     async def _start(self, layer: Layer | None) -> Ready:
         dirs = self._root.make_warm()

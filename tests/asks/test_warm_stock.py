@@ -15,6 +15,7 @@ from agents.hands.host import HostStats
 from agents.hands.layer import Layer
 from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs
+from agents.hands.warm_demand import WarmDemand
 from agents.hands.warm_stock import WarmStock
 from agents.telemetry.metrics import render_metrics
 
@@ -71,7 +72,7 @@ async def test_a_sandbox_that_still_boots_is_never_handed_out_and_one_that_faile
 ) -> None:
     """Asks 44, 45, 50: booting machines were claimed as warm ones, and those that failed to start stayed behind."""
     driver, root = Boots(), Root()
-    stock = WarmStock(1, root, driver, clock, nothing)  # type: ignore[arg-type]
+    stock = WarmStock(WarmDemand(1, 1, clock), root, driver, clock, nothing)  # type: ignore[arg-type]
     stock.refill()
     await pass_time(clock)
     assert not driver.started.locked(), "it boots"
@@ -90,7 +91,7 @@ async def test_a_sandbox_that_still_boots_is_never_handed_out_and_one_that_faile
 async def test_sandboxes_of_one_kind_are_never_handed_out_as_another(clock: ManualClock) -> None:
     """Ask 50: kinds of machine were mixed in the pool. A warm sandbox without packages is none for who needs them."""
     driver, root = Boots(), Root()
-    stock = WarmStock(1, root, driver, clock, nothing)  # type: ignore[arg-type]
+    stock = WarmStock(WarmDemand(1, 1, clock), root, driver, clock, nothing)  # type: ignore[arg-type]
     driver.boot.put_nowait(True)
     stock.refill()
     await pass_time(clock)

@@ -45,7 +45,10 @@ def test_limited_networking_shows_all_its_switches() -> None:
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"config": {"type": "cloud", "packages": {"pip": ["numpy"]}}}, "config.packages.pip"),
+        ({"config": {"type": "cloud", "packages": {"pip": ["numpy", "-rfile"]}}}, "config.packages.pip[1]"),
+        ({"config": {"type": "cloud", "packages": {"apt": ["a\nb"]}}}, "config.packages.apt[0]"),
+        ({"config": {"type": "cloud", "packages": {"npm": [""]}}}, "config.packages.npm[0]"),
+        ({"config": {"type": "cloud", "packages": {"gem": ["x"] * 201}}}, "config.packages.gem"),
         ({"config": limited() | {"packages": {"pip": ["numpy"]}}}, "allow_package_managers"),
         ({"config": limited(allowed_hosts=["https://x.com"])}, "allowed_hosts[0]"),
         ({"config": limited(allowed_hosts=["a.com", "b c"])}, "allowed_hosts[1]"),
@@ -59,6 +62,11 @@ def test_a_bad_or_unavailable_field_is_refused_by_name(fields: dict[str, Any], w
     with pytest.raises(InvalidRequest) as caught:
         create(**fields)
     assert word in caught.value.message
+
+
+def test_packages_are_kept_as_they_are_written() -> None:
+    wanted = {"pip": ["numpy==2.1; python_version > '3.9'"], "npm": ["@scope/name@^1"]}
+    assert create(config={"type": "cloud", "packages": wanted})["config"]["packages"] == {**NO_PACKAGES, **wanted}
 
 
 @pytest.mark.parametrize("host", ["localhost", "10.0.0.1", "::1", "*.example.com", "db:5432"])

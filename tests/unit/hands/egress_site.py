@@ -16,6 +16,7 @@ from agents.hands.egress.authority import Authority
 from agents.hands.egress.gate import Egress
 from agents.hands.egress.settings import EgressSettings
 from agents.hands.host import SandboxHost
+from agents.hands.packages.settings import PackageSettings
 from agents.net.guard import Guard
 from agents.vaults.port import Credentials, NoCredentials
 from tests.unit.hands.conftest import Hands
@@ -40,6 +41,8 @@ class Site:
         self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
         self.echoes = False
         """Whether it answers with what it got, in a body of unknown length."""
+        self.files: dict[str, bytes] = {}
+        """When there are any, the answer is the file that is asked for."""
         self.connections = 0
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -53,6 +56,13 @@ class Site:
         self._server.close()
         await self._server.wait_closed()
 
+    def _file(self, head: bytes) -> bytes:
+        body = self.files.get(head.split(b" ")[1].decode())
+        if body is None:
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        kind = b"text/html" if body.startswith(b"<") else b"application/octet-stream"
+        return b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (kind, len(body)) + body
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
@@ -64,7 +74,7 @@ class Site:
                 if line == b"transfer-encoding: chunked":
                     body = await reader.readuntil(b"0\r\n\r\n")
             self.requests.append(head + body)
-            writer.write(self.answer)
+            writer.write(self._file(head) if self.files else self.answer)
             if self.echoes:
                 for piece in (head[:20], head[20:], body):
                     writer.write(piece)
@@ -82,12 +92,14 @@ async def host_with(
     credentials: Credentials | None = None,
     guard: Guard | None = None,
     sandbox: dict[str, Any] | None = None,
+    packages: PackageSettings | None = None,
     **egress: Any,
 ) -> Hands:
     """Start a host whose sandboxes may reach this machine where their environment lets them."""
     way_out = Egress(EgressSettings(**egress), guard or Guard(allow_private=LOOPBACK, resolver=names))
     admission = Admission(way_out, credentials or NoCredentials(), os.urandom(32))
-    host = SandboxHost(SandboxSettings(**{"warm": 0, **(sandbox or {})}), place / "root", admission=admission)
+    settings = SandboxSettings(**{"warm": 0, **(sandbox or {})})
+    host = SandboxHost(settings, place / "root", admission=admission, packages=packages)
     await host.start()
     return Hands(host)
 

@@ -109,7 +109,9 @@ def _print(console: Console, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 def _harmless(cell: object) -> object:
     # Names of servers are chosen by who writes an agent; a spreadsheet must not take one for a formula.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    if not isinstance(cell, str):
+        return cell
+    return f"'{printable(cell)}" if cell.startswith(_FORMULA) else printable(cell)
 
 
 def _thousandths(number: int) -> str:

@@ -343,7 +343,8 @@ class SandboxHost:
             await session.files.cover()
         version = session.files.newer_than(known)
         content = [*session.take_notices(), *content]
-        return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version)
+        unreachable = session.unreachable
+        return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version, unreachable=unreachable)
 
     def _end_orphans(self) -> None:
         """Kill what dead hosts left running: before anything of this host's own runs."""

@@ -46,6 +46,15 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreachableHost:
+    """A host that a credential of the session is for, and that its environment's networking does not let it reach."""
+
+    vault_id: str
+    credential_id: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool returned: API content blocks (text, image, document), seconds it ran."""
 
@@ -59,6 +68,8 @@ class ToolResult:
     """Version of the session's files after the call; None when the call changed nothing or nobody counts."""
     ambiguous: bool = False
     """Whether nobody knows if the call took effect (its host was lost in mid-call)."""
+    unreachable: tuple[UnreachableHost, ...] = ()
+    """What the sandbox found about the session's credentials."""
 
     @classmethod
     def error(cls, call_id: str, message: str) -> ToolResult:

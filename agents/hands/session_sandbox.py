@@ -18,7 +18,7 @@ from agents.config import SandboxSettings
 from agents.hands import notices
 from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
-from agents.hands.port import ToolCall, Workspace
+from agents.hands.port import ToolCall, UnreachableHost, Workspace
 from agents.hands.sandbox import Sandbox
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_state import SessionState
@@ -172,6 +172,12 @@ class SessionSandbox:
             self._notices.clear()
             self.files.note_told()
         return blocks
+
+    @property
+    def unreachable(self) -> tuple[UnreachableHost, ...]:
+        """What its sandbox found about the session's credentials."""
+        gate = self._sandbox.gate if self._sandbox is not None else None
+        return gate.unreachable if gate is not None else ()
 
     def show(self, sandbox: Sandbox, output: CallFile, call_id: str) -> str:
         """Return a finished call's output as the model sees it."""

@@ -5,7 +5,7 @@ Like all that drafts events (see ``transitions``), nothing here waits or calls a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,9 +72,20 @@ def take_messages(draft: Draft) -> None:
         draft.take(event)
 
 
-def report_error(draft: Draft, type_: str, message: str, retry_status: str, *, server: str | None = None) -> None:
-    """Log an error of the session; *retry_status* says what becomes of what failed, *server* which MCP server did."""
-    error: dict[str, Any] = {"type": type_, "message": message, "retry_status": {"type": retry_status}}
+def report_error(
+    draft: Draft,
+    type_: str,
+    message: str,
+    retry_status: str,
+    *,
+    server: str | None = None,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """Log an error of the session; *retry_status* says what becomes of what failed, *server* which MCP server did.
+
+    *about* are further fields of this type of error.
+    """
+    error: dict[str, Any] = {"type": type_, "message": message, "retry_status": {"type": retry_status}, **(about or {})}
     if server is not None:
         error["mcp_server_name"] = server
     draft.emit(EventType.SESSION_ERROR, {"error": error})

@@ -76,6 +76,8 @@ class SessionState:
     accepted: Accepted = field(default_factory=Accepted)
     failed_servers: dict[str, str] = field(default_factory=lambda: {})
     """MCP servers whose failure is the last that the log says of them, with the type of its error."""
+    unreachable_credentials: set[str] = field(default_factory=lambda: set[str]())
+    """Credentials of which the log says that the environment does not let a sandbox reach their hosts."""
     offers: dict[str, Offer] = field(default_factory=lambda: {})
     """What the model was shown last of each MCP server."""
     hand_versions: dict[str, str] = field(default_factory=lambda: {})
@@ -255,6 +257,9 @@ def _error(state: SessionState, event: Event) -> None:
     server = event.body["error"].get("mcp_server_name")
     if server is not None:
         state.failed_servers[server] = event.body["error"]["type"]
+    credential = event.body["error"].get("credential_id")
+    if credential is not None:
+        state.unreachable_credentials.add(credential)
 
 
 def _compacted(state: SessionState, event: Event) -> None:

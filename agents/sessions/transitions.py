@@ -90,11 +90,21 @@ def _refusal_details(details: dict[str, Any] | None) -> dict[str, Any]:
 def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) -> None:
     """Log what hands returned, one result per call ever (law 5), and what follows."""
     for result in results:
+        _report_unreachable(draft, result)
         if (call := draft.state.calls.get(EventId(result.call_id))) is not None:
             hidden = {"outcome": "ambiguous"} if result.ambiguous else None
             log_result(draft, call, result.content, is_error=result.is_error, hidden=hidden)
             draft.state.record = fold_result(draft.state.record, result)
     follow_up(draft, rules)
+
+
+def _report_unreachable(draft: Draft, result: ToolResult) -> None:
+    """Log once of each credential that the environment does not allow its hosts."""
+    for found in result.unreachable:
+        if found.credential_id not in draft.state.unreachable_credentials:
+            message = f"the environment's networking does not allow {found.host}, which this credential is for"
+            about = {"credential_id": found.credential_id, "vault_id": found.vault_id}
+            report_error(draft, "credential_host_unreachable_error", message, "retrying", about=about)
 
 
 def record_served(draft: Draft, rules: TurnRules, result: ServerResult, kept: ToolResult | None = None) -> None:

@@ -21,6 +21,7 @@ from agents.hands.egress.peer import HEAD_BYTES, Allowance, CutOff, Patience, Re
 from agents.hands.egress.placeholders import Placeholder
 from agents.hands.egress.policy import EgressPolicy
 from agents.hands.egress.settings import EgressSettings
+from agents.hands.port import UnreachableHost
 from agents.net.guard import Guard, NetworkRefused
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ class Gate:
         self._allowance = Allowance(egress.settings.max_bytes)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+
+    @property
+    def unreachable(self) -> tuple[UnreachableHost, ...]:
+        """The hosts that credentials name and the policy does not allow."""
+        return tuple(
+            UnreachableHost(secret.credential.vault_id, secret.credential.credential_id, rule.text)
+            for secret in self.secrets
+            for rule in secret.rules or ()
+            if not self.policy.covers(rule)
+        )
 
     async def open(self, namespace: int) -> None:
         """Listen in the network behind the descriptor *namespace*; raises OSError."""

@@ -40,6 +40,11 @@ class HostRule:
     """Whether it stands for every name below ``host``, and not for ``host`` itself."""
     port: int | None = None
 
+    @property
+    def text(self) -> str:
+        """The entry, in its one form."""
+        return f"{_WILDCARD if self.below else ''}{self.host}{f':{self.port}' if self.port else ''}"
+
     def matches(self, host: str, port: int) -> bool:
         """Whether a host in its one form is meant."""
         if self.port not in (None, port):

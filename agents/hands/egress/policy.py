@@ -22,6 +22,12 @@ class EgressPolicy:
         """Whether *host*, in its one form, may be asked for; where it leads is for the guard to see."""
         return self.everything or any(rule.matches(host, port) for rule in self.rules)
 
+    def covers(self, wanted: HostRule) -> bool:
+        """Whether what *wanted* stands for may be asked for, at one port at least."""
+        name = f"x.{wanted.host}" if wanted.below else wanted.host
+        rules = (rule for rule in self.rules if rule.below or not wanted.below)
+        return self.everything or any(rule.matches(name, rule.port or wanted.port or 0) for rule in rules)
+
     @property
     def refusal(self) -> str:
         """Why a host is refused, in words that follow its name."""

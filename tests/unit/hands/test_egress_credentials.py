@@ -171,6 +171,20 @@ async def test_vaults_that_cannot_be_read_are_an_error_result(hands: Hands, vaul
     assert vault.asked == [("vlt_1",)] * 2
 
 
+async def test_hosts_of_a_credential_that_the_environment_does_not_allow_are_told(hands: Hands, vault: Vault) -> None:
+    hosts = ("good.test", "*.good.test", "else.test", "a.wide.test", "*.wide.test", "*.b.wide.test", "port.test")
+    vault.credentials = [replace(TOKEN, allowed_hosts=hosts), replace(TOKEN, secret_name="B", allowed_hosts=None)]
+    hands.environment = limited("good.test", "*.wide.test", "port.test:8080")
+    (result,) = await hands.batch(("bash", {"command": "true"}))
+    assert [(found.credential_id, found.host) for found in result.unreachable] == [
+        ("cred_1", "*.good.test"),
+        ("cred_1", "else.test"),
+    ]
+    hands.environment = UNRESTRICTED
+    (result,) = await hands.batch(("bash", {"command": "true"}))
+    assert result.unreachable == ()
+
+
 async def test_a_session_without_vaults_asks_none_and_has_no_authority(hands: Hands, vault: Vault) -> None:
     hands.vault_ids = ()
     assert await hands.out("echo $API_TOKEN $SSL_CERT_FILE; ls /etc/ssl") == "\ncerts"

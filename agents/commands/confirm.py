@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
-from agents.commands.timeline import Event, input_line, part, printable
+from agents.commands.timeline import Event, input_line, part, printable, tool_of
 
 Policy = Literal["ask", "allow", "deny"]
 
@@ -49,7 +49,7 @@ class Confirmer:
                     return self._ask(call)
 
     def _ask(self, call: Event) -> dict[str, Any]:
-        name = printable(str(call.get("name")))
+        name = tool_of(call)
         line = input_line(name, part(call, "input"))
         self._console.print(Text.assemble("\n  The agent asks to run ", (name, "bold yellow"), f"  {line}"))
         while True:

@@ -117,7 +117,7 @@ class Visitor:
             if kind in ("agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use"):
                 self._calls[event["id"]] = event
                 await self._interrupt(event)
-            elif kind == "agent.tool_result" and event.get("is_error"):
+            elif kind in ("agent.tool_result", "agent.mcp_tool_result") and event.get("is_error"):
                 well = False
             elif kind == "session.status_idle" and taken:
                 stop = event["stop_reason"]

@@ -57,7 +57,8 @@ async def until(event: asyncio.Event) -> None:
 async def test_a_session_calls_tools_of_a_server_elsewhere(scene: Scene, kind: Kind) -> None:
     async with live_mcp(kind) as crm:
         await scene.answers(calls(("mcp__crm__quick", ADA)), says("done"))
-        log = await scene.turn(await session(scene, crm, mcp_toolset(ALLOW, charge={"enabled": False})))
+        session_id = await session(scene, crm, mcp_toolset(ALLOW, charge={"enabled": False}))
+        log = await scene.turn(session_id)
     first, second = await scene.shown(2)
     names = ["find", "quick", "refuse", "flood", "learn"]
     assert [tool["name"] for tool in first["tools"]] == [f"mcp__crm__{name}" for name in names]
@@ -68,6 +69,8 @@ async def test_a_session_calls_tools_of_a_server_elsewhere(scene: Scene, kind: K
     assert second["messages"][-2]["content"][-1]["name"] == "mcp__crm__quick"
     assert crm.keys == [use["id"]], "the server is given the call's id as the idempotency key"
     assert not of_type(log, "agent.tool_use", "session.error")
+    types = {"types[]": ["agent.mcp_tool_use", "agent.mcp_tool_result"]}
+    assert await scene.log(session_id, **types) == [use, result]
 
 
 @requirement("mcp:policy", "mcp:confirmation")

@@ -93,6 +93,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; a POST always comes to an answer."""
         if _origin(request.url) == self._origin:
+            request.headers["accept-encoding"] = "identity"
             for name, value in self.credentials.items():
                 request.headers[name] = value.get_secret_value()
         self.last_status = None
@@ -103,6 +104,10 @@ class McpTransport(httpx2.AsyncBaseTransport):
             words = str(error) or type(error).__name__
             return self._failed(request, trouble, words, error)
         self.last_status = response.status_code
+        if response.headers.get("content-encoding", "identity") != "identity":
+            # It was not asked for, and what little bytes unpack to nobody can bound.
+            await response.aclose()
+            return self._failed(request, Trouble.LOST, "its answer is compressed", None)
         stream = response.stream
         assert isinstance(stream, httpx2.AsyncByteStream)
         # The stream of server's own messages goes on for as long as the connection; each message has a bound there.

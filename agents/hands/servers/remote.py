@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from agents.hands.servers.port import (
     Caller,
     Consumption,
     Offer,
+    OfferedTool,
     ServerCall,
     ServerLost,
     ServerRefusedAuth,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST_OFFER_BYTES = 1_000_000
 _MOST_CONNECTIONS_PER_REQUEST = 3
 """A server that forgets every connection must not be reconnected for ever."""
 
@@ -86,7 +88,7 @@ class RemoteServers:
             raise ServerUnreachable(f"it did not say within {limit:g} s what it offers") from None
         except ServerLost as lost:
             raise ServerUnreachable(lost.message) from lost
-        return Offer(tuple(offered(tools)))
+        return Offer(tuple(_within_bounds(offered(tools))))
 
     def _asked(self, key: Key, task: asyncio.Task[Offer]) -> None:
         del self._asking[key]
@@ -219,6 +221,16 @@ class RemoteServers:
         if idle is None:
             raise ServerUnreachable(f"{len(self._connections)} servers are connected, which is the limit")
         self._connections.pop(idle).close()
+
+
+def _within_bounds(tools: Iterable[OfferedTool]) -> Iterator[OfferedTool]:
+    """Yield the first tools that together are no larger than an offer may be: it goes into logs and requests."""
+    size = 0
+    for tool in tools:
+        size += len(tool.name) + len(tool.description) + len(orjson.dumps(tool.input_schema))
+        if size > _MOST_OFFER_BYTES:
+            return
+        yield tool
 
 
 def _key(server: ToolServer, credential: ServerCredential | None) -> Key:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors import brain_client
+from actors import brain_client, replica_lookup
 from actors.brain_client import BrainClient
 from actors.brain_context import CACHE, SEND_ALL, RequestReader
 from actors.brain_load import ReplicaLoad
@@ -95,8 +95,8 @@ class Session:
 async def fleet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
     made = Fleet()
     monkeypatch.setattr(brain_client, "ask_fleet", made.ask)
-    monkeypatch.setattr(brain_client, "_SEARCH_SECONDS", 0.005)
-    monkeypatch.setattr(brain_client, "_TABLE_AGE_SECONDS", 0.005)
+    monkeypatch.setattr(replica_lookup, "_SEARCH_SECONDS", 0.005)
+    monkeypatch.setattr(replica_lookup, "_TABLE_AGE_SECONDS", 0.005)
     yield made
     for name in tuple(made.replicas):
         await made.kill(name)

@@ -23,6 +23,9 @@ DEFAULT_RECLAIM_SECONDS = 5.0  # spec A.3
 _KEPT_TOKENS = 8
 """Tokens of an item that are told apart from forgeries, so that a worker that comes back late hears what happened."""
 _LEASED = frozenset({WorkState.STARTING, WorkState.ACTIVE})
+_STOPPING_SECONDS = 180.0
+"""How long a worker that is asked to stop may still answer the call under way: the SDK's gives a call 150 s, and
+beats no more from then on."""
 _EARLY = timedelta(seconds=60)
 """A worker that gives an item up within this time, with work left, is taken to fail at it."""
 _LONGEST_WAIT_SECONDS = 60.0
@@ -203,8 +206,7 @@ def stopped(
     if not force and not unheld:
         if item.state is WorkState.STOPPING:
             return item, None
-        until = item.lease_until or now + timedelta(seconds=DEFAULT_RECLAIM_SECONDS)
-        seq = standing.seq if standing else None
+        until, seq = now + timedelta(seconds=_STOPPING_SECONDS), standing.seq if standing else None
         return replace(item, state=WorkState.STOPPING, stop_requested_at=now, stop_seq=seq, lease_until=until), None
     over = replace(
         item,

@@ -58,6 +58,8 @@ SETTINGS: dict[str, Any] = {
     "gateway": {"stream_keepalive_seconds": 0.3},
     "harness": {"max_queued_events": MAX_QUEUED, "max_tool_rounds": MAX_TOOL_ROUNDS, "drain_seconds": 3},
     "network": {"allow_private": ["127.0.0.0/8"]},
+    # Workers beat every half lease, and at most once a second: a lost one is taken over soon.
+    "workers": {"lease_seconds": 2},
     "brain": {"max_attempts": MAX_ATTEMPTS, "backoff_base_seconds": 0.01, "backoff_ceiling_seconds": 30},
 }
 

@@ -91,7 +91,6 @@ async def test_a_send_has_one_to_a_hundred_events(scene: Scene) -> None:
     [
         {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}},
         {"type": "system.message", "content": [{"type": "text", "text": "s"}]},
-        {"type": "user.tool_result", "tool_use_id": "sevt_1"},
     ],
     ids=lambda event: event["type"],
 )

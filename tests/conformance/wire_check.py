@@ -26,6 +26,11 @@ from anthropic.types.beta import (
     BetaMessageTokensCount,
     BetaModelInfo,
 )
+from anthropic.types.beta.environments import (
+    BetaSelfHostedWork,
+    BetaSelfHostedWorkHeartbeatResponse,
+    BetaSelfHostedWorkQueueStats,
+)
 from anthropic.types.beta.sessions import (
     BetaManagedAgentsSendSessionEvents,
     BetaManagedAgentsSessionEvent,
@@ -46,6 +51,7 @@ ERROR_TYPES = {
     404: "not_found_error",
     405: "invalid_request_error",
     409: "conflict_error",
+    412: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",
     500: "api_error",
@@ -89,6 +95,13 @@ _ONE: dict[str, Any] = {
     "POST /v1/messages": BetaMessage,
     "POST /v1/messages/count_tokens": BetaMessageTokensCount,
     "GET /v1/models/ID": BetaModelInfo,
+    "GET /v1/environments/ID/work/poll": BetaSelfHostedWork | None,
+    "GET /v1/environments/ID/work/stats": BetaSelfHostedWorkQueueStats,
+    "GET /v1/environments/ID/work/ID": BetaSelfHostedWork,
+    "POST /v1/environments/ID/work/ID": BetaSelfHostedWork,
+    "POST /v1/environments/ID/work/ID/ack": BetaSelfHostedWork,
+    "POST /v1/environments/ID/work/ID/stop": BetaSelfHostedWork,
+    "POST /v1/environments/ID/work/ID/heartbeat": BetaSelfHostedWorkHeartbeatResponse,
 }
 _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/agents": (BetaManagedAgentsAgent, _PAGE),
@@ -101,8 +114,9 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/vaults": (BetaManagedAgentsVault, _PAGE),
     "GET /v1/vaults/ID/credentials": (BetaManagedAgentsCredential, _PAGE),
     "GET /v1/models": (BetaModelInfo, _BY_ID),
+    "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr|vlt|vcrd)_[^/]+|(?<=/v1/models)/.+")
+_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd)_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server).
 _MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}

@@ -211,7 +211,9 @@ async def test_an_operators_stop_rests_until_something_new_comes(store: AnyStore
     item, _, _ = await start(store)
     await store.work.stop(ENV, item.id, force=False, by_worker=False)
     await store.log.append(wanting(lease, commit.record))  # while the item is on its way out
-    clock.advance(60)  # its worker is gone: whoever polls next ends it
+    clock.advance(179)
+    assert await store.work.claim(ENV, reclaim_seconds=5) is None  # its worker may still answer a call
+    clock.advance(1)  # it is gone: whoever polls next ends the item
     assert (await take(store))[0].id != item.id
 
 

@@ -34,7 +34,7 @@ class HandParams(TypedDict, total=False):
     """A version of a hand: its definition as under ``hands:``, and what that only names there."""
 
     name: Required[str]
-    definition: Required[dict[str, Any]]
+    definition: Required[dict[str, object]]
     source: str
     contract: str
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -153,7 +153,8 @@ class FakeCounters:
 class Server:
     """One application over a memory store, and a client for it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, more: Callable[[MemoryStore], dict[str, Any]] = lambda _: {}) -> None:
+        """*more* returns other parts of the platform."""
         self.store = MemoryStore()
         self.brain = ScriptedBrain()
         self.host = FakeSessionHost(self.store, settings)
@@ -172,6 +173,7 @@ class Server:
             meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",
             ready=self._ready,
+            **more(self.store),
         )
         self.app = create_app(self.platform)
         self.client = httpx.AsyncClient(

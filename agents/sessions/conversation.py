@@ -21,6 +21,7 @@ from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import summary_block
 from agents.sessions.events import Event, EventType
 from agents.sessions.served import known_as
+from agents.web.provenance import PastUrls
 
 _TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})
 _RESULTS = {
@@ -49,6 +50,7 @@ class Conversation:
         self._size = 0
         self._counted: int | None = None
         self._since = 0
+        self._past = PastUrls()
         self.compactions = 0
         """Compactions since the model's last answer, or the end of a turn."""
         self.futile = 0
@@ -114,6 +116,7 @@ class Conversation:
     def _compact(self, summary: str, keeps: int) -> None:
         first = len(self._messages) - keeps
         before, kept = self._size, self._messages[first:]
+        self._past.add(self._messages[:first])
         replaced = _size_of(self._messages[:first])
         opening: Message = {"role": "user", "content": [summary_block(summary)]}
         if kept and kept[0]["role"] == "user":
@@ -163,6 +166,10 @@ class Conversation:
             self._messages[-1] = {"role": role, "content": [*last["content"], *blocks]}
         else:
             self._messages.append({"role": role, "content": blocks})
+
+    def given(self) -> list[Message]:
+        """Return what URLs are looked for in: the messages, and the URLs of those that summaries have replaced."""
+        return [*self._past.messages(), *self._messages]
 
     def snapshot(self) -> list[Message]:
         """A copy that later events leave alone; blocks are shared and immutable by convention."""

@@ -102,7 +102,7 @@ class ServedCall:
         left = max(self._seconds_left(), 0.0)
         call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left, again=again)
         if not self._tool.server:
-            call = replace(call, context=[*state.conversation.snapshot(), *system_message(state.record)])
+            call = replace(call, context=[*state.conversation.given(), *system_message(state.record)])
         try:
             async with asyncio.timeout(left + _GRACE_SECONDS):
                 return await servers.call(call, caller)

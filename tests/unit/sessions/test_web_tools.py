@@ -12,11 +12,14 @@ from agents.brains.scripted import text, tool_use
 from agents.economics.price_book import PriceBook
 from agents.hands.servers.router import RoutedServers
 from agents.hands.toolset import tool_definitions
-from agents.sessions.events import EventType
+from agents.ids import EventId
+from agents.sessions.conversation import Conversation
+from agents.sessions.events import Event, EventType
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.wire import session_wire, thread_wire
 from agents.web.definitions import web_definitions
+from agents.web.provenance import appeared
 from agents.web.settings import WebSettings
 from agents.web.tools import WebTools
 from tests.unit.web.sites import GUARD, Answer, Sites, serving
@@ -131,3 +134,20 @@ async def test_web_tools_run_here_for_self_hosted_sessions_too(scene: WebWorld, 
     assert [event["content"][0]["text"] for event in log if event["type"] == "agent.tool_result"] == [
         f"URL: {page}\n\nanother"
     ]
+
+
+def test_an_url_outlives_the_message_that_gave_it() -> None:
+    conversation = Conversation()
+    given: dict[EventType, dict[str, object]] = {
+        EventType.USER_MESSAGE: {"content": [{"type": "text", "text": "read https://example.com/a"}]},
+        EventType.AGENT_MESSAGE: {"content": [{"type": "text", "text": "https://made-up.example.com/"}]},
+        EventType.CONTEXT_COMPACTED: {},
+    }
+    for number, (kind, body) in enumerate(given.items()):
+        hidden = {"summary": "see https://summed.example.com/", "keeps": 0}
+        event = Event(EventId(f"sevt_{number}"), kind, body, processed_at=None)
+        conversation.apply(replace(event, hidden=hidden) if kind is EventType.CONTEXT_COMPACTED else event)
+
+    assert appeared("https://example.com/a", conversation.given(), None)
+    assert not appeared("https://made-up.example.com/", conversation.given(), None)
+    assert not appeared("https://summed.example.com/", conversation.given(), None)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents.brains.summarizing import summary_block
-from agents.web.provenance import appeared
+from agents.web.provenance import PastUrls, appeared
 
 URL = "https://docs.example.com/a/b?x=1"
 ALL, NONE = {"type": "all"}, {"type": "none"}
@@ -111,3 +111,30 @@ def test_a_users_text_document_counts_as_their_text() -> None:
     message = {"role": "user", "content": [{"type": "document", "source": source}]}
 
     assert appeared(URL, [message], None)
+
+
+def test_what_a_summary_has_replaced_still_counts_by_the_same_sources() -> None:
+    past = PastUrls()
+    past.add(
+        [said(f"read {URL}."), *used("web_search", "https://found.example.com/x"), *used("bash", "https://shell.org/")]
+    )
+    past.add(
+        [{"role": "user", "content": [summary_block("https://summed.org/")]}, *used("lookup", "https://told.org/")]
+    )
+    kept = past.messages()
+
+    assert [appeared(url, kept, None) for url in (URL, "https://found.example.com/x", "https://told.org/")] == [
+        True
+    ] * 3
+    assert not any(appeared(url, kept, None) for url in ("https://shell.org/", "https://summed.org/"))
+    assert not appeared(URL, kept, {"user_input": NONE})
+    assert not appeared("https://found.example.com/x", kept, {"server_tool_results": NONE})
+    assert not appeared("https://told.org/", kept, {"client_tool_results": NONE})
+
+
+def test_the_urls_that_are_remembered_are_bounded_and_the_oldest_go() -> None:
+    past = PastUrls()
+    past.add([said(" ".join(f"https://example.com/{number}" for number in range(6000)))])
+
+    assert not appeared("https://example.com/999", past.messages(), None)
+    assert appeared("https://example.com/5999", past.messages(), None)

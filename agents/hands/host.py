@@ -112,10 +112,7 @@ def host_of(
     Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
     """
     store = open_store(settings.checkpoints, settings.data_dir)
-    run = settings.data_dir / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    egress = Egress(settings.egress, settings.network.guard())
-    admission = Admission(egress, credentials or NoCredentials(), placeholder_key(run / "placeholders.key"))
+    admission = admission_of(settings, credentials or NoCredentials())
     return SandboxHost(
         settings.sandbox,
         root,
@@ -125,6 +122,14 @@ def host_of(
         admission=admission,
         packages=settings.packages,
     )
+
+
+def admission_of(settings: Settings, credentials: Credentials) -> Admission:
+    """Return what opens sandboxes to the network, as configured. Raises OSError: the data directory cannot be used."""
+    run = settings.data_dir / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    egress = Egress(settings.egress, settings.network.guard())
+    return Admission(egress, credentials, placeholder_key(run / "placeholders.key"))
 
 
 class SandboxHost:

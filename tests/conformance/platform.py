@@ -34,7 +34,7 @@ from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
-from agents.hands.host import SandboxHost
+from agents.hands.host import SandboxHost, admission_of
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -91,7 +91,13 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         clock, prices = SystemClock(), PriceBook.load()
         store = await open_store(settings.data_dir / "hecaton.db")
         stack.push_async_callback(store.close)
-        hands = SandboxHost(settings.sandbox, settings.data_dir / "sandboxes")
+        credentials = vault_credentials(settings, store.vaults)
+        hands = SandboxHost(
+            settings.sandbox,
+            settings.data_dir / "sandboxes",
+            admission=admission_of(settings, credentials),
+            packages=settings.packages,
+        )
         await hands.start()
         stack.push_async_callback(hands.stop)
         registry = registry_of(settings)
@@ -105,7 +111,6 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         local.start()
         deployed = governed(local, store.hand_releases, settings.hands, processes=1)
         await deployed.start()
-        credentials = vault_credentials(settings, store.vaults)
         servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed)
         stack.push_async_callback(servers.close)
         ports = HarnessPorts(

@@ -115,9 +115,10 @@ _ALL = (
     R("environments:delete", "A.2", "deleted when no session refers to it, refused otherwise"),
     R("environments:list", "A.2", "paged; archived ones on request"),
     R("environments:packages-need-managers", "A.2", "limited networking with packages needs allow_package_managers"),
-    R("environments:packages", "A.2", "installed packages", deferred="refused by name until they can be installed"),
+    R("environments:packages", "A.2", "packages are installed; what cannot be is told by the call"),
+    R("environments:networking", "A.2", "sandboxes reach the hosts that their environment allows, and no others"),
     R("environments:self-hosted", "A.2", "type self_hosted: sandbox tools run at the user's own workers"),
-    R("environments:refused-parts", "ours", "packages are refused by name, never ignored"),
+    R("environments:refused-parts", "ours", "what names no package is refused by name"),
     # -- workers of self-hosted environments: A.3, D -------------------------------------------------
     R("workers:serves", "D.3", "the SDK's unmodified EnvironmentWorker serves a session end to end"),
     R("workers:several", "D.2", "several workers share a queue; each call is answered once"),
@@ -184,6 +185,8 @@ _ALL = (
     R("vaults:validate", "A.8", "mcp_oauth_validate tries the server, renews on a 401, and says what it found"),
     R("vaults:use", "A.8", "an MCP server gets the token of the first vault with its URL; none: it gets no token"),
     R("vaults:renewal", "A.8", "an expired or refused OAuth token is renewed; when that fails the session goes on"),
+    R("vaults:variables", "A.8", "a sandbox sees a placeholder in a variable, and no event shows more"),
+    R("vaults:unreachable", "E.4", "credential_host_unreachable_error names a credential whose host is not allowed"),
     R("vaults:others", "ours", "what is not the caller's, or not of this vault, is not there"),
     R("vaults:canary", "ours", "no secret is in any event, answer, log, metric, file or trace"),
     # -- threads: A.6, the primary one ---------------------------------------------------------------

@@ -137,10 +137,10 @@ def test_environments_are_paged_and_archived_ones_asked_for(client: Anthropic) -
 
 
 @requirement("environments:packages-need-managers", "environments:refused-parts")
-def test_packages_and_self_hosting_are_refused_by_name(http: httpx.Client) -> None:
+def test_what_is_no_package_is_refused_by_name(http: httpx.Client) -> None:
     for config, named in (
         ({"type": "cloud", "networking": {"type": "limited"}, "packages": {"pip": ["x"]}}, "allow_package_managers"),
-        ({"type": "cloud", "packages": {"pip": ["pandas"]}}, "config.packages.pip"),
+        ({"type": "cloud", "packages": {"pip": ["pandas", "--index-url=x"]}}, "config.packages.pip[1]"),
     ):
         answer = http.post("/v1/environments", json={"name": name(), "config": config})
         assert answer.status_code == 400 and named in answer.json()["error"]["message"]

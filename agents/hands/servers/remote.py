@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_OFFER_BYTES = 1_000_000
+_KEEP_ALIVE_SECONDS = 4.0
+"""Most servers close an unused connection after five seconds; a call that meets just that moment would be lost."""
 _MOST_CONNECTIONS_PER_REQUEST = 3
 """A server that forgets every connection must not be reconnected for ever."""
 
@@ -197,7 +199,7 @@ class RemoteServers:
         from agents.net.client import GuardedTransport
 
         # Beside the calls: the stream of the server's own messages, what is called off, the list of tools.
-        limits = httpx2.Limits(max_connections=self._settings.max_calls + 4, keepalive_expiry=30.0)
+        limits = httpx2.Limits(max_connections=self._settings.max_calls + 4, keepalive_expiry=_KEEP_ALIVE_SECONDS)
         transport = McpTransport(
             GuardedTransport(self._guard, limits=limits), url, max_bytes=self._settings.max_message_bytes
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents.brains.summarizing import summary_in
@@ -45,11 +46,11 @@ def appeared(url: str, messages: Sequence[Mapping[str, Any]], sources: Mapping[s
     )
 
 
+@dataclass(slots=True)
 class PastUrls:
     """What the part of a conversation that was replaced by a summary had of URLs, by who gave them; bounded."""
 
-    def __init__(self) -> None:
-        self._urls: OrderedDict[tuple[str, str], None] = OrderedDict()
+    _urls: OrderedDict[tuple[str, str], None] = field(default_factory=lambda: OrderedDict[tuple[str, str], None]())
 
     def add(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Take the URLs of *messages*, which go."""

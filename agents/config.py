@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     (and says so at start-up)."""
     api_keys: dict[KeyName, Secret] = Field(default_factory=lambda: {})
     """More keys, each under a name that limits and shares are counted by (``api_keys.team-a``). All keys see and
-    change the same agents, environments and sessions: they tell callers apart, they do not separate them."""
+    change the same agents, environments and sessions: they tell callers apart, they do not separate them. Only vaults
+    are their maker's (docs/vaults.md)."""
     anthropic_api_key: SecretStr | None = None
     """Key of the claude engine; ``ANTHROPIC_API_KEY`` when unset."""
     database_url: SecretStr | None = None

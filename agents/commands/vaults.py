@@ -62,7 +62,9 @@ async def _rotate(settings: Settings, told: Callable[[int], None]) -> Rotation:
         raise CommandFailed(f"there is no database in {settings.data_dir}; name the server's --data-dir or --config")
     url = settings.database_url
     store = await open_store(database if url is None else url.get_secret_value())
+    # Beside PostgreSQL other machines have the file too, and must have a new key before anything is under it.
+    file = key_file(settings) if url is None else None
     try:
-        return await rotate(store.vaults, Envelope(master_keys(settings)), key_file(settings), told)
+        return await rotate(store.vaults, Envelope(master_keys(settings)), file, told)
     finally:
         await store.close()

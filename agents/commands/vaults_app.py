@@ -27,8 +27,8 @@ def vaults_list(
 def vaults_rotate_key(data_dir: DataDir = None, config: Config = None, assignments: Assignments = None) -> None:
     """Seal all secrets under a new master key; sessions go on meanwhile, and an interrupted run is taken up again.
 
-    Works on the server's own database, so it needs the server's settings. With a key file the new key is made;
-    with vaults.master_key put it before the old one first, with a key service let that change its own.
+    Works on the server's own database, so it needs the server's settings. With SQLite and a key file the new key is
+    made; else put it before the old one first, or let the key service change its own (docs/vaults.md).
     """
     from agents.commands.vaults import rotate_key
 

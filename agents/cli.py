@@ -18,7 +18,10 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.commands.brains_app import brains_app
+from agents.commands.environments_app import environments_app
+from agents.commands.environments_app import worker as worker_command
 from agents.commands.failures import CommandFailed
+from agents.commands.hand_releases_app import add_release_commands
 from agents.commands.hands_app import hands_app
 from agents.commands.metering_app import invoices as invoices_command
 from agents.commands.metering_app import usage as usage_command
@@ -38,8 +41,11 @@ app = typer.Typer(
 sessions_app = typer.Typer(help="Look at the sessions of a running server, and end them.", no_args_is_help=True)
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(brains_app, name="brains")
+add_release_commands(hands_app)
 app.add_typer(hands_app, name="hands")
 app.add_typer(vaults_app, name="vaults")
+app.add_typer(environments_app, name="environments")
+app.command("worker")(worker_command)
 app.command("topology")(topology_command)
 app.command("usage")(usage_command)
 app.command("invoices")(invoices_command)

@@ -18,6 +18,8 @@ from agents.api.edge import Edge
 from agents.api.environment_keys import EnvironmentKeyRoutes
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
+from agents.api.hand_mcp import HandMcpRoutes
+from agents.api.hand_releases import HandReleaseRoutes
 from agents.api.hands import HandRoutes
 from agents.api.messages import MessageRoutes
 from agents.api.meta import MetaRoutes
@@ -62,6 +64,7 @@ def create_app(platform: Platform) -> FastAPI:
         *BrainRoutes(platform).operations(),
         *MeteringRoutes(platform).operations(),
         *HandRoutes(platform).operations(),
+        *HandReleaseRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
     ]
 
@@ -72,7 +75,7 @@ def create_app(platform: Platform) -> FastAPI:
     operations.extend(MetaRoutes(platform, description).operations())
     # Routes are mounted bare: hot paths parse their own bodies, so FastAPI's per-request machinery has no part in them.
     app = FastAPI(title="Hecaton", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.router.routes.extend(routes(operations))
+    app.router.routes.extend(routes([*operations, *HandMcpRoutes(platform).operations()]))
     app.router.default = _unknown_path
     app.openapi = description
     app.add_middleware(

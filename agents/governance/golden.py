@@ -159,7 +159,7 @@ def too_slow(replayed: Sequence[Replayed], contract: Contract) -> str | None:
     return f"95 of 100 golden calls took up to {p95:.3g} s, and the contract promises {contract.sla.p95_seconds:g} s"
 
 
-async def record(calls: Iterable[GoldenCall], ask: Ask, contract: Contract | None) -> Sequence[GoldenCall]:
+async def recorded(calls: Iterable[GoldenCall], ask: Ask, contract: Contract | None) -> Sequence[GoldenCall]:
     """Return the calls with what comes of them now; those that have an expectation keep it.
 
     What a tool that may be repeated says differently the second time is expected to be of its type only.

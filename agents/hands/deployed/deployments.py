@@ -9,6 +9,7 @@ from typing import Protocol
 from agents.clock import Clock
 from agents.config import InvalidSettings, Settings
 from agents.errors import HecatonError, InvalidRequest
+from agents.governance.contracts import check_contract
 from agents.hand_settings import HandDefinition, is_path
 from agents.hands.deployed.records import HandRecords, HandVersion
 from agents.hands.deployed.source import digest_of, pack, read_contract
@@ -72,8 +73,13 @@ async def declare(settings: Settings, records: HandRecords, clock: Clock) -> Non
 async def keep(
     records: HandRecords, clock: Clock, name: str, definition: HandDefinition, archive: bytes | None, contract: str
 ) -> HandVersion:
-    """Keep a version, of which *definition* names a module. Raises InvalidRequest, Conflict, PayloadTooLarge."""
+    """Keep a version, of which *definition* names a module.
+
+    Raises InvalidRequest, InvalidContract, Conflict, PayloadTooLarge.
+    """
     if is_path(definition.server) or definition.working_dir is not None or definition.contract is not None:
         raise InvalidRequest("server: must name a module, as 'crm:server', in what is sent as source")
     source = "" if archive is None else digest_of(archive)
-    return await records.add(HandVersion(name, definition, source, contract, created_at=clock.now()), archive)
+    hand = HandVersion(name, definition, source, contract, created_at=clock.now())
+    check_contract(hand)
+    return await records.add(hand, archive)

@@ -13,7 +13,7 @@ import pytest
 
 from agents.errors import InvalidRequest
 from agents.governance.contract import Contract
-from agents.governance.golden import GoldenCall, parse_golden, record, replay, too_slow
+from agents.governance.golden import GoldenCall, parse_golden, recorded, replay, too_slow
 from agents.governance.matching import differences
 from agents.hands.servers.port import Consumption, ServerResult
 
@@ -165,7 +165,7 @@ async def test_what_changes_from_one_call_to_the_next_is_recorded_by_its_type() 
 
     kept = GoldenCall("find", {"name": "k"}, "ok", None)
     calls = [GoldenCall("find", {"name": "a"}), kept, GoldenCall("add", {})]
-    found = await record(calls, ask, CONTRACT)
+    found = await recorded(calls, ask, CONTRACT)
     steady = {"id": {"$type": "integer"}, "name": "a", "at": {"$type": "string"}, "seen": {"$any": True}}
     assert found[0] == GoldenCall("find", {"name": "a"}, "ok", [steady, "done"])
     assert found[1] is kept

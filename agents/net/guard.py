@@ -1,6 +1,6 @@
 """The guard of outgoing connections: an URL that a user or a model gave never leads into the operator's network.
 
-Whoever connects to such an URL (MCP servers, token endpoints, web_fetch, webhooks) does it with a client made by
+Whoever connects to such an URL (MCP servers, token endpoints, web_fetch) does it with a client made by
 :func:`agents.net.client.guarded_client`; the guard is asked there at each connection, so redirects are, too:
 
 - every address that a name has must be public (:mod:`agents.net.addresses`), or in a network that the operator has

@@ -152,8 +152,7 @@ class CachedServers:
             result = await self._servers.call(call, caller)
             if result.outcome == "ok" and not result.is_error:
                 shared.set_result(result)
-                if writes == self._written(call.hand):
-                    self._keep(key, result, writes)
+                self._keep(key, result, writes)
             return result
         finally:
             shared.cancel()

@@ -87,12 +87,12 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     started, address = threading.Event(), list[str]()
 
     async def serve() -> None:
-        app, harness = await _application(Settings(proxy="direct"))
+        app, harness = await _application(Settings(proxy="direct", data_dir=tmp_path_factory.mktemp("schema")))
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
         serving = asyncio.create_task(server.serve())
         while not server.started:
@@ -123,11 +123,17 @@ def known(url: str) -> dict[str, str]:
         session = client.post("/v1/sessions", json=body).json()["id"]
         ended = client.post("/v1/sessions", json=body).json()["id"]
         client.post(f"/v1/sessions/{ended}/archive").raise_for_status()
+        vault = client.post("/v1/vaults", json={"display_name": "v"}).json()["id"]
+        # Nobody connects there: the guard is before it.
+        auth = {"type": "mcp_oauth", "mcp_server_url": "http://127.0.0.1/mcp", "access_token": "t"}
+        credential = client.post(f"/v1/vaults/{vault}/credentials", json={"auth": auth}).json()["id"]
         threads = [client.get(f"/v1/sessions/{each}/threads").json()["data"][0]["id"] for each in (session, ended)]
     return {
         "agent_id": agent,
         "environment_id": environment,
         "session_id": session,
+        "vault_id": vault,
+        "credential_id": credential,
         "thread_id": threads[0],
         "ended_session_id": ended,
         "ended_thread_id": threads[1],
@@ -138,11 +144,13 @@ def known(url: str) -> dict[str, str]:
 
 # Deleting or archiving what the other examples stand on would leave them nothing but 404.
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
+_DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential"}
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
 _STANDBY = frozenset({"getTopology", "setTopology"})
 """There is none here."""
 NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
+NEEDS_MORE_THAN_A_SCHEMA |= {"createCredential"}
 """Operations whose rules no schema tells: every example may rightly be refused."""
 
 

@@ -17,10 +17,13 @@ from agents.api.answers import json_answer
 from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation, Parameter
+from agents.api.wire import parse, read_json
+from agents.catalog.limits import check_length
 from agents.clock import parse_rfc3339, rfc3339
 from agents.economics.call_books import CallBooks, call_folder
 from agents.economics.call_invoices import Invoice, InvoiceLine, Payout, invoices_of, month_span, payouts_of
 from agents.economics.call_usage import CallFilter, CallTotal, Grouping
+from agents.economics.hand_calls import LogPlace
 from agents.errors import InvalidRequest
 
 
@@ -89,7 +92,31 @@ class InvoiceReports(TypedDict):
     cents: int
 
 
+class ReconcileParams(TypedDict, total=False):
+    """Where to look on; from the beginning when it is not said."""
+
+    session: str
+    seq: int
+
+
+class ReconcileReport(TypedDict):
+    """Calls that the log told of, how many of them the books lacked, and where to look on; null: that was all."""
+
+    seen: int
+    added: int
+    next: LogPlaceReport | None
+
+
+class LogPlaceReport(TypedDict):
+    """A place in the log of all sessions."""
+
+    session: str
+    seq: int
+
+
 _TEXT = {"type": "string"}
+_MOST_CHARS = 100
+_MOST_SEQ = 2**53
 _GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
 
@@ -111,6 +138,15 @@ class MeteringRoutes:
         month = [Parameter("month", _TEXT, "a month (UTC) such as 2026-11")]
         return [
             Operation("GET", "/-/usage", self.usage, "getUsage", "metering", UsageReport, parameters=usage),
+            Operation(
+                "POST",
+                "/-/usage/reconcile",
+                self.reconcile,
+                "reconcileUsage",
+                "metering",
+                ReconcileReport,
+                body=ReconcileParams,
+            ),
             Operation(
                 "GET", "/-/invoices", self.invoices, "listInvoices", "metering", InvoiceReports, parameters=month
             ),
@@ -143,6 +179,20 @@ class MeteringRoutes:
             "invoices": [_invoice_report(invoice) for invoice in invoices],
             "payouts": [_payout_report(payout) for payout in payouts_of(invoices)],
             "cents": sum(invoice.cents for invoice in invoices),
+        }
+        return json_answer(report)
+
+    async def reconcile(self, request: Request) -> Response:
+        params = parse(ReconcileParams, await read_json(request))
+        session, seq = params.get("session", ""), params.get("seq", 0)
+        check_length("session", session, _MOST_CHARS)
+        if not 0 <= seq <= _MOST_SEQ:
+            raise InvalidRequest(f"seq: must be from 0 to {_MOST_SEQ}, not {seq}")
+        done = await self._books.reconcile(LogPlace(session, seq))
+        report: ReconcileReport = {
+            "seen": done.seen,
+            "added": done.added,
+            "next": None if done.after is None else {"session": done.after.session, "seq": done.after.seq},
         }
         return json_answer(report)
 

@@ -64,6 +64,16 @@ def show_usage(console: Console, client: Anthropic, asked: Mapping[str, str | No
         console.print(f"total {_micro(answer['micro_usd'])} USD")
 
 
+def reconcile(console: Console, client: Anthropic) -> None:
+    """Have the server go through its whole log, and add to the books what they lack."""
+    place: dict[str, Any] | None = {}
+    seen = added = 0
+    while place is not None:
+        answer = cast("dict[str, Any]", client.post("/-/usage/reconcile", cast_to=object, body=place))
+        seen, added, place = seen + answer["seen"], added + answer["added"], answer["next"]
+    console.print(f"the log tells of {seen} calls; the books lacked {added} of them")
+
+
 def show_invoices(console: Console, client: Anthropic, month: str, output: Output) -> None:
     """Print the invoices of a month, line by line; a table also tells what each hand has brought in."""
     answer = cast("dict[str, Any]", client.get("/-/invoices", cast_to=object, options={"params": {"month": month}}))

@@ -11,6 +11,7 @@ from rich.console import Console
 from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
 
 console = Console(highlight=False)
+stderr = Console(stderr=True, highlight=False)
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print it as CSV, amounts in US dollars.")]
 
 
@@ -30,6 +31,9 @@ def usage(
     since: Annotated[str | None, typer.Option(help="A day (UTC) or an RFC 3339 time, included.")] = None,
     until: Annotated[str | None, typer.Option(help="A day (UTC) or an RFC 3339 time, not included.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant: the name of an API key.")] = None,
+    again: Annotated[
+        bool, typer.Option("--reconcile", help="First add to the books what the log tells of and they lack.")
+    ] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     url: Url = None,
@@ -39,9 +43,11 @@ def usage(
 ) -> None:
     """Show the calls of hands: how many, how long, how much, and their price."""
     from agents.commands.client import open_client
-    from agents.commands.metering import Output, show_usage
+    from agents.commands.metering import Output, reconcile, show_usage
 
     client = open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)
+    if again:
+        reconcile(stderr, client)
     asked = {"by": by.value, "since": since, "until": until, "tenant": tenant}
     show_usage(console, client, asked, Output.chosen(as_json=as_json, as_csv=as_csv))
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.call_files import CallFiles
-from agents.economics.call_usage import CallFilter, CallTotal, Grouping, add_up
-from agents.economics.hand_calls import CallRecord, CallRecords
+from agents.economics.call_usage import CallFilter, CallTotal, Grouping, add_up, known_keys
+from agents.economics.hand_calls import CallRecord, CallRecords, LogPlace
 from agents.errors import Overloaded, Unavailable
 
 P = ParamSpec("P")
@@ -26,11 +27,24 @@ logger = logging.getLogger(__name__)
 
 _GROUP = 5000
 """Calls in one file, at most: about 3 MB of memory while it is written."""
+_PAGE = 500
+"""Results of the log that are looked at in one query: they bring their content along."""
 _MOST_WAITING = 50_000
 _TRIES = 5
 """A file that is merged away while it is read is looked for again in what it was merged into."""
+_LOCK_TRIES = 100
+_LOCK_SECONDS = 0.1
 _SECONDS = 60.0
 """Longest that adding up, or writing a group, may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Calls that the log told of, how many of them the books lacked, and where to look on; None: that was all."""
+
+    seen: int
+    added: int
+    after: LogPlace | None
 
 
 def call_folder(settings: Settings) -> Path:
@@ -87,13 +101,51 @@ class CallBooks:
             raise Overloaded("the books of calls are behind; the totals are not yet known", retry_after=self._every)
         return await self._on_disk(self._add_up, waiting, by, chosen)
 
+    async def reconcile(self, after: LogPlace, *, pages: int = 20) -> Reconciled:
+        """Add what the log tells of and the books lack, from a place on; looks at so many *pages* at most.
+
+        Only what somebody has lost is missing there: files that were removed, or a database without its last rows.
+        Raises Unavailable.
+        """
+        seen, added, place = 0, 0, after
+        for _ in range(pages):
+            logged = await self._records.logged(place, _PAGE)
+            missing = await self._on_disk(self._missing, logged.calls)
+            await self._add(missing)
+            seen, added = seen + len(logged.calls), added + len(missing)
+            if logged.after is None:
+                return Reconciled(seen, added, None)
+            place = logged.after
+        return Reconciled(seen, added, place)
+
+    async def _add(self, calls: Sequence[CallRecord]) -> None:
+        """Write calls down when nobody else writes, who might tidy away what is half written. Raises Unavailable."""
+        for _ in range(_LOCK_TRIES):
+            with self._files.alone() as alone:
+                if alone:
+                    await self._on_disk(self._files.add, calls)
+                    return
+            await self._clock.sleep(_LOCK_SECONDS)
+        raise Unavailable("another process writes the books of calls all the time")
+
+    def _missing(self, calls: Sequence[CallRecord]) -> list[CallRecord]:
+        if not calls:
+            return []
+        moments = [call.at for call in calls]
+        known = self._again(lambda: known_keys(self._files.files(min(moments), max(moments)), calls))
+        return [call for call in calls if call.key not in known]
+
     def _add_up(self, waiting: Sequence[CallRecord], by: Sequence[Grouping], chosen: CallFilter) -> list[CallTotal]:
+        spill = self._folder / ".spill"
+        return self._again(lambda: add_up(self._files.files(chosen.since, chosen.until), waiting, by, chosen, spill))
+
+    def _again(self, work: Callable[[], T]) -> T:
+        """Do work that reads files, and again when one was merged away meanwhile. Raises OSError."""
         import duckdb
 
         for left in reversed(range(_TRIES)):
             try:
-                files = self._files.files(chosen.since, chosen.until)
-                return add_up(files, waiting, by, chosen, self._folder / ".spill")
+                return work()
             except duckdb.IOException as error:
                 if not left:
                     raise OSError(str(error)) from error

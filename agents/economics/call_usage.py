@@ -63,6 +63,18 @@ def add_up(
     return [_total(row, len(by)) for row in rows]
 
 
+def known_keys(files: Sequence[Path], calls: Sequence[CallRecord]) -> set[str]:
+    """Return the keys of those *calls* that are in *files*. Blocks. Raises as ``add_up``."""
+    import duckdb
+
+    if not files:
+        return set()
+    values = {"files": [str(file) for file in files], "keys": [call.key for call in calls]}
+    text = "SELECT key FROM read_parquet($files, hive_partitioning = false) WHERE list_contains($keys, key)"
+    with duckdb.connect(":memory:", config={"memory_limit": _MEMORY}) as database:
+        return {str(row[0]) for row in database.execute(text, values).fetchall()}
+
+
 def _statement(files: Sequence[str], by: Sequence[Grouping]) -> str:
     stored = "SELECT * FROM read_parquet($files, hive_partitioning = false) UNION ALL BY NAME " if files else ""
     columns = ", ".join(by)

@@ -44,6 +44,22 @@ class CallRecord:
     """What of it is the provider's."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """A place in the log of all sessions: what comes after it has not been looked at."""
+
+    session: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCalls:
+    """Calls that the log tells of, and where to look on; None: that was all."""
+
+    calls: Sequence[CallRecord]
+    after: LogPlace | None
+
+
 class CallRecords(Protocol):
     """The calls of which the log has a result and the books have no record yet. Every call raises Unavailable."""
 
@@ -53,6 +69,13 @@ class CallRecords(Protocol):
 
     async def settle(self, keys: Sequence[str]) -> None:
         """Forget calls that the books have now. Idempotent."""
+        ...
+
+    async def logged(self, after: LogPlace, limit: int) -> LoggedCalls:
+        """Make the records of calls anew from the log of the sessions that there are.
+
+        Looks at up to *limit* results, and so may return fewer calls, or none.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ that a unit test on it learns what the real store would do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agents.clock import Clock, SystemClock
@@ -113,7 +113,7 @@ class MemoryEventLog:
 
     def __init__(self, leases: MemoryLeases, clock: Clock | None = None) -> None:
         self._leases = leases
-        self.calls = MemoryCallRecords()
+        self.calls = MemoryCallRecords(self._events_with_state)
         self.work = MemoryWorkQueue(clock or SystemClock(), self._session_row)
         self.sessions: dict[str, StoredSession] = {}
         self._deleted: dict[SessionId, Change] = {}
@@ -196,6 +196,11 @@ class MemoryEventLog:
             self.work.want(work_of(change.wanted))
         if change.over is not None:
             self.work.end(change.session_id, moment_at(change.over["stopped_at"]))
+
+    def _events_with_state(self) -> Iterator[Row]:
+        for stored in self.sessions.values():
+            for row in stored.events:
+                yield {**row, "session_state": stored.session["state"]}
 
     def _session_row(self, session_id: str) -> Row | None:
         stored = self.sessions.get(session_id)

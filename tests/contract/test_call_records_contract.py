@@ -9,7 +9,7 @@ import pytest
 from store_records import T0, AnyStore, claimed, session
 
 from agents import ids
-from agents.economics.hand_calls import CallRecord
+from agents.economics.hand_calls import CallRecord, LogPlace
 from agents.errors import LogConflict
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.log import Commit, Lease
@@ -94,3 +94,25 @@ async def test_calls_elsewhere_and_of_web_tools_are_named_for_what_ran_them(stor
     elsewhere, web = result_of("sevt_a", hand="", server="github"), result_of("sevt_b", hand="", server="")
     await store.log.append(Commit(lease, 0, replace(record, seq=2), (elsewhere, web)))
     assert [(each.hand, each.version) for each in await store.calls.pending(10)] == [("mcp:github", ""), ("web", "")]
+
+
+async def test_the_records_can_be_made_anew_from_the_log_page_by_page(store: AnyStore) -> None:
+    lease = await claimed(store)
+    expected: list[CallRecord] = []
+    for number in range(3):
+        record = session(principal="acme")
+        await store.log.create(Commit(lease, 0, record))
+        plain = Event(ids.new_event_id(), EventType.AGENT_TOOL_RESULT, {"tool_use_id": f"plain_{number}"}, T0)
+        call_ids = [f"sevt_{number}_{part}" for part in range(2)]
+        events = (result_of(call_ids[0]), plain, result_of(call_ids[1]))
+        await store.log.append(Commit(lease, 0, replace(record, seq=3), events))
+        expected += [recorded(call_id, record) for call_id in call_ids]
+    found: list[CallRecord] = []
+    place: LogPlace | None = LogPlace()
+    pages = 0
+    while place is not None:
+        page = await store.calls.logged(place, 2)
+        found, place, pages = [*found, *page.calls], page.after, pages + 1
+    assert sorted(found, key=lambda call: call.key) == expected
+    assert pages == 5
+    assert sorted(await store.calls.pending(10), key=lambda call: call.key) == expected

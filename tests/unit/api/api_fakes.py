@@ -122,10 +122,18 @@ class FakeSessionHost:
     def publish(self, session_id: str, *frames: Frame) -> None:
         self._bus.publish(session_id, frames)
 
-    async def log(self, session_id: str, kind: EventType, body: dict[str, Any] | None = None, **change: Any) -> Event:
+    async def log(
+        self,
+        session_id: str,
+        kind: EventType,
+        body: dict[str, Any] | None = None,
+        *,
+        hidden: dict[str, Any] | None = None,
+        **change: Any,
+    ) -> Event:
         """Log one event and show it on the streams, as an owner would."""
         record = await self._store.sessions.get(SessionId(session_id))
-        event = Event(new_event_id(), kind, body or {}, SystemClock().now(), record.seq + 1)
+        event = Event(new_event_id(), kind, body or {}, SystemClock().now(), record.seq + 1, hidden)
         await self._commit(replace(record, **change), events=(event,))
         self.publish(session_id, Frame(kind.value, orjson.dumps(event.wire()), event.seq, event.id))
         return event

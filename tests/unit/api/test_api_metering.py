@@ -14,6 +14,7 @@ from api_fakes import Server, refusal
 
 from agents.economics.call_books import CallBooks
 from agents.economics.hand_calls import CallRecord
+from agents.sessions.events import EventType
 from agents.store.call_records import row_of
 from tests.unit.economics.call_samples import call
 
@@ -110,3 +111,22 @@ async def test_it_takes_a_key(make_server: Callable[..., Awaitable[Server]]) -> 
     server = await make_server(api_key="secret")
     for path in ("/-/usage", "/-/invoices?month=2026-11"):
         refusal(await server.client.get(path), 401, "authentication_error")
+
+
+async def test_the_books_are_reconciled_with_the_log(server: Server) -> None:
+    await server.environment()
+    session = await server.session()
+    kept = {"outcome": "ok", "server": "", "hand": "crm@1", "tool": "t", "cached": False, "bytes_in": 1, "bytes_out": 2}
+    kept |= {"queue_seconds": 0.0, "run_seconds": 0.0, "cpu_seconds": 0.0, "micro_usd": 7, "provider_micro_usd": 7}
+    await server.host.log(
+        session["id"],
+        EventType.AGENT_MCP_TOOL_RESULT,
+        {"mcp_tool_use_id": "sevt_1", "content": [], "is_error": False},
+        hidden={"call": kept},
+    )
+    await server.store.calls.settle(["sevt_1"])  # and the file it went into is lost
+    assert (await server.client.get("/-/usage")).json()["data"] == []
+    answer = await server.client.post("/-/usage/reconcile", json={})
+    assert answer.json() == {"seen": 1, "added": 1, "next": None}
+    assert (await server.client.get("/-/usage")).json()["micro_usd"] == 7
+    assert "seq: " in refusal(await server.client.post("/-/usage/reconcile", json={"seq": -1}), 400)

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.clock import ManualClock
-from agents.economics.call_books import CallBooks
+from agents.economics.call_books import CallBooks, Reconciled
 from agents.economics.call_files import CallFiles
 from agents.economics.call_usage import CallFilter, CallTotal
-from agents.economics.hand_calls import CallRecord
+from agents.economics.hand_calls import CallRecord, LoggedCalls, LogPlace
 from agents.errors import Overloaded, Unavailable
 from agents.store.call_records import MemoryCallRecords, row_of
 from tests.unit.economics.call_samples import NOVEMBER, call
@@ -29,6 +29,13 @@ class Log(MemoryCallRecords):
     """Where calls lie ready; it can be made to die before it forgets them."""
 
     dies = False
+    history: Sequence[CallRecord] = ()
+    """What ``logged`` tells, two at a time."""
+
+    async def logged(self, after: LogPlace, limit: int) -> LoggedCalls:
+        page = self.history[after.seq : after.seq + 2]
+        end = after.seq + len(page)
+        return LoggedCalls(page, LogPlace("", end) if end < len(self.history) else None)
 
     def log(self, *calls: CallRecord) -> None:
         self.rows |= {each.key: row_of(each) for each in calls}
@@ -102,9 +109,10 @@ async def test_a_crash_between_the_file_and_the_log_loses_nothing_and_counts_onc
 async def test_a_crash_at_any_step_of_writing_or_merging_loses_nothing(
     tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agents.economics.call_files._MOST_SMALL", 3)
     log = Log()
     calls = 0
-    for _ in range(26):
+    for _ in range(5):
         log.log(call(f"k{calls}"))
         calls += 1
         await books_of(log, tmp_path).write()
@@ -119,7 +127,7 @@ async def test_a_crash_at_any_step_of_writing_or_merging_loses_nothing(
             left[0] -= 1
             return whole(*arguments, **named)
 
-        for _ in range(26):
+        for _ in range(6):
             log.log(call(f"k{calls}"))
             calls += 1
             with monkeypatch.context() as patch:
@@ -129,19 +137,21 @@ async def test_a_crash_at_any_step_of_writing_or_merging_loses_nothing(
                 except Unavailable:
                     break
         assert await sums(books_of(log, tmp_path)) == (calls, 2000 * calls)
+    log.log(call("last"))
     await books_of(log, tmp_path).write()
-    assert await sums(books_of(log, tmp_path)) == (calls, 2000 * calls)
+    assert (await sums(books_of(log, tmp_path)))[0] == calls + 1
     assert list(tmp_path.glob("*/*.writing")) == []
 
 
-async def test_many_small_files_become_one(tmp_path: Path) -> None:
+async def test_many_small_files_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.economics.call_files._MOST_SMALL", 4)
     log = Log()
     books = books_of(log, tmp_path)
-    for number in range(25):
+    for number in range(5):
         log.log(call(f"k{number}"))
         await books.write()
     assert len(list(tmp_path.glob("*/*.parquet"))) == 1
-    assert await sums(books) == (25, 50_000)
+    assert await sums(books) == (5, 10_000)
 
 
 async def test_one_writes_at_a_time(tmp_path: Path) -> None:
@@ -196,6 +206,24 @@ async def test_what_waits_is_written_down_in_the_background_also_after_a_failure
         await asyncio.sleep(0)
     await books.close()
     assert await sums(books) == (1, 2000)
+
+
+async def test_what_the_books_have_lost_is_made_anew_from_the_log_from_where_it_was_left(tmp_path: Path) -> None:
+    log = Log()
+    log.log(*(call(f"k{number}") for number in range(5)))
+    books = books_of(log, tmp_path)
+    await books.write()
+    (file,) = tmp_path.glob("*/*.parquet")
+    file.unlink()
+    log.log(call("k5"))
+    await books.write()
+    log.history = [call(f"k{number}") for number in range(6)]
+    first = await books.reconcile(LogPlace(), pages=2)
+    assert first == Reconciled(4, 4, LogPlace("", 4))
+    assert await sums(books) == (5, 10_000)
+    assert await books.reconcile(LogPlace("", 4)) == Reconciled(2, 1, None)
+    assert await sums(books) == (6, 12_000)
+    assert await books.reconcile(LogPlace()) == Reconciled(6, 0, None)
 
 
 @settings(max_examples=10, deadline=None)

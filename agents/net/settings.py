@@ -20,8 +20,8 @@ class NetworkSettings(Section):
     """Where this server connects to when a user or a model names the place (docs/web_tools.md)."""
 
     allow_private: Annotated[list[IPvAnyNetwork], BeforeValidator(_parted)] = Field(default_factory=lambda: [])
-    """Networks such as ``127.0.0.0/8`` or ``10.20.0.0/16`` that MCP servers, pages and token endpoints may be in; others
-    that are not public are refused. ``hecaton up --allow-private`` sets it."""
+    """Networks such as ``127.0.0.0/8`` or ``10.20.0.0/16`` that MCP servers, pages and token endpoints may be in;
+    others that are not public are refused. ``hecaton up --allow-private`` sets it."""
     ports: Annotated[list[int], BeforeValidator(_parted)] = Field(default_factory=lambda: [])
     """When given, no other ports are connected to."""
     lookup_timeout_seconds: float = Field(default=5.0, gt=0, le=60)

@@ -9,22 +9,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from tests.chaos.log_checks import name_of, of_type, text_of
 from tests.chaos.plan import Script
 from tests.chaos.record import Action, Json, Run, Violation, Visit, instant
+from tests.chaos.schedule import NODE_DEATHS
 
 _EFFECT = re.compile(r"\be (sesn_\w+/[\w~]+)")
-HOST_DEATHS = frozenset({"kill sandbox host", "stop sandbox host", "remove node", "lose node", "kill raylet"})
+HOST_DEATHS = NODE_DEATHS | {"kill sandbox host", "stop sandbox host"}
+HAND_DEATHS = NODE_DEATHS | {"kill hand", "stop hand"}
 _AFTER_SECONDS = 20.0
 """How long after a host's death a call may still fail for want of it."""
 
 
 def effects_of(call: Json) -> list[str]:
-    """The effect ids of a bash call."""
+    """The effect ids of a bash call, or of one of the hand."""
+    if call["type"] == "agent.mcp_tool_use":
+        return str(call["input"]["effects"]).split()
     return _EFFECT.findall(str(call["input"].get("command", ""))) if call["name"] == "bash" else []
 
 
 def _calls(visit: Visit) -> Iterator[tuple[Json, Json]]:
     """Yield the calls that can have effects, with their results."""
     results = {event["tool_use_id"]: event for event in of_type(visit.final, "agent.tool_result")}
-    for call in of_type(visit.final, "agent.tool_use"):
+    results |= {event["mcp_tool_use_id"]: event for event in of_type(visit.final, "agent.mcp_tool_result")}
+    for call in of_type(visit.final, "agent.tool_use", "agent.mcp_tool_use"):
         if call["id"] in results and effects_of(call):
             yield call, results[call["id"]]
 
@@ -68,8 +73,10 @@ def refused_never_happen(run: Run) -> Iterator[Violation]:
 
 
 def repeated_with_reason(run: Run) -> Iterator[Violation]:
-    """A call failed only if a sandbox host died in mid-call or shortly before (or the client refused or stopped it)."""
-    deaths = [action for action in run.actions if action.kind in HOST_DEATHS and not action.skipped]
+    """A call failed only if what runs it died in mid-call or shortly before (or the client refused or stopped it)."""
+    done = [action for action in run.actions if not action.skipped]
+    hosts = [action for action in done if action.kind in HOST_DEATHS]
+    hands = [action for action in done if action.kind in HAND_DEATHS]
     for visit in run.visits:
         stops = [instant(event) or 0.0 for event in of_type(visit.final, "user.interrupt")]
         for call, result in _calls(visit):
@@ -77,8 +84,9 @@ def repeated_with_reason(run: Run) -> Iterator[Violation]:
             stopped = any(begun <= stop <= ended for stop in stops)
             if not result.get("is_error") or call["id"] in visit.denied or stopped:
                 continue
-            if not _one_between(deaths, begun - _AFTER_SECONDS, ended):
-                what = f"{call['id']} failed and no host had died: {text_of(result)[:160]!r}"
+            served = call["type"] == "agent.mcp_tool_use"
+            if not _one_between(hands if served else hosts, begun - _AFTER_SECONDS, ended):
+                what = f"{call['id']} failed and no {'hand' if served else 'host'} had died: {text_of(result)[:160]!r}"
                 yield Violation("failed calls", name_of(visit), what)
 
 
@@ -89,9 +97,8 @@ def _one_between(actions: Sequence[Action], begin: float, end: float) -> bool:
 def files_survive(run: Run, scripts: Mapping[str, Script]) -> Iterator[Violation]:
     """The file of effects holds what every successful call wrote into it, once; files read as they were written."""
     for visit in run.visits:
-        written = [
-            effect for call, result in _calls(visit) if not result.get("is_error") for effect in effects_of(call)
-        ]
+        good = (call for call, result in _calls(visit) if not result.get("is_error"))
+        written = [effect for call in good if call["name"] == "bash" for effect in effects_of(call)]
         shown = _last_closing(visit)
         if shown is not None:
             lines = Counter(shown.split())

@@ -27,6 +27,7 @@ PARTS = {
     "harness": "harness",
     "sandbox host": "sandbox host",
     "brain": "brain",
+    "hand": "hand",
     "gateway": "gateway",
     "fleet": "fleet",
     "serve controller": "serve controller",

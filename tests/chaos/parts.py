@@ -14,6 +14,7 @@ import psutil
 _MARKS = (
     ("ray::ServeReplica:hecaton-gateway", "gateway"),
     ("ray::ServeReplica:hecaton-brain", "brain"),
+    ("ray::ServeReplica:hecaton-hand", "hand"),
     ("ray::HarnessActor", "harness"),
     ("ray::SandboxHostActor", "sandbox host"),
     ("ray::FleetActor", "fleet"),

@@ -1,9 +1,10 @@
-"""The replay plan that the sessions play: tool rounds with effects that can be counted, in five kinds of session.
+"""The replay plan that the sessions play: tool rounds with effects that can be counted, in six kinds of session.
 
-A plan is a pure function of the conversation, so a session says the same whoever plays it. Every bash call
-feels the outside world under effect ids of its own (``SESSION/LABEL``). When a call came back as an error,
-the next call does its effect again under an id that says so (``SESSION/LABEL~STEP``), as an agent would that
-is told that an outcome is unknown; it goes on until one call has succeeded.
+A plan is a pure function of the conversation, so a session says the same whoever plays it. Every bash call, and
+every call of the hand in sessions of the kind ``served``, feels the outside world under effect ids of its own
+(``SESSION/LABEL``). When a call came back as an error, the next call does its effect again under an id that says so
+(``SESSION/LABEL~STEP``), as an agent would that is told that an outcome is unknown; it goes on until one call has
+succeeded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 CLOSINGS = 8
 """Closing turns that a plan has; a client takes as many as it needs until one of them succeeds."""
 FILE = "effects.txt"
+HAND = "effects"
+"""The hand that feels effects for sessions without a sandbox."""
 LONG = 60
 """Sleep of the call that is interrupted, in seconds."""
 _TEXT = "I go on, step by step, and say so at some length, because a half-told sentence must never be seen again. "
@@ -69,6 +72,21 @@ class Script:
         command = _feel(port) + made_up + f"e {{{{session_id}}}}/{label} && {after}"
         return {"name": "bash", "as": label, "input": {"command": command}}
 
+    def feel(self, label: str) -> dict[str, Any]:
+        """Return a call of the hand with the effect *label*; it also makes up for what failed before."""
+        step = len(self.steps)
+        effects = self._made_up(step, "", " ") + f"{{{{session_id}}}}/{label}"
+        self.labels[label] = step
+        self.carriers.append((step, label))
+        return {"name": f"mcp__{HAND}__feel", "as": label, "input": {"effects": effects}}
+
+    def close_by_hand(self) -> None:
+        """Add a closing turn without a shell: make up for what failed."""
+        self.closings += 1
+        step = len(self.steps)
+        self.call(self.feel(f"close{step}"))
+        self.steps.append({"text": said(step + 1)})
+
     def close(self, port: int) -> None:
         """Add a closing turn: make up for what failed, then show the file of effects. Later ones restart the shell."""
         if self.closings:
@@ -82,14 +100,14 @@ class Script:
         self.steps.append({"tools": [{"name": "bash", "as": label, "input": {"command": command}}]})
         self.steps.append({"text": said(step + 1)})
 
-    def _made_up(self, step: int) -> str:
+    def _made_up(self, step: int, before: str = "e ", after: str = " && ") -> str:
         parts: list[str] = []
         for label, at in self.labels.items():
             if label.startswith("close"):
                 continue
             failed = [label, *(carrier for when, carrier in self.carriers if at < when < step)]
             condition = " and ".join(f"named.{name}.is_error" for name in failed)
-            parts.append(f"{{% if {condition} %}}e {{{{session_id}}}}/{label}~{step} && {{% endif %}}")
+            parts.append(f"{{% if {condition} %}}{before}{{{{session_id}}}}/{label}~{step}{after}{{% endif %}}")
         return "".join(parts)
 
 
@@ -163,7 +181,20 @@ def _talk(script: Script, rounds: int, port: int) -> None:
         script.say(length=3)
 
 
-_KINDS = {"work": _work, "ask": _ask, "custom": _custom, "stop": _stop, "talk": _talk}
+def _served(script: Script, rounds: int, port: int) -> None:
+    """No sandbox: the effects are a hand's, one call in each round, two at once in every other."""
+    for number in range(rounds):
+        calls = [script.feel(f"r{number}")]
+        if number % 2:
+            # Made up for by later calls, but itself only for itself: two at once must not do the same.
+            script.labels[f"r{number}b"] = len(script.steps)
+            alone = {"effects": f"{{{{session_id}}}}/r{number}b"}
+            calls.append({"name": f"mcp__{HAND}__feel", "as": f"r{number}b", "input": alone})
+        script.call(*calls, text=number == 0)
+    script.say()
+
+
+_KINDS = {"work": _work, "ask": _ask, "custom": _custom, "stop": _stop, "talk": _talk, "served": _served}
 KINDS = tuple(_KINDS)
 
 
@@ -174,7 +205,7 @@ def scripts(rounds: int, port: int) -> dict[str, Script]:
         script = made[kind] = Script(kind)
         fill(script, rounds, port)
         for _ in range(CLOSINGS):
-            script.close(port)
+            script.close_by_hand() if kind == "served" else script.close(port)
     return made
 
 

@@ -64,7 +64,7 @@ class Course:
         port = await self._effects.start()
         made = scripts(self._options.rounds, port)
         try:
-            await asyncio.to_thread(self._site.start, plan_file(made))
+            await asyncio.to_thread(self._site.start, plan_file(made), port)
             await self._live(made)
         finally:
             status = await asyncio.to_thread(self._take_down)

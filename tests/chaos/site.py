@@ -21,6 +21,7 @@ from tests.chaos.api import KEY
 from tests.chaos.cluster import ROOT, ClusterProcess, ray_environment
 from tests.chaos.options import Options
 from tests.chaos.parts import Part, living
+from tests.chaos.plan import HAND
 from tests.contract.postgres_server import PostgresServer
 
 # What is acknowledged must survive a crash of the server: no short cuts here.
@@ -46,14 +47,24 @@ class Site:
         self.raylets: dict[str, int] = {}
         self.url = ""
         self.database_url = ""
+        self._hand: dict[str, Any] = {}
         self._platform: subprocess.Popen[bytes] | None = None
         self._cluster: ClusterProcess | None = None
         self._names: dict[int, str] = {}
 
     # -- start -----------------------------------------------------------------------------------
 
-    def start(self, plan: dict[str, Any]) -> None:
-        """Bring everything up with *plan* as what the brains say; returns when the platform is ready."""
+    def start(self, plan: dict[str, Any], port: int) -> None:
+        """Bring everything up with *plan* as what the brains say; returns when the platform is ready.
+
+        *port* is where the hand feels effects.
+        """
+        self._hand = {
+            "server": f"{ROOT / 'tests/chaos/effect_hand.py'}:server",
+            "runtime_env": {"env_vars": {"EFFECT_PORT": str(port)}},
+            "max_replicas": 2,
+            "idle_seconds": 5.0,
+        }
         (self.scratch / "plan.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
         if self.options.store == "postgresql":
             self.postgres = PostgresServer(_POSTGRES)
@@ -82,6 +93,7 @@ class Site:
                     "replicas": options.brains,
                 },
                 "sandbox": {"hosts": options.hosts},
+                "hands": {HAND: self._hand},
                 "network": {"allow_private": ["127.0.0.0/8"]},  # effects are felt on this machine
             }
         )

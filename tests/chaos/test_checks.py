@@ -223,6 +223,41 @@ def test_a_call_may_fail_when_a_host_died_in_it_and_not_long_before_it() -> None
         assert ("failed calls" in found(run)) is check
 
 
+def served_run(*, fails: bool) -> Run:
+    """A session without a sandbox: one call of the hand, and one more when the first failed."""
+    log = good_log()[:2]
+    for number, label in enumerate(("r0", "r0~1") if fails else ("r0",)):
+        at_event = 10 * number + 4
+        use = event("agent.mcp_tool_use", at_event, name="feel", input={"effects": f"{SESSION}/{label}"})
+        failed = fails and not number
+        answer = {"mcp_tool_use_id": use["id"], "is_error": failed, "content": text("")}
+        log += [use, event("agent.mcp_tool_result", at_event + 1, **answer)]
+    log.append(event("session.status_idle", 20, stop_reason={"type": "end_turn"}))
+    run = good_run()
+    visit = run.visits[0]
+    visit.kind, visit.connections, visit.listings, visit.denied = "served", [], [], []
+    visit.final, visit.final_again = log, [dict(each) for each in log]
+    run.effects = [
+        (f"{SESSION}/r0{'~1' if fails else ''}", BEGIN + 5),
+        *((f"{SESSION}/{n}", BEGIN) for n in ("r1", "r1b")),
+    ]
+    return run
+
+
+def test_calls_of_a_hand_are_held_to_the_same() -> None:
+    assert violations(served_run(fails=False), SCRIPTS) == []
+    twice = served_run(fails=False)
+    twice.effects *= 2
+    assert "at most once" in found(twice)
+    untrue = served_run(fails=False)
+    del untrue.effects[0]
+    assert "effects happen" in found(untrue)
+    for killed, fault in (("kill hand", False), ("kill sandbox host", True)):
+        run = served_run(fails=True)
+        run.actions = [Action(killed, "it", BEGIN + 4)]
+        assert ("failed calls" in found(run)) is fault
+
+
 def test_a_call_may_fail_into_a_dead_edge_only() -> None:
     run = good_run()
     run.errors.append(ApiError(BEGIN + 4, BEGIN + 3, "send", SESSION, "connection error"))

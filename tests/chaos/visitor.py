@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.chaos.api import Api, Gone
 from tests.chaos.follow import MODES, Follower
-from tests.chaos.plan import CLOSINGS, KINDS, Script
+from tests.chaos.plan import CLOSINGS, HAND, KINDS, Script
 from tests.chaos.record import Json, Visit
 
 MODEL = "claude-sonnet-5-5"
@@ -23,6 +23,12 @@ _WEATHER: Json = {
 }
 _TOOLSET: Json = {"type": "agent_toolset_20260401"}
 _ASKING: Json = {**_TOOLSET, "configs": [{"name": "bash", "permission_policy": {"type": "always_ask"}}]}
+_SERVED: Json = {
+    "type": "mcp_toolset",
+    "mcp_server_name": HAND,
+    "default_config": {"permission_policy": {"type": "always_allow"}},
+}
+_SERVERS: dict[str, list[Json]] = {"served": [{"type": "url", "name": HAND, "url": f"hand://{HAND}"}]}
 _PAUSES = (0.2, 3.0)
 """Shortest and longest pause of a client between two turns, in seconds."""
 TOOLS: dict[str, list[Json]] = {
@@ -31,6 +37,7 @@ TOOLS: dict[str, list[Json]] = {
     "custom": [_TOOLSET, _WEATHER],
     "stop": [_TOOLSET],
     "talk": [_TOOLSET],
+    "served": [_SERVED],
 }
 
 
@@ -48,8 +55,8 @@ async def set_scene(api: Api, seed: int) -> Scene:
     made = await api.client.beta.environments.create(name=f"chaos-{seed}", config=config)
     agents: dict[str, str] = {}
     for kind in KINDS:
-        tools: Any = TOOLS[kind]
-        agents[kind] = (await api.client.beta.agents.create(name=f"chaos-{kind}", model=MODEL, tools=tools)).id
+        more: Any = {"tools": TOOLS[kind], "mcp_servers": _SERVERS.get(kind, [])}
+        agents[kind] = (await api.client.beta.agents.create(name=f"chaos-{kind}", model=MODEL, **more)).id
     return Scene(agents, made.id)
 
 

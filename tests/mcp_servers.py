@@ -84,6 +84,12 @@ class LiveMcp:
             return CallToolResult(content=[TextContent(text="no such customer")], is_error=True)
 
         @server.tool()
+        async def parrot(ctx: Context) -> CallToolResult:
+            """Repeat what must not be repeated."""
+            said = f"you sent {(ctx.headers or {}).get('authorization')}"
+            return CallToolResult(content=[TextContent(text=said)], structured_content={"said": said})
+
+        @server.tool()
         async def flood() -> str:
             """Say more than anybody reads."""
             return "x" * 300_000

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import orjson
 from pydantic import SecretStr
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from agents.net.guard import Guard, NetworkRefused
 from agents.vaults.auth_config import SECRET_CHARS, is_token
 from agents.vaults.records import RenewalFailure
+from agents.vaults.redaction import Redaction
 
 if TYPE_CHECKING:
     import httpx2
@@ -146,17 +147,8 @@ async def read_answer(response: httpx2.Response, secrets: Mapping[str, SecretStr
 
 
 def redacted(text: str, secrets: Mapping[str, SecretStr]) -> str:
-    """Return *text* without *secrets*, plain, as in an URL or a form, in JSON or in base64."""
-    spellings: set[str] = set()
-    for secret in secrets.values():
-        value = secret.get_secret_value()
-        encoded = orjson.dumps(value).decode()[1:-1]
-        base64 = b64encode(value.encode()).decode()
-        spellings |= {value, encoded, encoded.replace("/", "\\/"), quote(value, safe=""), quote_plus(value), base64}
-    # The longest first: one secret may be a part of another.
-    for spelling in sorted(spellings, key=len, reverse=True):
-        text = text.replace(spelling, "[redacted]")
-    return text
+    """Return *text* without *secrets*."""
+    return Redaction(secret.get_secret_value() for secret in secrets.values()).text(text)
 
 
 def unreachable(error: httpx2.HTTPError) -> str:

@@ -60,7 +60,7 @@ async def test_a_session_calls_tools_of_a_server_elsewhere(scene: Scene, kind: K
         session_id = await session(scene, crm, mcp_toolset(ALLOW, charge={"enabled": False}))
         log = await scene.turn(session_id)
     first, second = await scene.shown(2)
-    names = ["find", "quick", "refuse", "flood", "learn"]
+    names = ["find", "quick", "refuse", "parrot", "flood", "learn"]
     assert [tool["name"] for tool in first["tools"]] == [f"mcp__crm__{name}" for name in names]
     [use], [result] = of_type(log, "agent.mcp_tool_use"), results(log)
     assert (use["mcp_server_name"], use["name"], use["input"]) == ("crm", "quick", ADA)
@@ -141,7 +141,7 @@ async def test_a_server_that_is_away_is_told_once_and_used_when_it_is_back(scene
         await crm.start()
         [result] = results(await scene.turn(session_id))
         assert text_of(result) == "hello Ada"
-        assert [len(names) for names in await offered(scene)] == [0, 0, 6, 6]
+        assert [len(names) for names in await offered(scene)] == [0, 0, 7, 7]
 
 
 @requirement("mcp:authentication")
@@ -194,4 +194,4 @@ async def test_an_idle_session_gets_other_servers(scene: Scene, crm: LiveMcp) ->
         agent={"tools": [mcp_toolset()], "mcp_servers": servers(crm)},  # type: ignore[typeddict-item]
     )
     await scene.turn(session_id)
-    assert [len(names) for names in await offered(scene)] == [0, 6]
+    assert [len(names) for names in await offered(scene)] == [0, 7]

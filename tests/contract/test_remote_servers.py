@@ -189,6 +189,14 @@ async def test_a_refused_credential_is_renewed_once_and_the_call_made_again() ->
             assert "new" not in str(raised.value).replace("renew", "")
 
 
+async def test_a_server_that_repeats_its_credential_is_not_quoted() -> None:
+    async with live_mcp() as live:
+        live.token = "s3cret/token"
+        async with remote(Wallet("s3cret/token")) as servers:
+            result = await servers.call(call(live, "parrot"), ANN)
+            assert result.content == [{"type": "text", "text": "you sent [redacted]"}]
+
+
 @pytest.mark.parametrize("kind", ["new", "handshake"])
 async def test_an_offer_is_kept_until_the_server_says_that_it_has_changed(kind: Kind) -> None:
     async with live_mcp(kind) as live, remote() as servers:

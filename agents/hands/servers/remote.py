@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from agents.errors import Unavailable
+from agents.errors import HecatonError, Unavailable
 from agents.hands.servers.port import (
     Caller,
     Consumption,
@@ -31,6 +31,7 @@ from agents.hands.servers.port import (
 from agents.hands.servers.settings import McpSettings
 from agents.net.guard import Guard
 from agents.vaults.port import Credentials, ServerCredential
+from agents.vaults.redaction import Redaction
 
 if TYPE_CHECKING:
     from agents.hands.servers.connection import Connection
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_OFFER_BYTES = 1_000_000
+_SHORTEST_SECRET = 6
+"""Characters: shorter ones could be any word, and no service gives them out."""
 _KEEP_ALIVE_SECONDS = 4.0
 """Most servers close an unused connection after five seconds; a call that meets just that moment would be lost."""
 _MOST_CONNECTIONS_PER_REQUEST = 3
@@ -85,12 +88,12 @@ class RemoteServers:
         limit = self._settings.connect_timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                tools = await self._with(server, caller, credential, lambda connection: connection.tools())
+                tools, secrets = await self._with(server, caller, credential, lambda each: each.tools())
         except TimeoutError:
             raise ServerUnreachable(f"it did not say within {limit:g} s what it offers") from None
         except ServerLost as lost:
             raise ServerUnreachable(lost.message) from lost
-        return Offer(tuple(_within_bounds(offered(tools))))
+        return Offer(tuple(_redacted(tool, secrets) for tool in _within_bounds(offered(tools))))
 
     def _asked(self, key: Key, task: asyncio.Task[Offer]) -> None:
         del self._asking[key]
@@ -114,7 +117,7 @@ class RemoteServers:
             raise ServerUnreachable(failure.message) from failure
         try:
             async with asyncio.timeout(call.deadline):
-                answer = await self._with(
+                answer, secrets = await self._with(
                     call.server, caller, credential, lambda each: each.call(call.tool, call.input, call.call_id)
                 )
         except TimeoutError:
@@ -122,7 +125,7 @@ class RemoteServers:
         except (ServerLost, ServerRefusedAuth, ServerUnreachable):
             self._forget_offer(_key(call.server, credential))  # so that the next model request finds out
             raise
-        return _result(call, answer, _now() - began)
+        return _result(call, answer, secrets, _now() - began)
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel: here a call ends with whoever waits for it."""
@@ -146,20 +149,28 @@ class RemoteServers:
         caller: Caller,
         credential: ServerCredential | None,
         ask: Callable[[Connection], Awaitable[T]],
-    ) -> T:
-        """Ask on a connection; on a new one if the server has forgotten it, and once more with a renewed credential."""
+    ) -> tuple[T, Redaction]:
+        """Ask on a connection; on a new one if the server has forgotten it, and once more with a renewed credential.
+
+        Returns the answer, and what takes the credentials that the server was shown out of it.
+        """
         await self._load_sdk()
         from agents.hands.servers.connection import ServerForgot
 
+        shown: list[str] = []
         renewed = False
         for _ in range(_MOST_CONNECTIONS_PER_REQUEST):
+            shown += _secrets_of(credential)
             try:
-                return await ask(await self._connection(server, credential))
+                return await ask(await self._connection(server, credential)), Redaction(shown)
             except ServerForgot:
                 continue
             except ServerRefusedAuth as refusal:
                 credential = await self._renewed(server, caller, None if renewed else credential, refusal)
                 renewed = True
+            except HecatonError as failure:
+                # A server's own words may be in it; the one that it came from must not be shown with it.
+                raise type(failure)(Redaction(shown).text(failure.message), retry_after=failure.retry_after) from None
         raise ServerUnreachable("it forgets every connection")
 
     async def _renewed(
@@ -235,6 +246,16 @@ def _within_bounds(tools: Iterable[OfferedTool]) -> Iterator[OfferedTool]:
         yield tool
 
 
+def _secrets_of(credential: ServerCredential | None) -> list[str]:
+    """Return what must not come back from a server: its headers' values, and the token in each."""
+    values = [value.get_secret_value() for value in credential.headers.values()] if credential else []
+    return [part for value in values for part in (value, value.rpartition(" ")[2]) if len(part) >= _SHORTEST_SECRET]
+
+
+def _redacted(tool: OfferedTool, secrets: Redaction) -> OfferedTool:
+    return replace(tool, description=secrets.text(tool.description), input_schema=secrets.value(tool.input_schema))
+
+
 def _key(server: ToolServer, credential: ServerCredential | None) -> Key:
     return server.url, f"{credential.vault_id}/{credential.credential_id}" if credential else ""
 
@@ -243,11 +264,12 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _result(call: ServerCall, answer: Any, seconds: float) -> ServerResult:
+def _result(call: ServerCall, answer: Any, secrets: Redaction, seconds: float) -> ServerResult:
     from agents.hands.servers.content import blocks
 
     failed = isinstance(answer, str)
     content = [{"type": "text", "text": answer or "The server gave no reason."}] if failed else blocks(answer)
+    content = secrets.value(content)
     consumption = Consumption(
         run_seconds=seconds, bytes_in=len(orjson.dumps(call.input)), bytes_out=len(orjson.dumps(content))
     )

@@ -111,7 +111,8 @@ class CallBooks:
         for _ in range(pages):
             logged = await self._records.logged(place, _PAGE)
             missing = await self._on_disk(self._missing, logged.calls)
-            await self._add(missing)
+            if missing:
+                await self._add(missing)
             seen, added = seen + len(logged.calls), added + len(missing)
             if logged.after is None:
                 return Reconciled(seen, added, None)

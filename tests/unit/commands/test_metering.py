@@ -62,6 +62,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     usage = {"by": "hand", "since": None, "until": None, "data": [ROW], "micro_usd": 2_117_000}
     api.routes["GET", "/-/usage"] = answer(usage)
     api.routes["GET", "/-/invoices"] = answer(INVOICES)
+    places = iter(
+        [{"seen": 4, "added": 1, "next": {"session": "sesn_9", "seq": 7}}, {"seen": 2, "added": 0, "next": None}]
+    )
+
+    def reconciled(request: Any) -> Any:
+        seen.append(request.content.decode())
+        return next(places)
+
+    api.routes["POST", "/-/usage/reconcile"] = reconciled
     monkeypatch.setattr(client, "open_client", lambda settings, url=None: api.client())
     return seen
 
@@ -114,3 +123,11 @@ def test_json_and_csv_at_once_are_refused(asked: list[str]) -> None:
     result = CliRunner().invoke(app, ["usage", "--json", "--csv"])
     assert result.exit_code != 0
     assert asked == []
+
+
+def test_reconciling_goes_through_the_whole_log_first(asked: list[str]) -> None:
+    result = CliRunner().invoke(app, ["usage", "--reconcile", "--json"])
+    assert json.loads(result.stdout)["data"] == [ROW]
+    assert "the log tells of 6 calls; the books lacked 1 of them" in result.stderr
+    assert [json.loads(each) for each in asked[:2]] == [{}, {"session": "sesn_9", "seq": 7}]
+    assert asked[2:] == ["by=hand"]

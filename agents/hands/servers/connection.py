@@ -36,6 +36,7 @@ from pydantic import ValidationError
 
 from agents.errors import HecatonError, Overloaded, Unavailable
 from agents.hands.servers.mcp_transport import McpTransport, Trouble, trouble_of
+from agents.hands.servers.places import BUSY_SECONDS, Places
 from agents.hands.servers.port import IDEMPOTENCY_KEY, ServerLost, ServerRefusedAuth, ServerUnreachable
 from agents.hands.servers.settings import McpSettings
 
@@ -48,9 +49,7 @@ logger = logging.getLogger(__name__)
 _ME = Implementation(name="hecaton", version="1")
 _CLOSE_SECONDS = 10.0
 _MOST_PAGES = 64
-_MOST_WAITING = 1024
 _WRITE_SECONDS = 30.0
-_BUSY_SECONDS = 1.0
 
 Transport = AbstractAsyncContextManager[Any]
 
@@ -77,15 +76,11 @@ class Connection:
         self._settings = settings
         self._on_change = on_change
         self._on_end = on_end
-        self._places = asyncio.Semaphore(settings.max_calls)
-        self._waiting = 0
-        self.users = 0
-        """Requests under way, those that wait for a place included."""
+        self._places = Places(settings.max_calls, idle_seconds=settings.idle_seconds, on_idle=self.close)
         self._closing = asyncio.Event()
         self._client: Client | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._life = asyncio.create_task(self._live(), name="MCP connection")
-        self._idle: asyncio.TimerHandle | None = None
         asyncio.get_running_loop().call_later(settings.connect_timeout_seconds, self._check_opened)
 
     # -- life ------------------------------------------------------------------------------------
@@ -93,6 +88,11 @@ class Connection:
     async def opened(self) -> None:
         """Return once the server has answered. Raises ServerUnreachable, ServerRefusedAuth or Overloaded."""
         await asyncio.shield(self._opened)
+
+    @property
+    def users(self) -> int:
+        """Requests under way, those that wait for a place included."""
+        return self._places.users
 
     @property
     def open(self) -> bool:
@@ -135,8 +135,7 @@ class Connection:
             self._tell(failure)
         finally:
             self._closing.set()
-            if self._idle is not None:
-                self._idle.cancel()
+            self._places.stop_clock()
             await self.transport.aclose()
             self._on_end(self)
             self._fail_opening(ServerUnreachable("the connection was closed before it was open"))
@@ -224,7 +223,7 @@ class Connection:
         """Return the server's tools, at most so many. Raises as ``call``."""
         tools: list[Tool] = []
         cursor: str | None = None
-        async with _Use(self):
+        async with self._places.place():
             for _ in range(_MOST_PAGES):
                 try:
                     page = await self._session().list_tools(cursor=cursor)
@@ -245,7 +244,7 @@ class Connection:
         ServerRefusedAuth, ServerForgot or ServerLost.
         """
         params = CallToolRequestParams(name=tool, arguments=tool_input, _meta={IDEMPOTENCY_KEY: call_id})
-        async with _Use(self):
+        async with self._places.place():
             try:
                 return await self._run(params)
             except MCPError as error:
@@ -287,52 +286,9 @@ class Connection:
             case Trouble.REFUSED:
                 return ServerRefusedAuth(error.message)
             case Trouble.BUSY:
-                return Overloaded(error.message, retry_after=retry_after or _BUSY_SECONDS)
+                return Overloaded(error.message, retry_after=retry_after or BUSY_SECONDS)
             case Trouble.FORGOTTEN:
                 self.close()
                 return ServerForgot(error.message)
             case Trouble.LOST:
                 return ServerLost(error.message)
-
-    # -- places ----------------------------------------------------------------------------------
-
-    async def enter(self) -> None:
-        """Wait for one of the places on this connection. Raises Overloaded when too many wait already."""
-        if self._waiting >= _MOST_WAITING:
-            raise Overloaded(f"{self._waiting} requests to this server wait already", retry_after=_BUSY_SECONDS)
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-        self.users += 1
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        except BaseException:
-            self._left()
-            raise
-        finally:
-            self._waiting -= 1
-
-    def leave(self) -> None:
-        """Give the place back; the last one out starts the clock after which the connection is closed."""
-        self._places.release()
-        self._left()
-
-    def _left(self) -> None:
-        self.users -= 1
-        if self.users == 0:
-            loop = asyncio.get_running_loop()
-            self._idle = loop.call_later(self._settings.idle_seconds, self.close)
-
-
-class _Use:
-    """One request's place on a connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def __aenter__(self) -> None:
-        await self._connection.enter()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._connection.leave()

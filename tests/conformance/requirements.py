@@ -313,6 +313,10 @@ _ALL = (
     R("mcp:interrupt", "B.3", "an interrupt closes the call and reaches the server as a cancellation"),
     R("mcp:lost", "ours", "a server that dies in mid-call: repeated if the tool only reads, else an ambiguous result"),
     R("mcp:update", "A.4", "an idle session's MCP servers can be exchanged"),
+    R("hands:versions", "ours", "a version of a hand gets the sessions that it is dealt; a session stays with its own"),
+    R("hands:rollback", "ours", "a version that breaks its contract's promises is taken back, and its sessions move"),
+    R("hands:mismatch", "ours", "a session whose version of a hand is gone is told so, naming both; nothing is called"),
+    R("hands:contract", "ours", "calls and releases that break a hand's contract are refused with what they break"),
     # -- brains: several of them, declared (docs/brains.md) ------------------------------------------------
     R("brains:unknown", "ours", "an unknown model is a 404 that names the brains there are"),
     R("brains:named", "ours", "a brain is found by its name, its id or an alias, and is told its own model"),

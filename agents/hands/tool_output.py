@@ -50,6 +50,8 @@ class CallFile:
     def create(cls, dirs: SandboxDirs, calls: str, name: str) -> CallFile:
         """Create the file, owned by the sandbox's user; raises OSError."""
         path = dirs.of(CALLS) / name
+        # A process never gives a name twice: one that is there was left by another that was killed in mid-call.
+        path.unlink(missing_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if dirs.uid is not None:
             os.fchown(fd, dirs.uid, dirs.uid)

@@ -54,3 +54,11 @@ def test_a_call_file_is_gone_after_its_call(tmp_path: Path) -> None:
     assert file.read() == b"output"
     file.close()
     assert not file.host_path.exists()
+
+
+def test_what_a_killed_host_left_of_a_call_is_in_nobodys_way(tmp_path: Path) -> None:
+    dirs = dirs_in(tmp_path)
+    (tmp_path / "calls" / "1").write_text("of another process")
+    made = CallFile.create(dirs, "/calls", "1")
+    assert made.host_path.read_text() == ""
+    made.close()

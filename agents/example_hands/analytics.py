@@ -1,7 +1,7 @@
 """Analytics as a hand: questions about sales and support over Parquet files, answered with Arrow tables.
 
-The files lie in the folder that ``HECATON_ANALYTICS_DATA`` names; without it, demonstration data are written below
-``HECATON_DATA_DIR``. The model sees the head of each table; the platform gets the table itself.
+The files lie in the folder that ``ANALYTICS_DATA`` names; without it, demonstration data are written below
+``EXAMPLE_HANDS_DIR``. The model sees the head of each table; the platform gets the table itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agents.hands.tables import table_result
 
 Ctx = Context[QueryEngine, Any]
 Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="A month, such as 2026-03")]
-FOLDER = "HECATON_ANALYTICS_DATA"
+FOLDER = "ANALYTICS_DATA"
 
 _REVENUE = """
 SELECT strftime(month, '%Y-%m') AS month, plan, count(DISTINCT customer_id) AS customers, sum(amount) AS revenue

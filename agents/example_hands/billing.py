@@ -1,6 +1,6 @@
 """Billing as a hand: invoices, payments, credits and refunds, exact to the cent.
 
-Its database is SQLite below ``HECATON_DATA_DIR``, or what ``HECATON_BILLING_DATABASE`` names (``postgresql://...``).
+Its database is SQLite below ``EXAMPLE_HANDS_DIR``, or what ``BILLING_DATABASE`` names (``postgresql://...``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The CRM as a hand: customers, what was said with them, and their cases.
 
-Its database is SQLite below ``HECATON_DATA_DIR``, or what ``HECATON_CRM_DATABASE`` names (``postgresql://...``).
+Its database is SQLite below ``EXAMPLE_HANDS_DIR``, or what ``CRM_DATABASE`` names (``postgresql://...``).
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ from agents.store.inserts import insert_new
 
 _log = logging.getLogger(__name__)
 
-DATA_DIR = "HECATON_DATA_DIR"
-"""Environment variable: below it lie the databases that are not put elsewhere."""
-DEMONSTRATION = "HECATON_EXAMPLE_DATA"
+DATA_DIR = "EXAMPLE_HANDS_DIR"
+"""Environment variable: below it lie the databases that are not put elsewhere; ``~/.hecaton/example_hands`` unset."""
+DEMONSTRATION = "EXAMPLE_HANDS_DATA"
 """Environment variable: ``1`` fills new tables with demonstration data also in a database that was configured."""
 
 Result = TypeVar("Result")
@@ -147,12 +147,12 @@ class HandDatabase:
 def storage(
     name: str, calls: Table, seed: Seed
 ) -> Callable[[MCPServer[HandDatabase]], AbstractAsyncContextManager[HandDatabase]]:
-    """Return the lifespan of the server *name*: its database, where ``HECATON_<NAME>_DATABASE`` says, or a file."""
+    """Return the lifespan of the server *name*: its database, where ``<NAME>_DATABASE`` says, or a file."""
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[HandDatabase]) -> AsyncGenerator[HandDatabase]:
         del server
-        variable = f"HECATON_{name.upper()}_DATABASE"
+        variable = f"{name.upper()}_DATABASE"
         configured = os.environ.get(variable)
         url = _url(variable, configured) if configured else _file(name)
         wanted = not configured or os.environ.get(DEMONSTRATION) == "1"
@@ -167,7 +167,7 @@ def storage(
 
 def data_folder(name: str) -> Path:
     """Return where the hand *name* keeps its files when nothing else is said; it is made."""
-    folder = Path(os.environ.get(DATA_DIR) or ".hecaton").expanduser().absolute() / "example_hands" / name
+    folder = Path(os.environ.get(DATA_DIR) or "~/.hecaton/example_hands").expanduser().absolute() / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

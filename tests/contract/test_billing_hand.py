@@ -13,7 +13,7 @@ from agents.example_hands.billing import server
 
 @pytest.fixture(autouse=True)
 def billing(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
-    monkeypatch.setenv("HECATON_BILLING_DATABASE", location)
+    monkeypatch.setenv("BILLING_DATABASE", location)
 
 
 async def _bill(call: Any, *prices: str, quantity: int = 1) -> str:

@@ -15,8 +15,8 @@ JUN = {"name": "Jun Park", "email": "Jun@Park.example", "company": "Park & Sons"
 
 @pytest.fixture(autouse=True)
 def crm(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
-    monkeypatch.setenv("HECATON_CRM_DATABASE", location)
-    monkeypatch.setenv("HECATON_EXAMPLE_DATA", "1")
+    monkeypatch.setenv("CRM_DATABASE", location)
+    monkeypatch.setenv("EXAMPLE_HANDS_DATA", "1")
 
 
 async def test_customers_are_found_read_and_changed() -> None:
@@ -96,6 +96,6 @@ async def test_tables_are_made_once_by_servers_that_start_together() -> None:
 
 
 async def test_a_database_that_was_configured_stays_empty_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HECATON_EXAMPLE_DATA")
+    monkeypatch.delenv("EXAMPLE_HANDS_DATA")
     async with hand(server) as call:
         assert (await call("find_customers"))["total"] == 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from agents.hands.servers.port import OfferedTool
+from agents.hands.servers.port import REPEATS_BY_KEY, OfferedTool
 
 if TYPE_CHECKING:
     from mcp_types import BlobResourceContents, CallToolResult, ContentBlock, TextResourceContents, Tool
@@ -46,7 +46,7 @@ def _offered(tool: Tool) -> OfferedTool:
         (tool.description or tool.title or "")[:MOST_DESCRIPTION],
         tool.input_schema,
         read_only=read_only,
-        idempotent=bool(hints and hints.idempotent_hint),
+        idempotent=bool(hints and hints.idempotent_hint) or (tool.meta or {}).get(REPEATS_BY_KEY) is True,
         # What only reads destroys nothing, whatever its server forgot to say.
         destructive=not read_only and (hints is None or hints.destructive_hint is not False),
         open_world=hints is None or hints.open_world_hint is not False,

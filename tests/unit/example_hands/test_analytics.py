@@ -23,7 +23,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _ask(monkeypatch: pytest.MonkeyPatch, world: Path, tool: str, **arguments: Any) -> Any:
-    monkeypatch.setenv("HECATON_DATA_DIR", str(world))
+    monkeypatch.setenv("EXAMPLE_HANDS_DIR", str(world))
     async with Client(server) as client:
         return await client.call_tool(tool, arguments)
 

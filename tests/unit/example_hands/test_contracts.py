@@ -20,7 +20,7 @@ FOLDER = Path(agents.example_hands.__file__).parent
 async def test_a_contract_has_the_tools_of_its_server(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HECATON_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("EXAMPLE_HANDS_DIR", str(tmp_path))
     contract = _contract(name)
     server = importlib.import_module(f"agents.example_hands.{name}").server
     async with Client(server) as client:
@@ -42,7 +42,7 @@ async def test_a_contract_has_the_tools_of_its_server(
 async def test_golden_calls_come_out_as_they_were_recorded(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HECATON_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("EXAMPLE_HANDS_DIR", str(tmp_path))
     source = FOLDER / f"{name}.golden.jsonl"
     golden = parse_golden(source.read_text(encoding="utf-8"), source.name)
     server = importlib.import_module(f"agents.example_hands.{name}").server

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 
 from agents.hands.servers import content
 from agents.hands.servers.content import NO_OUTPUT, blocks, offered
+from agents.hands.servers.port import REPEATS_BY_KEY
 
 
 def resource(kind: str | None, blob: str = "QUJD") -> EmbeddedResource:
@@ -96,6 +97,11 @@ def test_hints_are_mcps_and_its_defaults_where_a_server_gives_none() -> None:
     assert (plain.read_only, plain.idempotent, plain.destructive, plain.open_world) == (False, False, True, True)
     assert (reading.read_only, reading.destructive, reading.description) == (True, False, "B")
     assert [plain.repeatable, reading.repeatable] == [False, True]
+
+
+def test_a_tool_that_keeps_to_the_idempotency_key_may_be_repeated_whatever_its_hints_say() -> None:
+    tools = [Tool(name="t", input_schema={}, _meta={REPEATS_BY_KEY: value}) for value in (True, "yes")]
+    assert [tool.repeatable for tool in offered(tools)] == [True, False]
 
 
 def test_a_tool_whose_schema_no_model_could_be_shown_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:

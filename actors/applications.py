@@ -12,6 +12,7 @@ from actors.bootstrap import check_topology
 from actors.brain import brain_app
 from actors.database import check_cluster
 from actors.gateway import gateway_app
+from actors.hand_deployer import declared_hand_app
 from actors.monolith import monolith_app
 from agents.brains.registry import RegisteredBrain, Registry, registry_of
 from agents.config import Settings, load_settings
@@ -58,6 +59,18 @@ def _brain(registry: Registry, name: str | None) -> RegisteredBrain:
         there = ", ".join(brain.id for brain in brains)
         raise InvalidRequest(f"args.brain: {name!r} is not one brain; there are {there}")
     return found[0]
+
+
+class HandArguments(AppArguments):
+    """Arguments of a hand's application, which is named ``hecaton-hand-NAME@VERSION``."""
+
+    hand: str
+    """Name of one of the declared hands."""
+
+
+def hand(args: dict[str, Any]) -> serve.Application:
+    chosen = HandArguments.model_validate(args)
+    return declared_hand_app(_settings(chosen), chosen.hand)
 
 
 def monolith(args: dict[str, Any]) -> serve.Application:

@@ -18,7 +18,7 @@ from actors.hand import hand_target
 from actors.names import HAND_APP, hand_app_name
 from agents.clock import SystemClock
 from agents.config import Settings
-from agents.errors import Unavailable
+from agents.errors import InvalidRequest, Unavailable
 from agents.hands.deployed.deployments import HandState, declare
 from agents.hands.deployed.records import HandRecords, HandVersion
 
@@ -66,6 +66,17 @@ def hand_targets(settings: Settings) -> list[RunTarget]:
     Raises InvalidSettings, Unavailable.
     """
     return asyncio.run(_all_targets(settings))
+
+
+def declared_hand_app(settings: Settings, name: str) -> serve.Application:
+    """Keep the hands that the settings declare; return the application of the one with that name. Blocks.
+
+    Raises InvalidSettings, InvalidRequest when it is not declared, Unavailable.
+    """
+    if name not in settings.hands:
+        raise InvalidRequest(f"args.hand: {name!r} is not declared; there are {', '.join(settings.hands) or 'none'}")
+    application = hand_app_name(f"{name}@{settings.hands[name].version}")
+    return next(target.target for target in hand_targets(settings) if target.name == application)
 
 
 async def _all_targets(settings: Settings) -> list[RunTarget]:

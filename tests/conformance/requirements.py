@@ -145,6 +145,11 @@ _ALL = (
       divergence="stricter than D.1, which lets it send any event"),
     R("workers:revoked", "D.1", "a revoked key is refused from the next request on"),
     R("workers:keys", "ours", "keys are made and revoked over /v1/environments/{id}/keys, and shown once"),
+    R("workers:own", "ours", "hecaton worker serves a queue with this platform's sandboxes, by the same protocol"),
+    R("workers:own:leaves", "ours", "asked to leave, it ends its calls; another worker takes the sessions on"),
+    R("workers:own:interrupt", "ours", "an interrupt stops its calls where they run"),
+    R("workers:own:refused", "ours", "a revoked key ends it with the reason"),
+    R("workers:own:killed", "ours", "killed in a call, it runs that no second time, and says so to the model"),
     R("workers:resources", "D.5", "file and github_repository resources are a 400 on self_hosted environments"),
     # -- sessions: A.4, B.3 (guards) -----------------------------------------------------------------
     R("sessions:create:forms", "A.4", "agent is an id, a reference with a version, or one with overrides"),
@@ -313,10 +318,16 @@ _ALL = (
     R("mcp:interrupt", "B.3", "an interrupt closes the call and reaches the server as a cancellation"),
     R("mcp:lost", "ours", "a server that dies in mid-call: repeated if the tool only reads, else an ambiguous result"),
     R("mcp:update", "A.4", "an idle session's MCP servers can be exchanged"),
+    # -- hands: MCP servers that this platform runs (docs/hands.md) ---------------------------------------
+    R("hands:session", "ours", "a hand is added while the platform runs, and sessions call it over hand://NAME"),
+    R("hands:lost", "ours", "a hand's replica that dies in mid-call is replaced; the call is not repeated by itself"),
+    R("hands:clients", "ours", "any MCP client with a key reaches a hand at /hands/NAME/mcp"),
+    R("hands:removed", "ours", "a hand that is removed ends, and is unknown from then on"),
     R("hands:versions", "ours", "a version of a hand gets the sessions that it is dealt; a session stays with its own"),
     R("hands:rollback", "ours", "a version that breaks its contract's promises is taken back, and its sessions move"),
     R("hands:mismatch", "ours", "a session whose version of a hand is gone is told so, naming both; nothing is called"),
     R("hands:contract", "ours", "calls and releases that break a hand's contract are refused with what they break"),
+    R("hands:kept-results", "ours", "what only reads is answered again until its hand is written to, billed as kept"),
     # -- brains: several of them, declared (docs/brains.md) ------------------------------------------------
     R("brains:unknown", "ours", "an unknown model is a 404 that names the brains there are"),
     R("brains:named", "ours", "a brain is found by its name, its id or an alias, and is told its own model"),

@@ -1,0 +1,105 @@
+"""A hand on a real platform: added while it runs, lost in mid-call and replaced, reached by other clients, removed.
+
+Bug class this catches: what only Serve, real processes and real sockets show - a replica's death in mid-call, its
+replacement's way into the harnesses' tables, what a hand's process knows of the platform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import psutil
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from agents.hands.deployed.source import packed_files
+from tests.cluster.instance import Instance
+from tests.cluster.test_brain_replicas import brain_replicas
+from tests.conformance.platform import KEY
+from tests.conformance.requirements import requirement
+from tests.conformance.scene import Scene, calls, message, of_type, says, text_of
+from tests.unit.waiting import until
+
+pytestmark = pytest.mark.timeout(240)
+
+CODE = """
+import asyncio, os, pathlib
+from mcp.server.mcpserver import MCPServer
+server = MCPServer("shop", log_level="ERROR")
+
+@server.tool()
+async def order(what: str, seconds: float) -> str:
+    with pathlib.Path(os.environ["ORDERS"]).open("a") as orders:
+        orders.write(what + "\\n")
+    await asyncio.sleep(seconds)
+    return "ordered " + what
+
+@server.tool()
+async def known() -> str:
+    return "of the platform: " + (" ".join(name for name in os.environ if name.startswith("HECATON_")) or "nothing")
+"""
+ALLOW = {"permission_policy": {"type": "always_allow"}}
+SERVERS: Any = [{"type": "url", "name": "shop", "url": "hand://shop"}]
+TOOLS: Any = {"type": "mcp_toolset", "mcp_server_name": "shop", "default_config": ALLOW}
+
+
+def replicas(instance: Instance) -> list[psutil.Process]:
+    return [each for each in instance.processes() if "ServeReplica:hecaton-hand-shop@1" in " ".join(each.cmdline())]
+
+
+@pytest.fixture
+async def api(instance: Instance) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=instance.url, headers={"x-api-key": KEY}, timeout=60) as made:
+        yield made
+
+
+async def add(api: httpx.AsyncClient, orders: Path) -> None:
+    definition = {"server": "shop:server", "runtime_env": {"env_vars": {"ORDERS": str(orders)}}}
+    source = base64.b64encode(packed_files({"shop.py": CODE.encode()})).decode()
+    answer = await api.post("/-/hands", json={"name": "shop", "definition": definition, "source": source})
+    assert answer.status_code == 200, answer.text
+
+
+@requirement("hands:session", "hands:lost", "hands:clients", "hands:removed")
+async def test_a_hand_that_dies_in_mid_call_is_replaced_and_its_session_goes_on(
+    scene: Scene, instance: Instance, api: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    orders = tmp_path / "orders"
+    await add(api, orders)
+    brains = {process.pid for process in brain_replicas(instance)}
+    shoes, hats = {"what": "shoes", "seconds": 60}, {"what": "hats", "seconds": 0}
+    await scene.answers(
+        calls(("mcp__shop__order", shoes)), calls(("mcp__shop__order", hats), ("mcp__shop__known", {})), says("done")
+    )
+    session = await scene.session(agent=await scene.agent(TOOLS, mcp_servers=SERVERS))
+    async with asyncio.timeout(120), scene.stream(session) as stream:
+        await scene.send(session, message())
+        await until(orders.exists, seconds=60)
+        [replica] = replicas(instance)
+        replica.kill()
+        await stream.until("session.status_idle")
+    lost, *others = of_type(await scene.log(session), "agent.mcp_tool_result")
+    assert lost["is_error"]
+    assert sorted((text_of(each), each["is_error"]) for each in others) == [
+        ("of the platform: nothing", False),
+        ("ordered hats", False),
+    ]
+    assert orders.read_text().split() == ["shoes", "hats"], "what became of the first is not known; it is not repeated"
+    assert {process.pid for process in brain_replicas(instance)} == brains
+
+    http = httpx2.AsyncClient(headers={"x-api-key": KEY}, timeout=60)
+    async with http, Client(streamable_http_client(f"{instance.url}/hands/shop/mcp", http_client=http)) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["order", "known"]
+        coats = await client.call_tool("order", {"what": "coats", "seconds": 0})
+        assert coats.content[0].text == "ordered coats"
+
+    assert (await api.delete("/-/hands/shop")).status_code == 200
+    await until(lambda: not replicas(instance), seconds=60)
+    assert (await api.get("/-/hands/shop")).status_code == 404

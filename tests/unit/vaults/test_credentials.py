@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -15,9 +13,8 @@ from pydantic import SecretStr
 from agents.clock import ManualClock
 from agents.errors import Unavailable
 from agents.net.guard import Guard
-from agents.store.database import SqlStore, open_store
 from agents.vaults import renewal
-from tests.unit.vaults.stage import MCP, Stage, bearer, fresh_key, stage
+from tests.unit.vaults.stage import MCP, Stage, bearer, stage
 from tests.unit.vaults.token_server import TokenServer, as_json
 
 
@@ -298,38 +295,6 @@ async def test_a_token_endpoint_in_the_operators_network_is_not_asked(clock: Man
 
 
 # -- several at once
-
-
-@pytest.fixture
-async def processes(tmp_path: Path) -> AsyncIterator[list[Stage]]:
-    """Three processes of one platform: they share a database file and the master key."""
-    keys, stores = fresh_key(), list[SqlStore]()
-    for _ in range(3):
-        stores.append(await open_store(tmp_path / "hecaton.db"))
-    yield [stage(store, keys=keys) for store in stores]
-    for store in stores:
-        await store.close()
-
-
-async def test_of_many_who_find_it_expired_one_spends_the_refresh_token(
-    processes: list[Stage], tokens: TokenServer
-) -> None:
-    vault = await processes[0].vault()
-    await processes[0].oauth(vault, tokens.url)
-    tokens.gate.clear()
-    asking = [asyncio.create_task(each.credentials.for_server([vault], MCP)) for each in processes for _ in range(4)]
-    await asyncio.to_thread(tokens.entered.wait, 10)
-    tokens.gate.set()
-    assert {bearer(found) for found in await asyncio.gather(*asking)} == {"Bearer access-1"}
-    assert len(tokens.asked) == 1
-
-
-async def test_of_many_whose_renewal_is_refused_one_has_asked(processes: list[Stage], tokens: TokenServer) -> None:
-    vault = await processes[0].vault()
-    await processes[0].oauth(vault, tokens.url, refresh={"refresh_token": "spent"})
-    asking = [each.credentials.for_server([vault], MCP) for each in processes for _ in range(4)]
-    assert set(await asyncio.gather(*asking)) == {None}
-    assert len(tokens.asked) == 1
 
 
 async def test_who_leaves_during_a_renewal_loses_no_refresh_token(tokens: TokenServer) -> None:

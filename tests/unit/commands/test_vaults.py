@@ -1,0 +1,54 @@
+"""``hecaton vaults``: what is listed (ours); changing the key is tested in tests/unit/vaults/test_rotation.py."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from agents.commands.vaults import list_vaults
+from tests.unit.commands.scripted_api import AT, ScriptedApi
+
+ROW: dict[str, Any] = {"metadata": {}, "created_at": AT, "updated_at": AT, "archived_at": None}
+VAULTS = [
+    {"id": "vlt_1", "type": "vault", "display_name": "Alice \x1b[31m", **ROW},
+    {"id": "vlt_2", "type": "vault", "display_name": "Bob", **ROW},
+]
+AUTHS: list[dict[str, Any]] = [
+    {"type": "static_bearer", "mcp_server_url": "https://mcp.example.com/mcp"},
+    {"type": "environment_variable", "secret_name": "API_TOKEN", "networking": {"type": "unrestricted"}},
+]
+HELD = [
+    {"id": f"vcrd_{n}", "type": "vault_credential", "vault_id": "vlt_1", "display_name": None, "auth": auth, **ROW}
+    for n, auth in enumerate(AUTHS)
+]
+
+
+@pytest.fixture
+def api() -> ScriptedApi:
+    made = ScriptedApi()
+    made.routes["GET", "/v1/vaults"] = lambda request: {"data": VAULTS, "next_page": None}
+    made.routes["GET", "/v1/vaults/vlt_1/credentials"] = lambda request: {"data": HELD, "next_page": None}
+    made.routes["GET", "/v1/vaults/vlt_2/credentials"] = lambda request: {"data": [], "next_page": None}
+    return made
+
+
+def listed(api: ScriptedApi, *, as_json: bool) -> str:
+    out = Console(file=io.StringIO(), width=140)
+    list_vaults(out, api.client(), as_json=as_json)
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+def test_vaults_are_listed_with_what_their_credentials_are_for(api: ScriptedApi) -> None:
+    head, alice, bob = listed(api, as_json=False).splitlines()
+    assert head.split() == ["vault", "name", "credentials"]
+    assert "https://mcp.example.com/mcp, API_TOKEN" in alice and "\x1b" not in alice
+    assert bob.split() == ["vlt_2", "Bob"]
+
+
+def test_programs_get_what_the_server_answers(api: ScriptedApi) -> None:
+    assert [each["id"] for each in json.loads(listed(api, as_json=True))] == ["vlt_1", "vlt_2"]

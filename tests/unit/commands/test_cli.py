@@ -81,6 +81,8 @@ def test_up_becomes_the_platforms_process(tmp_path: Path, monkeypatch: pytest.Mo
     became: list[list[str]] = []
     monkeypatch.setattr("agents.cli.os.execv", lambda path, command: became.append(command))
     monkeypatch.delenv("HECATON_CONFIG", raising=False)
-    cli.up(port=9123, data_dir=tmp_path, assignments=["sandbox.warm=0"])
+    cli.up(port=9123, data_dir=tmp_path, assignments=["sandbox.warm=0"], allow_private=["127.0.0.0/8", "::1"])
     assert became[0][1:4] == ["-m", "actors.up", "--settings"]
-    assert '"warm": 0' in (tmp_path / "run" / "settings.json").read_text()
+    settings = (tmp_path / "run" / "settings.json").read_text()
+    assert '"warm": 0' in settings
+    assert '["127.0.0.0/8", "::1/128"]' in settings

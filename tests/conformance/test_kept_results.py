@@ -1,0 +1,67 @@
+"""Kept results of a hand: who gets them, what ends them, and how they stand in the books (docs/web_tools.md)."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+
+from agents.hands.deployed.source import packed_files
+from tests.conformance.requirements import requirement
+from tests.conformance.scene import Json, Scene, calls, of_type, says, text_of
+
+SERVER = """
+from mcp.server.mcpserver import MCPServer
+from mcp_types import ToolAnnotations
+server = MCPServer("desk")
+book = {"Ada": 0}
+reads = []
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True, idempotent_hint=True))
+def balance(name: str) -> str:
+    reads.append(name)
+    return f"{name} has {book[name]}, read {len(reads)} times"
+
+@server.tool()
+def pay(name: str) -> str:
+    book[name] += 1
+    return "paid"
+"""
+READ, PAY = ("mcp__desk__balance", {"name": "Ada"}), ("mcp__desk__pay", {"name": "Ada"})
+
+
+async def desk(scene: Scene) -> tuple[str, str]:
+    """Add a hand; returns its name and an agent that has it."""
+    name = f"desk-{secrets.token_hex(4)}"
+    module = name.replace("-", "_")
+    body = {
+        "name": name,
+        "definition": {"server": f"{module}:server", "version": "1.0"},
+        "source": base64.b64encode(packed_files({f"{module}.py": SERVER.encode()})).decode(),
+    }
+    answer = await scene.http.post("/-/hands", json=body)
+    assert answer.status_code == 200, answer.text
+    policy = {"permission_policy": {"type": "always_allow"}}
+    toolset: Json = {"type": "mcp_toolset", "mcp_server_name": "desk", "default_config": policy}
+    servers = [{"type": "url", "name": "desk", "url": f"hand://{name}"}]
+    return name, await scene.agent(toolset, mcp_servers=servers)
+
+
+async def one_by_one(scene: Scene, agent: str, *uses: tuple[str, Json]) -> list[str]:
+    """Make these calls in a new session, each in an answer of its own; returns what they were answered."""
+    await scene.answers(*(calls(use) for use in uses), says("done"))
+    log = await scene.turn(await scene.session(agent=agent))
+    return [text_of(result) for result in of_type(log, "agent.mcp_tool_result")]
+
+
+@requirement("hands:kept-results")
+async def test_what_was_read_is_given_again_until_something_is_written_and_billed_as_kept(scene: Scene) -> None:
+    name, agent = await desk(scene)
+    first = await one_by_one(scene, agent, READ, READ, PAY, READ)
+    second = await one_by_one(scene, agent, READ, ("mcp__desk__balance", {"name": "Bob"}), READ)
+
+    assert first == [*["Ada has 0, read 1 times"] * 2, "paid", "Ada has 1, read 2 times"]
+    assert second[0] == second[2] == first[3], "another session of the same key gets it, too"
+    assert "Error" in second[1]
+    rows = (await scene.get("/-/usage?by=hand"))["data"]
+    [row] = [row for row in rows if row["group"] == name]
+    assert (row["calls"], row["cached"]) == (7, 3)

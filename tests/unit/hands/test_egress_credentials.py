@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 from pydantic import SecretStr
 
 from agents.errors import Unavailable
@@ -149,6 +150,22 @@ async def test_python_and_git_trust_the_proxy_too(hands: Hands, secure: Site) ->
     python = await hands.python(f"import urllib.request as u; u.urlopen('{url}')")
     assert "HTTP Error 404" in python
     assert "not found" in await hands.out(f"git ls-remote {url} 2>&1")
+
+
+def test_secrets_are_put_in_on_the_event_loop_of_a_server_too(place: Path) -> None:
+    async def main() -> None:
+        site = Site()
+        await site.start(site_certificate(place, "good.test")[0])
+        hands = await host_with(place, credentials=Vault(TOKEN), ca_file=place / "authority.pem")
+        hands.environment, hands.vault_ids = limited("good.test"), ("vlt_1",)
+        body = "head -c 300000 /dev/zero | tr '\\0' x > body"
+        out = await hands.out(f'{body}; curl -s -H "X: $API_TOKEN" --data-binary @body https://good.test:{site.port}/')
+        assert out == "hello"
+        assert SECRET.encode() in site.requests[0] and site.requests[0].endswith(b"x" * 300_000)
+        await hands.host.stop()
+        await site.stop()
+
+    uvloop.run(main())
 
 
 async def test_a_site_whose_certificate_is_not_trusted_gets_nothing(place: Path, secure: Site, vault: Vault) -> None:

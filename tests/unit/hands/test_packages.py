@@ -9,19 +9,20 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents.hands.packages.apt_files import copy_apt_files
-from agents.hands.packages.recipes import MANAGERS, recipe, variables
-from agents.hands.packages.settings import PackageSettings
-from tests.unit.hands.conftest import Hands
+from agents.hands.packages.recipes import MANAGERS, Recipe, recipe, variables
+from agents.hands.packages.settings import Manager, PackageSettings
+from tests.unit.hands.conftest import Hands, said, told
 from tests.unit.hands.egress_site import Site, host_with
 
 
@@ -54,101 +55,61 @@ async def index() -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def hands(place: Path, index: Site) -> AsyncIterator[Hands]:
+    """A host whose managers install from the index."""
     base = f"http://index.test:{index.port}"
     indexes = {"pip": f"{base}/simple/", "npm": f"{base}/npm/", "apt": f"deb [trusted=yes] {base}/deb ./"}
     settings = PackageSettings.model_validate({"indexes": indexes})
-    hands = await host_with(place, packages=settings, registries=["index.test"], sandbox={"warm": 1})
+    hands = await host_with(place, packages=settings, registries=["index.test"])
     yield hands
     await hands.host.stop()
 
 
-async def test_packages_are_there_for_every_session_and_were_installed_once(hands: Hands, index: Site) -> None:
+StartQuick = Callable[..., Awaitable[Hands]]
+
+
+@pytest.fixture
+async def quick(place: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartQuick]:
+    """Starts a host with a pip that only writes a program named after each package, or does what a name says."""
+
+    def script(manager: Manager, packages: Sequence[str], index: str | None) -> Recipe:
+        lines = [f"mkdir -p /opt/packages/{manager}/bin"]
+        for name in packages:
+            program = f"/opt/packages/{manager}/bin/{name}"
+            lines.append(name[1:] if name.startswith("!") else f"echo echo hello > {program}; chmod +x {program}")
+        return Recipe(manager, "sh", "\n".join(lines))
+
+    monkeypatch.setattr("agents.hands.packages.builder.recipe", script)
+    started: list[Hands] = []
+
+    async def start(warm: int = 0, **settings: Any) -> Hands:
+        packages = PackageSettings.model_validate(settings)
+        started.append(await host_with(place, packages=packages, sandbox={"warm": warm}))
+        return started[-1]
+
+    yield start
+    for hands in started:
+        await hands.host.stop()
+
+
+async def test_packages_of_pip_and_npm_are_there_for_every_session_and_were_installed_once(
+    hands: Hands, index: Site
+) -> None:
     hands.environment = environment(pip=["greeting==1.0"], npm=["greeting"])
     use = (
         '/usr/bin/python3 -c "import greeting; print(greeting.WORD)"; greet-py; greet-js;'
         " node -e 'console.log(require(\"greeting\").word)'; touch /opt/packages/pip/x; rm -r /opt/packages/npm"
     )
-    for session in ("sesn_a", "sesn_b"):
-        out = await hands.out(use, session=session)
-        assert out.splitlines()[:4] == ["hello"] * 4, out
-        assert out.count("Read-only file system") >= 2
+    out = await hands.out(use, session="sesn_a")
+    assert out.splitlines()[:4] == ["hello"] * 4, out
+    assert out.count("Read-only file system") >= 2
     asked = len(index.requests)
     stats = hands.host.stats()
     assert (stats.layer_builds, stats.layer_failures) == (1, 0)
     assert stats.layer_build_seconds > 0
-    await hands.out("true", session="sesn_c")
+    assert await hands.out("greet-py", session="sesn_b") == "hello"
     assert len(index.requests) == asked
     (layer,) = hands.host._root.layers.iterdir()
     assert {path.stat().st_uid for path in layer.rglob("*")} == {os.geteuid()}
-
-
-async def test_a_warm_sandbox_with_the_packages_is_there_for_the_next_session(hands: Hands) -> None:
-    hands.environment = environment(pip=["greeting"])
-    await hands.out("true", session="sesn_a")
-    async with asyncio.timeout(20):
-        while hands.host.stats().warm < 2:
-            await asyncio.sleep(0.01)
-    before = hands.host.stats()
-    assert await hands.out("greet-py", session="sesn_b") == "hello"
-    after = hands.host.stats()
-    assert (after.claims - before.claims, after.warm_hits - before.warm_hits) == (1, 1)
-    assert after.claim_seconds > before.claim_seconds
-
-
-async def test_sessions_that_come_meanwhile_wait_for_the_same_build(hands: Hands) -> None:
-    hands.environment = environment(pip=["greeting"])
-    outs = await asyncio.gather(*(hands.out("greet-py", session=f"sesn_{number}") for number in range(4)))
-    assert outs == ["hello"] * 4
-    assert hands.host.stats().layer_builds == 1
-
-
-async def test_a_failure_is_told_by_the_call_and_the_session_goes_on(hands: Hands) -> None:
-    hands.environment = environment(pip=["unheard-of"])
-    result = await hands.bash("true")
-    assert result.is_error
-    text = result.content[0]["text"]
-    assert text.startswith(
-        "The packages of this environment cannot be installed: installing the packages of pip failed"
-    )
-    assert "unheard-of" in text
-    builds = hands.host.stats().layer_builds
-    assert (await hands.bash("true")).is_error and hands.host.stats().layer_builds == builds, "not at every call"
-    hands.environment = environment()
-    assert await hands.out("echo fine") == "fine"
-    assert hands.host.stats().layer_failures == 1
-    assert list(hands.host._root.layers.iterdir()) == []
-
-
-async def test_a_manager_that_is_not_installed_is_named(hands: Hands) -> None:
-    import shutil
-
-    missing = next(manager for manager in ("cargo", "gem", "go") if shutil.which(manager, path="/usr/bin:/bin") is None)
-    hands.environment = environment(**{missing: ["x"]})
-    text = (await hands.bash("true")).content[0]["text"]
-    assert f"the program {missing} is not installed on this server" in text
-
-
-async def test_other_packages_give_the_session_a_new_sandbox_and_it_is_told(hands: Hands) -> None:
-    await hands.out("echo kept > f")
-    hands.environment = environment(pip=["greeting"])
-    out = await hands.batch(("bash", {"command": "greet-py; cat f"}))
-    texts = [block["text"] for block in out[0].content]
-    assert "the packages of its environment changed" in texts[0] and texts[1] == "hello\nkept"
-
-
-async def test_a_build_that_takes_long_is_waited_for_by_later_calls(place: Path, index: Site) -> None:
-    indexes = {"pip": f"http://index.test:{index.port}/simple/"}
-    settings = PackageSettings.model_validate({"indexes": indexes, "wait_seconds": 0.001})
-    hands = await host_with(place, packages=settings, registries=["index.test"])
-    hands.environment = environment(pip=["greeting"])
-    try:
-        assert "still being installed" in (await hands.bash("true")).content[0]["text"]
-        async with asyncio.timeout(60):
-            while not list(hands.host._root.layers.iterdir()):
-                await asyncio.sleep(0.02)
-        assert await hands.out("greet-py") == "hello"
-    finally:
-        await hands.host.stop()
 
 
 async def test_packages_of_apt_are_unpacked_beside_the_system(hands: Hands, index: Site, tmp_path: Path) -> None:
@@ -157,23 +118,99 @@ async def test_packages_of_apt_are_unpacked_beside_the_system(hands: Hands, inde
     assert await hands.out("greet-deb; command -v greet-deb") == "hello\n/opt/packages/apt/usr/bin/greet-deb"
 
 
-async def test_layers_unused_longest_are_removed_while_those_in_use_stay(place: Path, index: Site) -> None:
-    indexes = {"pip": f"http://index.test:{index.port}/simple/"}
-    settings = PackageSettings.model_validate({"indexes": indexes, "keep_bytes": 1})
-    hands = await host_with(place, packages=settings, registries=["index.test"])
-    try:
-        for number, words in enumerate((["greeting"], ["greeting==1.0"])):
-            hands.environment = environment(pip=words)
-            assert await hands.out("greet-py", session=f"sesn_{number}") == "hello"
-        assert hands.host.stats().layers_evicted == 0, "both are in use"
-        hands.environment = environment(pip=["greeting"])
-        await hands.host.release("sesn_1", destroy=True)
-        await hands.host.release("sesn_0", destroy=True)
-        hands.environment = environment(pip=["greeting>=1"])
-        assert await hands.out("greet-py", session="sesn_2") == "hello"
-        assert hands.host.stats().layers_evicted == 2
-    finally:
-        await hands.host.stop()
+async def test_a_manager_that_is_not_installed_is_named(hands: Hands) -> None:
+    missing = next(manager for manager in ("cargo", "gem", "go") if shutil.which(manager, path="/usr/bin:/bin") is None)
+    hands.environment = environment(**{missing: ["x"]})
+    text = said(await hands.bash("true"))
+    assert f"the program {missing} is not installed on this server" in text
+
+
+async def test_a_warm_sandbox_with_the_packages_is_there_for_the_next_session(quick: StartQuick) -> None:
+    hands = await quick(warm=1)
+    hands.environment = environment(pip=["greet"])
+    await hands.out("true", session="sesn_a")
+    async with asyncio.timeout(20):
+        while hands.host.stats().warm < 2:
+            await asyncio.sleep(0.01)
+    before = hands.host.stats()
+    assert await hands.out("greet", session="sesn_b") == "hello"
+    after = hands.host.stats()
+    assert (after.claims - before.claims, after.warm_hits - before.warm_hits) == (1, 1)
+    assert after.claim_seconds > before.claim_seconds
+
+
+async def test_sessions_that_come_meanwhile_wait_for_the_same_build(quick: StartQuick) -> None:
+    hands = await quick()
+    hands.environment = environment(pip=["greet"])
+    outs = await asyncio.gather(*(hands.out("greet", session=f"sesn_{number}") for number in range(4)))
+    assert outs == ["hello"] * 4
+    assert hands.host.stats().layer_builds == 1
+
+
+async def test_a_failure_is_told_by_the_call_and_the_session_goes_on(quick: StartQuick) -> None:
+    hands = await quick()
+    hands.environment = environment(pip=["!echo nobody has heard of this; exit 1"])
+    result = await hands.bash("true")
+    assert result.is_error
+    text = "The packages of this environment cannot be installed: installing the packages of pip failed:\n"
+    assert said(result) == f"{text}nobody has heard of this"
+    assert (await hands.bash("true")).is_error and hands.host.stats().layer_builds == 1, "not tried at every call"
+    hands.environment = environment()
+    assert await hands.out("echo fine") == "fine"
+    assert hands.host.stats().layer_failures == 1
+    assert list(hands.host._root.layers.iterdir()) == []
+
+
+async def test_a_build_has_limits_of_time_and_size(quick: StartQuick) -> None:
+    hands = await quick(build_seconds=0.2, retry_seconds=0)
+    hands.environment = environment(pip=["!sleep 60"])
+    assert "installing the packages of pip was stopped: timed out" in said(await hands.bash("true"))
+    hands = await quick(max_bytes=1024**2)
+    hands.environment = environment(pip=["!head -c 9M /dev/zero > /opt/packages/pip/big; sleep 60"])
+    assert "disk limit" in said(await hands.bash("true"))
+
+
+async def test_a_build_is_not_told_of_the_sessions_secrets_and_reaches_what_the_environment_allows(
+    quick: StartQuick,
+) -> None:
+    hands = await quick()
+    hands.environment = environment(pip=["!env; curl -s http://elsewhere.test/; ls /workspace; false"])
+    hands.vault_ids = ("vlt_1",)
+    text = said(await hands.bash("echo mine > /workspace/mine"))
+    assert "elsewhere.test is not among the hosts" in text
+    assert "placeholder" not in text and "mine" not in text
+
+
+async def test_other_packages_give_the_session_a_new_sandbox_and_it_is_told(quick: StartQuick) -> None:
+    hands = await quick()
+    await hands.out("echo kept > f")
+    hands.environment = environment(pip=["greet"])
+    (result,) = await hands.batch(("bash", {"command": "greet; cat f"}))
+    assert "the packages of its environment changed" in told(result)
+    assert said(result) == "hello\nkept"
+
+
+async def test_a_build_that_takes_long_goes_on_for_later_calls(quick: StartQuick) -> None:
+    hands = await quick(wait_seconds=0.001)
+    hands.environment = environment(pip=["greet"])
+    assert "still being installed" in said(await hands.bash("true"))
+    async with asyncio.timeout(60):
+        while not list(hands.host._root.layers.iterdir()):
+            await asyncio.sleep(0.01)
+    assert await hands.out("greet") == "hello"
+
+
+async def test_layers_unused_longest_are_removed_while_those_in_use_stay(quick: StartQuick) -> None:
+    hands = await quick(keep_bytes=1)
+    for name in ("one", "two"):
+        hands.environment = environment(pip=[name])
+        assert await hands.out(name, session=f"sesn_{name}") == "hello"
+    assert hands.host.stats().layers_evicted == 0, "both are in use"
+    for name in ("one", "two"):
+        await hands.host.release(f"sesn_{name}", destroy=True)
+    hands.environment = environment(pip=["three"])
+    assert await hands.out("three", session="sesn_three") == "hello"
+    assert hands.host.stats().layers_evicted == 2
 
 
 # --- recipes ------------------------------------------------------------------------------------------------

@@ -691,7 +691,7 @@ async def test_a_server_of_an_ordinary_user_isolates_as_well(place: Path) -> Non
             host = SandboxHost(SandboxSettings(warm=0), Path("{place}/root"))
             await host.start()
             calls = [
-                ("bash", {{"command": "id -u; cat {place}/secret; echo > /dev/tcp/1.1.1.1/80"}}),
+                ("bash", {{"command": "id -u; cat {place}/secret; echo > /dev/tcp/1.1.1.1/80; curl -s x.test"}}),
                 ("write", {{"file_path": "a/b", "content": "hello"}}),
                 ("read", {{"file_path": "a/b"}}),
                 ("read", {{"file_path": "{place}/secret"}}),
@@ -714,6 +714,7 @@ async def test_a_server_of_an_ordinary_user_isolates_as_well(place: Path) -> Non
     assert len(lines) == 7, done.stderr
     assert "host secret" not in done.stdout
     assert "Network is unreachable" in lines[0] and "1000" in lines[0]
+    assert "x.test cannot be reached: this environment has no network" in lines[0], "the proxy is there"
     assert lines[1:3] == ["1 False 'wrote 5 bytes to a/b'", "2 False 'hello'"]
     assert lines[3].startswith("3 True")
     assert "/workspace/a/b" in lines[5] and "/workspace/a/b:1:hello" in lines[6]

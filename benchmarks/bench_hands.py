@@ -49,17 +49,10 @@ from tests.cluster.instance import Instance
 from tests.conformance.platform import settings_for
 from tests.stub_model import stub_in_thread
 
-_REPLICAS, _PLACES, _QUEUE = 4, 5, 40
+_REPLICAS, _PLACES, _QUEUE = 4, 5, 180
 _SERVER = f"{bench_hands_server.__name__}:server"
 _HANDS: dict[str, Any] = {
     "steady": {
-        "server": _SERVER,
-        "min_replicas": _REPLICAS,
-        "max_replicas": _REPLICAS,
-        "concurrency": _PLACES,
-        "queue": 400,
-    },
-    "narrow": {
         "server": _SERVER,
         "min_replicas": _REPLICAS,
         "max_replicas": _REPLICAS,
@@ -160,7 +153,7 @@ async def throughput(client: HandClient, callers: int) -> tuple[float, int, int]
         nonlocal ended, refused, silent
         while time.perf_counter() < end:
             try:
-                await _call(client, "narrow", "nap", seconds=_NAP)
+                await _call(client, "steady", "nap", seconds=_NAP)
                 ended += time.perf_counter() < end
             except Overloaded as error:
                 refused += 1
@@ -216,8 +209,7 @@ async def _replicas_are(wanted: int) -> None:
 async def measure(instance: Instance, options: argparse.Namespace) -> dict[str, Any]:
     async with _hands(instance) as client:
         await client.registry.read()
-        for hand in ("steady", "narrow"):
-            await _ready(client, hand, _REPLICAS)
+        await _ready(client, "steady", _REPLICAS)
         await overhead(client, 20)
         found: dict[str, Any] = {"overhead": await overhead(client, options.calls)}
         found["crowd"] = [await crowd(client) for _ in range(3)]

@@ -245,7 +245,7 @@ def test_money_that_buys_nothing_stops_the_start(definition: dict[str, Any], tol
 # -- serve_configs -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["local.yaml", "gpu.yaml", "monolith.yaml"])
+@pytest.mark.parametrize("name", ["local.yaml", "gpu.yaml", "monolith.yaml", "hands.yaml"])
 def test_serve_accepts_the_configuration(name: str) -> None:
     config = ServeDeploySchema.model_validate(yaml.safe_load((CONFIGS / name).read_text()))
     for application in config.applications:

@@ -328,7 +328,6 @@ _ALL = (
     R("hands:mismatch", "ours", "a session whose version of a hand is gone is told so, naming both; nothing is called"),
     R("hands:contract", "ours", "calls and releases that break a hand's contract are refused with what they break"),
     R("hands:kept-results", "ours", "what only reads is answered again until its hand is written to, billed as kept"),
-    R("hands:kept-results", "ours", "what only reads is answered again until its hand is written to, billed as kept"),
     # -- brains: several of them, declared (docs/brains.md) ------------------------------------------------
     R("brains:unknown", "ours", "an unknown model is a 404 that names the brains there are"),
     R("brains:named", "ours", "a brain is found by its name, its id or an alias, and is told its own model"),

@@ -1,0 +1,109 @@
+"""The signatures of ``hecaton environments`` and ``hecaton worker``; what they do is imported when they run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from agents.commands.options import ApiKey, AsJson, Assignments, Config, DataDir, Url, settings_from
+
+environments_app = typer.Typer(help="Manage environments whose tools run at workers elsewhere.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys with which workers serve an environment.", no_args_is_help=True)
+environments_app.add_typer(keys_app, name="keys")
+console = Console(highlight=False)
+
+EnvironmentId = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Id of the environment (env_…).")]
+
+
+@keys_app.command("create")
+def keys_create(
+    environment: EnvironmentId,
+    name: Annotated[str, typer.Option(help="What people know it by, such as the worker's machine.")] = "",
+    as_json: AsJson = False,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Make a key; it is shown once."""
+    from agents.commands.client import open_client
+    from agents.commands.environments import create_key
+
+    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
+    create_key(console, open_client(settings, url), environment, name, as_json=as_json)
+
+
+@keys_app.command("list")
+def keys_list(
+    environment: EnvironmentId,
+    as_json: AsJson = False,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    api_key: ApiKey = None,
+) -> None:
+    """List the keys of an environment, revoked ones too; none is shown again."""
+    from agents.commands.client import open_client
+    from agents.commands.environments import list_keys
+
+    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
+    list_keys(console, open_client(settings, url), environment, as_json=as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    environment: EnvironmentId,
+    key: Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key (envkey_…).")],
+    as_json: AsJson = False,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    api_key: ApiKey = None,
+) -> None:
+    """End a key: the next request that shows it is refused."""
+    from agents.commands.client import open_client
+    from agents.commands.environments import revoke_key
+
+    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
+    revoke_key(console, open_client(settings, url), environment, key, as_json=as_json)
+
+
+def worker(
+    environment_id: Annotated[
+        str, typer.Option(envvar="ANTHROPIC_ENVIRONMENT_ID", help="The self-hosted environment to serve (env_…).")
+    ],
+    environment_key: Annotated[
+        str, typer.Option(envvar="ANTHROPIC_ENVIRONMENT_KEY", help="Its key; better: $ANTHROPIC_ENVIRONMENT_KEY.")
+    ],
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ANTHROPIC_BASE_URL",
+            help="The server whose queue it is, the vendor's cloud for one (default: that of the data directory).",
+        ),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Sessions served at a time.")] = 4,
+    max_idle: Annotated[float, typer.Option(min=0, help="Seconds to stay with a session whose turn is over.")] = 60.0,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Let sandboxes reach this host; may be repeated.")
+    ] = None,
+    unrestricted: Annotated[bool, typer.Option(help="Let sandboxes reach every public host.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    assignments: Assignments = None,
+) -> None:
+    """Serve a self-hosted environment's sessions with this machine's sandboxes, until Ctrl-C or SIGTERM."""
+    from agents.commands.worker import sandbox_config, serve_queue
+
+    serve_queue(
+        console,
+        settings_from(config, assignments, data_dir=data_dir),
+        environment_id=environment_id,
+        environment_key=environment_key,
+        base_url=base_url,
+        concurrency=concurrency,
+        max_idle_seconds=max_idle,
+        environment=sandbox_config(allow_host or [], unrestricted=unrestricted),
+    )

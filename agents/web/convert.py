@@ -17,21 +17,45 @@ import warnings
 from typing import Any
 from urllib.parse import urljoin
 
+from bs4 import BeautifulSoup, Tag
+from markdownify import MarkdownConverter
+
 _CPU_SECONDS = 20
 _MEMORY_BYTES = 1024**3
 _DEPTH = 20_000
 _UNSEEN = ("script", "style", "noscript", "template", "svg", "iframe", "object", "canvas", "button", "select")
 _BLANK_LINES = re.compile(r"\n[ \t]*(\n[ \t]*){2,}")
-_LINKS = {"a": "href", "img": "src"}
 _MAX_TITLE = 500
+_ENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "li": (("li",), ("ul", "ol", "menu")),
+    "dt": (("dt", "dd"), ("dl",)),
+    "dd": (("dt", "dd"), ("dl",)),
+    "td": (("td", "th"), ("tr", "table")),
+    "th": (("td", "th"), ("tr", "table")),
+    "tr": (("tr",), ("table",)),
+}
+"""What each of these elements ends when it begins, as far as to the element that holds both: HTML lets their end tags
+be left out, and Python's parser does not know it."""
+
+
+class _Page(BeautifulSoup):
+    """A page in which list items and cells stand beside each other, also where nobody has closed them."""
+
+    def handle_starttag(self, name: str, *more: Any, **named: Any) -> Tag | None:
+        self.endData()  # the text so far belongs to what ends now
+        ended, holders = _ENDS.get(name, ((), ()))
+        tag = self.currentTag if ended else None
+        while tag is not None and tag.name not in holders:
+            if tag.name in ended:
+                self._popToTag(tag.name)
+                break
+            tag = tag.parent
+        return super().handle_starttag(name, *more, **named)
 
 
 def convert(data: bytes, *, charset: str | None, url: str, characters: int) -> dict[str, Any]:
     """Return the page's title and its text as Markdown, links made absolute."""
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
-
-    page = BeautifulSoup(data, "html.parser", from_encoding=charset)
+    page = _Page(data, "html.parser", from_encoding=charset)
     title = page.title.get_text(" ", strip=True) if page.title else ""
     base = page.find("base", href=True)
     where = urljoin(url, str(base["href"])) if base else url
@@ -40,16 +64,15 @@ def convert(data: bytes, *, charset: str | None, url: str, characters: int) -> d
     for element in (page.head, page.title):
         if element:
             element.decompose()
-    for tag, attribute in _LINKS.items():
-        for element in page.find_all(tag):
-            _make_absolute(element, attribute, where)
+    for link in page.find_all("a"):
+        _make_absolute(link, where)
     text = MarkdownConverter(heading_style="ATX", bullets="-", strip=["img"]).convert_soup(page.body or page)
     text = _BLANK_LINES.sub("\n\n", text).strip()
     return {"title": title[:_MAX_TITLE], "text": text[:characters], "cut": len(text) > characters}
 
 
-def _make_absolute(element: Any, attribute: str, where: str) -> None:
-    target = element.get(attribute)
+def _make_absolute(link: Tag, where: str) -> None:
+    target = link.get("href")
     if target is None:
         return
     try:
@@ -57,9 +80,9 @@ def _make_absolute(element: Any, attribute: str, where: str) -> None:
     except ValueError:
         absolute = ""
     if absolute.startswith(("http://", "https://")):
-        element[attribute] = absolute
+        link["href"] = absolute
     else:  # data:, javascript:, mailto: are of no use to who reads
-        del element[attribute]
+        del link["href"]
 
 
 def main() -> None:

@@ -72,11 +72,11 @@ async def _converted(page: Page, kind: Kind, characters: int) -> _Text:
     order = {"charset": kind.charset, "url": page.url, "characters": characters, "bytes": len(markup)}
     answer = bytearray()
     child = ChildProcess(
-        [sys.executable, "-m", "agents.web.convert"],
+        [sys.executable, "-P", "-m", "agents.web.convert"],
         # Nothing of this process's environment but what finds the program: no secret is near a stranger's page.
         env={
             **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
-            "PYTHONPATH": os.pathsep.join(each for each in sys.path if each),
+            "PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path),
         },
         on_output=lambda piece: answer.extend(piece[: _MAX_ANSWER_BYTES - len(answer)]),
     )

@@ -21,6 +21,8 @@ from agents.governance.contract import Contract
 from agents.governance.matching import check_expectation, differences, type_of
 from agents.hands.servers.port import ServerResult
 
+GOLDEN_CALLER = "golden-"
+"""How the session begins in whose name golden calls are made: how they go says nothing of how callers are served."""
 MAX_CALLS = 500
 MAX_BYTES = 4 << 20
 _MAX_DIFFERENCES = 5

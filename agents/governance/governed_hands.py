@@ -16,6 +16,7 @@ from agents.governance.admission import Admission, InputRules, output_fault
 from agents.governance.compatibility import compare
 from agents.governance.contract import Contract
 from agents.governance.contracts import contract_of, drafted
+from agents.governance.golden import GOLDEN_CALLER
 from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.hand_releases import HandReleases
 from agents.hand_settings import HandDefinition
@@ -114,6 +115,8 @@ class GovernedHands:
         return result
 
     async def _counted(self, call: ServerCall, caller: Caller) -> ServerResult:
+        if caller.session_id.startswith(GOLDEN_CALLER):
+            return await self._hands.call(call, caller)
         began = self._clock.monotonic()
         try:
             result = await self._hands.call(call, caller)

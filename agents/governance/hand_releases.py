@@ -14,7 +14,7 @@ from functools import partial
 
 from agents.clock import Clock
 from agents.errors import Conflict, NotFound, Unavailable
-from agents.governance.contract import Sla
+from agents.governance.contract import InvalidContract, Sla
 from agents.governance.contracts import contract_of
 from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.outcomes import KEPT_SECONDS, LONG, SHORT, OutcomeRow, Tally, breach, latency_class
@@ -182,7 +182,11 @@ class HandReleases:
 
     def _sla(self, name: str, version: str) -> Sla | None:
         hand = self._hands().get(f"{name}@{version}")
-        contract = None if hand is None else contract_of(hand)
+        try:
+            contract = None if hand is None else contract_of(hand)
+        except InvalidContract:
+            # Kept by another release of this platform, perhaps. Its calls are refused with the reason.
+            return None
         return None if contract is None else contract.sla
 
     async def _verdicts(self) -> Sequence[tuple[HandVersion, str]]:

@@ -11,7 +11,7 @@ from agents.errors import HecatonError, Unavailable
 from agents.governance.compatibility import compare, uses_of
 from agents.governance.contract import Contract
 from agents.governance.contracts import contract_of, drafted, undeclared
-from agents.governance.golden import GoldenCall, replay, too_slow
+from agents.governance.golden import GOLDEN_CALLER, GoldenCall, replay, too_slow
 from agents.hands.deployed.records import SCHEME, HandRecords, HandVersion
 from agents.hands.servers.port import Caller, ServerCall, ServerResult, ToolServer, ToolServers
 from agents.store.ports import AgentRepository, Listing
@@ -93,7 +93,7 @@ class ReleaseChecks:
         calls = [call for call in golden if call.tool not in contract.tools or contract.tools[call.tool].repeatable]
         if left_out := len(golden) - len(calls):
             checks.notes.append(f"{left_out} golden calls of destructive tools were left out")
-        caller = Caller(f"golden-{uuid4().hex}")
+        caller = Caller(f"{GOLDEN_CALLER}{uuid4().hex}")
 
         async def ask(call: GoldenCall, number: int) -> ServerResult:
             server = ToolServer(hand.name, f"{SCHEME}{hand.id}")

@@ -188,6 +188,9 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
             await stage.call()
         except (ServerUnreachable, ServerLost, VersionMismatch):
             continue
+    stage.inner.answers = lambda call: ServerResult(call.call_id, [])
+    golden = ServerCall("c2", CRM, "find", {}, 10.0, "crm@1")
+    await stage.governed.call(golden, Caller("golden-1"))
     assert await stage.counted() == {"ok": 1, "tool_error": 1, "failed": 2, "ambiguous": 1}
 
 

@@ -6,6 +6,7 @@ Bug class this catches: a session that is moved by a release, or a version that 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -167,6 +168,16 @@ async def test_a_version_without_a_contract_promised_nothing() -> None:
     stage.calls(stage.one, "2", bad=500)
     await stage.look()
     assert stage.one.split("crm").weights == {"2": 20}
+
+
+async def test_a_contract_that_cannot_be_read_does_not_keep_the_others_from_being_judged() -> None:
+    other = replace(hand("1", "billing"), contract="hand: [")
+    stage = Stage(other, replace(other, definition=HandDefinition(server="x:y", version="2")), hand("1"), hand("2"))
+    await stage.one.change("billing", lambda split: released(split, "2", 20))
+    await stage.release("2", 20)
+    stage.calls(stage.one, "2", bad=20)
+    await stage.look()
+    assert "2" in stage.one.split("crm").withdrawn
 
 
 async def test_what_was_counted_while_the_store_was_away_is_not_lost() -> None:

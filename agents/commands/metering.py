@@ -43,7 +43,7 @@ def show_usage(console: Console, client: Anthropic, asked: Mapping[str, str | No
     if output is Output.JSON:
         print_json(console, answer)
         return
-    columns = (answer["by"], "calls", "cached", "failed", "queue s", "run s", "CPU s", "bytes in", "bytes out", "USD")
+    columns = (answer["by"], "calls", "cached", "failed", "queue s", "run s", "CPU s", "bytes", "USD")
     rows = [
         (
             row["group"],
@@ -53,8 +53,7 @@ def show_usage(console: Console, client: Anthropic, asked: Mapping[str, str | No
             _thousandths(row["queue_ms"]),
             _thousandths(row["run_ms"]),
             _thousandths(row["cpu_us"] // 1000),
-            row["bytes_in"],
-            row["bytes_out"],
+            row["bytes_in"] + row["bytes_out"],
             _micro(row["micro_usd"]),
         )
         for row in answer["data"]
@@ -111,7 +110,11 @@ def _print(console: Console, columns: Sequence[str], rows: Iterable[Sequence[obj
         return
     table = Table(box=None, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", justify="left" if column in _LEFT else "right")
+        # A figure that is broken over two lines is read as another one.
+        if column in _LEFT:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(printable(str(cell))) for cell in row))
     console.print(table)

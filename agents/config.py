@@ -40,6 +40,7 @@ from agents.errors import HecatonError
 from agents.hand_settings import HandDefinition
 from agents.hands.egress.settings import EgressSettings
 from agents.hands.packages.settings import PackageSettings
+from agents.hands.seed import is_copied
 from agents.hands.servers.settings import HandCacheSettings, McpSettings
 from agents.net.settings import NetworkSettings
 from agents.settings_base import AbsolutePath, KeyName, as_mapping, laid_over
@@ -162,6 +163,25 @@ class Settings(BaseSettings):
         if len(set(secrets)) < len(secrets):
             raise ValueError("the same key is there under two names")
         return keys
+
+    @field_validator("sandbox")
+    @classmethod
+    def _seeds_no_data(cls, sandbox: SandboxSettings, info: ValidationInfo) -> SandboxSettings:
+        data_dir: Path | None = info.data.get("data_dir")
+        if sandbox.seed_dir is not None and data_dir is not None and is_copied(data_dir, sandbox.seed_dir):
+            raise ValueError(
+                f"seed_dir has the data directory {data_dir} in it, which every sandbox would get a copy of"
+            )
+        return sandbox
+
+    @field_validator("vaults")
+    @classmethod
+    def _seeds_no_key(cls, vaults: VaultSettings, info: ValidationInfo) -> VaultSettings:
+        sandbox: SandboxSettings | None = info.data.get("sandbox")
+        key, seed = vaults.master_key_file, sandbox.seed_dir if sandbox is not None else None
+        if key is not None and seed is not None and is_copied(key, seed):
+            raise ValueError(f"master_key_file is in sandbox.seed_dir ({seed}), which every sandbox gets a copy of")
+        return vaults
 
     @field_validator("standby")
     @classmethod

@@ -22,6 +22,11 @@ def _skipped(name: str) -> bool:
     return name in _SKIPPED or name.endswith((".egg-info", "_cache", ".pyc"))
 
 
+def is_copied(path: Path, source: Path) -> bool:
+    """Whether what lies at *path* would be copied from *source*."""
+    return path.is_relative_to(source) and not any(_skipped(part) for part in path.relative_to(source).parts)
+
+
 def seed_workspace(source: Path, workspace: Path, *, uid: int | None, max_bytes: int) -> int:
     """Copy *source* into *workspace* for *uid*, skipping caches and histories; returns the bytes copied.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from agents.config import InvalidSettings, Settings, load_settings, setting_keys, variable_of
+from agents.settings_sections import SandboxSettings
+from agents.vaults.settings import VaultSettings
 
 
 @pytest.fixture(autouse=True)
@@ -238,3 +240,14 @@ def test_a_standby_stands_beside_parts_and_needs_a_partition_of_its_own() -> Non
     assert load_settings(overrides={"topology": "monolith"}).has_monolith and not load_settings().has_monolith
     assert "standby" in fault_of(**{"standby.enabled": True, "topology": "monolith"})
     assert "harness.partitions" in fault_of(**{"standby.enabled": True, "harness.partitions": 1})
+
+
+@pytest.mark.parametrize("data_dir", ["state", "deep/er/state", "."])
+def test_a_seed_takes_neither_the_platforms_data_nor_its_master_key_along(tmp_path: Path, data_dir: str) -> None:
+    with pytest.raises(ValidationError, match="every sandbox"):
+        Settings(data_dir=tmp_path / data_dir, sandbox=SandboxSettings(seed_dir=tmp_path))
+    kept = {"data_dir": tmp_path / ".hecaton" / "x", "sandbox": SandboxSettings(seed_dir=tmp_path)}
+    assert Settings(**kept).sandbox.seed_dir == tmp_path
+    with pytest.raises(ValidationError, match="every sandbox"):
+        Settings(**kept, vaults=VaultSettings(master_key_file=tmp_path / "k"))
+    assert Settings(**kept, vaults=VaultSettings(master_key_file=tmp_path.parent / "k"))

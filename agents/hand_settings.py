@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from agents.brain_settings import MOST_REPLICAS, Version
-from agents.settings_base import AbsolutePath, Section
+from agents.settings_base import AbsolutePath, Section, absolute
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -27,7 +27,7 @@ def _server(server: str) -> str:
             " or 'package.module:server' for one that is installed"
         )
     # As every path among the settings: whoever reads it may have another working directory.
-    return f"{Path(where).expanduser().absolute()}:{attribute}" if is_path(server) else server
+    return f"{absolute(Path(where))}:{attribute}" if is_path(server) else server
 
 
 def is_path(server: str) -> bool:

@@ -9,12 +9,16 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+def absolute(path: Path) -> Path:
+    """Return *path* from the root on, ``~`` resolved. Raises ValueError when there is no such home."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no path: {error}") from None
 
 
 # Children (Ray workers, sandboxes) have other working directories, so no relative path may travel.
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 

@@ -81,7 +81,7 @@ async def test_a_hand_is_added_deployed_listed_and_removed(server: Server) -> No
     }
     assert list(deployer.running) == ["crm@1.4"]
     # What it offers is asked of its first replica, and known from then on.
-    await until(lambda: server.store.hands._rows["crm@1.4"]["tools"] is not None)
+    await until(lambda: server.store.hands._rows["crm@1.4"]["tools"] is not None, seconds=60)
     tool = {"name": "find", "description": "Find a customer.", "read_only": False, "idempotent": False}
     listed = (await server.client.get("/-/hands")).json()["data"]
     assert [(hand["id"], hand["tools"]) for hand in listed] == [("crm@1.4", [tool])]
@@ -121,6 +121,8 @@ async def test_of_several_versions_one_must_be_named(server: Server) -> None:
         ({"definition": {"server": "./crm.py:server"}}, 400, "server: must name a module"),
         ({"definition": {"server": "crm:server", "replicas": 3}}, 400, "definition.replicas"),
         ({"definition": {"server": "crm:server", "min_replicas": 9}}, 400, "min_replicas 9 is above max_replicas 4"),
+        ({"definition": {"server": "~no-such-user/crm.py:server"}}, 400, "definition.server: "),
+        ({"definition": {"server": "crm:server", "working_dir": "~no-such-user"}}, 400, "definition.working_dir: "),
         ({"source": "?"}, 400, "source: must be a zip archive in base64"),
         ({"source": base64.b64encode(b"no zip").decode()}, 400, "source: is no zip archive"),
         ({"sources": "x"}, 400, "sources: unknown field"),

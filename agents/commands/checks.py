@@ -23,6 +23,7 @@ from agents.commands.findings import Check
 from agents.commands.platform import find_platform
 from agents.commands.probe import last_line, run_probe
 from agents.commands.standby_check import standby_checks
+from agents.commands.vault_check import check_master_key
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable, open_store
 
@@ -45,6 +46,7 @@ def all_checks(settings: Settings) -> list[Callable[[], Check]]:
         lambda: check_data_dir(settings.data_dir),
         lambda: check_disk(settings.data_dir),
         lambda: check_checkpoints(settings),
+        lambda: check_master_key(settings),
         check_shared_memory,
         check_memory,
         lambda: check_port(settings),

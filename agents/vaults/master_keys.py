@@ -76,9 +76,14 @@ class KeyFile:
 
     def __init__(self, path: Path, *, make: bool = False) -> None:
         """With *make* the file is made when the first key is needed and there is none."""
-        self._path = path
+        self.path = path
         self._make = make
         self._seen: tuple[tuple[int, ...], HeldKeys] | None = None
+
+    @property
+    def makes_it(self) -> bool:
+        """Whether the file is yet to be made, and will be."""
+        return self._make and not self.path.exists()
 
     async def current(self) -> str:
         """See MasterKeys.current."""
@@ -110,34 +115,34 @@ class KeyFile:
             mark = self._mark()
         except FileNotFoundError:
             if not make:
-                raise KeyUnavailable(f"master key file {self._path} is not there") from None
+                raise KeyUnavailable(f"master key file {self.path} is not there") from None
             fresh = secrets.token_bytes(KEY_BYTES)
             self._write({key_id(fresh): fresh}, replacing=False)
             mark = self._mark()
         if self._seen is None or self._seen[0] != mark:
-            self._seen = mark, HeldKeys(self._read(), str(self._path))
+            self._seen = mark, HeldKeys(self._read(), str(self.path))
         return self._seen[1]
 
     def _mark(self) -> tuple[int, ...]:
-        found = self._path.stat()
+        found = self.path.stat()
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _read(self) -> dict[str, bytes]:
         try:
-            with self._path.open(encoding="ascii") as file:
+            with self.path.open(encoding="ascii") as file:
                 mode = os.fstat(file.fileno()).st_mode
                 if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                    raise KeyUnavailable(f"master key file {self._path}: others may read it; run chmod 600 on it")
+                    raise KeyUnavailable(f"master key file {self.path}: others may read it; run chmod 600 on it")
                 return parsed_keys(file.read())
         except OSError as error:
-            raise KeyUnavailable(f"master key file {self._path} cannot be read: {error.strerror}") from None
+            raise KeyUnavailable(f"master key file {self.path} cannot be read: {error.strerror}") from None
         except ValueError as error:
-            raise KeyUnavailable(f"master key file {self._path}: {error}") from None
+            raise KeyUnavailable(f"master key file {self.path}: {error}") from None
 
     def _write(self, keys: Mapping[str, bytes], *, replacing: bool) -> None:
         """Write the file as a whole and durably; without *replacing* the first of several who make it wins."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}")
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="ascii") as file:
@@ -145,21 +150,21 @@ class KeyFile:
                 file.flush()
                 os.fsync(file.fileno())
             if replacing:
-                draft.replace(self._path)
+                draft.replace(self.path)
             else:
-                _link_first(draft, self._path)
-            _sync_directory(self._path.parent)
+                _link_first(draft, self.path)
+            _sync_directory(self.path.parent)
         except OSError as error:
-            raise KeyUnavailable(f"master key file {self._path} cannot be written: {error.strerror}") from None
+            raise KeyUnavailable(f"master key file {self.path} cannot be written: {error.strerror}") from None
         finally:
             draft.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
         try:
-            descriptor = os.open(self._path.parent, os.O_RDONLY)
+            descriptor = os.open(self.path.parent, os.O_RDONLY)
         except OSError as error:
-            raise KeyUnavailable(f"{self._path.parent} cannot be opened: {error.strerror}") from None
+            raise KeyUnavailable(f"{self.path.parent} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

@@ -56,7 +56,7 @@ async def on(tmp_path: Path) -> AsyncIterator[tuple[Stage, Interruptible, KeyFil
 
 async def opened(made: Stage, file: KeyFile, records: list[CredentialRecord]) -> list[str]:
     """The tokens, as another process reads them."""
-    made.envelope = Envelope(KeyFile(file._path))
+    made.envelope = Envelope(KeyFile(file.path))
     return [(await made.secrets(record))["token"] for record in records]
 
 

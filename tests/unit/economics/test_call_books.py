@@ -118,7 +118,7 @@ async def test_a_crash_at_any_step_of_writing_or_merging_loses_nothing(
         await books_of(log, tmp_path).write()
     owner: Any = __import__("os") if step == "fsync" else Path
     whole = getattr(owner, step)
-    for survives in range(6):
+    for survives in range(4):
         left = [survives]
 
         def dying(*arguments: Any, left: list[int] = left, **named: Any) -> Any:
@@ -226,7 +226,7 @@ async def test_what_the_books_have_lost_is_made_anew_from_the_log_from_where_it_
     assert await books.reconcile(LogPlace()) == Reconciled(6, 0, None)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 30), st.sampled_from(["log", "write", "crash"]), st.integers(0, 10**9)), max_size=20

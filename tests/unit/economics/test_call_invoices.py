@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.economics.call_invoices import Invoice, InvoiceLine, Payout, apportion, invoices_of, month_span, payouts_of
@@ -57,6 +57,7 @@ def test_a_month_computed_by_hand() -> None:
 MONEY = st.integers(0, 10**13)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from("abc"), st.sampled_from(["crm", "billing", "x", "y"])), st.tuples(MONEY, MONEY)
@@ -82,6 +83,7 @@ def test_every_page_adds_up_to_what_the_log_says(prices: dict[tuple[str, str], t
     assert all(payout.provider_cents + payout.platform_cents == payout.cents for payout in payouts)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**9), st.lists(st.integers(0, 10**9), min_size=1, max_size=20))
 def test_what_is_dealt_out_adds_up_and_nobody_is_a_whole_part_off(amount: int, weights: list[int]) -> None:
     parts = apportion(amount, weights)

@@ -70,13 +70,15 @@ def _names(client: Anthropic) -> Sequence[str]:
 
 def _show(console: Console, hands: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, header_style="bold")
-    for column in ("hand", "state", "sessions", "calls", "promise", "measured", "budget left", "burn", "why"):
-        number = column in ("sessions", "calls", "burn")
+    for column in ("hand", "state", "sessions", "calls", "promise", "measured", "left", "burn"):
+        number = column in ("sessions", "calls", "measured", "left", "burn")
         table.add_column(column, overflow="fold", justify="right" if number else "left")
     for hand in hands:
         for version in hand["versions"]:
             _show_version(table, version)
     console.print(table)
+    for version in (each for hand in hands for each in hand["versions"] if each["reason"]):
+        console.print(Text(f"{version['id']} was withdrawn: {printable(version['reason'])}", style="dim"))
 
 
 def _show_version(table: Table, version: Mapping[str, Any]) -> None:
@@ -87,10 +89,9 @@ def _show_version(table: Table, version: Mapping[str, Any]) -> None:
         Text(f"{version['weight']} %"),
         Text(str(version["calls"])),
     ]
-    why = Text(printable(version["reason"] or ""))
     promises = [_promise(each) for each in version["objectives"] or ()] or [[Text("no contract", style="dim"), *_NONE]]
     for index, promise in enumerate(promises):
-        table.add_row(*(first if index == 0 else [""] * len(first)), *promise, why if index == 0 else "")
+        table.add_row(*(first if index == 0 else [""] * len(first)), *promise)
 
 
 _NONE = [Text("")] * 3
@@ -100,12 +101,16 @@ def _promise(each: Mapping[str, Any]) -> list[Text]:
     promised, measured, left = each["promised"], each["measured"], each["budget_left"]
     match each["name"]:
         case "availability":
-            words, shown = f"{promised:.3%} answered", None if measured is None else f"{measured:.3%}"
+            words, shown = f"answered {_percent(promised)}", _percent(measured)
         case "error_rate":
-            words, shown = f"{promised:.3%} errors at most", None if measured is None else f"{measured:.3%}"
+            words, shown = f"errors ≤ {_percent(promised)}", _percent(measured)
         case _:
-            words, shown = f"95 % within {promised:g} s", None if measured is None else f"{measured:.3g} s"
-    style = "red" if left <= 0 else "yellow" if left < _LOW_BUDGET else "green"
+            words, shown = f"p95 ≤ {promised:g} s", "" if measured is None else f"{measured:.3g} s"
     if measured is None:
-        return [Text(words), Text("no calls"), Text(""), Text("")]
-    return [Text(words), Text(shown or ""), Text(f"{left:.0%}", style=style), Text(f"{each['burn']:.2f}x")]
+        return [Text(words), Text("no calls", style="dim"), Text(""), Text("")]
+    style = "red" if left <= 0 else "yellow" if left < _LOW_BUDGET else "green"
+    return [Text(words), Text(shown), Text(f"{left:.0%}", style=style), Text(f"{each['burn']:.2f}x")]
+
+
+def _percent(part: float | None) -> str:
+    return "" if part is None else f"{part * 100:.5g} %"

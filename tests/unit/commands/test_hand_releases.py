@@ -67,7 +67,7 @@ class Api(ScriptedApi):
 
 @pytest.fixture
 def out() -> Console:
-    return Console(file=io.StringIO(), width=160)
+    return Console(file=io.StringIO(), width=80)
 
 
 def lines(out: Console) -> list[str]:
@@ -78,11 +78,12 @@ def lines(out: Console) -> list[str]:
 def test_the_report_shows_promised_measured_and_what_is_left(out: Console) -> None:
     show_sla(out, Api().client(), None, as_json=False)
     assert lines(out)[1:] == [
-        "crm@1.0 current 80 % 100 99.500% answered 99.000% -100% 2.00x",
-        "5.000% errors at most 1.000% 80% 0.20x",
-        "95 % within 0.8 s 0.423 s 100% 0.00x",
-        "crm@1.1 trial 20 % 0 99.500% answered no calls",
-        "crm@1.2 withdrawn 0 % 7 no contract too slow",
+        "crm@1.0 current 80 % 100 answered 99.5 % 99 % -100% 2.00x",
+        "errors ≤ 5 % 1 % 80% 0.20x",
+        "p95 ≤ 0.8 s 0.423 s 100% 0.00x",
+        "crm@1.1 trial 20 % 0 answered 99.5 % no calls",
+        "crm@1.2 withdrawn 0 % 7 no contract",
+        "crm@1.2 was withdrawn: too slow",
     ]
 
 

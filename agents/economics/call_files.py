@@ -97,7 +97,8 @@ class CallFiles:
 
 def month_of(moment: datetime) -> str:
     """Return a moment's month, such as ``2026-11``."""
-    return moment.astimezone(UTC).strftime("%Y-%m")
+    utc = moment.astimezone(UTC)
+    return f"{utc.year:04d}-{utc.month:02d}"
 
 
 def table_of(records: Sequence[CallRecord]) -> Any:

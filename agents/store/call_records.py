@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, select, tuple_
 
 from agents.economics.hand_calls import CallRecord, LoggedCalls, LogPlace, call_record
 from agents.sessions.events import Event, EventType, SessionRecord
-from agents.store.codec import EVENT_TYPES, Row, decode, encode, event_of, micros, moment_at
+from agents.store.codec import EVENT_TYPES, Row, decode, encode, event_of, findable, micros, moment_at
 from agents.store.engine import Database
 from agents.store.tables import call_records, events, sessions
 
@@ -101,6 +101,8 @@ class SqlCallRecords:
 
     async def logged(self, after: LogPlace, limit: int) -> LoggedCalls:
         """See CallRecords.logged."""
+        if not findable(after.session):
+            return LoggedCalls([], None)
 
         def work(connection: Connection) -> list[Row]:
             place = {"session": after.session, "seq": after.seq, "most": limit}

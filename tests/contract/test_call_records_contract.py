@@ -9,7 +9,7 @@ import pytest
 from store_records import T0, AnyStore, claimed, session
 
 from agents import ids
-from agents.economics.hand_calls import CallRecord, LogPlace
+from agents.economics.hand_calls import CallRecord, LoggedCalls, LogPlace
 from agents.errors import LogConflict
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.log import Commit, Lease
@@ -116,3 +116,4 @@ async def test_the_records_can_be_made_anew_from_the_log_page_by_page(store: Any
     assert sorted(found, key=lambda call: call.key) == expected
     assert pages == 5
     assert sorted(await store.calls.pending(10), key=lambda call: call.key) == expected
+    assert await store.calls.logged(LogPlace("no\x00session", 1), 2) == LoggedCalls([], None)

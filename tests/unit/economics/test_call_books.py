@@ -87,6 +87,7 @@ async def test_only_the_calls_of_the_time_and_the_tenant_count(tmp_path: Path) -
     for _ in range(2):  # from what waits, and from the files
         assert await sums(books, CallFilter(since=NOVEMBER)) == (3, 6000)
         assert await sums(books, CallFilter(until=NOVEMBER)) == (1, 2000)
+        assert await sums(books, CallFilter(since=NOVEMBER.replace(year=999))) == (4, 8000)
         assert await sums(books, CallFilter(NOVEMBER, NOVEMBER + second, "acme")) == (1, 2000)
         assert await sums(books, CallFilter(tenant="it's")) == (1, 2000)
         await books.write()

@@ -41,9 +41,23 @@ def _tool(tool: OfferedTool) -> ToolContract:
     return ToolContract(description=tool.description, input=tool.input_schema, side_effects=effects)
 
 
-def undeclared(contract: Contract, tools: Sequence[OfferedTool]) -> Sequence[str]:
-    """Return how the tools that a server offers differ from those of its contract; nothing when it keeps to it."""
-    offered = {tool.name: tool for tool in tools}
-    missing = [f"tools.{name}: the server does not offer it" for name in contract.tools if name not in offered]
-    more = [f"tools.{name}: the server offers it, and the contract does not say so" for name in offered]
-    return [*missing, *(each for each, name in zip(more, offered, strict=True) if name not in contract.tools)]
+def lacking(contract: Contract, hand: HandVersion) -> Sequence[str]:
+    """Return what a version that was started lacks of its contract: tools, and secrets that it was not given."""
+    offered = {tool.name for tool in hand.tools or ()}
+    tools = [f"tools.{name}: the server does not offer it" for name in contract.tools if name not in offered]
+    given = hand.definition.secrets
+    return [*tools, *(f"secrets: {name} is needed and was not given" for name in contract.secrets if name not in given)]
+
+
+def beyond(contract: Contract, hand: HandVersion) -> Sequence[str]:
+    """Return where a version that was started and its contract differ without harm to who calls it."""
+    found = [
+        f"tools.{tool.name}: the server offers it, and the contract does not say so"
+        for tool in hand.tools or ()
+        if tool.name not in contract.tools
+    ]
+    definition, allowed = hand.definition, contract.limits.concurrent_calls
+    places = definition.max_replicas * definition.concurrency + definition.queue
+    if allowed > places:
+        found.append(f"limits.concurrent_calls: allows {allowed} calls at a time, and there is room for {places}")
+    return found

@@ -10,7 +10,7 @@ from uuid import uuid4
 from agents.errors import HecatonError, Unavailable
 from agents.governance.compatibility import compare, uses_of
 from agents.governance.contract import Contract
-from agents.governance.contracts import contract_of, drafted, undeclared
+from agents.governance.contracts import beyond, contract_of, drafted, lacking
 from agents.governance.golden import GOLDEN_CALLER, GoldenCall, replay, too_slow
 from agents.hands.deployed.records import SCHEME, HandRecords, HandVersion
 from agents.hands.servers.port import Caller, ServerCall, ServerResult, ToolServer, ToolServers
@@ -48,7 +48,9 @@ class ReleaseChecks:
         checks = Checks()
         older, newer = await self._terms(current), await self._terms(version)
         if (contract := contract_of(version)) is not None:
-            checks.breaking += undeclared(contract, (await self._started(version)).tools or ())
+            started = await self._started(version)
+            checks.breaking += lacking(contract, started)
+            checks.notes += beyond(contract, started)
         if current.id != version.id:
             uses = uses_of(version.name, older.tools, await self._live_agents())
             for finding in compare(older, newer, uses):

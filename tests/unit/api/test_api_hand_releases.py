@@ -27,6 +27,8 @@ tools:
   find: {{input: {{type: object, properties: {{name: {{type: string}}}}, required: [{required}]}}, side_effects: none}}
   drop: {{input: {{type: object}}}}
 sla: {{p95_seconds: 1, availability: 0.9, error_rate: 0.1, window_seconds: 3600}}
+limits: {{concurrent_calls: 300}}
+secrets: [{needs}]
 """
 NOTHING_WRONG = {"notes": [], "breaking": [], "golden_calls": 0}
 
@@ -67,10 +69,20 @@ def server(hands: Hands) -> Server:
     return made
 
 
-async def add(server: Server, version: str, *, required: str = "", tools: Sequence[str] = ("find", "drop")) -> None:
-    text = CONTRACT.format(version=version, required=required)
+async def add(
+    server: Server,
+    version: str,
+    *,
+    required: str = "",
+    needs: str = "",
+    tools: Sequence[str] = ("find", "drop"),
+    **more: Any,
+) -> None:
+    text = CONTRACT.format(version=version, required=required, needs=needs)
     offered = tuple(OfferedTool(name, "", {"type": "object"}) for name in tools)
-    hand = HandVersion("crm", HandDefinition(server="crm:server", version=version), contract=text, tools=offered)
+    hand = HandVersion(
+        "crm", HandDefinition(server="crm:server", version=version, **more), contract=text, tools=offered
+    )
     server.hands[hand.id] = await server.store.hands.add(replace(hand, created_at=server.platform.clock.now()))
 
 
@@ -132,10 +144,22 @@ async def test_agents_that_name_their_version_and_archived_ones_do_not_stand_in_
 
 async def test_a_version_must_offer_what_its_contract_says(server: Server) -> None:
     await add(server, "1.0")
-    await add(server, "1.1", tools=("find", "other"))
+    await add(server, "1.1", tools=("find", "other"), needs="CRM_TOKEN")
     refused = (await change(server, "release", 409, version="1.1", weight=20))["error"]["message"]
     assert "- tools.drop: the server does not offer it" in refused
-    assert "- tools.other: the server offers it, and the contract does not say so" in refused
+    assert "- secrets: CRM_TOKEN is needed and was not given" in refused
+    assert "tools.other" not in refused
+
+
+async def test_what_does_no_harm_is_noted(server: Server) -> None:
+    await add(server, "1.0")
+    given: dict[str, Any] = {"secrets": ["CRM_TOKEN"], "queue": 10, "max_replicas": 1}
+    await add(server, "1.1", tools=("find", "drop", "other"), needs="CRM_TOKEN", **given)
+    assert (await change(server, "release", version="1.1", weight=20))["checks"]["notes"] == [
+        "tools.other: the server offers it, and the contract does not say so",
+        "limits.concurrent_calls: allows 300 calls at a time, and there is room for 26",
+        "secrets: CRM_TOKEN is new",
+    ]
 
 
 async def test_golden_calls_are_made_on_the_new_version_before_it_gets_sessions(server: Server, hands: Hands) -> None:

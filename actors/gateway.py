@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
@@ -72,6 +73,14 @@ async def _standing(standby: StandbyClient | None) -> StandbyReport | None:
         return None
 
 
+async def _work_figures(store: SqlStore) -> Mapping[str, float]:
+    """Return how the queues of work for workers elsewhere stand; none while the database does not answer."""
+    try:
+        return await store.work.figures()
+    except Unavailable:
+        return {}
+
+
 def _deployer(settings: Settings, store: SqlStore) -> tuple[HandDeployer, asyncio.Task[None]]:
     """Return what runs hands, and the task that sees to those which nobody has deployed."""
     if settings.topology == "monolith":
@@ -118,10 +127,10 @@ def _platform(
 
     async def metrics() -> bytes:
         money = _money(registry, brain_report, budgets)
-        members, hosts, brains, standing = await asyncio.gather(
-            sessions.members(), _fleet_figures(), money, _standing(standby)
+        members, hosts, brains, standing, work = await asyncio.gather(
+            sessions.members(), _fleet_figures(), money, _standing(standby), _work_figures(store)
         )
-        return render_metrics(members, hosts, brains, None if standing is None else standing.figures)
+        return render_metrics(members, hosts, brains, None if standing is None else standing.figures, work)
 
     return Platform(
         settings=settings,

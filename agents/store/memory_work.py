@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from agents.store.work import PRESENCE_SECONDS
 from agents.store.work_rows import standing_of
 from agents.workers import rules
 from agents.workers.credentials import digest_of, new_sessions_token
-from agents.workers.records import EnvironmentKeyRecord, QueueStats, WorkItem, WorkState
+from agents.workers.records import EnvironmentKeyRecord, QueueStats, WorkCounts, WorkItem, WorkState
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class MemoryWorkQueue:
         """*session_row* returns the stored row of a session, None when there is none."""
         self._clock = clock
         self._session_row = session_row
+        self.counts = WorkCounts()
         self._items: dict[str, WorkItem] = {}
         self._pollers: dict[tuple[str, str], datetime] = {}
 
@@ -73,6 +75,7 @@ class MemoryWorkQueue:
         item = next((each for each in live if rules.claimable(each, now, reclaim_seconds)), None)
         if item is None:
             return None
+        rules.count_claim(self.counts, item, now)
         token = new_sessions_token(item.id)
         item = self._items[item.id] = rules.claimed(item, now, digest_of(token))
         return item, token
@@ -145,6 +148,17 @@ class MemoryWorkQueue:
         since = now - timedelta(seconds=PRESENCE_SECONDS)
         polling = sum(key[0] == environment_id and seen >= since for key, seen in self._pollers.items())
         return rules.stats(self._live(environment_id), now, polling)
+
+    async def figures(self) -> Mapping[str, float]:
+        now, live, oldest = self._clock.now(), Counter[str](), list[datetime]()
+        for item in self._items.values():
+            if rules.claimable(item, now, rules.DEFAULT_RECLAIM_SECONDS):
+                live["depth"] += 1
+                oldest.append(item.available_at)
+            elif item.state is not WorkState.STOPPED:
+                kind = "pending" if item.claimed_at is not None else "later"
+                live["held" if item.state is not WorkState.QUEUED else kind] += 1
+        return rules.figures(self.counts, live, now, min(oldest, default=None))
 
     # -- what the log writes ---------------------------------------------------------------------
 

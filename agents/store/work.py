@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
 from agents.errors import NotFound
-from agents.store.codec import Row, findable, micros
+from agents.store.codec import Row, findable, micros, moment_at
 from agents.store.engine import Database
 from agents.store.inserts import insert_new
 from agents.store.paging import page
@@ -27,7 +27,7 @@ from agents.store.tables import LIVE_WORK, sessions, work_items, work_pollers
 from agents.store.work_rows import standing_of, work_of, work_row
 from agents.workers import rules
 from agents.workers.credentials import digest_of, new_sessions_token
-from agents.workers.records import QueueStats, SessionStanding, WorkItem, WorkState
+from agents.workers.records import QueueStats, SessionStanding, WorkCounts, WorkItem, WorkState
 
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class SqlWorkQueue:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.counts = WorkCounts()
 
     async def claim(self, environment_id: str, *, reclaim_seconds: float) -> tuple[WorkItem, str] | None:
         """See WorkQueue.claim."""
@@ -76,11 +77,16 @@ class SqlWorkQueue:
             if row is None:
                 return None
             token = new_sessions_token(row["id"])
-            item = rules.claimed(work_of(row), now, digest_of(token))
+            before.append(work_of(row))
+            item = rules.claimed(before[-1], now, digest_of(token))
             _store(connection, item)
             return item, token
 
-        return await self._database.write(work)
+        before: list[WorkItem] = []
+        claim = await self._database.write(work)
+        if claim is not None:
+            rules.count_claim(self.counts, before[-1], now)
+        return claim
 
     async def _sweep(self, environment_id: str) -> None:
         """End items that were to stop and whose worker is gone."""
@@ -224,6 +230,22 @@ class SqlWorkQueue:
             return rules.stats(items, now, connection.execute(polling).scalar_one())
 
         return await self._read(work)
+
+    async def figures(self) -> Mapping[str, float]:
+        """See WorkQueue.figures."""
+        now = self._clock.now()
+        columns, moment = work_items.c, micros(now)
+        free, pending = _claimable(moment, rules.DEFAULT_RECLAIM_SECONDS), columns.claimed_at.is_not(None)
+        held = columns.state != WorkState.QUEUED.value
+        kind = case((free, "depth"), (held, "held"), (pending, "pending"), else_="later")
+        counted = select(kind, func.count(), func.min(columns.available_at)).where(LIVE_WORK).group_by(kind)
+
+        def work(connection: Connection) -> list[tuple[str, int, int]]:
+            return [(row[0], row[1], row[2]) for row in connection.execute(counted)]
+
+        found = await self._read(work)
+        oldest = next((moment_at(first) for name, _, first in found if name == "depth"), None)
+        return rules.figures(self.counts, {name: number for name, number, _ in found}, now, oldest)
 
     async def _change(self, environment_id: str, work_id: str, change: Callable[[WorkItem], tuple[WorkItem, T]]) -> T:
         def work(connection: Connection) -> T:

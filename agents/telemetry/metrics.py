@@ -30,6 +30,7 @@ def render_metrics(
     hosts: _Figures,
     brains: _Figures | None = None,
     standby: Mapping[str, float] | None = None,
+    work: Mapping[str, float] | None = None,
 ) -> bytes:
     """Render the figures of harnesses, hosts and brains by their names; None is one that does not answer just now.
 
@@ -45,6 +46,10 @@ def render_metrics(
     _gauges(registry, "hecaton_brain", ["brain"], "Of each brain", _own(brains or {}))
     for name, value in (standby or {}).items():
         Gauge(f"hecaton_standby_{name}", f"Of the standby: {name.replace('_', ' ')}", registry=registry).set(value)
+    for name, value in (work or {}).items():
+        Gauge(
+            f"hecaton_work_{name}", f"Of work for workers elsewhere: {name.replace('_', ' ')}", registry=registry
+        ).set(value)
     return generate_latest(registry)
 
 

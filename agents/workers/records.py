@@ -80,6 +80,17 @@ class SessionStanding:
     """Whether it runs, waits for a tool result or has input waiting."""
 
 
+@dataclass(slots=True)
+class WorkCounts:
+    """What one process has seen of the queues since it started."""
+
+    claims: int = 0
+    claim_seconds: float = 0.0
+    """From when an item could be had to its claim, over all claims."""
+    leases_lost: int = 0
+    """Items that were claimed because their worker had gone silent."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueStats:
     """How an environment's queue stands."""

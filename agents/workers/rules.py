@@ -7,8 +7,8 @@ without a heartbeat, and the token of the lost lease is dead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from agents.clock import rfc3339
 from agents.errors import Conflict, HecatonError, InvalidRequest
 from agents.ids import new_id
 from agents.workers.credentials import is_one_of
-from agents.workers.records import QueueStats, SessionStanding, WorkItem, WorkState
+from agents.workers.records import QueueStats, SessionStanding, WorkCounts, WorkItem, WorkState
 
 NO_HEARTBEAT = "NO_HEARTBEAT"
 DEFAULT_RECLAIM_SECONDS = 5.0  # spec A.3
@@ -235,6 +235,27 @@ def _successor(item: WorkItem, now: datetime, *, failed: bool) -> WorkItem:
         attempt=attempt,
         metadata=item.metadata,
     )
+
+
+def count_claim(counts: WorkCounts, item: WorkItem, now: datetime) -> None:
+    """Count that *item*, as it stood before, is claimed."""
+    lost = item.state in _LEASED
+    since = item.lease_until if lost and item.lease_until else item.available_at
+    counts.claims += 1
+    counts.claim_seconds += max(0.0, (now - since).total_seconds())
+    counts.leases_lost += lost
+
+
+def figures(counts: WorkCounts, live: Mapping[str, int], now: datetime, oldest: datetime | None) -> dict[str, float]:
+    """Return what metrics tell: *live* counts items by state, *oldest* is when the first that waits could be had."""
+    waits = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+    return {
+        "depth": live.get("depth", 0),
+        "pending": live.get("pending", 0),
+        "held": live.get("held", 0),
+        "oldest_seconds": waits,
+        **asdict(counts),
+    }
 
 
 def stats(items: Sequence[WorkItem], now: datetime, workers_polling: int) -> QueueStats:

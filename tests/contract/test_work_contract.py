@@ -237,8 +237,16 @@ async def test_stats_count_what_waits_what_is_pending_and_who_polls(store: AnySt
     stats = await store.work.stats(ENV)
     assert (stats.depth, stats.pending, stats.workers_polling) == (2, 1, 2)
     assert stats.oldest_queued_at == pending.created_at > first.created_at
+    figures = await store.work.figures()
+    assert (figures["depth"], figures["pending"], figures["held"]) == (2, 1, 1)
+    assert (figures["claims"], figures["leases_lost"]) == (2, 0)
+    assert figures["claim_seconds"] == pytest.approx(0.007) and figures["oldest_seconds"] == pytest.approx(1.002)
     clock.advance(30)
     assert (await store.work.stats(ENV)).workers_polling == 0
+    clock.advance(30)
+    for _ in range(4):
+        await take(store)
+    assert (await store.work.figures())["leases_lost"] == 1
 
 
 async def test_items_are_of_their_environment_alone(store: AnyStore, clock: ManualClock) -> None:

@@ -129,6 +129,8 @@ class MemoryCallRecords:
 
     async def logged(self, after: LogPlace, limit: int) -> LoggedCalls:
         """See CallRecords.logged."""
+        if not findable(after.session):
+            return LoggedCalls([], None)
         place = (after.session, after.seq)
         found = [row for row in self._results() if (row["session_id"], row["seq"]) > place and is_result(row)]
         found.sort(key=lambda row: (row["session_id"], row["seq"]))

@@ -82,6 +82,8 @@ class HandReleases:
     async def look(self) -> None:
         """Keep what was counted since the last time, learn of changes, judge. Raises Unavailable, Conflict."""
         await self._write_down()
+        if not self._hands():
+            return
         await self._learn()
         for hand, why in await self._verdicts():
             await self._take_back(hand, why)

@@ -204,6 +204,13 @@ async def test_what_is_before_the_window_does_not_count() -> None:
     assert (await stage.one.tally("crm@1", 86_400, span=SHORT)).calls == 3
 
 
+async def test_where_there_are_no_hands_the_store_is_left_alone() -> None:
+    stage = Stage()
+    stage.hands.clear()
+    stage.records.splits = None  # type: ignore[method-assign, assignment]
+    await stage.one.look()
+
+
 async def test_a_process_looks_by_itself_and_keeps_what_it_counted_when_it_ends() -> None:
     stage = Stage()
     await stage.one.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from agents.errors import Unavailable
@@ -38,10 +39,16 @@ class Admission:
 
     async def admit(self, sandbox: Sandbox, workspace: Workspace) -> None:
         """Give a running sandbox its session's way out. Raises SandboxUnavailable, OSError."""
+        try:
+            await self._admit(sandbox, workspace)
+        except (Unavailable, TimeoutError) as error:
+            raise SandboxUnavailable(f"the credentials of this session cannot be read now: {error}") from error
+
+    async def _admit(self, sandbox: Sandbox, workspace: Workspace) -> None:
         if sandbox.network_fd is None:
             return
-        gate = Gate(self.egress)
-        gate.secrets = await self._secrets(workspace)
+        gate = Gate(self.egress, partial(self._secrets, workspace) if workspace.vault_ids else None)
+        await gate.renew()
         gate.policy = self._policy(workspace)
         await gate.open(sandbox.network_fd)
         sandbox.gate = gate
@@ -58,12 +65,7 @@ class Admission:
         return policy_of(workspace.environment, workspace.mcp_urls, self.egress.settings.registries)
 
     async def _secrets(self, workspace: Workspace) -> tuple[Placeholder, ...]:
-        if not workspace.vault_ids:
-            return ()
-        try:
-            credentials = await self._credentials.for_environment(workspace.vault_ids)
-        except Unavailable as error:
-            raise SandboxUnavailable(f"the credentials of this session cannot be read now: {error.message}") from error
+        credentials = await self._credentials.for_environment(workspace.vault_ids)
         named = [each for each in credentials if _VARIABLE.fullmatch(each.secret_name)]
         return placeholders_of(named, workspace.session_id, self._key)
 

@@ -43,7 +43,13 @@ class WayOut(Protocol):
         """Count an attempt that was found out later."""
         ...
 
-    def secrets_for(self, host: str, port: int) -> Sequence[Placeholder]: ...
+    def secrets_for(self, host: str, port: int) -> Sequence[Placeholder]:
+        """Return the secrets that may go to *host*, as far as they are known."""
+        ...
+
+    async def fresh_secrets_for(self, host: str, port: int) -> Sequence[Placeholder]:
+        """The same, looked up anew when that was a while ago. Raises Refusal."""
+        ...
 
     async def connect(self, host: str, port: int, *, tls: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to an address that the guard has checked. Raises Refusal."""
@@ -165,7 +171,7 @@ class Connection:
             raise Refusal(400, "inside of a connection to a host only its paths can be asked for")
         _check_host_header(request, host, port, _HTTPS_PORT)
         self._way_out.check(host, port)
-        secrets = Substitution(self._way_out.secrets_for(host, port))
+        secrets = Substitution(await self._way_out.fresh_secrets_for(host, port))
         wanted = Wanted(request.method, _named(host, port, _HTTPS_PORT), request.target, list(request.headers))
         async with self._connected(host, port, tls=True) as far:
             await exchange(self._client, Peer(h11.CLIENT, far), wanted, secrets)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from agents.errors import Unavailable
 from agents.hands.egress.connection import Connection
 from agents.hands.egress.listener import PROXY_ADDRESS, listen_inside
 from agents.hands.egress.peer import HEAD_BYTES, Allowance, CutOff, Patience, Refusal, Spent, Stream
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 PROXY_URL = f"http://{PROXY_ADDRESS[0]}:{PROXY_ADDRESS[1]}"
 _HANDSHAKE_SECONDS = 10.0
+_FRESH_SECONDS = 30.0
+"""A secret that was taken from a vault goes out no longer than this."""
+_LOAD_SECONDS = 20.0
 _FULL = b"HTTP/1.1 503 Too many connections\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -71,10 +75,13 @@ class Egress:
 class Gate:
     """The only way out of one sandbox."""
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, load: Callable[[], Awaitable[Sequence[Placeholder]]] | None = None) -> None:
+        """*load* reads what the session's vaults hold; it raises Unavailable."""
         self.policy = EgressPolicy()
         self.secrets: Sequence[Placeholder] = ()
         self._egress = egress
+        self._load = load
+        self._loaded_at = float("-inf")
         self._allowance = Allowance(egress.settings.max_bytes)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -93,6 +100,14 @@ class Gate:
         """Listen in the network behind the descriptor *namespace*; raises OSError."""
         listening = await listen_inside(namespace)
         self._server = await asyncio.start_server(self._accept, sock=listening, limit=HEAD_BYTES)
+
+    async def renew(self) -> None:
+        """Read the secrets anew unless that was done lately. Raises Unavailable, TimeoutError."""
+        now = asyncio.get_running_loop().time()
+        if self._load is not None and now - self._loaded_at >= _FRESH_SECONDS:
+            async with asyncio.timeout(_LOAD_SECONDS):
+                self.secrets = await self._load()
+            self._loaded_at = now
 
     def close(self) -> None:
         """Let nothing through any more."""
@@ -142,6 +157,14 @@ class Gate:
     def note_refused(self) -> None:
         """See WayOut."""
         self._egress.counts.egress_refused += 1
+
+    async def fresh_secrets_for(self, host: str, port: int) -> Sequence[Placeholder]:
+        """See WayOut."""
+        try:
+            await self.renew()
+        except (Unavailable, TimeoutError) as error:
+            raise Refusal(502, "the credentials of this session cannot be read now") from error
+        return self.secrets_for(host, port)
 
     def secrets_for(self, host: str, port: int) -> Sequence[Placeholder]:
         """See WayOut."""

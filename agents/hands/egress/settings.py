@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from agents.hands.egress.host_rules import host_rules
 from agents.settings_base import AbsolutePath, Section
 
 _PUBLIC_REGISTRIES: list[str] = []
@@ -26,3 +27,11 @@ class EgressSettings(Section):
     """A connection on which nothing moves for this long is ended."""
     connection_seconds: float = Field(default=4 * 3600.0, gt=0)
     """Limit of one connection."""
+
+    @field_validator("registries")
+    @classmethod
+    def _hosts(cls, registries: list[str]) -> list[str]:
+        for entry in registries:
+            if not host_rules([entry]):
+                raise ValueError(f"{entry[:80]!r} is not a host; use pypi.example.com or *.example.com")
+        return registries

@@ -188,6 +188,25 @@ async def test_vaults_that_cannot_be_read_are_an_error_result(hands: Hands, vaul
     assert vault.asked == [("vlt_1",)] * 2
 
 
+async def test_a_secret_that_was_changed_or_archived_goes_out_no_more(
+    hands: Hands, secure: Site, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.hands.egress.gate._FRESH_SECONDS", 0.0)
+    command = f'curl -s -H "X-T: $API_TOKEN" https://good.test:{secure.port}/'
+    await hands.out(command)
+    vault.credentials = [replace(TOKEN, value=SecretStr("changed-secret"))]
+    await hands.out(command)
+    vault.broken = True
+    assert await hands.out(command) == "the credentials of this session cannot be read now"
+    vault.broken, vault.credentials = False, []
+    await hands.out(command)
+    sent = [request.split(b"x-t: ")[1].split(b"\r\n")[0] for request in secure.requests]
+    assert sent[:2] == [SECRET.encode(), b"changed-secret"]
+    assert sent[2].startswith(b"placeholder-") and len(sent) == 3
+    # From then on the host is one as any other: its own certificate is what the sandbox sees.
+    assert "certificate" in await hands.out(command.replace("-s", "-sS"))
+
+
 async def test_hosts_of_a_credential_that_the_environment_does_not_allow_are_told(hands: Hands, vault: Vault) -> None:
     hosts = ("good.test", "*.good.test", "else.test", "a.wide.test", "*.wide.test", "*.b.wide.test", "port.test")
     vault.credentials = [replace(TOKEN, allowed_hosts=hosts), replace(TOKEN, secret_name="B", allowed_hosts=None)]

@@ -101,9 +101,11 @@ class HandDatabase:
         that another call had.
         """
         key = (ctx.request_context.meta or {}).get(IDEMPOTENCY_KEY)
-        if not isinstance(key, str) or not 0 < len(key) <= _KEY_CHARACTERS:
+        if key is None:
             async with self.writing() as connection:
                 return await work(connection)
+        if not isinstance(key, str) or not 0 < len(key) <= _KEY_CHARACTERS or "\0" in key:
+            raise ToolError(f"{IDEMPOTENCY_KEY}: must be a text of 1 to {_KEY_CHARACTERS} characters")
         digest = _digest(ctx.request_context.params or {})
         async with self.writing() as connection:
             # First of all: a second call with the key waits here for the first one's end.

@@ -98,6 +98,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("record_payment", {"invoice_id": "inv_none", "amount": 1.1}, "amount"),
     ("record_payment", {"invoice_id": "inv_none", "amount": "0.00"}, "amount"),
     ("create_invoice", {"customer_id": "c", "lines_to_bill": []}, "lines_to_bill"),
+    (
+        "create_invoice",
+        {"customer_id": "c", "lines_to_bill": [{"description": "\0", "unit_price": "1.00"}]},
+        "lines_to_bill",
+    ),
     ("create_invoice", {"customer_id": "c", "lines_to_bill": [{"description": "x"}]}, "lines_to_bill.0.unit_price"),
 ]
 

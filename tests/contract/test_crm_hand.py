@@ -57,6 +57,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("find_customers", {"limit": 1000}, "limit"),
     ("find_customers", {"nam": "Jun"}, "nam"),
     ("create_customer", JUN | {"email": "nowhere"}, "email"),
+    ("create_customer", JUN | {"name": "J\0n"}, "U+0000"),
+    ("find_customers", {"query": "\0"}, "query"),
 ]
 
 
@@ -79,6 +81,7 @@ async def test_a_call_repeated_under_its_key_has_one_effect_also_at_once_and_aft
         assert await call("create_customer", "sevt_1", **JUN) == first
         other = await call("create_customer", "sevt_1", **JUN | {"name": "Jan Park"})
         assert "another call" in other
+        assert "idempotency-key: must be" in await call("create_customer", "k" * 201, **JUN)
 
 
 async def test_a_call_that_failed_can_be_made_again_under_its_key() -> None:

@@ -113,13 +113,17 @@ async def test_calls_run_beside_each_other_and_a_cancelled_one_is_called_off_at_
 
 async def test_a_call_past_its_deadline_is_called_off_and_nobody_knows_what_it_did() -> None:
     async with live_mcp() as live, remote() as servers:
-        with pytest.raises(ServerLost):
-            await servers.call(call(live, "charge", deadline=0.3), ANN)
+        await servers.offer(server(live), ANN)
+        deadline = 0.05
+        while not live.begun.is_set():  # on a busy machine the call takes a while to get there
+            deadline *= 2
+            with pytest.raises(ServerLost):
+                await servers.call(call(live, "charge", f"sevt_{deadline}", deadline=deadline), ANN)
         async with asyncio.timeout(10):
             await live.stopped.wait()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["json", "handshake", "sse"])
 async def test_a_server_that_dies_in_mid_call_leaves_the_call_lost_and_is_found_again(kind: Kind) -> None:
     async with live_mcp(kind) as live, remote() as servers:
         assert "charge" in await names(servers, live)
@@ -164,7 +168,7 @@ async def test_an_http_status_says_whether_the_call_may_have_run(status: int, fa
         assert not (await servers.call(call(live), ANN)).is_error, "only that request has failed"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["new", "sse"])
 async def test_a_server_that_wants_credentials_gets_the_vaults_and_is_told_apart_from_a_dead_one(kind: Kind) -> None:
     async with live_mcp(kind) as live:
         live.token = "s3cret"

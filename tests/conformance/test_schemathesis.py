@@ -30,6 +30,8 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.governance.hand_releases import HandReleases
+from agents.hand_settings import HandDefinition
+from agents.hands.deployed.records import HandVersion
 from agents.hands.memory import MemoryHands
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
@@ -65,6 +67,8 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
     )
     harness = Harness(ports, owner="harness-0")
     await harness.start()
+    definition = HandDefinition(server="crm:server")
+    hand = await store.hands.add(HandVersion("default", definition, tools=(), created_at=clock.now()))
 
     async def ready() -> dict[str, Any]:
         return {"ready": True}
@@ -78,7 +82,7 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
         brain=brain,
         counters=LocalPools(registry_of(settings), {"default@1": brain}, settings.brain),
         releases=ReleaseKeeper(registry_of(settings), store.releases, clock),
-        hand_releases=HandReleases(store.hand_releases, lambda: {}, clock),
+        hand_releases=HandReleases(store.hand_releases, lambda: {hand.id: hand}, clock),
         meter=store.meter,
         metrics=lambda: b"",
         ready=ready,
@@ -138,18 +142,20 @@ def known(url: str) -> dict[str, str]:
         "ended_session_id": ended,
         "ended_thread_id": threads[1],
         "model_id": "claude-opus-5-5",
-        "name": "default",
+        "name": "default",  # of a brain, and of a hand
+        "hand": "default@1",
     }
 
 
 # Deleting or archiving what the other examples stand on would leave them nothing but 404.
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
-_DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential"}
+_DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential", "removeHand"}
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
+_HANDS = frozenset({"addHand", "removeHand", "releaseHand", "promoteHand", "rollbackHand"})
 _STANDBY = frozenset({"getTopology", "setTopology"})
 """There is none here."""
-NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
+NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _HANDS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
 NEEDS_MORE_THAN_A_SCHEMA |= {"createCredential"}
 """Operations whose rules no schema tells: every example may rightly be refused."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from actors.announcing import Announced, Announcement
 from actors.app_waker import AppWaker
@@ -19,6 +20,7 @@ from actors.remote import actor
 from actors.replica_table import ReplicaTable
 from actors.replies import Reply, reply_of
 from actors.standby_keeper import StandbyKeeper
+from actors.table_shelf import TableReferences
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.errors import Unavailable
@@ -43,6 +45,7 @@ class FleetActor:
         self._watching: list[asyncio.Task[None]] = []
         self._brains = ReplicaTable(AppWaker(brain_app_name))
         self._hands = ReplicaTable(AppWaker(hand_app_name))
+        self._tables = TableReferences()
         self._standby: StandbyKeeper | None = None
         self._announced = Announced(SystemClock())
         self._faults = FaultReport(self._settings)
@@ -143,6 +146,15 @@ class FleetActor:
     async def hand_faults(self, hands: Sequence[str]) -> Reply:
         """Return why those of *hands* that have no replica have none."""
         return await reply_of(self._faults.hand_faults(hands))
+
+    async def keep_table(self, handle: str, principal: str, reference: list[Any]) -> Reply:
+        """See TableReferences.keep."""
+        self._tables.keep(handle, principal, reference)
+        return Reply(True)
+
+    async def table(self, handle: str, principal: str) -> Reply:
+        """See TableReferences.find."""
+        return Reply(self._tables.find(handle, principal))
 
     # -- replicas of the monolith ----------------------------------------------------------------
 

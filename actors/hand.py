@@ -26,6 +26,7 @@ from actors.hand_calls import hand_links
 from actors.names import hand_app_name
 from actors.placement import off_gpu_nodes
 from actors.replica_options import LEAVE_SECONDS, served_past_serve
+from actors.table_shelf import RayShelf
 from agents.api.peers import is_loopback
 from agents.config import Settings
 from agents.errors import HecatonError
@@ -59,7 +60,7 @@ class HandServer:
         hide_environment(definition.secrets)
         directory = await asyncio.to_thread(_fetched, source) if source else None
         server = await asyncio.to_thread(load_server, definition.server, directory)
-        self._hand = RunningHand(hand, server, definition)
+        self._hand = RunningHand(hand, server, definition, RayShelf())
         await self._hand.start()
         self._drain_seconds = _drain_seconds(definition)
         self._draining = False

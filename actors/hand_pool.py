@@ -151,6 +151,9 @@ class HandPool:
             self._missed()
             if self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._fault_ends:
                 raise self._given_up()
+        if self._places.full:
+            # What refusing costs is what an overload leaves for the calls that are served.
+            raise self._refusal(f"{self.hand.definition.queue} calls wait already")
         async with AsyncExitStack() as held:
             place = self._places.place(principal, patience=patience)
             taking = self._taking[key] = asyncio.create_task(held.enter_async_context(place))

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -93,6 +95,29 @@ def take_tables(meta: Mapping[str, Any] | None, *, waiting: WaitingTables = _wai
     names = cast(list[object], named) if isinstance(named, list) else []
     taken = (waiting.take(name) for name in names if isinstance(name, str))
     return [table for table in taken if table is not None]
+
+
+_given: ContextVar[Mapping[str, Any]] = ContextVar("given_tables")
+
+
+@contextmanager
+def giving(tables: Mapping[str, Any]) -> Generator[None]:
+    """Let a tool find *tables*, by the handles in its input; None among them is one that is gone."""
+    token = _given.set(tables)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def given_table(handle: str) -> ArrowTable:
+    """Return the table whose *handle* a tool was given as an argument. Raises ToolError, which the model reads."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    table = _given.get({}).get(handle)
+    if table is None:
+        raise ToolError(f"there is no table {handle[:80]!r} any more; make it again")
+    return table
 
 
 def preview(table: ArrowTable, *, rows: int = PREVIEW_ROWS, characters: int = PREVIEW_CHARACTERS) -> str:

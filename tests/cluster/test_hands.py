@@ -31,7 +31,10 @@ pytestmark = pytest.mark.timeout(240)
 
 CODE = """
 import asyncio, os, pathlib
+import pyarrow as pa
+from agents.hands.tables import given_table, table_result
 from mcp.server.mcpserver import MCPServer
+from mcp_types import CallToolResult
 server = MCPServer("shop", log_level="ERROR")
 
 @server.tool()
@@ -44,6 +47,15 @@ async def order(what: str, seconds: float) -> str:
 @server.tool()
 async def known() -> str:
     return "of the platform: " + (" ".join(name for name in os.environ if name.startswith("HECATON_")) or "nothing")
+"""
+TABLES = """
+@server.tool()
+async def stock() -> CallToolResult:
+    return table_result(pa.table({"left": range(1000)}))
+
+@server.tool()
+async def left(table: str) -> int:
+    return sum(given_table(table).column("left").to_pylist())
 """
 ALLOW = {"permission_policy": {"type": "always_allow"}}
 SERVERS: Any = [{"type": "url", "name": "shop", "url": "hand://shop"}]
@@ -62,12 +74,12 @@ async def api(instance: Instance) -> AsyncIterator[httpx.AsyncClient]:
 
 async def add(api: httpx.AsyncClient, orders: Path) -> None:
     definition = {"server": "shop:server", "runtime_env": {"env_vars": {"ORDERS": str(orders)}}}
-    source = base64.b64encode(packed_files({"shop.py": CODE.encode()})).decode()
+    source = base64.b64encode(packed_files({"shop.py": (CODE + TABLES).encode()})).decode()
     answer = await api.post("/-/hands", json={"name": "shop", "definition": definition, "source": source})
     assert answer.status_code == 200, answer.text
 
 
-@requirement("hands:session", "hands:lost", "hands:clients", "hands:removed")
+@requirement("hands:session", "hands:lost", "hands:clients", "hands:tables", "hands:removed")
 async def test_a_hand_that_dies_in_mid_call_is_replaced_and_its_session_goes_on(
     scene: Scene, instance: Instance, api: httpx.AsyncClient, tmp_path: Path
 ) -> None:
@@ -96,9 +108,17 @@ async def test_a_hand_that_dies_in_mid_call_is_replaced_and_its_session_goes_on(
 
     http = httpx2.AsyncClient(headers={"x-api-key": KEY}, timeout=60)
     async with http, Client(streamable_http_client(f"{instance.url}/hands/shop/mcp", http_client=http)) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == ["order", "known"]
+        assert [tool.name for tool in (await client.list_tools()).tools] == [
+            "order",
+            "known",
+            "stock",
+            "left",
+        ]
         coats = await client.call_tool("order", {"what": "coats", "seconds": 0})
         assert coats.content[0].text == "ordered coats"
+        stock = (await client.call_tool("stock", {})).content[-1].text
+        left = await client.call_tool("left", {"table": stock.rpartition(" ")[2].rstrip(")")})
+        assert left.content[0].text == str(999 * 500)
 
     assert (await api.delete("/-/hands/shop")).status_code == 200
     await until(lambda: not replicas(instance), seconds=60)

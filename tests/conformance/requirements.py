@@ -322,6 +322,7 @@ _ALL = (
     R("hands:session", "ours", "a hand is added while the platform runs, and sessions call it over hand://NAME"),
     R("hands:lost", "ours", "a hand's replica that dies in mid-call is replaced; the call is not repeated by itself"),
     R("hands:clients", "ours", "any MCP client with a key reaches a hand at /hands/NAME/mcp"),
+    R("hands:tables", "ours", "a table that a tool returned is another's argument, by a handle beside its preview"),
     R("hands:removed", "ours", "a hand that is removed ends, and is unknown from then on"),
     R("hands:versions", "ours", "a version of a hand gets the sessions that it is dealt; a session stays with its own"),
     R("hands:rollback", "ours", "a version that breaks its contract's promises is taken back, and its sessions move"),

@@ -12,6 +12,7 @@ from agents.hands.deployed.records import HandRecords, HandVersion
 from agents.hands.deployed.registry import Choose, HandRegistry, newest
 from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.deployed.source import unpack
+from agents.hands.deployed.table_shelf import MemoryShelf
 from agents.hands.servers.port import Caller, Offer, ServerCall, ServerResult, ServerUnreachable, ToolServer
 
 
@@ -24,6 +25,7 @@ class LocalHands:
         self._sources = sources
         self.registry = HandRegistry(records, choose)
         self._starting: dict[str, asyncio.Task[RunningHand]] = {}
+        self._shelf = MemoryShelf()
 
     def start(self) -> None:
         """Begin to follow which hands there are; needs a running event loop."""
@@ -79,7 +81,7 @@ class LocalHands:
             archive = await self._records.source(hand.source)
             directory = await asyncio.to_thread(unpack, archive, hand.source, self._sources)
         server = await asyncio.to_thread(load_apart, definition.server, directory)
-        running = RunningHand(hand.id, server, definition)
+        running = RunningHand(hand.id, server, definition, self._shelf)
         await running.start()
         return running
 

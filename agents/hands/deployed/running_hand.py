@@ -7,19 +7,22 @@ that was stopped keeps its place until its tool has really ended; an input that 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from agents.brains.fair_queue import FairQueue
-from agents.errors import Overloaded
+from agents.errors import Overloaded, Unavailable
 from agents.hand_settings import HandDefinition
 from agents.hands.call_memory import CANCELLED, CallMemory, Key
 from agents.hands.deployed.cpu_time import CpuMeter, Metered, meter_threads
 from agents.hands.deployed.inputs import InputChecks
 from agents.hands.deployed.loading import HandUnusable
+from agents.hands.deployed.table_shelf import MemoryShelf, TableShelf, put_on, take_from
 from agents.hands.servers.content import blocks, offered
 from agents.hands.servers.port import (
     IDEMPOTENCY_KEY,
@@ -31,13 +34,15 @@ from agents.hands.servers.port import (
     ServerLost,
     ServerResult,
 )
-from agents.hands.tables import take_tables
+from agents.hands.tables import giving, take_tables
 
 if TYPE_CHECKING:
     from mcp import Client
     from mcp_types import CallToolResult, Tool
 
     from agents.hands.deployed.loading import McpServer
+
+logger = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0
 _MOST_TOOLS = 500
@@ -48,8 +53,11 @@ _BUSY_SECONDS = 1.0
 class RunningHand:
     """Lists and calls the tools of one MCP server object."""
 
-    def __init__(self, hand: str, server: McpServer, definition: HandDefinition) -> None:
-        """*hand* is its id."""
+    def __init__(
+        self, hand: str, server: McpServer, definition: HandDefinition, shelf: TableShelf | None = None
+    ) -> None:
+        """*hand* is its id; *shelf* is where tables lie that go from one hand to another, where hands have one."""
+        self._shelf = shelf or MemoryShelf()
         self.hand = hand
         self._server = server
         self._memory: CallMemory[ServerResult] = CallMemory()
@@ -157,11 +165,22 @@ class RunningHand:
             # At the deadline, or because the call is cancelled; a tool in a thread ends when it ends.
             work.cancel()
         if work.done() and not work.cancelled():
-            return run.result(work.result(), take_tables(work.result().meta))
+            return await self._told(run, work.result(), caller.principal)
         if not run.began:
             return run.failed(f"no place for the call came free within {call.deadline:g} s; it was not run", "failed")
         said = f"the tool did not answer within {call.deadline:g} s and was stopped; what it did until then stays done"
         return run.failed(said, "ambiguous")
+
+    async def _told(self, run: _Run, result: CallToolResult, principal: str) -> ServerResult:
+        """Return what the model is told of a result; its tables are kept for other hands."""
+        tables = take_tables(result.meta)
+        told = run.result(result, tables)
+        try:
+            handles = await put_on(self._shelf, tables, principal)
+        except Unavailable as error:
+            logger.warning("%s: a table is not kept: %s", self.hand, error.message)
+            return told
+        return replace(told, content=[*told.content, {"type": "text", "text": handles}]) if handles else told
 
     async def _work(self, run: _Run, principal: str) -> CallToolResult:
         from mcp import MCPError
@@ -169,12 +188,14 @@ class RunningHand:
 
         assert self._client is not None, "a hand is called after its start"
         async with self._places.place(principal, patience=run.call.deadline):
+            given = await take_from(self._shelf, run.call.input, principal)
             run.begin()
             try:
-                return await Metered(
-                    self._client.call_tool(run.call.tool, run.call.input, meta={IDEMPOTENCY_KEY: run.call.call_id}),
-                    run.meter,
-                )
+                with giving(given):
+                    return await Metered(
+                        self._client.call_tool(run.call.tool, run.call.input, meta={IDEMPOTENCY_KEY: run.call.call_id}),
+                        run.meter,
+                    )
             except (MCPError, RuntimeError, ValueError) as error:
                 # The tool has answered with a protocol error, or with what is no result: to the model, a failed tool.
                 said = TextContent(text=f"{type(error).__name__}: {error}")

@@ -14,6 +14,7 @@ _OUTSIDE = {"test_schemathesis", "test_coverage"}
 _ELSEWHERE = (
     "tests.cluster.test_platform",
     "tests.cluster.test_brain_replicas",
+    "tests.cluster.test_hands",
     "tests.chaos.test_kill",
     "tests.chaos.test_hosts",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from anthropic.types.beta.sessions import (
@@ -24,6 +25,7 @@ from agents.api.routes import Operation, WorkerAccess
 from agents.api.slots import Slots
 from agents.api.stream import EventStream, StreamSource, Watch
 from agents.api.wire import loads, parse
+from agents.api.worker_gate import Worker, lapsed
 from agents.errors import InvalidRequest, NotFound, RateLimited
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord, SessionStatus
@@ -123,8 +125,16 @@ class EventRoutes:
                 keepalive_seconds=gateway.stream_keepalive_seconds,
                 patience_seconds=gateway.owner_wait_seconds,
                 request_id=request.state.request_id,
+                lapses=self._lapses(request.state.worker),
             )
         raise AssertionError("no exit callback swallows an error")
+
+    def _lapses(self, worker: Worker | None) -> Callable[[], Awaitable[None]] | None:
+        if worker is None:
+            return None
+        store, clock = self._platform.store, self._platform.clock
+        every = self._platform.settings.workers.lease_seconds / 2
+        return lambda: lapsed(worker, store, clock, every_seconds=every)
 
     async def _position(self, session_id: SessionId, event_id: str | None) -> int | None:
         if event_id is None:

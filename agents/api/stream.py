@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -116,7 +116,9 @@ class EventStream(Response):
         keepalive_seconds: float,
         patience_seconds: float,
         request_id: str,
+        lapses: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """*lapses* returns when whoever reads may read no more; None: that does not happen."""
         self._source = source
         self._sessions = sessions
         self._clock = clock
@@ -124,6 +126,7 @@ class EventStream(Response):
         self._keepalive_seconds = keepalive_seconds
         self._patience_seconds = patience_seconds
         self._request_id = request_id
+        self._lapses = lapses
         self._last_sent = clock.monotonic()
         # Live frames at or below `shown` were sent from the log. Behind `reached` lies what a client may not have seen.
         self._shown: int = 0
@@ -137,14 +140,17 @@ class EventStream(Response):
             await self._send(send, b": open\n\n")
             writing = asyncio.create_task(self._write(send))
             others = [asyncio.create_task(self._keep_alive(send)), asyncio.create_task(disconnected(receive))]
+            lapse = None if self._lapses is None else asyncio.ensure_future(self._lapses())
+            others += [] if lapse is None else [lapse]
             try:
                 await asyncio.wait([writing, *others], return_when=asyncio.FIRST_COMPLETED)
                 finished = writing.done()
+                lapse_ended = lapse is not None and lapse.done()
             finally:
                 for task in (writing, *others):
                     task.cancel()
                 await asyncio.gather(writing, *others, return_exceptions=True)
-            if finished and not writing.cancelled() and writing.exception() is None:
+            if lapse_ended or (finished and not writing.cancelled() and writing.exception() is None):
                 await self._send(send, b"", more=False)
 
     async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from agents.api.routes import Operation, WorkerAccess
 from agents.clock import Clock
-from agents.errors import AuthenticationFailed, NotFound, PermissionDenied
+from agents.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable
 from agents.ids import SessionId
 from agents.store.ports import Store
 from agents.workers import rules
@@ -34,6 +34,8 @@ class Worker:
     item: WorkItem | None = None
     digest: str | None = None
     """That of the token."""
+    key_digest: str | None = None
+    """That of the environment's key, when it is what the worker shows."""
 
 
 class WorkerGate:
@@ -68,7 +70,7 @@ class WorkerGate:
         if is_environment_key(credential):
             key = await self._store.environment_keys.find(digest)
             if key is not None and key.revoked_at is None:
-                return Worker(key.environment_id)
+                return Worker(key.environment_id, key_digest=digest)
             raise AuthenticationFailed("the environment key is not valid" + (": it was revoked" if key else ""))
         work_id = work_of(credential)
         item = await self._store.work.find(work_id) if work_id is not None else None
@@ -95,6 +97,26 @@ class WorkerGate:
         if worker.item is not None:
             return worker.item.session_id == session_id
         return await self._store.sessions.environment_of(SessionId(session_id)) == worker.environment_id
+
+
+async def lapsed(worker: Worker, store: Store, clock: Clock, *, every_seconds: float) -> None:
+    """Return when the worker's credential opens nothing any more: what it has open must end then, too."""
+    while True:
+        await clock.sleep(every_seconds)
+        try:
+            if not await _still_good(worker, store, clock):
+                return
+        except Unavailable:
+            continue  # whoever cannot be asked has revoked nothing
+
+
+async def _still_good(worker: Worker, store: Store, clock: Clock) -> bool:
+    if worker.key_digest is not None:
+        key = await store.environment_keys.find(worker.key_digest)
+        return key is not None and key.revoked_at is None
+    assert worker.item is not None and worker.digest is not None, "a worker shows a key or a token"
+    item = await store.work.find(worker.item.id)
+    return item is not None and rules.holds(item, worker.digest, clock.now())
 
 
 def _access_by_route(operations: Iterable[Operation]) -> Sequence[tuple[Route, dict[str, WorkerAccess | None]]]:

@@ -162,7 +162,12 @@ async def test_a_forced_stop_and_a_revoked_key_end_a_worker(site: Site) -> None:
     session = await site.session()
     item, holder = await site.take()
     await holder.beat(item["id"], "NO_HEARTBEAT")
-    assert (await scene.http.post(f"{site.work}/{item['id']}/stop", json={"force": True})).json()["state"] == "stopped"
+    headers, stop = {"authorization": f"Bearer {holder.token}"}, f"{site.work}/{item['id']}/stop"
+    async with scene.http.stream("GET", f"/v1/sessions/{session}/events/stream", headers=headers) as stream:
+        assert stream.status_code == 200
+        assert (await scene.http.post(stop, json={"force": True})).json()["state"] == "stopped"
+        async with asyncio.timeout(PATIENCE):
+            await stream.aread()  # what the token has opened is closed
     told = await holder.beat(item["id"], "anything")
     assert (told["state"], told["lease_extended"]) == ("stopped", False)
     await site.ask("GET", f"/v1/sessions/{session}", holder.token, 401)

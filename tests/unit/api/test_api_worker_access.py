@@ -173,16 +173,14 @@ ATTEMPTS: dict[str, tuple[str, str, str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ATTEMPTS)
-async def test_no_attempt_succeeds(scene: Scene, name: str) -> None:
-    credential, method, path, body = ATTEMPTS[name]
-    answer = await scene.ask(credential, method, path, body)
-    assert answer.status_code in (401, 403, 404), (answer.status_code, answer.text)
-    assert scene.ids["their_sesn"] not in answer.text and scene.ids["their_work"] not in answer.text
-
-
-def test_there_are_enough_of_them() -> None:
-    assert len(ATTEMPTS) >= 40
+async def test_no_attempt_succeeds(scene: Scene) -> None:
+    told: dict[str, str] = {}
+    for name, (credential, method, path, body) in ATTEMPTS.items():
+        answer = await scene.ask(credential, method, path, body)
+        leaks = scene.ids["their_sesn"] in answer.text or scene.ids["their_work"] in answer.text
+        if answer.status_code not in (401, 403, 404) or leaks:
+            told[name] = f"{answer.status_code}: {answer.text}"
+    assert told == {} and len(ATTEMPTS) >= 40
 
 
 async def test_what_is_a_workers_own_is_open_to_it(scene: Scene) -> None:

@@ -16,9 +16,12 @@ from typing_extensions import TypedDict
 
 from agents.api.answers import json_answer
 from agents.api.platform import Platform
-from agents.api.routes import Operation
+from agents.api.query import Query
+from agents.api.routes import Operation, Parameter
 from agents.api.wire import parse, read_json
-from agents.errors import HecatonError, InvalidRequest, NotFound, PayloadTooLarge
+from agents.errors import Conflict, HecatonError, InvalidRequest, NotFound, PayloadTooLarge
+from agents.governance.compatibility import who_name
+from agents.governance.release_checks import live_agents
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.deployments import HandState, keep
 from agents.hands.deployed.records import SCHEME, HandVersion, hand_of
@@ -28,6 +31,8 @@ from agents.hands.servers.port import Caller, OfferedTool, ToolServer
 _log = logging.getLogger(__name__)
 
 _CONTRACT_CHARACTERS = 256_000
+_MOST_SHOWN = 20
+_FORCE = Parameter("force", {"type": "boolean", "default": False}, "Remove it though live agents name this version.")
 
 
 class HandParams(TypedDict, total=False):
@@ -84,6 +89,7 @@ class HandRoutes:
 
     def __init__(self, platform: Platform) -> None:
         self._records = platform.store.hands
+        self._agents = platform.store.agents
         self._deployer = platform.deployer
         self._deployed = platform.deployed
         self._clock = platform.clock
@@ -98,7 +104,7 @@ class HandRoutes:
             Operation("GET", path, self.list, "listHands", tag, HandReports),
             Operation("POST", path, self.add, "addHand", tag, HandReport, body=HandParams, statuses=added),
             Operation("GET", one, self.get, "getHand", tag, HandReport),
-            Operation("DELETE", one, self.remove, "removeHand", tag, RemovedHand),
+            Operation("DELETE", one, self.remove, "removeHand", tag, RemovedHand, parameters=[_FORCE], statuses=[409]),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -137,6 +143,13 @@ class HandRoutes:
 
     async def remove(self, request: Request) -> Response:
         hand = await self._find(request)
+        force = Query(request.query_params).flag("force")
+        users = () if force else who_name(hand.id, await live_agents(self._agents))
+        if users:
+            raise Conflict(
+                f"hand {hand.id}: is named by {', '.join(users[:_MOST_SHOWN])}; archive or change"
+                " these agents first, or remove it all the same with force=true"
+            )
         await self._records.remove(hand.id, self._clock.now())
         await self._deployer.end(hand)
         _log.warning("hand %s: removed (by key %r)", hand.id, request.state.principal)

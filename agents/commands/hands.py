@@ -86,9 +86,10 @@ def list_hands(console: Console, client: Anthropic, *, as_json: bool) -> None:
         _show(console, answer["data"])
 
 
-def remove_hand(console: Console, client: Anthropic, hand: str, *, as_json: bool) -> None:
-    """Take a version away: its calls end, its replicas go."""
-    answer = cast("dict[str, Any]", client.delete(f"{_PATH}/{quote(hand, safe='@')}", cast_to=object))
+def remove_hand(console: Console, client: Anthropic, hand: str, *, force: bool, as_json: bool) -> None:
+    """Take a version away, also one that agents name (*force*): its calls end, its replicas go."""
+    path = f"{_PATH}/{quote(hand, safe='@')}{'?force=true' if force else ''}"
+    answer = cast("dict[str, Any]", client.delete(path, cast_to=object))
     if as_json:
         print_json(console, answer)
     else:

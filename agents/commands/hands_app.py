@@ -81,6 +81,7 @@ def hands_list(
 @hands_app.command("remove")
 def hands_remove(
     hand: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The version; the name alone if there is one.")],
+    force: Annotated[bool, typer.Option("--force", help="Do it though live agents name this version.")] = False,
     as_json: AsJson = False,
     url: Url = None,
     data_dir: DataDir = None,
@@ -92,4 +93,4 @@ def hands_remove(
     from agents.commands.hands import remove_hand
 
     settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    remove_hand(console, open_client(settings, url), hand, as_json=as_json)
+    remove_hand(console, open_client(settings, url), hand, force=force, as_json=as_json)

@@ -100,6 +100,12 @@ def uses_of(hand: str, tools: Collection[str], agents: Iterable[tuple[str, Mappi
     return found
 
 
+def who_name(version: str, agents: Iterable[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:
+    """Return which of *agents* (id and body) name just this version (an id) of a hand, and can have no other."""
+    url = f"hand://{version}"
+    return [agent_id for agent_id, body in agents if any(each["url"] == url for each in body.get("mcp_servers", ()))]
+
+
 def _enabled(toolset: Mapping[str, Any], tools: Collection[str]) -> Iterator[str]:
     configs = {config["name"]: config["enabled"] for config in toolset["configs"]}
     default = toolset["default_config"]["enabled"]

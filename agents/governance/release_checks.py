@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from agents.errors import HecatonError, Unavailable
@@ -52,7 +53,7 @@ class ReleaseChecks:
             checks.breaking += lacking(contract, started)
             checks.notes += beyond(contract, started)
         if current.id != version.id:
-            uses = uses_of(version.name, older.tools, await self._live_agents())
+            uses = uses_of(version.name, older.tools, await live_agents(self._agents))
             for finding in compare(older, newer, uses):
                 (checks.breaking if finding.breaking else checks.notes).append(finding.text)
         if golden:
@@ -76,17 +77,6 @@ class ReleaseChecks:
             except TimeoutError:
                 raise Unavailable(f"hand {hand.id} did not start within {_START_SECONDS:g} s") from None
         return await self._records.get(hand.id)
-
-    async def _live_agents(self) -> list[tuple[str, dict[str, object]]]:
-        found: list[tuple[str, dict[str, object]]] = []
-        query = Listing(limit=_PAGE, order="asc")
-        while True:
-            page = await self._agents.list(query)
-            found += [(agent.id, agent.body) for agent in page[:_PAGE]]
-            if len(page) <= _PAGE:
-                return found
-            last = page[_PAGE - 1]
-            query = Listing(limit=_PAGE, order="asc", after=(last.created_at, last.id))
 
     async def _replay(
         self, hand: HandVersion, golden: Sequence[GoldenCall], contract: Contract, checks: Checks
@@ -118,3 +108,16 @@ class ReleaseChecks:
         ]
         if contract_of(hand) is not None and (slow := too_slow(replayed, contract)) is not None:
             checks.breaking.append(slow)
+
+
+async def live_agents(agents: AgentRepository) -> list[tuple[str, dict[str, Any]]]:
+    """Return the id and the newest body of every agent that is not archived. Raises Unavailable."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    query = Listing(limit=_PAGE, order="asc")
+    while True:
+        page = await agents.list(query)
+        found += [(agent.id, agent.body) for agent in page[:_PAGE]]
+        if len(page) <= _PAGE:
+            return found
+        last = page[_PAGE - 1]
+        query = Listing(limit=_PAGE, order="asc", after=(last.created_at, last.id))

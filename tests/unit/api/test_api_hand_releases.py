@@ -230,3 +230,16 @@ async def test_what_cannot_be_done_is_refused(server: Server, path: str, body: A
 
 async def test_a_hand_that_is_not_there_has_no_report(server: Server) -> None:
     assert (await server.client.get("/-/hands/crm/sla")).status_code == 404
+
+
+async def test_a_version_that_a_live_agent_names_is_removed_by_force_only(server: Server) -> None:
+    for version in ("1.0", "1.1"):
+        await add(server, version)
+    await agent(server, "hand://crm")
+    named = await agent(server, "hand://crm@1.0")
+    refused = await server.client.delete("/-/hands/crm@1.0")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (409, "conflict_error")
+    assert f"is named by {named};" in refused.json()["error"]["message"]
+    assert (await server.client.delete("/-/hands/crm@1.1")).status_code == 200
+    assert (await server.client.delete("/-/hands/crm@1.0?force=true")).status_code == 200
+    assert await server.store.hands.list() == []

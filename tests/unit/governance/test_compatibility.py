@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.governance.compatibility import Finding, compare, uses_of
+from agents.governance.compatibility import Finding, compare, uses_of, who_name
 from agents.governance.contract import Contract
 
 FIND: dict[str, Any] = {
@@ -122,4 +122,5 @@ def test_an_agent_uses_the_tools_that_it_has_switched_on_of_the_hand_that_it_nam
         "remote": agent("https://crm.example.com/mcp"),
         "none": {"mcp_servers": [], "tools": []},
     }
+    assert who_name("crm@1", agents.items()) == ["pinned"]
     assert uses_of("crm", ["find", "delete"], agents.items()) == {"find": {"all", "less", "one"}, "delete": {"all"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -207,7 +208,8 @@ class HandPool:
         if not self._links.usable:
             return ServerUnreachable(f"hand {self.hand.id}: {message}", retry_after=1.0)
         ahead = self._places.waiting / max(1, self._most * len(self._links.usable))
-        seconds = min(_MOST_RETRY_SECONDS, max(0.1, ahead * self._seconds))
+        # Not all at one moment: whoever is refused together would come back together.
+        seconds = min(_MOST_RETRY_SECONDS, max(0.1, ahead * self._seconds) * random.uniform(1.0, 2.0))  # noqa: S311 - spreads callers, hides nothing
         return Overloaded(f"hand {self.hand.id}: {message}", retry_after=round(seconds, 3))
 
     def _given_up(self) -> ServerUnreachable:

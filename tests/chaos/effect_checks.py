@@ -6,14 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.chaos.log_checks import name_of, of_type, text_of
+from tests.chaos.log_checks import answers, name_of, of_type, text_of
 from tests.chaos.plan import Script
 from tests.chaos.record import Action, Json, Run, Violation, Visit, instant
 from tests.chaos.schedule import NODE_DEATHS
 
 _EFFECT = re.compile(r"\be (sesn_\w+/[\w~]+)")
 HOST_DEATHS = NODE_DEATHS | {"kill sandbox host", "stop sandbox host"}
-HAND_DEATHS = NODE_DEATHS | {"kill hand", "stop hand"}
+# With its owner dies a call that waits for a replica: the next one cannot know that it was not sent (ADR 23).
+HAND_DEATHS = NODE_DEATHS | {"kill hand", "stop hand", "kill harness", "stop harness"}
+WORKER_DEATHS = frozenset({"kill worker"})
 _AFTER_SECONDS = 20.0
 """How long after a host's death a call may still fail for want of it."""
 
@@ -27,8 +29,7 @@ def effects_of(call: Json) -> list[str]:
 
 def _calls(visit: Visit) -> Iterator[tuple[Json, Json]]:
     """Yield the calls that can have effects, with their results."""
-    results = {event["tool_use_id"]: event for event in of_type(visit.final, "agent.tool_result")}
-    results |= {event["mcp_tool_use_id"]: event for event in of_type(visit.final, "agent.mcp_tool_result")}
+    results = answers(visit)
     for call in of_type(visit.final, "agent.tool_use", "agent.mcp_tool_use"):
         if call["id"] in results and effects_of(call):
             yield call, results[call["id"]]
@@ -74,19 +75,18 @@ def refused_never_happen(run: Run) -> Iterator[Violation]:
 
 def repeated_with_reason(run: Run) -> Iterator[Violation]:
     """A call failed only if what runs it died in mid-call or shortly before (or the client refused or stopped it)."""
-    done = [action for action in run.actions if not action.skipped]
-    hosts = [action for action in done if action.kind in HOST_DEATHS]
-    hands = [action for action in done if action.kind in HAND_DEATHS]
+    deadly = {"served": ("hand", HAND_DEATHS), "elsewhere": ("worker", WORKER_DEATHS)}
     for visit in run.visits:
+        where, kinds = deadly.get(visit.kind, ("host", HOST_DEATHS))
+        deaths = [action for action in run.actions if action.kind in kinds and not action.skipped]
         stops = [instant(event) or 0.0 for event in of_type(visit.final, "user.interrupt")]
         for call, result in _calls(visit):
             begun, ended = instant(call) or 0.0, instant(result) or 0.0
             stopped = any(begun <= stop <= ended for stop in stops)
             if not result.get("is_error") or call["id"] in visit.denied or stopped:
                 continue
-            served = call["type"] == "agent.mcp_tool_use"
-            if not _one_between(hands if served else hosts, begun - _AFTER_SECONDS, ended):
-                what = f"{call['id']} failed and no {'hand' if served else 'host'} had died: {text_of(result)[:160]!r}"
+            if not _one_between(deaths, begun - _AFTER_SECONDS, ended):
+                what = f"{call['id']} failed and no {where} had died: {text_of(result)[:160]!r}"
                 yield Violation("failed calls", name_of(visit), what)
 
 
@@ -112,7 +112,7 @@ def files_survive(run: Run, scripts: Mapping[str, Script]) -> Iterator[Violation
 def _last_closing(visit: Visit) -> str | None:
     """The content of the file of effects as the last successful closing call showed it."""
     shown: str | None = None
-    results = {event["tool_use_id"]: event for event in of_type(visit.final, "agent.tool_result")}
+    results = answers(visit)
     for call in of_type(visit.final, "agent.tool_use"):
         result = results.get(call["id"])
         if "&& cat " in str(call["input"].get("command", "")) and result and not result.get("is_error"):
@@ -121,7 +121,7 @@ def _last_closing(visit: Visit) -> str | None:
 
 
 def _read_back(visit: Visit, writes: Mapping[str, str]) -> Iterator[Violation]:
-    results = {event["tool_use_id"]: event for event in of_type(visit.final, "agent.tool_result")}
+    results = answers(visit)
     good: set[str] = set()
     for call in of_type(visit.final, "agent.tool_use"):
         path, result = call["input"].get("file_path"), results.get(call["id"])

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Sequence
 from agents.brains.replay import NOTICE
 from tests.chaos.record import Connection, Json, Run, Violation, Visit, instant
 
-_RESULT_OF = {
-    "agent.tool_use": "agent.tool_result",
-    "agent.mcp_tool_use": "agent.mcp_tool_result",
-    "agent.custom_tool_use": "user.custom_tool_result",
+_RESULTS_OF = {
+    "agent.tool_use": ("agent.tool_result", "user.tool_result"),  # the latter from a worker
+    "agent.mcp_tool_use": ("agent.mcp_tool_result",),
+    "agent.custom_tool_use": ("user.custom_tool_result",),
 }
 _REFERENCE = {
     "agent.tool_result": "tool_use_id",
+    "user.tool_result": "tool_use_id",
     "agent.mcp_tool_result": "mcp_tool_use_id",
     "user.custom_tool_result": "custom_tool_use_id",
 }
+TOOL_RESULTS = ("agent.tool_result", "user.tool_result", "agent.mcp_tool_result")
 
 
 def of_type(log: Sequence[Json], *kinds: str) -> list[Json]:
@@ -27,6 +29,11 @@ def of_type(log: Sequence[Json], *kinds: str) -> list[Json]:
 def text_of(event: Json) -> str:
     """The text of a message or a result; blocks stand apart, for the server may put a note before a result."""
     return "\n".join(block.get("text", "") for block in event.get("content") or ())
+
+
+def answers(visit: Visit) -> dict[str, Json]:
+    """The results of all calls but those of custom tools, by the call's id."""
+    return {event[_REFERENCE[event["type"]]]: event for event in of_type(visit.final, *TOOL_RESULTS)}
 
 
 def name_of(visit: Visit) -> str:
@@ -48,9 +55,9 @@ def one_result_per_call(run: Run) -> Iterator[Violation]:
     """Each tool use has exactly one result, each result a tool use before it."""
     for visit in run.visits:
         place = {event["id"]: number for number, event in enumerate(visit.final)}
-        for use_kind, result_kind in _RESULT_OF.items():
-            reference = _REFERENCE[result_kind]
-            results = of_type(visit.final, result_kind)
+        for use_kind, result_kinds in _RESULTS_OF.items():
+            reference = _REFERENCE[result_kinds[0]]
+            results = of_type(visit.final, *result_kinds)
             counted = Counter(event[reference] for event in results)
             uses = {event["id"] for event in of_type(visit.final, use_kind)}
             for use in uses:

@@ -28,6 +28,7 @@ PARTS = {
     "sandbox host": "sandbox host",
     "brain": "brain",
     "hand": "hand",
+    "worker": "worker",
     "gateway": "gateway",
     "fleet": "fleet",
     "serve controller": "serve controller",

@@ -15,6 +15,7 @@ _MARKS = (
     ("ray::ServeReplica:hecaton-gateway", "gateway"),
     ("ray::ServeReplica:hecaton-brain", "brain"),
     ("ray::ServeReplica:hecaton-hand", "hand"),
+    ("agents.cli worker", "worker"),
     ("ray::HarnessActor", "harness"),
     ("ray::SandboxHostActor", "sandbox host"),
     ("ray::FleetActor", "fleet"),

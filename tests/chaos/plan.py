@@ -1,4 +1,4 @@
-"""The replay plan that the sessions play: tool rounds with effects that can be counted, in six kinds of session.
+"""The replay plan that the sessions play: tool rounds with effects that can be counted, in seven kinds of session.
 
 A plan is a pure function of the conversation, so a session says the same whoever plays it. Every bash call, and
 every call of the hand in sessions of the kind ``served``, feels the outside world under effect ids of its own
@@ -194,7 +194,15 @@ def _served(script: Script, rounds: int, port: int) -> None:
     script.say()
 
 
-_KINDS = {"work": _work, "ask": _ask, "custom": _custom, "stop": _stop, "talk": _talk, "served": _served}
+_KINDS = {
+    "work": _work,
+    "ask": _ask,
+    "custom": _custom,
+    "stop": _stop,
+    "talk": _talk,
+    "served": _served,
+    "elsewhere": _work,
+}
 KINDS = tuple(_KINDS)
 
 

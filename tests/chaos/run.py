@@ -29,6 +29,7 @@ _DELETED_SECONDS = 60.0
 _ENDED_SECONDS = 30.0
 _AT_A_TIME = 16
 _SAMPLE_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
 Say = Callable[[str], None]
 
 
@@ -90,8 +91,10 @@ class Course:
         probe = Probe(self._site.url)
         self._run.errors, self._run.effects, self._run.outages = api.errors, self._effects.felt, probe.outages
         asking = asyncio.create_task(probe.run())
+        working: asyncio.Task[None] | None = None
         try:
             scene = await set_scene(api, self._options.seed)
+            working = asyncio.create_task(self._keep_worker(scene))
             await self._warm_up(api, scene, made)
             began = time.monotonic()
             await self._disturb(api, scene, made, probe)
@@ -99,8 +102,20 @@ class Course:
             await self._look_back(api)
         finally:
             asking.cancel()
+            await _ended(working)
             self._run.absorbed = dict(api.absorbed)
             await api.close()
+
+    async def _keep_worker(self, scene: Scene) -> None:
+        """Have a worker serve the sessions whose tools run elsewhere; start it again when it ends, as systemd would."""
+        while True:
+            worker = await asyncio.to_thread(self._site.start_worker, scene.elsewhere, scene.key)
+            try:
+                while worker.poll() is None:
+                    await asyncio.sleep(_LOOK_SECONDS)
+            finally:
+                worker.terminate()
+                await asyncio.to_thread(worker.wait, _ENDED_SECONDS)
 
     async def _warm_up(self, api: Api, scene: Scene, made: dict[str, Script]) -> None:
         """One session of each kind, undisturbed: what the parts need once is in the memory before."""
@@ -218,6 +233,12 @@ class Course:
         await asyncio.sleep(_SETTLE_SECONDS)
         parts = await asyncio.to_thread(self._site.parts)
         return await asyncio.to_thread(memory.sample, parts)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def revision() -> str:

@@ -16,6 +16,7 @@ DECK: dict[str, int] = {
     "kill sandbox host": 3,
     "kill brain": 3,
     "kill hand": 3,
+    "kill worker": 2,
     "kill gateway": 3,
     "kill fleet": 1,
     "kill serve controller": 1,

@@ -32,6 +32,9 @@ _DOWN_SECONDS = 120.0
 _ROLL_SECONDS = 300.0
 _LOOK_SECONDS = 0.1
 _CPUS = 2
+_LEASE_SECONDS = 4
+"""Short, for the sessions of a killed worker wait for it."""
+_WORKER_SESSIONS = 32
 
 
 class Site:
@@ -94,6 +97,7 @@ class Site:
                 },
                 "sandbox": {"hosts": options.hosts},
                 "hands": {HAND: self._hand},
+                "workers": {"lease_seconds": _LEASE_SECONDS},
                 "network": {"allow_private": ["127.0.0.0/8"]},  # effects are felt on this machine
             }
         )
@@ -170,6 +174,22 @@ class Site:
                 check=False,
             )
         return done.returncode
+
+    def start_worker(self, environment: str, key: str) -> subprocess.Popen[bytes]:
+        """Serve a self-hosted environment with sandboxes of this machine; a later one takes an earlier one's place."""
+        arguments = ["--environment-id", environment, "--base-url", self.url, "--unrestricted", "--max-idle", "1"]
+        more = ["--concurrency", str(_WORKER_SESSIONS), "--data-dir", str(self.scratch / "worker")]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HECATON_", "ANTHROPIC_"))}
+        opened = {"HECATON_NETWORK__ALLOW_PRIVATE": '["127.0.0.0/8"]', "ANTHROPIC_ENVIRONMENT_KEY": key}
+        with (self.scratch / "worker.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "agents.cli", "worker", *arguments, *more],
+                cwd=self.scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**kept, **opened, "PYTHONPATH": str(ROOT)},
+            )
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -252,10 +252,31 @@ def test_calls_of_a_hand_are_held_to_the_same() -> None:
     untrue = served_run(fails=False)
     del untrue.effects[0]
     assert "effects happen" in found(untrue)
-    for killed, fault in (("kill hand", False), ("kill sandbox host", True)):
+    for killed, fault in (("kill hand", False), ("kill harness", False), ("kill sandbox host", True)):
         run = served_run(fails=True)
         run.actions = [Action(killed, "it", BEGIN + 4)]
         assert ("failed calls" in found(run)) is fault
+
+
+def test_results_from_a_worker_are_held_to_the_same() -> None:
+    run = good_run()
+    run.visits[0].kind = "elsewhere"
+    run.effects += [(f"{SESSION}/r1b", BEGIN)]
+    _log(_by_worker)(run)
+    assert violations(run, SCRIPTS) == []
+    _log(_failed)(run)
+    run.actions = [Action("kill sandbox host", "h", BEGIN + 4)]
+    assert "failed calls" in found(run)
+    run.actions = [Action("kill worker", "w", BEGIN + 4)]
+    assert "failed calls" not in found(run)
+    _log(_twice)(run)
+    assert "one result" in found(run)
+
+
+def _by_worker(log: list[Json]) -> None:
+    for each in log:
+        if each["type"] == "agent.tool_result":
+            each["type"] = "user.tool_result"
 
 
 def test_a_call_may_fail_into_a_dead_edge_only() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.chaos.api import Api, Gone
 from tests.chaos.follow import MODES, Follower
+from tests.chaos.log_checks import TOOL_RESULTS
 from tests.chaos.plan import CLOSINGS, HAND, KINDS, Script
 from tests.chaos.record import Json, Visit
 
@@ -38,26 +39,32 @@ TOOLS: dict[str, list[Json]] = {
     "stop": [_TOOLSET],
     "talk": [_TOOLSET],
     "served": [_SERVED],
+    "elsewhere": [_TOOLSET],
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What all sessions share: agents by kind and one environment."""
+    """What all sessions share: agents by kind, an environment here and one whose tools run at a worker."""
 
     agents: dict[str, str]
     environment: str
+    elsewhere: str
+    key: str
+    """With which the worker serves its environment."""
 
 
 async def set_scene(api: Api, seed: int) -> Scene:
     """Make the agents and the environment, whose networking lets commands reach the outside world."""
     config: Any = {"type": "cloud", "networking": {"type": "unrestricted"}}
-    made = await api.client.beta.environments.create(name=f"chaos-{seed}", config=config)
+    here = await api.client.beta.environments.create(name=f"chaos-{seed}", config=config)
+    elsewhere = await api.client.beta.environments.create(name=f"worker-{seed}", config={"type": "self_hosted"})
+    made: Any = await api.client.post(f"/v1/environments/{elsewhere.id}/keys", body={"name": "worker"}, cast_to=object)
     agents: dict[str, str] = {}
     for kind in KINDS:
         more: Any = {"tools": TOOLS[kind], "mcp_servers": _SERVERS.get(kind, [])}
         agents[kind] = (await api.client.beta.agents.create(name=f"chaos-{kind}", model=MODEL, **more)).id
-    return Scene(agents, made.id)
+    return Scene(agents, here.id, elsewhere.id, made["key"])
 
 
 def visits(sessions: int) -> list[Visit]:
@@ -104,10 +111,11 @@ class Visitor:
         visit, title = self._visit, f"chaos {self._token}"
         client = self._api.client.beta.sessions
 
+        scene = self._scene
+        environment = scene.elsewhere if visit.kind == "elsewhere" else scene.environment
+
         async def create() -> str:
-            made = await client.create(
-                agent=self._scene.agents[visit.kind], environment_id=self._scene.environment, title=title
-            )
+            made = await client.create(agent=scene.agents[visit.kind], environment_id=environment, title=title)
             return made.id
 
         visit.session_id = await self._api.get("create session", "", create)
@@ -124,7 +132,7 @@ class Visitor:
             if kind in ("agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use"):
                 self._calls[event["id"]] = event
                 await self._interrupt(event)
-            elif kind in ("agent.tool_result", "agent.mcp_tool_result") and event.get("is_error"):
+            elif kind in TOOL_RESULTS and event.get("is_error"):
                 well = False
             elif kind == "session.status_idle" and taken:
                 stop = event["stop_reason"]
@@ -150,12 +158,15 @@ class Visitor:
                 block = {"type": "text", "text": f"rain in {call['input']['city']}"}
                 answers.append({"type": "user.custom_tool_result", "custom_tool_use_id": event_id, "content": [block]})
                 continue
+            if call.get("evaluated_permission") != "ask":
+                continue  # a worker's to answer
             refused = bool(self._script.denied) and f"/{self._script.denied} " in call["input"].get("command", "")
             if refused:
                 self._visit.denied.append(event_id)
             answer = {"type": "user.tool_confirmation", "tool_use_id": event_id}
             answers.append({**answer, "result": "deny" if refused else "allow"})
-        await self._send(*answers)
+        if answers:
+            await self._send(*answers)
 
     async def _send(self, *events: Json) -> None:
         """Send events once: after a failure only what the session does not have yet."""

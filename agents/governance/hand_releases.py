@@ -89,7 +89,10 @@ class HandReleases:
             await self._take_back(hand, why)
 
     async def _learn(self) -> None:
-        self._stored = await self._records.splits()
+        read, known = await self._records.splits(), self._stored
+        # One that began before a change was made here may end after it.
+        newer = {name: known[name] for name in read if name in known and known[name].revision > read[name].revision}
+        self._stored = {**read, **newer}
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())

@@ -32,7 +32,7 @@ tools:
   which:
     input: {{type: object, properties: {{name: {{type: string, maxLength: 20}}}}, required: {required}}}
     side_effects: none
-sla: {{error_rate: 0.1, min_calls: 4}}
+sla: {{error_rate: 0.1, min_calls: 5}}
 """
 WEIGHT = 20
 MOST_SESSIONS = 200

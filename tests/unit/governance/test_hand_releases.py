@@ -5,8 +5,10 @@ Bug class this catches: a session that is moved by a release, or a version that 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -202,6 +204,27 @@ async def test_what_is_before_the_window_does_not_count() -> None:
     await stage.one.look()
     assert [(await stage.one.tally("crm@1", seconds)).calls for seconds in (60, 600, 86_400)] == [1, 3, 3]
     assert (await stage.one.tally("crm@1", 86_400, span=SHORT)).calls == 3
+
+
+async def test_what_was_read_before_a_change_does_not_undo_it() -> None:
+    stage = Stage()
+    await stage.release("2", 10)
+    read, asked, go = stage.records.splits, asyncio.Event(), asyncio.Event()
+
+    async def late() -> Any:
+        found = await read()
+        asked.set()
+        await go.wait()
+        return found
+
+    stage.records.splits = late  # type: ignore[method-assign]
+    looking = asyncio.create_task(stage.one.look())
+    await asked.wait()
+    stage.records.splits = read  # type: ignore[method-assign]
+    await stage.one.change("crm", lambda split: promoted(split, "2"))
+    go.set()
+    await looking
+    assert stage.one.split("crm").current == "2"
 
 
 async def test_where_there_are_no_hands_the_store_is_left_alone() -> None:

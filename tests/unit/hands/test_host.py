@@ -396,7 +396,7 @@ def states_of_children() -> str:
 
 
 async def test_many_sessions_leave_no_descriptor_thread_or_process(start: Start) -> None:
-    hands = await start(warm=1)
+    hands = await start(warm=1, warm_most=1)
 
     async def session(number: int) -> None:
         await hands.batch(("bash", {"command": "echo x > f"}), ("grep", {"pattern": "x"}), session=f"sesn_{number}")
@@ -409,6 +409,6 @@ async def test_many_sessions_leave_no_descriptor_thread_or_process(start: Start)
         await session(number)
     await until(lambda: hands.host.stats().warm == 1)
     assert len(os.listdir("/proc/self/fd")) <= before
-    assert sorted(os.listdir(hands.host.root)) == [".trash", ".warm"]
+    assert sorted(os.listdir(hands.host.root)) == [".layers", ".trash", ".warm"]
     assert os.listdir(hands.host.root / ".trash") == []
     await until(lambda: "Z" not in states_of_children())

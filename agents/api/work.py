@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Required
 
 from anthropic.types.beta.environments import (
     BetaSelfHostedWork,
@@ -35,7 +35,6 @@ _MAX_BLOCK_MS = 999  # spec A.3
 _MAX_RECLAIM_MS = 86_400_000
 _MAX_EXPECTED_CHARS = 100
 _WORKER_ID = re.compile(r"[\x21-\x7e]{1,200}")
-_NONE: dict[str, str | None] = {}
 
 
 class StopWorkParams(TypedDict, total=False):
@@ -44,10 +43,10 @@ class StopWorkParams(TypedDict, total=False):
     force: bool
 
 
-class UpdateWorkParams(TypedDict):
+class UpdateWorkParams(TypedDict, total=False):
     """A merge patch; null deletes."""
 
-    metadata: dict[str, str | None]
+    metadata: Required[dict[str, str | None]]
 
 
 class WorkRoutes:
@@ -173,7 +172,7 @@ class WorkRoutes:
 
     async def update(self, request: Request) -> Response:
         patch = parse(UpdateWorkParams, await read_json(request))["metadata"]
-        item = await self._queue.change_metadata(*_ids(request), lambda bag: metadata.merged(bag, patch or _NONE))
+        item = await self._queue.change_metadata(*_ids(request), lambda bag: metadata.merged(bag, patch))
         return json_answer(work_wire(item))
 
     async def list(self, request: Request) -> Response:

@@ -209,7 +209,7 @@ class Conversation:
         answers: list[dict[str, Any]] = []
         for call_id in call_ids:
             call = self._calls.get(call_id)
-            if call is None or call_id in self._answered:
+            if call is None or call_id in self._answered or _is_a_workers(call):
                 continue
             self._answered.add(call_id)
             if call.get("type") == "agent.custom_tool_use":
@@ -226,3 +226,8 @@ class Conversation:
                 answers.append(self._answer(call))
         if answers:
             self._send(answers)
+
+
+def _is_a_workers(call: Event) -> bool:
+    """Whether a waiting call is for a worker of a self-hosted environment: nobody asks the user about it."""
+    return call.get("type") == "agent.tool_use" and call.get("evaluated_permission") == "allow"

@@ -122,7 +122,9 @@ def known(url: str) -> dict[str, str]:
     """Ids of things that exist, so that generated requests get past the look-up."""
     with httpx.Client(base_url=url, timeout=DEADLINE) as client:
         agent = client.post("/v1/agents", json={"model": "m", "name": "a"}).json()["id"]
-        environment = client.post("/v1/environments", json={"name": "e"}).json()["id"]
+        elsewhere = {"name": "e", "config": {"type": "self_hosted"}}
+        environment = client.post("/v1/environments", json=elsewhere).json()["id"]
+        key = client.post(f"/v1/environments/{environment}/keys").json()["id"]
         body = {"agent": agent, "environment_id": environment}
         session = client.post("/v1/sessions", json=body).json()["id"]
         ended = client.post("/v1/sessions", json=body).json()["id"]
@@ -131,11 +133,14 @@ def known(url: str) -> dict[str, str]:
         # Nobody connects there: the guard is before it.
         auth = {"type": "mcp_oauth", "mcp_server_url": "http://127.0.0.1/mcp", "access_token": "t"}
         credential = client.post(f"/v1/vaults/{vault}/credentials", json={"auth": auth}).json()["id"]
+        work = client.get(f"/v1/environments/{environment}/work").json()["data"][0]["id"]
         threads = [client.get(f"/v1/sessions/{each}/threads").json()["data"][0]["id"] for each in (session, ended)]
     return {
         "agent_id": agent,
         "environment_id": environment,
         "session_id": session,
+        "key_id": key,
+        "work_id": work,
         "vault_id": vault,
         "credential_id": credential,
         "thread_id": threads[0],
@@ -150,13 +155,14 @@ def known(url: str) -> dict[str, str]:
 # Deleting or archiving what the other examples stand on would leave them nothing but 404.
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
 _DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential", "removeHand"}
+_DESTRUCTIVE |= {"revokeEnvironmentKey"}
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
 _HANDS = frozenset({"addHand", "removeHand", "releaseHand", "promoteHand", "rollbackHand"})
 _STANDBY = frozenset({"getTopology", "setTopology"})
 """There is none here."""
 NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _HANDS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
-NEEDS_MORE_THAN_A_SCHEMA |= {"createCredential"}
+NEEDS_MORE_THAN_A_SCHEMA |= {"createCredential", "pollWork", "ackWork", "heartbeatWork"}
 """Operations whose rules no schema tells: every example may rightly be refused."""
 
 

@@ -111,6 +111,15 @@ def test_all_calls_that_wait_are_answered_in_one_request(api: ScriptedApi) -> No
     assert talk.asked == ["call_1", "call_2"]
 
 
+def test_a_call_that_waits_for_a_worker_is_none_of_the_users(api: ScriptedApi) -> None:
+    allowed = {**ASKED, "evaluated_permission": "allow"}
+    waiting = idle("i1", "requires_action", event_ids=["call_1"])
+    answered = event("sent_9", "user.tool_result", tool_use_id="call_1", content=[])
+    api.scripts = [[running(), HEARD, allowed, waiting, answered, idle("i2")]]
+    talk = Talk(api)
+    assert talk.talk.say("go").succeeded and talk.asked == []
+
+
 def test_a_custom_tool_is_answered_with_an_error_because_nobody_runs_it_here(api: ScriptedApi) -> None:
     call = event("call_1", "agent.custom_tool_use", name="lookup", input={})
     answered = event("sent_1", "user.custom_tool_result", custom_tool_use_id="call_1", content=[])

@@ -50,7 +50,9 @@ async def one_by_one(scene: Scene, agent: str, *uses: tuple[str, Json]) -> list[
     """Make these calls in a new session, each in an answer of its own; returns what they were answered."""
     await scene.answers(*(calls(use) for use in uses), says("done"))
     log = await scene.turn(await scene.session(agent=agent))
-    return [text_of(result) for result in of_type(log, "agent.mcp_tool_result")]
+    results = of_type(log, "agent.mcp_tool_result")
+    assert len(results) == len(uses), log
+    return [text_of(result) for result in results]
 
 
 @requirement("hands:kept-results")

@@ -19,8 +19,8 @@ from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords
 from agents.brains.releases import Releases, declared_split
 from agents.clock import Clock
 from agents.errors import Conflict, Unavailable
-from agents.governance.records import change_split
-from agents.governance.split import Split, judged, rolled_back
+from agents.governance.records import change_split, newest
+from agents.governance.split import Split, StoredSplit, judged, rolled_back
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class ReleaseKeeper:
         self._records = records
         self._clock = clock
         self._versioned = [brain for brain in registry.heads if brain.definition.versions]
+        self._stored: Mapping[str, StoredSplit] = {}
         self._unsettled = list[RegisteredBrain]()
         self._looking: asyncio.Task[None] | None = None
 
@@ -96,7 +97,9 @@ class ReleaseKeeper:
 
     async def _learn(self) -> None:
         if self._versioned:
-            self.releases.learn(await self._records.splits(), self._now())
+            read = await self._records.splits()
+            self._stored = newest(self._stored, read)
+            self.releases.learn(self._stored, self._now())
 
     # -- versions --------------------------------------------------------------------------------
 

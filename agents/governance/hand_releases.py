@@ -18,7 +18,7 @@ from agents.governance.contract import InvalidContract, Sla
 from agents.governance.contracts import contract_of
 from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.outcomes import KEPT_SECONDS, LONG, SHORT, OutcomeRow, Tally, breach, latency_class
-from agents.governance.records import change_split
+from agents.governance.records import change_split, newest
 from agents.governance.split import Split, StoredSplit, judged, rolled_back, split_in_force, version_for
 from agents.hands.deployed.records import HandVersion
 from agents.hands.servers.port import Caller, Outcome
@@ -89,10 +89,8 @@ class HandReleases:
             await self._take_back(hand, why)
 
     async def _learn(self) -> None:
-        read, known = await self._records.splits(), self._stored
-        # One that began before a change was made here may end after it.
-        newer = {name: known[name] for name in read if name in known and known[name].revision > read[name].revision}
-        self._stored = {**read, **newer}
+        read = await self._records.splits()
+        self._stored = newest(self._stored, read)
 
     def _now(self) -> int:
         return int(self._clock.now().timestamp())

@@ -29,6 +29,12 @@ class SplitRecords(Protocol):
         ...
 
 
+def newest(known: Mapping[str, StoredSplit], read: Mapping[str, StoredSplit]) -> Mapping[str, StoredSplit]:
+    """Return what was *read*, but for what is known to be newer: who read before a change may hear of it after."""
+    newer = {name: each for name, each in known.items() if name in read and each.revision > read[name].revision}
+    return {**read, **newer}
+
+
 async def change_split(
     records: SplitRecords,
     name: str,

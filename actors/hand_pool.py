@@ -87,6 +87,9 @@ class HandPool:
         deadline = min(call.deadline, self.hand.definition.deadline_seconds)
         if call.again:
             return await self._recalled(call, caller, deadline)
+        if self._places.full:
+            # First of all: what refusing costs, an overload takes from the calls that are served.
+            raise self._refusal(f"{self.hand.definition.queue} calls wait already")
         began = asyncio.get_running_loop().time()
         while True:
             try:
@@ -152,9 +155,6 @@ class HandPool:
             self._missed()
             if self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._fault_ends:
                 raise self._given_up()
-        if self._places.full:
-            # What refusing costs is what an overload leaves for the calls that are served.
-            raise self._refusal(f"{self.hand.definition.queue} calls wait already")
         async with AsyncExitStack() as held:
             place = self._places.place(principal, patience=patience)
             taking = self._taking[key] = asyncio.create_task(held.enter_async_context(place))

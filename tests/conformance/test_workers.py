@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from io import StringIO
 from typing import Any
 
 import anthropic
 import httpx
 import orjson
 import pytest
+from anthropic import Anthropic
 from anthropic.lib.environments import aiter_work
 from anthropic.types.beta.environments.beta_heartbeat_precondition_failed_error import (
     BetaHeartbeatPreconditionFailedError,
 )
+from rich.console import Console
 
+from agents.commands.environments import create_key, list_keys, revoke_key
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import ASK, CUSTOM, END, Scene, bash, calls, message, of_type, says, text_of, toolset
 from tests.conformance.sse import PATIENCE
@@ -275,6 +279,20 @@ async def test_keys_are_shown_once_listed_without_and_revoked(site: Site, http: 
     assert http.delete(f"{path}/{made['id']}").json() == {"id": made["id"], "type": "environment_key_revoked"}
     revoked = {each["id"]: each["revoked_at"] for each in http.get(path).json()["data"]}
     assert revoked[made["id"]] and not revoked[site.key_id]
+
+
+@requirement("workers:keys")
+def test_the_command_line_makes_lists_and_revokes_keys(client: Anthropic) -> None:
+    made = client.beta.environments.create(name="by command", config={"type": "self_hosted"})
+    console = Console(file=StringIO(), width=200)
+    create_key(console, client, made.id, "rack 2", as_json=False)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    key, key_id = said.split()[0], said.split()[1].rstrip(":")
+    assert key.startswith("sk-ant-oat01-")
+    list_keys(console, client, made.id, as_json=False)
+    revoke_key(console, client, made.id, key_id, as_json=False)
+    later = console.file.getvalue()[len(said) :]  # type: ignore[attr-defined]
+    assert key_id in later and "rack 2" in later and "is revoked" in later and key not in later
 
 
 @requirement("workers:resources")

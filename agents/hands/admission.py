@@ -61,8 +61,13 @@ class Admission:
         if sandbox.gate is not None:
             sandbox.gate.policy = self._policy(workspace)
 
+    @property
+    def registries(self) -> Sequence[str]:
+        """The hosts that package managers need, as far as the settings name them."""
+        return self.egress.settings.registries
+
     def _policy(self, workspace: Workspace) -> EgressPolicy:
-        return policy_of(workspace.environment, workspace.mcp_urls, self.egress.settings.registries)
+        return policy_of(workspace.environment, workspace.mcp_urls, self.registries)
 
     async def _secrets(self, workspace: Workspace) -> tuple[Placeholder, ...]:
         credentials = await self._credentials.for_environment(workspace.vault_ids)

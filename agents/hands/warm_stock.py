@@ -109,16 +109,20 @@ class WarmStock:
     async def _refill(self) -> None:
         # Starting a process occupies the loop; the call that emptied the stock goes first.
         await self._clock.sleep(_REFILL_DELAY_SECONDS)
-        for layer in list(self._demand.sizes()):
-            stock = self._ready.setdefault(layer, deque())
-            while len(stock) < self._demand.sizes().get(layer, 0):
-                try:
-                    ready = await self._start(layer)
-                except (SandboxUnavailable, OSError) as error:
-                    log.warning("no warm sandbox: %s", error)
-                    await self._clock.sleep(_REFILL_RETRY_SECONDS)
-                    continue
-                stock.append(ready)
+        # Looked at anew each time: what is wanted while this goes on starts no refilling of its own.
+        while lacking := self._lacking():
+            layer = lacking[0]
+            try:
+                ready = await self._start(layer)
+            except (SandboxUnavailable, OSError) as error:
+                log.warning("no warm sandbox: %s", error)
+                await self._clock.sleep(_REFILL_RETRY_SECONDS)
+            else:
+                self._ready.setdefault(layer, deque()).append(ready)
+
+    def _lacking(self) -> list[Layer | None]:
+        sizes = self._demand.sizes()
+        return [layer for layer, size in sizes.items() if len(self._ready.get(layer, ())) < size]
 
     async def _start(self, layer: Layer | None) -> Ready:
         dirs = self._root.make_warm()

@@ -7,14 +7,13 @@ from pydantic import Field, field_validator
 from agents.hands.egress.host_rules import host_rules
 from agents.settings_base import AbsolutePath, Section
 
-_PUBLIC_REGISTRIES: list[str] = []
-
 
 class EgressSettings(Section):
     """What sandboxes may use of the network where their environment lets them (docs/environments.md)."""
 
-    registries: list[str] = Field(default_factory=_PUBLIC_REGISTRIES.copy)
-    """Hosts that ``allow_package_managers`` opens, as in an environment's ``allowed_hosts``."""
+    registries: list[str] = Field(default_factory=lambda: [])
+    """Hosts that ``allow_package_managers`` opens, as in an environment's ``allowed_hosts``: those of your registries.
+    With none, only what is installed for an environment reaches them, and its sessions do not."""
     ca_file: AbsolutePath | None = None
     """PEM file of more certificate authorities that the proxy trusts where it makes a TLS connection itself."""
     max_connections: int = Field(default=64, ge=1)

@@ -40,6 +40,20 @@ class BuildFailed(HecatonError):
     http_status = 503
 
 
+def build_networking(environment: Mapping[str, Any], registries: Sequence[str]) -> Mapping[str, Any]:
+    """Return what the build for *environment* may reach: as its sessions, and the registries.
+
+    Without named *registries* a ``limited`` environment's build reaches every public host: which hosts a manager needs
+    is known to the manager alone, and a build has no session's files or secrets that it could carry out.
+    """
+    networking: Mapping[str, Any] = environment.get("networking") or {}
+    if networking.get("type") != "limited":
+        return networking
+    if not registries:
+        return {"type": "unrestricted"}
+    return {**networking, "allow_package_managers": True, "allow_mcp_servers": False}
+
+
 class LayerBuilder:
     """Makes the trees that layers are."""
 
@@ -80,9 +94,7 @@ class LayerBuilder:
             self._root.discard(dirs.base)
 
     async def _started(self, dirs: SandboxDirs, layer: Layer, environment: Mapping[str, Any]) -> Sandbox:
-        networking: Mapping[str, Any] = environment.get("networking") or {}
-        if networking.get("type") == "limited":
-            networking = {**networking, "allow_package_managers": True, "allow_mcp_servers": False}
+        networking = build_networking(environment, self._admission.registries)
         try:
             sandbox = await self._driver.start(dirs, layer)
             try:

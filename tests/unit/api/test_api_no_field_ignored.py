@@ -126,6 +126,8 @@ CLOUD: Json = {
         "allowed_hosts": ["example.com"],
     },
 }
+PACKAGES: Json = {"type": "packages", **{kind: ["x"] for kind in ("apt", "cargo", "gem", "go", "npm", "pip")}}
+WITH_PACKAGES: Json = {"type": "cloud", "packages": PACKAGES}
 ENVIRONMENT: Json = {"name": "e", "description": "d", "metadata": {"k": "v"}, "scope": "organization", "config": CLOUD}
 BLOCKS: list[Json] = [
     {"type": "text", "text": "hi"},
@@ -186,7 +188,7 @@ FIXED = {
     "agent_toolset_20260401", "mcp_toolset", "custom", "object", "url", "service_account", "cloud", "limited", "text",
     "image", "document", "base64", "approximate", "only", "except", "tool_reference", "user.message", "user.interrupt",
     "user.tool_confirmation", "user.custom_tool_result", "user.tool_result", "search_result", "text/plain",
-    "agent_with_overrides", "limit",
+    "agent_with_overrides", "limit", "packages",
 }  # fmt: skip
 # Names that refer to something else in the same body, so that both would have to change; and what has one legal value.
 LINKED = {"mcp_server_name", "required", "scope", "currency"}
@@ -319,7 +321,9 @@ SAMPLES: list[tuple[str, type, Send, Json]] = [
     ),
     ("an agent's change", AgentUpdateParams, update_agent, AGENT),
     ("an environment", EnvironmentCreateParams, create_environment, ENVIRONMENT),
+    ("packages", EnvironmentCreateParams, create_environment, ENVIRONMENT | {"config": WITH_PACKAGES}),
     ("an environment's change", EnvironmentUpdateParams, update_environment, ENVIRONMENT),
+    ("other packages", EnvironmentUpdateParams, update_environment, ENVIRONMENT | {"config": WITH_PACKAGES}),
     (
         "a session",
         SessionCreateParams,
@@ -365,10 +369,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},
     ),
-    *(
-        ("/v1/environments", {"name": "e", "config": {"type": "cloud", "packages": {"type": "packages", kind: ["x"]}}})
-        for kind in ("apt", "cargo", "gem", "go", "npm", "pip")
-    ),
     ("/v1/sessions", {**SESSION, "resources": [{"type": "file", "file_id": "file_1"}]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(
@@ -411,7 +411,7 @@ ELSEWHERE = {
     "BetaSelfHostedConfigParams": "test_catalog_environment_config: nothing but its type",
 }
 NAMES = {"environment_id", "agent", "id", "version", "vault_ids"}
-REFUSED = {"packages", "skills", "multiagent", "resources"}
+REFUSED = {"skills", "multiagent", "resources"}
 
 
 @pytest.mark.parametrize("body", [*dict.fromkeys(each[1] for each in SAMPLES)], ids=lambda body: body.__name__)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from agents.hands.packages.apt_files import copy_apt_files
+from agents.hands.packages.builder import build_networking
 from agents.hands.packages.recipes import MANAGERS, Recipe, recipe, variables
 from agents.hands.packages.settings import Manager, PackageSettings
 from tests.unit.hands.conftest import Hands, said, told
@@ -83,12 +84,21 @@ async def quick(place: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S
 
     async def start(warm: int = 0, **settings: Any) -> Hands:
         packages = PackageSettings.model_validate(settings)
-        started.append(await host_with(place, packages=packages, sandbox={"warm": warm}))
+        started.append(await host_with(place, packages=packages, registries=["index.test"], sandbox={"warm": warm}))
         return started[-1]
 
     yield start
     for hands in started:
         await hands.host.stop()
+
+
+def test_a_build_reaches_what_its_managers_need_and_no_more() -> None:
+    limited = {"type": "limited", "allowed_hosts": ["a.example"], "allow_mcp_servers": True}
+    reached = build_networking({"networking": limited}, ["index.test"])
+    assert reached == {**limited, "allow_package_managers": True, "allow_mcp_servers": False}
+    assert build_networking({"networking": limited}, []) == {"type": "unrestricted"}
+    assert build_networking({"networking": {"type": "unrestricted"}}, ["index.test"]) == {"type": "unrestricted"}
+    assert build_networking({}, []) == {}
 
 
 async def test_packages_of_pip_and_npm_are_there_for_every_session_and_were_installed_once(

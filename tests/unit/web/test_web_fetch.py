@@ -141,6 +141,7 @@ async def test_what_no_model_can_be_shown_is_refused(
         ("deflate", zlib.compress(b"hello", wbits=-15)),
         ("identity", b"hello"),
     ],
+    ids=["gzip", "zlib", "deflate", "identity"],
 )
 async def test_packed_pages_are_unpacked(tools: WebTools, sites: Sites, packing: str, packed: bytes) -> None:
     sites.answer = lambda request: Answer(packed, "text/plain", headers=[f"Content-Encoding: {packing}"])

@@ -140,7 +140,8 @@ class Rollout:
         targets = hand_targets(self._settings)
         for target in targets:
             self._say(f"{target.name}: its replicas are replaced")
-        serve.run_many(targets, wait_for_applications_running=False)
+        if targets:  # Serve takes no empty list
+            serve.run_many(targets, wait_for_applications_running=False)
 
     def _roll_brain(self) -> None:
         brains = registry_of(self._settings).brains

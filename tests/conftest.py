@@ -1,6 +1,7 @@
-"""The two lanes in which ``make test`` runs: what kills and starts whole clusters, and everything else.
+"""Two lanes for ``pytest -n 2 --dist loadgroup``: what kills and starts whole clusters, and everything else.
 
-Each lane is one process, so that what a package's tests share (a cluster, a live server) is still made once.
+Each lane is one process, so that what a package's tests share (a cluster, a live server) is still made once. On two
+cores they keep each other waiting when Ray starts; ``make test`` goes one way after the other.
 """
 
 from __future__ import annotations

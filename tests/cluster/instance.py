@@ -97,6 +97,15 @@ class Instance:
         root = psutil.Process(self.pid)
         return [root, *root.children(recursive=True)]
 
+    def running(self, words: str) -> list[psutil.Process]:
+        """Those of them that have *words* in their command line."""
+        found: list[psutil.Process] = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if words in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
     def down(self, patience: float = 60.0) -> int:
         """End the platform by SIGTERM; returns its exit status. It is killed when it does not end."""
         return self._end(signal.SIGTERM, patience)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def brain_replicas(instance: Instance) -> list[psutil.Process]:
-    return [each for each in instance.processes() if "ServeReplica:hecaton-brain" in " ".join(each.cmdline())]
+    return instance.running("ServeReplica:hecaton-brain")
 
 
 @requirement("platform:brain-lost", "streams:deltas:broken")

@@ -63,7 +63,7 @@ TOOLS: Any = {"type": "mcp_toolset", "mcp_server_name": "shop", "default_config"
 
 
 def replicas(instance: Instance) -> list[psutil.Process]:
-    return [each for each in instance.processes() if "ServeReplica:hecaton-hand-shop@1" in " ".join(each.cmdline())]
+    return instance.running("ServeReplica:hecaton-hand-shop@1")
 
 
 @pytest.fixture

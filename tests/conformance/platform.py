@@ -79,7 +79,8 @@ def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
         name: dict(value) if isinstance(value, dict) else value for name, value in SETTINGS.items()
     }
     merged["data_dir"] = data_dir
-    merged["web"] = {"search_provider": "searxng", "search_url": stub_url}
+    if stub_url:
+        merged["web"] = {"search_provider": "searxng", "search_url": stub_url}
     for name, value in {**more, "brain": {"base_url": stub_url, **more.get("brain", {})}}.items():
         merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
     return Settings.model_validate(merged)

@@ -115,6 +115,7 @@ class LogPlaceReport(TypedDict):
 
 
 _TEXT = {"type": "string"}
+_MONTH = {"type": "string", "pattern": "^[1-9][0-9]{3}-(0[1-9]|1[0-2])$"}
 _MOST_CHARS = 100
 _MOST_SEQ = 2**53
 _GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
@@ -135,7 +136,7 @@ class MeteringRoutes:
             Parameter("until", _TEXT, "a day (UTC) or an RFC 3339 time, not included"),
             Parameter("tenant", _TEXT, "only of this tenant: the name of an API key"),
         ]
-        month = [Parameter("month", _TEXT, "a month (UTC) such as 2026-11")]
+        month = [Parameter("month", _MONTH, "a month (UTC) such as 2026-11; required")]
         return [
             Operation("GET", "/-/usage", self.usage, "getUsage", "metering", UsageReport, parameters=usage),
             Operation(

@@ -35,7 +35,6 @@ from tests.conformance.scene import (
     START,
     Json,
     Scene,
-    calls,
     message,
     of_type,
     ordered_results,
@@ -52,27 +51,12 @@ pytestmark = pytest.mark.timeout(300)
 SESSIONS = 6
 PATIENCE = 180.0
 BRAIN = "SERVE_REPLICA::hecaton-brain-"
-HAND = "SERVE_REPLICA::hecaton-hand-held@1#"
-NOT_ON_GPUS = (
-    "harness-",
-    "sandbox-host-",
-    "fleet",
-    "SERVE_REPLICA::hecaton-gateway",
-    f"{BRAIN}main",
-    f"{BRAIN}asleep",
-    HAND,
-)
+NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway", f"{BRAIN}main", f"{BRAIN}asleep")
 BRAINS: Json = {
     "gpu": {"engine": "replay", "resources": {"num_gpus": 1}},
     # Asleep again by the time that all parts are replaced.
     "asleep": {"engine": "replay", "scaling": {"min_replicas": 0, "downscale_delay_seconds": 5}},
 }
-HOLDING: Json = {
-    "type": "mcp_toolset",
-    "mcp_server_name": "held",
-    "default_config": {"permission_policy": {"type": "always_allow"}},
-}
-MOST_HANDS = 3
 DIRECTIVE = 'stub: tools=2 delay=0.02 command="sleep 0.1; echo . >> f; wc -l < f" text=end'
 
 
@@ -125,13 +109,6 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def held(scratch: Path) -> Json:
-    """A hand that sleeps as soon as it may, with room for two calls in each replica."""
-    until = {"env_vars": {"HELD_UNTIL": str(scratch / "release")}}
-    bounds = {"concurrency": 2, "max_replicas": MOST_HANDS, "idle_seconds": 1}
-    return {"server": f"{Path(__file__).with_name('held_hand.py')}:server", "runtime_env": until, **bounds}
-
-
 def served(stub_url: str) -> Json:
     """A brain on two replicas, each with a small inference server as its child; it stands for all of Claude's names."""
     command = [sys.executable, "-S", "-E", relay.__file__, "{port}", stub_url.rpartition(":")[2]]
@@ -155,7 +132,6 @@ def ground(scratch: Path) -> Iterator[Ground]:
                 sandbox={"hosts": 2},
                 brain={"replay_pace": 0},
                 brains={"main": served(stub.url), **BRAINS},
-                hands={"held": held(scratch)},
             )
             try:
                 yield Ground(cluster, raylets, instance, LivePlatform(instance.up(), stub))
@@ -321,36 +297,6 @@ async def _answered_by(scene: Scene, brain: str) -> None:
     log = await scene.log(session)
     assert of_type(log, "session.error", "session.status_rescheduled") == []
     assert {end["brain"]["id"] for end in of_type(log, "span.model_request_end")} == {f"{brain}@1"}
-
-
-async def test_a_hand_has_replicas_for_a_burst_and_none_before_and_after_while_the_brains_stay(
-    ground: Ground, stage: Scene, scratch: Path
-) -> None:
-    thinking = await _thinking(ground)
-    async with asyncio.timeout(PATIENCE):
-        await _replicas_of_hand(ground, 0)
-        await stage.answers(calls(*(("mcp__held__hold", {"number": number}) for number in range(12))), says("done"))
-        servers = [{"type": "url", "name": "held", "url": "hand://held"}]
-        session = await stage.session(agent=await stage.agent(HOLDING, mcp_servers=servers))
-        async with stage.stream(session) as stream:
-            await stage.send(session, message())
-            await _replicas_of_hand(ground, MOST_HANDS)
-            assert not await asyncio.to_thread(ground.on_node, ground.raylets["gpu"], HAND)
-            (scratch / "release").touch()
-            await stream.until("session.status_idle")
-        await _replicas_of_hand(ground, 0)
-    results = of_type(await stage.log(session), "agent.mcp_tool_result")
-    assert sorted(text_of(each) for each in results) == sorted(f"held {number}" for number in range(12))
-    assert not any(each["is_error"] for each in results)
-    assert await _thinking(ground) == thinking
-
-
-async def _replicas_of_hand(ground: Ground, wanted: int) -> None:
-    while True:
-        names = (await asyncio.to_thread(ground.cluster.actors)).values()
-        if sum(name.startswith(HAND) for name in names) == wanted:
-            return
-        await asyncio.sleep(0.2)
 
 
 async def test_hands_come_with_the_first_call_of_each_session_and_no_brain_is_touched(

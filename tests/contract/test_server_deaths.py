@@ -248,18 +248,27 @@ async def test_an_answer_that_does_not_come_is_had_on_another_connection(postgre
     await store.close()
 
 
+@contextmanager
+def read_only(postgres: PostgresServer) -> Iterator[None]:
+    postgres.tell("ALTER SYSTEM SET default_transaction_read_only = on")
+    postgres.tell("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        # Whatever fails in between: the tests after it write to the same server.
+        postgres.tell("ALTER SYSTEM RESET default_transaction_read_only")
+        postgres.tell("SELECT pg_reload_conf()")
+
+
 async def test_a_primary_that_only_reads_is_waited_for(postgres: PostgresServer) -> None:
     """What a connection sees of a failover that has demoted its server."""
     store = await open_store(postgres.new_database(), deadline=20)
     async with writing(store, writers=10) as load:
         await load.go_on()
-        postgres.tell("ALTER SYSTEM SET default_transaction_read_only = on")
-        postgres.tell("SELECT pg_reload_conf()")
-        catalog = asyncio.create_task(store.agents.insert(agent()))
-        done, _ = await asyncio.wait([catalog], timeout=0.5)
-        assert not done
-        postgres.tell("ALTER SYSTEM RESET default_transaction_read_only")
-        postgres.tell("SELECT pg_reload_conf()")
+        with read_only(postgres):
+            catalog = asyncio.create_task(store.agents.insert(agent()))
+            done, _ = await asyncio.wait([catalog], timeout=0.5)
+            assert not done
         await catalog
         await load.go_on()
     assert not any(writer.unheard for writer in load.writers)

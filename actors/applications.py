@@ -15,8 +15,9 @@ from actors.gateway import gateway_app
 from actors.hand_deployer import declared_hand_app
 from actors.monolith import monolith_app
 from agents.brains.registry import RegisteredBrain, Registry, registry_of
-from agents.config import Settings, load_settings
+from agents.config import Settings
 from agents.errors import InvalidRequest
+from agents.settings_loading import load_settings
 
 
 class AppArguments(BaseModel):

@@ -15,8 +15,9 @@ from agents.brains.policy import RulePolicy
 from agents.brains.port import Brain
 from agents.brains.registry import registry_of
 from agents.brains.routing import RoutedBrain
-from agents.config import BrainSettings, load_settings
+from agents.config import BrainSettings
 from agents.economics.price_book import PriceBook
+from agents.settings_loading import load_settings
 from agents.vault import MemoryVault
 from benchmarks.deployment import Deployment
 

@@ -25,11 +25,12 @@ import uvloop
 from agents.brains.assembly import AnswerAssembler
 from agents.brains.claude import ClaudeBrain
 from agents.brains.port import BrainRequest
-from agents.config import Settings, load_settings
+from agents.config import Settings
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, Workspace
 from agents.hands.toolset import tool_definitions
 from agents.sessions.permissions import SANDBOX_TOOLS
+from agents.settings_loading import load_settings
 from agents.vault import SettingsVault
 
 MODEL = "claude-opus-4-6"

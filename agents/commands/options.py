@@ -28,7 +28,7 @@ def settings_from(
     config: Path | None = None, assignments: list[str] | None = None, **flags: str | int | Path | list[str] | None
 ) -> Settings:
     """Load the settings with *flags* on top. Raises InvalidSettings or CommandFailed (bad KEY=VALUE)."""
-    from agents.config import load_settings  # pydantic is too slow to import for --help
+    from agents.settings_loading import load_settings  # pydantic is too slow to import for --help
 
     overrides: dict[str, Any] = dict(flags)
     for assignment in assignments or ():

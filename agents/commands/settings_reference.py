@@ -13,8 +13,10 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from agents.brain_settings import BrainDefinition
-from agents.config import INTERNAL_VARIABLES, Settings, is_secret, setting_keys, variable_of
+from agents.config import Settings
 from agents.hand_settings import HandDefinition
+from agents.setting_keys import is_secret, setting_keys, variable_of
+from agents.settings_loading import INTERNAL_VARIABLES
 
 _HEAD = """\
 # Configuration

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from agents.config import InvalidSettings, Settings, load_settings, setting_keys, variable_of
+from agents.config import InvalidSettings, Settings
+from agents.setting_keys import setting_keys, variable_of
+from agents.settings_loading import load_settings
 from agents.settings_sections import SandboxSettings
 from agents.vaults.settings import VaultSettings
 

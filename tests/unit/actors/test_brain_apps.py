@@ -21,8 +21,9 @@ from actors.fleet import FleetActor
 from agents.brain_settings import BrainDefinition
 from agents.brains.purse import Purse
 from agents.brains.registry import RegisteredBrain, registry_of
-from agents.config import Settings, load_settings
+from agents.config import Settings
 from agents.errors import InvalidRequest
+from agents.settings_loading import load_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "serve_configs"

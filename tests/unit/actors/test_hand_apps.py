@@ -12,10 +12,11 @@ from ray.serve.schema import ServeDeploySchema
 
 from actors import applications, hand, hand_deployer
 from actors.hand import hand_app
-from agents.config import Settings, load_settings
+from agents.config import Settings
 from agents.errors import InvalidRequest
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.records import HandVersion
+from agents.settings_loading import load_settings
 from agents.store.database import open_store
 from tests.unit.actors.test_brain_apps import CONFIGS, ROOT
 

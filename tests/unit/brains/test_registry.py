@@ -12,8 +12,9 @@ import pytest
 
 from agents.brain_settings import BrainDefinition
 from agents.brains.registry import Registry, registry_of
-from agents.config import InvalidSettings, Settings, load_settings
+from agents.config import InvalidSettings, Settings
 from agents.errors import NotFound
+from agents.settings_loading import load_settings
 
 PAGE = Path(__file__).parents[3] / "docs" / "brains.md"
 

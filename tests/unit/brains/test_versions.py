@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from agents.brains.registry import Registry, registry_of
-from agents.config import Settings, load_settings
+from agents.config import Settings
 from agents.errors import NotFound
+from agents.settings_loading import load_settings
 
 QWEN: dict[str, Any] = {
     "engine": "server",

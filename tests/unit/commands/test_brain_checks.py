@@ -18,7 +18,8 @@ from agents.commands import brain_checks as checks
 from agents.commands.checks import all_checks
 from agents.commands.findings import Check
 from agents.commands.platform import PlatformRecord
-from agents.config import Settings, load_settings
+from agents.config import Settings
+from agents.settings_loading import load_settings
 
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "HECATON_CONFIG", "RAY_ADDRESS", "CUDA_VISIBLE_DEVICES")
 

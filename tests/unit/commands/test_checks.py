@@ -14,7 +14,7 @@ from agents.commands import checks
 from agents.commands.checks import all_checks
 from agents.commands.doctor import doctor, report
 from agents.commands.findings import Check
-from agents.config import load_settings
+from agents.settings_loading import load_settings
 
 
 @pytest.fixture(autouse=True)

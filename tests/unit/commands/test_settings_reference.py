@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agents.brain_settings import BrainDefinition
 from agents.commands.settings_reference import main, reference
-from agents.config import setting_keys
+from agents.setting_keys import setting_keys
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 

@@ -8,10 +8,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from agents.config import InvalidSettings, Settings, load_settings
+from agents.config import InvalidSettings, Settings
 from agents.net.addresses import refusal_of
 from agents.net.guard import Guard, NetworkRefused, canonical_host
 from agents.net.settings import NetworkSettings
+from agents.settings_loading import load_settings
 
 REFUSED_LITERALS = [
     "0.0.0.0",

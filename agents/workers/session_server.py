@@ -125,9 +125,13 @@ class SessionServer:
     async def _catch_up(self) -> bool:
         """Read the history; what it leaves unanswered is run. Returns whether the session is over."""
         history = [event async for event in self._events.list(self._id, limit=_PAGE)]
+        if any(event.type in _OVER for event in history):
+            return True
         for event in history:
             self._note(event)
-        return any([self._take(event) for event in history])
+        for event in history:
+            self._take(event)
+        return False
 
     def _note(self, event: Any) -> None:
         """Learn what is settled, before anything is run."""

@@ -13,8 +13,8 @@ _TRY_AGAIN = frozenset({408, 409, 429})
 
 
 def is_final(error: Exception) -> bool:
-    """Whether asking again cannot help."""
-    return isinstance(error, APIStatusError) and error.status_code < 500 and error.status_code not in _TRY_AGAIN
+    """Whether asking again cannot help. An error that an open stream ends with comes with the stream's own 200."""
+    return isinstance(error, APIStatusError) and 400 <= error.status_code < 500 and error.status_code not in _TRY_AGAIN
 
 
 def words(error: Exception) -> str:

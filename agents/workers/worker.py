@@ -184,9 +184,6 @@ class Worker:
         if self._leaving.is_set():
             server.finish()
         try:
-            session = await client.beta.sessions.retrieve(item.data.id)
-            if session.status == "terminated":
-                return False
             await asyncio.wait({keeping, serving}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()

@@ -14,6 +14,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from starlette.responses import PlainTextResponse
 
 from tests.stub_model.serving import address, listen
+from tests.unit.waiting import until
 
 Kind = Literal["new", "json", "handshake", "sse"]
 """Streamable HTTP of 2026, the same without event streams, with sessions as before that, and HTTP+SSE of 2024."""
@@ -134,8 +135,7 @@ class LiveMcp:
         server = self._server = _Server(config)
         # The server's signal handlers belong to the test runner here.
         self._task = asyncio.create_task(server._serve([self._listener]))
-        while not server.started:
-            await asyncio.sleep(0)
+        await until(lambda: server.started)
 
     async def stop(self) -> None:
         """Go away at once: connections are reset, the port is closed."""

@@ -30,6 +30,7 @@ from agents.hands.servers.settings import McpSettings
 from agents.net.guard import Guard
 from agents.vaults.port import NoCredentials, ServerCredential
 from tests.mcp_servers import Kind, LiveMcp, live_mcp
+from tests.unit.waiting import until
 
 LOCAL = Guard(allow_private=(ip_network("127.0.0.0/8"),))
 ANN = Caller("sesn_ann", "ann", ("vlt_1",))
@@ -225,9 +226,7 @@ async def test_sessions_share_a_connection_and_one_that_nobody_needs_is_closed()
         bob = Caller("sesn_bob")
         offers = await asyncio.gather(*(servers.offer(server(live), who) for who in (ANN, bob, ANN)))
         assert live.connections == 1 and offers[0] is offers[1]
-        async with asyncio.timeout(10):
-            while connections(servers):
-                await asyncio.sleep(0.01)
+        await until(lambda: not connections(servers))
         await servers.call(call(live), bob)
         assert live.connections == 2
 

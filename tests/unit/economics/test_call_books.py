@@ -21,6 +21,7 @@ from agents.economics.hand_calls import CallRecord, LoggedCalls, LogPlace
 from agents.errors import Overloaded, Unavailable
 from agents.store.call_records import MemoryCallRecords, row_of
 from tests.unit.economics.call_samples import NOVEMBER, call
+from tests.unit.waiting import until
 
 ALL = CallFilter()
 
@@ -198,13 +199,9 @@ async def test_what_waits_is_written_down_in_the_background_also_after_a_failure
     log.dies = True
     books = CallBooks(log, tmp_path, clock, every=5)
     books.start()
-    while not list(tmp_path.glob("*/*.parquet")):
-        clock.advance(5)
-        await asyncio.sleep(0)
+    await until(lambda: clock.advance(5) or list(tmp_path.glob("*/*.parquet")))
     log.dies = False
-    while log.rows:
-        clock.advance(5)
-        await asyncio.sleep(0)
+    await until(lambda: clock.advance(5) or not log.rows)
     await books.close()
     assert await sums(books) == (1, 2000)
 

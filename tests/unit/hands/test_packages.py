@@ -25,6 +25,7 @@ from agents.hands.packages.recipes import MANAGERS, Recipe, recipe, variables
 from agents.hands.packages.settings import Manager, PackageSettings
 from tests.unit.hands.conftest import Hands, said, told
 from tests.unit.hands.egress_site import Site, host_with
+from tests.unit.waiting import until
 
 
 def environment(**packages: list[str]) -> dict[str, Any]:
@@ -139,9 +140,7 @@ async def test_a_warm_sandbox_with_the_packages_is_there_for_the_next_session(qu
     hands = await quick(warm=1)
     hands.environment = environment(pip=["greet"])
     await hands.out("true", session="sesn_a")
-    async with asyncio.timeout(20):
-        while hands.host.stats().warm < 2:
-            await asyncio.sleep(0.01)
+    await until(lambda: hands.host.stats().warm >= 2, 20)
     before = hands.host.stats()
     assert await hands.out("greet", session="sesn_b") == "hello"
     after = hands.host.stats()
@@ -204,9 +203,7 @@ async def test_a_build_that_takes_long_goes_on_for_later_calls(quick: StartQuick
     hands = await quick(wait_seconds=0.001)
     hands.environment = environment(pip=["greet"])
     assert "still being installed" in said(await hands.bash("true"))
-    async with asyncio.timeout(60):
-        while not list(hands.host._root.layers.iterdir()):
-            await asyncio.sleep(0.01)
+    await until(lambda: list(hands.host._root.layers.iterdir()), 60)
     assert await hands.out("greet") == "hello"
 
 

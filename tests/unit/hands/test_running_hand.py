@@ -17,6 +17,7 @@ from agents.hands.deployed.loading import HandUnusable
 from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.servers.port import ServerLost, ServerResult
 from tests.unit.hands.deployed_hands import ANN, Scene, call, definition, running
+from tests.unit.waiting import until
 
 
 def text(result: ServerResult) -> str:
@@ -100,8 +101,7 @@ async def test_beyond_its_concurrency_calls_wait_and_beyond_its_queue_they_are_r
         first = asyncio.create_task(hand.call(call("1", "wait", name="Ada"), ANN))
         await scene.began.wait()
         second = asyncio.create_task(hand.call(call("2", name="Bob"), ANN))
-        while hand.calls < 2:
-            await asyncio.sleep(0)
+        await until(lambda: hand.calls == 2)
         with pytest.raises(Overloaded) as refused:
             await hand.call(call("3", name="Eve"), ANN)
         assert refused.value.retry_after

@@ -18,6 +18,7 @@ from agents.hands.servers.port import OfferedTool, ServerRefusedAuth, ServerUnre
 from agents.ids import SessionId
 from agents.sessions.events import EventType
 from agents.sessions.state import SessionState
+from tests.unit.waiting import until
 
 from .conftest import message
 from .serving import CHARGE, FIND, SCHEMA, ServedWorld, mcp_toolset
@@ -99,9 +100,7 @@ async def test_an_interrupt_ends_the_wait_for_an_offer(scene: ServedWorld) -> No
     scene.crm.offer_gate = asyncio.Event()
     session = await scene.create()
     await scene.world.send(session, message("go"))
-    async with asyncio.timeout(5):
-        while not scene.crm.offers:
-            await asyncio.sleep(0)
+    await until(lambda: scene.crm.offers)
     await scene.world.send(session, {"type": "user.interrupt"})
     assert (await scene.world.idle(session))[-1]["stop_reason"] == {"type": "end_turn"}
 

@@ -28,6 +28,7 @@ from agents.hands.servers.port import (
 )
 from agents.ids import SessionId
 from agents.sessions.events import EventType
+from tests.unit.waiting import until
 
 from .conftest import ALLOW, ASK, message, toolset
 from .serving import ServedWorld, mcp_toolset
@@ -296,9 +297,7 @@ async def test_the_next_owner_gets_the_answer_of_a_call_that_goes_on(scene: Serv
     session = await one_call(scene, CRM_CHARGE)
     await held.begun.wait()
     await scene.owner_dies()
-    async with asyncio.timeout(5):
-        while len(scene.crm.calls) < 2:
-            await asyncio.sleep(0)
+    await until(lambda: len(scene.crm.calls) == 2)
     held.go.set()
     await scene.settled(session)
     assert words(await scene.result(session)) == "late"

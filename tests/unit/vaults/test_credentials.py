@@ -16,6 +16,7 @@ from agents.net.guard import Guard
 from agents.vaults import renewal
 from tests.unit.vaults.stage import MCP, Stage, bearer, stage
 from tests.unit.vaults.token_server import TokenServer, as_json
+from tests.unit.waiting import until
 
 
 async def static(on: Stage, vault_id: str, url: str = MCP, token: str = "static") -> str:
@@ -336,12 +337,10 @@ async def test_a_claim_of_a_process_that_died_runs_out(clock: ManualClock, token
     on = stage(clock=clock)
     vault = await on.vault()
     record = await on.oauth(vault, tokens.url)
-    until = clock.now() + timedelta(seconds=renewal.CLAIM_SECONDS)
-    dead = renewal.Renewal("dead", until)
+    dead = renewal.Renewal("dead", clock.now() + timedelta(seconds=renewal.CLAIM_SECONDS))
     await on.store.vaults.change_credential(vault, record.id, lambda c: replace(c, renewal=dead))
     asking = asyncio.create_task(on.credentials.for_server([vault], MCP))
-    while not clock.sleeping:
-        await asyncio.sleep(0)
+    await until(lambda: clock.sleeping)
     assert tokens.asked == []
     clock.advance(renewal.CLAIM_SECONDS)
     assert bearer(await asking) == "Bearer access-1"

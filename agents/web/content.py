@@ -12,22 +12,19 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Literal
 
+from agents.media import IMAGES, PDF, media_type_of
 from agents.web.failures import WebFailure
 from agents.web.fetch import Page
 
-_IMAGES = {
-    "image/png": b"\x89PNG\r\n\x1a\n",
-    "image/jpeg": b"\xff\xd8\xff",
-    "image/gif": b"GIF8",
-    "image/webp": b"RIFF",
-}
-_PDF = "application/pdf"
 _TEXTUAL = re.compile(
     r"text/.+|application/([a-z0-9.+-]+\+)?(json|xml|yaml)|application/(x-)?(javascript|ecmascript|ndjson|yaml|sh|toml)"
 )
-_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# What a comment has taken it never gives back: else a page of many comments could be read in 2**n ways.
+_HTML = re.compile(rb"\s*+(?><!--.*?-->\s*+)*+<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _SNIFFED = 1024
+_FOR_NAMES = "punycode"
+"""A codec of host names: a page in it takes time by the square of its length, and may fail in spite of ``replace``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +40,9 @@ def kind_of(page: Page) -> Kind:
     """Return what *page* is. Raises WebFailure for what can be shown to no model."""
     named, charset = _said(page.content_type)
     head = page.data[:_SNIFFED]
-    media = _media(page.data)
-    if named in _IMAGES or named == _PDF:
-        if media != named and not (named in _IMAGES and media in _IMAGES):
+    media = media_type_of(page.data)
+    if named in IMAGES or named == PDF:
+        if media != named and not (named in IMAGES and media in IMAGES):
             raise WebFailure("unsupported_content_type", f"it is called {named} and is none")
         return Kind("media", media or named)
     if named in ("text/html", "application/xhtml+xml"):
@@ -84,16 +81,7 @@ def _is_codec(name: str) -> bool:
         b"x".decode(name, "replace")
     except (LookupError, ValueError):
         return False
-    return True
-
-
-def _media(data: bytes) -> str | None:
-    if b"%PDF-" in data[:_SNIFFED]:
-        return _PDF
-    for kind, mark in _IMAGES.items():
-        if data.startswith(mark) and (kind != "image/webp" or data[8:12] == b"WEBP"):
-            return kind
-    return None
+    return codecs.lookup(name).name != _FOR_NAMES
 
 
 def _is_text(data: bytes) -> bool:

@@ -39,7 +39,7 @@ async def find(name: str) -> str:
 
 @server.tool()
 async def photo() -> ImageContent:
-    return ImageContent(data="QUJD", mime_type="image/png")
+    return ImageContent(data="iVBORw0KGgo=", mime_type="image/png")
 """
 KEYS = {"api_key": "key-of-one", "api_keys": {"two": "key-of-two"}}
 
@@ -100,7 +100,7 @@ async def test_the_sdks_client_lists_and_calls_a_hand_in_either_protocol(server:
         found = await client.call_tool("find", {"name": "Ada"})
         assert (found.content[0].text, found.is_error) == ("found Ada (1)", False)
         photo = await client.call_tool("photo", {})
-        assert (photo.content[0].data, photo.content[0].mime_type) == ("QUJD", "image/png")
+        assert (photo.content[0].data, photo.content[0].mime_type) == ("iVBORw0KGgo=", "image/png")
         wrong = await client.call_tool("find", {"name": 5})
         assert (wrong.is_error, "name: 5 is not of type" in wrong.content[0].text) == (True, True)
 

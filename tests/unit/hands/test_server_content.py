@@ -5,6 +5,9 @@ The shapes of the blocks are the vendor SDK's own (``agent.mcp_tool_result``).
 
 from __future__ import annotations
 
+import base64
+
+import orjson
 import pytest
 from anthropic.types.beta.sessions.beta_managed_agents_agent_mcp_tool_result_event import Content
 from mcp_types import (
@@ -25,8 +28,10 @@ from agents.hands.servers import content
 from agents.hands.servers.content import NO_OUTPUT, blocks, offered
 from agents.hands.servers.port import REPEATS_BY_KEY
 
+PNG, GIF, PDF = (base64.b64encode(begin + b"rest").decode() for begin in (b"\x89PNG\r\n\x1a\n", b"GIF89a", b"%PDF-1.7"))
 
-def resource(kind: str | None, blob: str = "QUJD") -> EmbeddedResource:
+
+def resource(kind: str | None, blob: str = PNG) -> EmbeddedResource:
     return EmbeddedResource(resource=BlobResourceContents(uri="file:///a", mime_type=kind, blob=blob))
 
 
@@ -35,13 +40,13 @@ def test_every_kind_of_content_becomes_a_block_that_the_sdk_knows() -> None:
     result = CallToolResult(
         content=[
             TextContent(text="hello"),
-            ImageContent(data="QUJD", mime_type="image/png"),
-            ImageContent(data="QUJD", mime_type="image/tiff"),
-            AudioContent(data="QUJD", mime_type="audio/wav"),
+            ImageContent(data=PNG, mime_type="image/png"),
+            ImageContent(data=PNG, mime_type="image/tiff"),
+            AudioContent(data=PNG, mime_type="audio/wav"),
             link,
             EmbeddedResource(resource=TextResourceContents(uri="file:///b", text="inside")),
-            resource("application/pdf"),
-            resource("image/gif"),
+            resource("application/pdf", PDF),
+            resource("image/gif", GIF),
             resource(None),
         ]
     )
@@ -51,17 +56,17 @@ def test_every_kind_of_content_becomes_a_block_that_the_sdk_knows() -> None:
     image, document = {"type": "image"}, {"type": "document"}
     assert found == [
         {"type": "text", "text": "hello"},
-        {**image, "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
+        {**image, "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
         {"type": "text", "text": "(image/tiff, is not shown)"},
         {"type": "text", "text": "(audio, audio/wav, is not shown)"},
         {"type": "text", "text": "report <https://example.com/r>: The report"},
         {**document, "source": {"type": "text", "media_type": "text/plain", "data": "inside"}, "title": "file:///b"},
         {
             **document,
-            "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD"},
+            "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
             "title": "file:///a",
         },
-        {**image, "source": {"type": "base64", "media_type": "image/gif", "data": "QUJD"}},
+        {**image, "source": {"type": "base64", "media_type": "image/gif", "data": GIF}},
         {"type": "text", "text": "(file:///a data of an unknown type, is not shown)"},
     ]
 
@@ -82,8 +87,54 @@ def test_text_of_all_blocks_together_and_data_of_each_are_bounded(monkeypatch: p
     assert texts == ["x" * 6, "y" * 4, f"({unseen} more characters were cut off)"]
 
 
-def test_text_that_no_json_may_hold_is_mended() -> None:
-    assert blocks(CallToolResult(content=[TextContent(text="a\udcff")])) == [{"type": "text", "text": "a?"}]
+def test_all_data_together_and_the_number_of_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MOST_ALL_DATA", 2 * len(PNG))
+    photo = ImageContent(data=PNG, mime_type="image/png")
+    assert [block["type"] for block in blocks(CallToolResult(content=[photo] * 4))] == ["image", "image", "text"]
+    monkeypatch.setattr(content, "MOST_BLOCKS", 3)
+    texts = [TextContent(text=word) for word in "abc"]
+    found = blocks(CallToolResult(content=[*texts, photo, *texts, photo, *texts]))
+    assert [block.get("text", "photo") for block in found] == [
+        "a\nb\nc",
+        "photo",
+        "a\nb\nc",
+        "(2 more parts of the result are not shown)",
+    ]
+    assert [block["text"] for block in blocks(CallToolResult(content=texts))] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [("not base64!", "image/png"), ("QUJD", "image/png"), (PDF, "image/png"), ("ébé", "image/gif"), ("", "image/gif")],
+)
+def test_an_image_that_is_none_is_named_for_it_would_fail_every_later_request(data: str, kind: str) -> None:
+    expected = [{"type": "text", "text": f"({kind}, is not shown: its data are none)"}]
+    assert blocks(CallToolResult(content=[ImageContent(data=data, mime_type=kind)])) == expected
+    named = blocks(CallToolResult(content=[resource("application/pdf", PNG)]))
+    assert named == [{"type": "text", "text": "(file:///a application/pdf, is not shown: its data are none)"}]
+
+
+def test_an_image_is_called_what_it_is_and_lines_in_its_base64_go() -> None:
+    (image,) = blocks(CallToolResult(content=[ImageContent(data=f"{GIF[:4]}\n{GIF[4:]}\n", mime_type="image/png")]))
+    assert image == {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": GIF}}
+
+
+def test_text_that_no_json_may_hold_is_mended_wherever_it_stands() -> None:
+    half = "a\udcff"
+    inside = EmbeddedResource(resource=TextResourceContents(uri=f"file:///{half}", text=half))
+    link = ResourceLink(name=half, uri="file:///b", description=half)
+    result = CallToolResult(content=[TextContent(text=half), inside, link])
+    assert orjson.dumps(blocks(result))
+    assert blocks(result)[0] == {"type": "text", "text": "a?"}
+    assert orjson.dumps(blocks(CallToolResult(content=[], structured_content={half: half})))
+    (tool,) = offered([Tool(name="t", description=half, input_schema={})])
+    assert tool.description == "a?"
+
+
+def test_a_structure_may_hold_numbers_of_any_size() -> None:
+    assert blocks(CallToolResult(content=[], structured_content={"n": 2**80})) == [
+        {"type": "text", "text": f'{{"n":{2**80}}}'}
+    ]
 
 
 def test_hints_are_mcps_and_its_defaults_where_a_server_gives_none() -> None:

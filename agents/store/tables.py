@@ -282,6 +282,7 @@ work_items = Table(
     Column("acknowledged_at", BigInteger),
     Column("started_at", BigInteger),
     Column("latest_heartbeat_at", BigInteger),
+    Column("previous_heartbeat_at", BigInteger),
     Column("ttl_seconds", Integer),
     Column("lease_until", BigInteger),
     Column("stop_requested_at", BigInteger),

@@ -54,6 +54,8 @@ class WorkItem:
     acknowledged_at: datetime | None = None
     started_at: datetime | None = None
     latest_heartbeat_at: datetime | None = None
+    previous_heartbeat_at: datetime | None = None
+    """The one before, which a worker shows again when it has not heard of the latest."""
     ttl_seconds: int | None = None
     lease_until: datetime | None = None
     """When the worker is taken for lost; None while no worker has acknowledged the item."""

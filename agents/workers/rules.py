@@ -77,6 +77,7 @@ def _queued_again(item: WorkItem) -> WorkItem:
         acknowledged_at=None,
         started_at=None,
         latest_heartbeat_at=None,
+        previous_heartbeat_at=None,
         ttl_seconds=None,
         lease_until=None,
     )
@@ -137,6 +138,7 @@ def beaten(
 ) -> tuple[WorkItem, Beat]:
     """Extend the lease; *digest* is that of the sender's token, None when it shows the environment's key.
 
+    The exact repeat of the latest heartbeat, with the token, has the first one's answer again: that was lost.
     Raises HeartbeatRefused when the lease is not the sender's: its ``last_heartbeat`` is compared as a string.
     """
     if digest is not None and not _is_newest(item, digest):
@@ -144,9 +146,13 @@ def beaten(
     item = as_of(item, now)
     if item.state in (WorkState.STOPPING, WorkState.STOPPED):
         return item, _beat(item, extended=False)
-    if item.state is WorkState.QUEUED or (expected is not None and expected != _compared(item)):
-        raise _refused(item)
     last = item.latest_heartbeat_at
+    # Only the newest claim has this token, so whoever shows what came before has merely not heard of the latest.
+    if digest is not None and last is not None and expected == _compared(item.previous_heartbeat_at):
+        item = replace(item, ttl_seconds=ttl_seconds, lease_until=now + timedelta(seconds=ttl_seconds))
+        return item, _beat(item, extended=True)
+    if item.state is WorkState.QUEUED or (expected is not None and expected != _compared(last)):
+        raise _refused(item)
     # Strictly later than the one before, so that no two beats are the same string.
     beat = now if last is None or now > last else last + _TICK
     item = replace(
@@ -154,14 +160,15 @@ def beaten(
         state=WorkState.ACTIVE,
         started_at=item.started_at or beat,
         latest_heartbeat_at=beat,
+        previous_heartbeat_at=last,
         ttl_seconds=ttl_seconds,
         lease_until=beat + timedelta(seconds=ttl_seconds),
     )
     return item, _beat(item, extended=True)
 
 
-def _compared(item: WorkItem) -> str:
-    return NO_HEARTBEAT if item.latest_heartbeat_at is None else rfc3339(item.latest_heartbeat_at)
+def _compared(heartbeat: datetime | None) -> str:
+    return NO_HEARTBEAT if heartbeat is None else rfc3339(heartbeat)
 
 
 def _beat(item: WorkItem, *, extended: bool) -> Beat:

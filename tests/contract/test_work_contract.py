@@ -128,6 +128,30 @@ async def test_a_heartbeat_is_compared_byte_by_byte_and_refused_with_what_is_sto
     assert (await store.work.heartbeat(ENV, item.id, expected=last, ttl_seconds=60, digest=None)).lease_extended
 
 
+async def test_a_heartbeat_whose_answer_was_lost_is_repeated_by_its_worker_alone(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    await queued(store, clock)
+    item, token, first = await start(store)
+    sent = ["NO_HEARTBEAT"]
+    for expected in (first, None):
+        clock.advance(59)  # what is repeated holds the lease as long as what is new
+        again = await store.work.heartbeat(ENV, item.id, expected=sent[-1], ttl_seconds=60, digest=digest_of(token))
+        assert again.lease_extended and again.last_heartbeat == first
+        for stranger in (None, digest_of("another worker")):
+            with pytest.raises(HeartbeatRefused):
+                await store.work.heartbeat(ENV, item.id, expected=sent[-1], ttl_seconds=60, digest=stranger)
+        clock.advance(59)
+        sent.append(first)
+        beat = await store.work.heartbeat(ENV, item.id, expected=expected, ttl_seconds=60, digest=digest_of(token))
+        first = beat.last_heartbeat
+    with pytest.raises(HeartbeatRefused):  # two before
+        await store.work.heartbeat(ENV, item.id, expected=sent[0], ttl_seconds=60, digest=digest_of(token))
+    clock.advance(60)
+    with pytest.raises(HeartbeatRefused):  # a lease that is over is over
+        await store.work.heartbeat(ENV, item.id, expected=sent[-1], ttl_seconds=60, digest=digest_of(token))
+
+
 async def test_a_lost_lease_goes_back_to_the_queue_and_its_token_dies(store: AnyStore, clock: ManualClock) -> None:
     await queued(store, clock)
     item, token, last = await start(store)

@@ -6,7 +6,6 @@ whoever sees a bound broken takes the version back. A split is one row, so that 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,13 @@ from agents.brains.registry import RegisteredBrain, Registry
 from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords
 from agents.brains.releases import Releases, declared_split
 from agents.clock import Clock
-from agents.errors import Conflict, Unavailable
-from agents.governance.records import change_split, newest
-from agents.governance.split import Split, StoredSplit, judged, rolled_back
+from agents.errors import Unavailable
+from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back
+from agents.governance.split import Split, StoredSplit, judged
+from agents.periodic import PeriodicTask
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
-"""How old a process's view of the splits may be."""
 _MOMENT_SECONDS = 5
 """Outcomes are added up over so long."""
 _KEPT_SECONDS = 3600
@@ -46,32 +44,20 @@ class ReleaseKeeper:
         self._versioned = [brain for brain in registry.heads if brain.definition.versions]
         self._stored: Mapping[str, StoredSplit] = {}
         self._unsettled = list[RegisteredBrain]()
-        self._looking: asyncio.Task[None] | None = None
+        failing = "the versions of brains are as they were known"
+        self._looking = PeriodicTask("brain-releases", self.look, clock, every=LOOK_SECONDS, failing=failing)
 
     async def start(self) -> None:
         """Learn how the sessions are dealt out, and go on learning. Raises Unavailable."""
         await self._learn()
-        if self._registry.declared and self._looking is None:
-            self._looking = asyncio.create_task(self._look(), name="brain-releases")
+        if self._registry.declared:
+            self._looking.start()
 
     async def close(self) -> None:
         """Stop, after keeping what was counted, as far as the store takes it."""
-        if self._looking is None:
-            return
-        self._looking.cancel()
-        await asyncio.wait([self._looking])
-        await self._try_to_look()
-
-    async def _look(self) -> None:
-        while True:
-            await self._clock.sleep(LOOK_SECONDS)
-            await self._try_to_look()
-
-    async def _try_to_look(self) -> None:
-        try:
-            await self.look()
-        except (Unavailable, Conflict) as error:
-            logger.warning("the versions of brains are as they were known: %s", error.message)
+        if self._looking.running:
+            await self._looking.stop()
+            await self._looking.attempt()
 
     async def look(self) -> None:
         """Keep what was seen since the last time, learn of changes, judge. Raises Unavailable, Conflict."""
@@ -159,15 +145,9 @@ class ReleaseKeeper:
         ]
 
     async def _take_back(self, brain: RegisteredBrain, why: str) -> None:
-        version, taken = brain.definition.version, False
-
-        def change(split: Split) -> Split:
-            nonlocal taken
-            taken = version in self._judged_in(brain, split)  # else somebody else was faster
-            return rolled_back(split, version, why) if taken else split
-
-        split = await self.change(brain.name, change)
-        if taken:
+        change, judging = partial(self.change, brain.name), partial(self._judged_in, brain)
+        split = await take_back(brain.definition.version, why, change, judging)
+        if split is not None:
             logger.warning("brain %s is rolled back to %s: %s", brain.id, split.current, why)
 
 

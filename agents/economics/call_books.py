@@ -7,7 +7,6 @@ that no call is missed on its way from one to the other; what is met in both cou
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,10 @@ from agents.economics.call_files import CallFiles
 from agents.economics.call_usage import CallFilter, CallTotal, Grouping, add_up, known_keys
 from agents.economics.hand_calls import CallRecord, CallRecords, LogPlace
 from agents.errors import Overloaded, Unavailable
+from agents.periodic import PeriodicTask
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 _GROUP = 5000
 """Calls in one file, at most: about 3 MB of memory while it is written."""
@@ -62,19 +60,17 @@ class CallBooks:
         self._files = CallFiles(folder)
         self._clock = clock
         self._every = every
-        self._writing: asyncio.Task[None] | None = None
+        # Nothing is lost when it fails: what is not on disk stays in the database.
+        failing = "calls wait for the books"
+        self._writing = PeriodicTask("call-books", self.write, clock, every=every, failing=failing)
 
     def start(self) -> None:
         """Write down what waits, again and again, in the background; needs a running event loop."""
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_again_and_again(), name="call-books")
+        self._writing.start()
 
     async def close(self) -> None:
         """Stop. What waits then stays in the database."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.wait([self._writing])
-            self._writing = None
+        await self._writing.stop()
 
     async def write(self) -> int:
         """Write down everything that waits; returns how many calls. Nothing when another process is at it.
@@ -160,12 +156,3 @@ class CallBooks:
             raise Unavailable(f"the books of calls did not answer within {_SECONDS:g} s") from None
         except OSError as error:
             raise Unavailable(f"the books of calls can not be read or written: {error}") from error
-
-    async def _write_again_and_again(self) -> None:
-        while True:
-            await self._clock.sleep(self._every)
-            try:
-                await self.write()
-            except Unavailable as error:
-                # Nothing is lost: what is not on disk stays in the database.
-                logger.warning("calls wait for the books: %s", error.message)

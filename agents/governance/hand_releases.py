@@ -6,27 +6,24 @@ sees a promise broken takes the version back; a split is one row, so that only o
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from agents.clock import Clock
-from agents.errors import Conflict, NotFound, Unavailable
+from agents.errors import NotFound, Unavailable
 from agents.governance.contract import InvalidContract, Sla
 from agents.governance.contracts import contract_of
 from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.outcomes import KEPT_SECONDS, LONG, SHORT, OutcomeRow, Tally, breach, latency_class
-from agents.governance.records import change_split, newest
-from agents.governance.split import Split, StoredSplit, judged, rolled_back, split_in_force, version_for
+from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back
+from agents.governance.split import Split, StoredSplit, judged, split_in_force, version_for
 from agents.hands.deployed.records import HandVersion
 from agents.hands.servers.port import Caller, Outcome
+from agents.periodic import PeriodicTask
 
 logger = logging.getLogger(__name__)
-
-LOOK_SECONDS = 2.0
-"""How old a process's view of the splits may be."""
 
 
 class HandReleases:
@@ -52,32 +49,20 @@ class HandReleases:
         self._declared = {name: Split(version) for name, version in (declared or {}).items()}
         self._stored: Mapping[str, StoredSplit] = {}
         self._counted = Counter[tuple[str, Outcome, int]]()
-        self._looking: asyncio.Task[None] | None = None
+        failing = "the versions of hands are as they were known"
+        self._looking = PeriodicTask("hand-releases", self.look, clock, every=LOOK_SECONDS, failing=failing)
 
     async def start(self) -> None:
         """Learn how the sessions are dealt out, and go on learning. Raises Unavailable."""
-        if self._looking is None:
+        if not self._looking.running:
             await self._learn()
-            self._looking = asyncio.create_task(self._look(), name="hand-releases")
+            self._looking.start()
 
     async def close(self) -> None:
         """Stop, after keeping what was counted, as far as the store takes it."""
-        if self._looking is None:
-            return
-        self._looking.cancel()
-        await asyncio.wait([self._looking])
-        await self._try_to_look()
-
-    async def _look(self) -> None:
-        while True:
-            await self._clock.sleep(LOOK_SECONDS)
-            await self._try_to_look()
-
-    async def _try_to_look(self) -> None:
-        try:
-            await self.look()
-        except (Unavailable, Conflict) as error:
-            logger.warning("the versions of hands are as they were known: %s", error.message)
+        if self._looking.running:
+            await self._looking.stop()
+            await self._looking.attempt()
 
     async def look(self) -> None:
         """Keep what was counted since the last time, learn of changes, judge. Raises Unavailable, Conflict."""
@@ -207,13 +192,7 @@ class HandReleases:
         return found
 
     async def _take_back(self, hand: HandVersion, why: str) -> None:
-        taken = False
-
-        def change(split: Split) -> Split:
-            nonlocal taken
-            taken = hand.version in self._judged(hand.name, split)  # else somebody else was faster
-            return rolled_back(split, hand.version, why) if taken else split
-
-        split = await self.change(hand.name, change)
-        if taken:
+        change, judging = partial(self.change, hand.name), partial(self._judged, hand.name)
+        split = await take_back(hand.version, why, change, judging)
+        if split is not None:
             logger.warning("hand %s is rolled back to %s: %s", hand.id, split.current, why)

@@ -5,12 +5,14 @@ All processes share it, and it outlives them. Its implementations are in ``agent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from agents.errors import Conflict
-from agents.governance.split import Split, StoredSplit, split_in_force
+from agents.governance.split import Split, StoredSplit, rolled_back, split_in_force
 
+LOOK_SECONDS = 2.0
+"""How old a process's view of the splits may be."""
 _TRIES = 5
 
 
@@ -63,3 +65,24 @@ async def change_split(
                 raise
         else:
             return
+
+
+async def take_back(
+    version: str,
+    why: str,
+    change: Callable[[Callable[[Split], Split]], Awaitable[Split]],
+    judged: Callable[[Split], Sequence[str]],
+) -> Split | None:
+    """Withdraw *version* by *change* while it is *judged*; returns the next split, or None: others were faster.
+
+    Raises what *change* raises.
+    """
+    taken = False
+
+    def withdrawn(split: Split) -> Split:
+        nonlocal taken
+        taken = version in judged(split)
+        return rolled_back(split, version, why) if taken else split
+
+    split = await change(withdrawn)
+    return split if taken else None

@@ -15,12 +15,13 @@ from agents.brain_settings import BrainDefinition, RollbackBounds
 from agents.brains.immutable import check_unchanged
 from agents.brains.port import BrainFailure
 from agents.brains.registry import Registry
-from agents.brains.release_keeper import LOOK_SECONDS, ReleaseKeeper, broken_bound
+from agents.brains.release_keeper import ReleaseKeeper, broken_bound
 from agents.brains.release_records import Outcome, OutcomeRow
 from agents.brains.releases import declared_split
 from agents.clock import ManualClock
 from agents.config import InvalidSettings
 from agents.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from agents.governance.records import LOOK_SECONDS
 from agents.governance.split import Split, StoredSplit, promoted, released, rolled_back
 from agents.store.memory_releases import MemoryReleases
 from tests.unit.waiting import until

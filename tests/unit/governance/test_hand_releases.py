@@ -14,8 +14,9 @@ import pytest
 
 from agents.clock import ManualClock
 from agents.errors import NotFound, Unavailable
-from agents.governance.hand_releases import LOOK_SECONDS, HandReleases
+from agents.governance.hand_releases import HandReleases
 from agents.governance.outcomes import LONG, SHORT
+from agents.governance.records import LOOK_SECONDS
 from agents.governance.split import Split, promoted, released, rolled_back
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.records import HandVersion

@@ -1,7 +1,8 @@
-"""What is kept of every call that a server ran for a session: the base of usage reports and of bills.
+"""What is kept of every call that a server ran: the base of usage reports and of bills.
 
-The log has it with the call's result, in the same commit it lies ready for the books (``agents.store.call_records``),
-and from there it goes into Parquet files (``call_files``). A call counts once, by its id, however often it is kept.
+For a session's calls the log has it with the call's result, and in the same commit it lies ready for the books
+(``agents.store.call_records``); a call without a session is laid ready by itself (``metered_calls``). From there it
+goes into Parquet files (``call_files``). A call counts once, by its id, however often it is kept.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ class CallRecord:
     """One call. Money is whole micro-USD, times whole milliseconds and (CPU) microseconds."""
 
     key: str
-    """The id of the call's tool-use event."""
+    """The id of the call's tool-use event; of a call without a session, an id of its own."""
     at: datetime
-    """When its result was logged."""
+    """When its result was logged, or had come."""
     tenant: str
-    """The name of the API key that made the session; empty where there are no keys."""
+    """The name of the API key that made the session, or the call; empty where there are no keys."""
     session: str
+    """Empty for the call of an MCP client, which has none."""
     hand: str
     """The hand's name, ``mcp:NAME`` for the agent's server NAME elsewhere, ``web`` for the web tools."""
     version: str
@@ -61,7 +63,21 @@ class LoggedCalls:
 
 
 class CallRecords(Protocol):
-    """The calls of which the log has a result and the books have no record yet. Every call raises Unavailable."""
+    """The calls that have ended and of which the books have no record yet. Every call raises Unavailable."""
+
+    async def begin(self, call: CallRecord, until: datetime) -> None:
+        """Keep a call without a session before it is sent. Idempotent.
+
+        Unless it has ended by *until*, who was to end it is gone, and it waits for the books from then on as it is.
+        """
+        ...
+
+    async def end(self, call: CallRecord, *, begun: bool) -> None:
+        """Lay a call without a session ready for the books: what came of it is known. Idempotent.
+
+        Raises Conflict when it has *begun* and its time was over: the books may have it as it began.
+        """
+        ...
 
     async def pending(self, limit: int) -> Sequence[CallRecord]:
         """Return some that wait, the oldest keys first."""

@@ -45,7 +45,7 @@ class SqlStore:
         self.log = SqlEventLog(database, deadline=deadline)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
-        self.calls = SqlCallRecords(database)
+        self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database)
         self.work = SqlWorkQueue(database, clock)

@@ -113,7 +113,7 @@ class MemoryEventLog:
 
     def __init__(self, leases: MemoryLeases, clock: Clock | None = None) -> None:
         self._leases = leases
-        self.calls = MemoryCallRecords(self._events_with_state)
+        self.calls = MemoryCallRecords(self._events_with_state, clock)
         self.work = MemoryWorkQueue(clock or SystemClock(), self._session_row)
         self.sessions: dict[str, StoredSession] = {}
         self._deleted: dict[SessionId, Change] = {}

@@ -368,3 +368,12 @@ call_records = Table(
     Column("at", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+open_calls = Table(
+    "open_calls",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("open_until", BigInteger, nullable=False),
+)

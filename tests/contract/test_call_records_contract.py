@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from store_records import T0, AnyStore, claimed, session
 
 from agents import ids
+from agents.clock import ManualClock
 from agents.economics.hand_calls import CallRecord, LoggedCalls, LogPlace
-from agents.errors import LogConflict
+from agents.errors import Conflict, LogConflict
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.log import Commit, Lease
 
@@ -117,3 +119,46 @@ async def test_the_records_can_be_made_anew_from_the_log_page_by_page(store: Any
     assert pages == 5
     assert sorted(await store.calls.pending(10), key=lambda call: call.key) == expected
     assert await store.calls.logged(LogPlace("no\x00session", 1), 2) == LoggedCalls([], None)
+
+
+# -- calls without a session ---------------------------------------------------------------------
+
+
+def direct(key: str, outcome: str = "ok", price: int = 2000) -> CallRecord:
+    """The call of a client without a session."""
+    return replace(recorded(key, session()), session="", outcome=outcome, micro_usd=price)
+
+
+async def test_a_call_without_a_session_waits_for_the_books_once_it_has_ended(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    until = clock.now() + timedelta(seconds=60)
+    await store.calls.begin(direct("call_a", "ambiguous", 0), until)
+    await store.calls.begin(direct("call_a", "ambiguous", 0), until)
+    assert await store.calls.pending(10) == []
+    for _ in range(2):
+        await store.calls.end(direct("call_a"), begun=True)
+        await store.calls.end(direct("call_b", "failed"), begun=False)
+        assert await store.calls.pending(10) == [direct("call_a"), direct("call_b", "failed")]
+    await store.calls.settle(["call_a", "call_b"])
+    clock.advance(61)
+    assert await store.calls.pending(10) == []
+
+
+async def test_a_call_that_nobody_ends_waits_as_it_began_when_its_time_is_over(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    began = direct("call_a", "ambiguous", 0)
+    await store.calls.begin(began, clock.now() + timedelta(seconds=60))
+    await store.calls.end(direct("call_b"), begun=False)
+    clock.advance(60)
+    assert await store.calls.pending(10) == [began, direct("call_b")]
+    # The books may have it by now: a call has one record and no other.
+    with pytest.raises(Conflict):
+        await store.calls.end(direct("call_a"), begun=True)
+    assert await store.calls.pending(1) == [began]
+    await store.calls.settle(["call_a", "call_b"])
+    assert await store.calls.pending(10) == []
+    with pytest.raises(Conflict):
+        await store.calls.end(direct("call_a"), begun=True)
+    assert await store.calls.pending(10) == []

@@ -12,4 +12,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("work_items", sa.Column("previous_heartbeat_at", sa.BigInteger()))
+    op.add_column("work_items", sa.Column("previous_heartbeat_at", sa.BigInteger(), nullable=True))

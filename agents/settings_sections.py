@@ -37,7 +37,8 @@ class GatewaySettings(Section):
     owner_wait_seconds: float = Field(default=20.0, gt=0)
     """How long a request waits while the session's owner is replaced, before it is answered 503."""
     retry_dedupe_seconds: float = Field(default=60.0, ge=0)
-    """Within this span a byte-identical event POST marked as an SDK retry is answered from memory; 0 is off."""
+    """Within this span a byte-identical event POST that is marked as an SDK retry, or has the same ``Idempotency-Key``,
+    is answered from memory; 0 is off."""
 
 
 class HarnessSettings(Section):

@@ -156,9 +156,16 @@ def _too_many_streams(most: int) -> RateLimited:
 
 
 def _repeat_key(request: Request, session_id: SessionId, raw: bytes) -> str:
-    """Name this request for the owner, who answers a client's automatic retry from memory (spec H-7)."""
-    count = request.headers.get("x-stainless-retry-count", "0")
+    """Name this request for the owner, who answers a client's retry from memory (spec H-7).
+
+    With a header ``Idempotency-Key`` all requests with that key are one; without it the SDK's count marks a retry.
+    """
+    count, key = request.headers.get("x-stainless-retry-count", "0"), request.headers.get("idempotency-key")
+    retries = int(count) if count.isdecimal() and len(count) < 4 else 0
     digest = hashlib.blake2b(caller_digest(request.scope), digest_size=16)
     digest.update(session_id.encode())
+    if key is not None:
+        digest.update(hashlib.blake2b(key.encode(), digest_size=16).digest())
+        retries = max(retries, 1)
     digest.update(raw)
-    return f"{count if count.isdigit() and len(count) < 4 else '0'}:{digest.hexdigest()}"
+    return f"{retries}:{digest.hexdigest()}"

@@ -268,6 +268,8 @@ def _compacted(state: SessionState, event: Event) -> None:
 
 
 def _idle(state: SessionState, event: Event) -> None:
+    if event.processed_at is not None:
+        state.accepted.note_idle(event.processed_at.timestamp())
     if event.body["stop_reason"]["type"] != "requires_action":
         state.rounds = 0
     state.failures = 0

@@ -152,8 +152,9 @@ async def test_sending_to_an_unknown_session_is_404(server: Server) -> None:
 async def test_the_owner_learns_which_request_is_a_retry_of_which(server: Server) -> None:
     path = await path_of(server)
 
-    async def key(body: dict[str, Any], **headers: str) -> str:
-        await server.client.post(path, json=body, headers=headers)
+    async def key(body: dict[str, Any], **headers: str | bytes) -> str:
+        encoded = {name: value if isinstance(value, bytes) else value.encode() for name, value in headers.items()}
+        await server.client.post(path, json=body, headers=encoded)
         return str(server.host.sent[-1][2])
 
     first = await key({"events": [message()]})
@@ -161,10 +162,15 @@ async def test_the_owner_learns_which_request_is_a_retry_of_which(server: Server
     other_body = await key({"events": [message(text("x"))]})
     other_key = await key({"events": [message()]}, **{"x-api-key": "someone else"})
     nonsense = await key({"events": [message()]}, **{"x-stainless-retry-count": "many"})
+    superscript = await key({"events": [message()]}, **{"x-stainless-retry-count": b"\xb2"})
+    named = await key({"events": [message()]}, **{"idempotency-key": "first"})
+    named_again = await key({"events": [message()]}, **{"idempotency-key": "first", "x-stainless-retry-count": "1"})
+    other_name = await key({"events": [message()]}, **{"idempotency-key": "second"})
     assert first.startswith("0:")
     assert again == "2:" + first[2:]
-    assert nonsense == first
-    assert len({first, other_body, other_key}) == 3
+    assert nonsense == superscript == first
+    assert named == named_again and named.startswith("1:")
+    assert len({each.partition(":")[2] for each in (first, other_body, other_key, named, other_name)}) == 5
 
 
 async def fill(server: Server) -> tuple[str, list[str]]:

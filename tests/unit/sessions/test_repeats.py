@@ -103,6 +103,57 @@ async def test_a_retry_counts_for_a_while_only_and_can_be_turned_off(world: Worl
     assert off.digest is None and off.mark([], 0) is None
 
 
+async def say(world: World, session: str, key: str, *, idles: int) -> list[dict[str, Any]]:
+    """Send the same words, as a client that waits for the end of the turn before it goes on."""
+    echoes = await world.harness.send(SessionId(session), [message("go on")], repeat_key=key)
+    await world.idle(session, idles)
+    world.clock.advance(2)
+    return echoes
+
+
+async def test_a_retry_of_words_that_a_client_says_on_purpose_is_new_once_their_last_turn_is_over(world: World) -> None:
+    """Else what a client says again is lost when its first try never came here, and the session stands still."""
+    session = await world.create()
+    said = [await say(world, session, FIRST, idles=number) for number in (1, 2)]
+    await replace_owner(world)
+    said.append(await say(world, session, RETRY, idles=3))
+    assert len({echoes[0]["id"] for echoes in said}) == 3
+    assert await messages(world, session) == ["go on"] * 3
+
+
+@pytest.mark.parametrize("retries", [1, 2, 3])
+async def test_a_retry_that_was_first_sent_before_the_turn_was_over_is_answered_from_memory(
+    world: World, retries: int
+) -> None:
+    session = await world.create()
+    await say(world, session, FIRST, idles=1)
+    again = await world.harness.send(session, [message("go on")], repeat_key=FIRST)
+    await world.idle(session, 2)
+    # What the SDK waits at least before that try, but for a moment.
+    world.clock.advance(0.375 * (2**retries - 1) - 0.01)
+    assert await world.harness.send(session, [message("go on")], repeat_key=f"{retries}:abc") == again
+    assert len(await messages(world, session)) == 2
+
+
+async def test_a_retry_is_answered_from_memory_while_the_turn_of_the_same_words_lasts(world: World) -> None:
+    session = await world.create()
+    await say(world, session, FIRST, idles=1)
+    world.brain._answers.clear()
+    world.brain.add(text("never", Hold(asyncio.Event())))
+    again = await world.harness.send(session, [message("go on")], repeat_key=FIRST)
+    await world.brain.asked(2)
+    world.clock.advance(30)
+    assert await world.harness.send(session, [message("go on")], repeat_key=RETRY) == again
+
+
+async def test_words_that_were_said_once_are_told_from_their_repeat_however_late_it_comes(world: World) -> None:
+    """A request that is delivered once more starts nothing, also after its turn."""
+    session = await world.create()
+    first = await say(world, session, FIRST, idles=1)
+    world.clock.advance(30)
+    assert await world.harness.send(session, [message("go on")], repeat_key=RETRY) == first
+
+
 async def test_a_refused_request_is_not_remembered(world: World) -> None:
     session = await world.create()
     wrong = {"type": "user.tool_confirmation", "tool_use_id": "sevt_x", "result": "allow"}

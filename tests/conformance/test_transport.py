@@ -329,3 +329,14 @@ async def test_a_marked_repeat_of_the_same_bytes_is_answered_from_memory(scene: 
     texts = [text_of(event) for event in of_type(await scene.log(session), "user.message")]
     assert texts == ["once", "once", "else"]
     assert len({first["data"][0]["id"], new["data"][0]["id"], other.json()["data"][0]["id"]}) == 3
+
+
+@requirement("transport:repeats")
+async def test_requests_with_one_idempotency_key_are_one_and_those_with_another_are_not(scene: Scene) -> None:
+    session = await scene.session()
+    path, body = f"/v1/sessions/{session}/events", {"events": [message("go on")]}
+    one, again, two = [
+        (await scene.http.post(path, json=body, headers={"idempotency-key": key})).json()["data"][0]["id"]
+        for key in ("one", "one", "two")
+    ]
+    assert one == again != two

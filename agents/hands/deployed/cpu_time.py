@@ -5,9 +5,12 @@ What a tool computes in threads or processes of its own making is not seen here.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,10 +21,32 @@ T = TypeVar("T")
 
 
 class CpuMeter:
-    """What one call has used so far."""
+    """What one call has used so far, and whether a thread still works for it; needs a running event loop."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._threads: set[int] = set()
+        self._left = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    @contextmanager
+    def in_thread(self) -> Generator[None]:
+        """Be a thread that works for the call."""
+        began, thread = time.thread_time(), threading.get_ident()
+        self._threads.add(thread)
+        try:
+            yield
+        finally:
+            self.seconds += time.thread_time() - began
+            self._threads.discard(thread)
+            with suppress(RuntimeError):  # of a loop that is closed; nobody waits there
+                self._loop.call_soon_threadsafe(self._left.set)
+
+    async def threads_ended(self) -> None:
+        """Return when no thread works for the call: who stopped waiting for one has not stopped it."""
+        while self._threads:
+            self._left.clear()
+            await self._left.wait()
 
 
 _METER: ContextVar[CpuMeter | None] = ContextVar("cpu_meter", default=None)
@@ -67,12 +92,9 @@ def meter_threads(server: McpServer) -> None:
 def _metered(function: Callable[..., T]) -> Callable[..., T]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> T:
-        began, meter = time.thread_time(), _METER.get()
-        try:
+        meter = _METER.get()
+        with nullcontext() if meter is None else meter.in_thread():
             return function(*args, **kwargs)
-        finally:
-            if meter is not None:
-                meter.seconds += time.thread_time() - began
 
     run.__dict__["__metered__"] = True
     return run

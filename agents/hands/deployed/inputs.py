@@ -14,6 +14,7 @@ from jsonschema.exceptions import (
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from agents.hands.deployed.loading import HandUnusable
 from agents.hands.servers.port import OfferedTool
@@ -32,7 +33,13 @@ class InputChecks:
         if tool not in self._validators:
             there = ", ".join(self._validators) or "none"
             return f"there is no tool {tool[:100]!r}; there are: {there}"
-        error = cast("ValidationError | None", best_match(self._validators[tool].iter_errors(given)))
+        try:
+            error = cast("ValidationError | None", best_match(self._validators[tool].iter_errors(given)))
+        except (Unresolvable, RecursionError) as broken:
+            why = (
+                "nests without end" if isinstance(broken, RecursionError) else f"refers to what is not there: {broken}"
+            )
+            return f"the tool can not be called: its input schema {why[:_MOST_CHARACTERS]}"
         if error is None:
             return None
         where = error.json_path.removeprefix("$").lstrip(".")

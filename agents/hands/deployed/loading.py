@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agents.errors import HecatonError
+from agents.hands.deployed.containment import ENDS
 
 if TYPE_CHECKING:
     from mcp.server import Server
@@ -50,7 +51,7 @@ def load_server(server: str, directory: Path | None = None) -> McpServer:
     importlib.invalidate_caches()
     try:
         found: object = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, *ENDS) as error:
         # Tool border: it is somebody else's code, and whatever it raises is why there is no hand.
         raise HandUnusable(f"server: {server} can not be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(found, (MCPServer, Server)):

@@ -13,12 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-import orjson
-
 from agents.brains.fair_queue import FairQueue
 from agents.errors import Overloaded, Unavailable
 from agents.hand_settings import HandDefinition
 from agents.hands.call_memory import CANCELLED, CallMemory, Key
+from agents.hands.deployed.containment import contain
 from agents.hands.deployed.cpu_time import CpuMeter, Metered, meter_threads
 from agents.hands.deployed.inputs import InputChecks
 from agents.hands.deployed.loading import HandUnusable
@@ -34,6 +33,7 @@ from agents.hands.servers.port import (
     ServerLost,
     ServerResult,
 )
+from agents.hands.servers.sizes import json_bytes
 from agents.hands.tables import giving, take_tables
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ _START_SECONDS = 60.0
 _MOST_TOOLS = 500
 _MOST_PAGES = 100
 _BUSY_SECONDS = 1.0
+_STUCK_SECONDS = 60.0
+"""How long stopped tools may keep every place of a hand; then it is replaced, and its threads with it."""
 
 
 class RunningHand:
@@ -61,7 +63,9 @@ class RunningHand:
         self.hand = hand
         self._server = server
         self._memory: CallMemory[ServerResult] = CallMemory()
-        self._most_waiting = definition.queue
+        self._concurrency = definition.concurrency
+        self._stopped: dict[asyncio.Task[CallToolResult], float] = {}
+        """Calls that were stopped and have not ended, and since when: their tools are in threads, or do not listen."""
         self._places = FairQueue(
             definition.concurrency,
             most_waiting=definition.queue,
@@ -85,6 +89,7 @@ class RunningHand:
 
     async def start(self) -> None:
         """Start the server object (its lifespan) and list its tools. Raises HandUnusable."""
+        contain(self._server)
         meter_threads(self._server)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._living = asyncio.create_task(self._live(started))
@@ -115,9 +120,12 @@ class RunningHand:
             started.set_exception(first if isinstance(first, HandUnusable) else HandUnusable(said))
 
     def check(self) -> None:
-        """Raise HandUnusable when the server has ended."""
+        """Raise HandUnusable when the server has ended, or has no place left that a call could have."""
         if self._living is None or self._living.done():
             raise HandUnusable(f"{self.hand}: its server has ended")
+        late = time.monotonic() - _STUCK_SECONDS
+        if sum(stopped <= late for stopped in self._stopped.values()) >= self._concurrency:
+            raise HandUnusable(f"{self.hand}: all {self._concurrency} places are kept by tools that were stopped")
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -163,13 +171,19 @@ class RunningHand:
             await asyncio.wait({work}, timeout=call.deadline)
         finally:
             # At the deadline, or because the call is cancelled; a tool in a thread ends when it ends.
-            work.cancel()
+            self._stop(work)
         if work.done() and not work.cancelled():
             return await self._told(run, work.result(), caller.principal)
         if not run.began:
             return run.failed(f"no place for the call came free within {call.deadline:g} s; it was not run", "failed")
         said = f"the tool did not answer within {call.deadline:g} s and was stopped; what it did until then stays done"
         return run.failed(said, "ambiguous")
+
+    def _stop(self, work: asyncio.Task[CallToolResult]) -> None:
+        work.cancel()
+        if not work.done():
+            self._stopped[work] = time.monotonic()
+            work.add_done_callback(lambda _: self._stopped.pop(work, None))
 
     async def _told(self, run: _Run, result: CallToolResult, principal: str) -> ServerResult:
         """Return what the model is told of a result; its tables are kept for other hands."""
@@ -202,6 +216,8 @@ class RunningHand:
                 return CallToolResult(content=[said], is_error=True)
             finally:
                 run.end()
+                # Nothing stops a thread: a place that was given away meanwhile would be one too many.
+                await run.meter.threads_ended()
 
     async def aclose(self) -> None:
         """Stop what runs and end the server."""
@@ -229,7 +245,7 @@ class _Run:
         self._ended = time.perf_counter()
 
     def result(self, result: CallToolResult, tables: Sequence[Any]) -> ServerResult:
-        size = len(result.model_dump_json(by_alias=True, exclude_none=True)) + sum(table.nbytes for table in tables)
+        size = json_bytes(result.model_dump(by_alias=True, exclude_none=True)) + sum(table.nbytes for table in tables)
         outcome: Outcome = "tool_error" if result.is_error else "ok"
         return ServerResult(
             self.call.call_id, blocks(result), bool(result.is_error), outcome, self._consumption(bytes_out=size)
@@ -245,7 +261,7 @@ class _Run:
             queue_seconds=began - self._asked,
             run_seconds=(self._ended or now) - began,
             cpu_seconds=self.meter.seconds,
-            bytes_in=len(orjson.dumps(self.call.input)),
+            bytes_in=json_bytes(self.call.input),
             bytes_out=bytes_out,
         )
 

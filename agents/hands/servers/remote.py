@@ -29,6 +29,7 @@ from agents.hands.servers.port import (
     ToolServer,
 )
 from agents.hands.servers.settings import McpSettings
+from agents.hands.servers.sizes import json_bytes
 from agents.net.guard import Guard
 from agents.vaults.port import Credentials, ServerCredential
 from agents.vaults.redaction import Redaction
@@ -270,9 +271,7 @@ def _result(call: ServerCall, answer: Any, secrets: Redaction, seconds: float) -
     failed = isinstance(answer, str)
     content = [{"type": "text", "text": answer or "The server gave no reason."}] if failed else blocks(answer)
     content = secrets.value(content)
-    consumption = Consumption(
-        run_seconds=seconds, bytes_in=len(orjson.dumps(call.input)), bytes_out=len(orjson.dumps(content))
-    )
+    consumption = Consumption(run_seconds=seconds, bytes_in=json_bytes(call.input), bytes_out=json_bytes(content))
     is_error = failed or bool(answer.is_error)
     return ServerResult(
         call.call_id, content, is_error=is_error, outcome="tool_error" if is_error else "ok", consumption=consumption

@@ -34,12 +34,12 @@ def contain(server: McpServer) -> None:
     inner.lifespan = _contained_lifespan(inner.lifespan)
 
 
-async def _contained(context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+async def _contained(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     from mcp import MCPError
     from mcp_types import INTERNAL_ERROR
 
     try:
-        return await call_next(context)
+        return await call_next(ctx)
     except ENDS as error:
         raise MCPError(INTERNAL_ERROR, f"it tried to end its process ({type(error).__name__})") from None
     except asyncio.CancelledError:

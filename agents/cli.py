@@ -25,7 +25,7 @@ from agents.commands.hand_releases_app import add_release_commands
 from agents.commands.hands_app import hands_app
 from agents.commands.metering_app import invoices as invoices_command
 from agents.commands.metering_app import usage as usage_command
-from agents.commands.options import ApiKey, Assignments, Config, DataDir, Host, Port, Url, settings_from
+from agents.commands.options import ApiKey, Assignments, Config, DataDir, Host, Port, Url, client_from, settings_from
 from agents.commands.topology_app import topology as topology_command
 from agents.commands.vaults_app import vaults_app
 from agents.errors import HecatonError
@@ -252,11 +252,9 @@ def sessions_list(
     api_key: ApiKey = None,
 ) -> None:
     """List the newest sessions."""
-    from agents.commands.client import open_client
     from agents.commands.sessions import list_sessions
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    list_sessions(console, open_client(settings, url), limit=limit, archived=archived)
+    list_sessions(console, client_from(url, data_dir, config, api_key), limit=limit, archived=archived)
 
 
 @sessions_app.command("show")
@@ -268,11 +266,9 @@ def sessions_show(
     api_key: ApiKey = None,
 ) -> None:
     """Show a session's whole history and its use."""
-    from agents.commands.client import open_client
     from agents.commands.sessions import show_session
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    show_session(console, open_client(settings, url), session)
+    show_session(console, client_from(url, data_dir, config, api_key), session)
 
 
 @sessions_app.command("kill")
@@ -286,11 +282,9 @@ def sessions_kill(
     api_key: ApiKey = None,
 ) -> None:
     """Interrupt a session's turn; with a flag, archive or delete the session."""
-    from agents.commands.client import open_client
     from agents.commands.sessions import kill_session
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    kill_session(console, open_client(settings, url), session, archive=archive, delete=delete)
+    kill_session(console, client_from(url, data_dir, config, api_key), session, archive=archive, delete=delete)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, client_from
 
 brains_app = typer.Typer(help="Look at the versions of brains, and move sessions between them.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -22,10 +22,8 @@ def brains_list(
 ) -> None:
     """List the brains, their versions, and what part of the new sessions each gets."""
     from agents.commands.brains import list_brains
-    from agents.commands.client import open_client
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    list_brains(console, open_client(settings, url), as_json=as_json)
+    list_brains(console, client_from(url, data_dir, config, api_key), as_json=as_json)
 
 
 @brains_app.command("release")
@@ -41,11 +39,9 @@ def brains_release(
 ) -> None:
     """Put a version on trial: it gets a part of the new sessions, and is taken back when it breaks its bounds."""
     from agents.commands.brains import change_brain
-    from agents.commands.client import open_client
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     body = {"version": version, "weight": weight}
-    change_brain(console, open_client(settings, url), name, "release", body, as_json=as_json)
+    change_brain(console, client_from(url, data_dir, config, api_key), name, "release", body, as_json=as_json)
 
 
 @brains_app.command("promote")
@@ -60,10 +56,9 @@ def brains_promote(
 ) -> None:
     """Make a version the current one: new sessions are its; those there are stay with theirs."""
     from agents.commands.brains import change_brain
-    from agents.commands.client import open_client
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    change_brain(console, open_client(settings, url), name, "promote", {"version": version}, as_json=as_json)
+    body = {"version": version}
+    change_brain(console, client_from(url, data_dir, config, api_key), name, "promote", body, as_json=as_json)
 
 
 @brains_app.command("rollback")
@@ -79,8 +74,6 @@ def brains_rollback(
 ) -> None:
     """Withdraw a version: its sessions move to the current one, or to the one that was current before it."""
     from agents.commands.brains import change_brain
-    from agents.commands.client import open_client
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     body = {"version": version, "reason": reason}
-    change_brain(console, open_client(settings, url), name, "rollback", body, as_json=as_json)
+    change_brain(console, client_from(url, data_dir, config, api_key), name, "rollback", body, as_json=as_json)

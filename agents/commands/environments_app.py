@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Assignments, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Assignments, Config, DataDir, Url, client_from, settings_from
 
 environments_app = typer.Typer(help="Manage environments whose tools run at workers elsewhere.", no_args_is_help=True)
 keys_app = typer.Typer(help="Keys with which workers serve an environment.", no_args_is_help=True)
@@ -28,11 +28,9 @@ def keys_create(
     api_key: ApiKey = None,
 ) -> None:
     """Make a key; it is shown once."""
-    from agents.commands.client import open_client
     from agents.commands.environments import create_key
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    create_key(console, open_client(settings, url), environment, name, as_json=as_json)
+    create_key(console, client_from(url, data_dir, config, api_key), environment, name, as_json=as_json)
 
 
 @keys_app.command("list")
@@ -45,11 +43,9 @@ def keys_list(
     api_key: ApiKey = None,
 ) -> None:
     """List the keys of an environment, revoked ones too; none is shown again."""
-    from agents.commands.client import open_client
     from agents.commands.environments import list_keys
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    list_keys(console, open_client(settings, url), environment, as_json=as_json)
+    list_keys(console, client_from(url, data_dir, config, api_key), environment, as_json=as_json)
 
 
 @keys_app.command("revoke")
@@ -63,11 +59,9 @@ def keys_revoke(
     api_key: ApiKey = None,
 ) -> None:
     """End a key: the next request that shows it is refused."""
-    from agents.commands.client import open_client
     from agents.commands.environments import revoke_key
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    revoke_key(console, open_client(settings, url), environment, key, as_json=as_json)
+    revoke_key(console, client_from(url, data_dir, config, api_key), environment, key, as_json=as_json)
 
 
 def worker(

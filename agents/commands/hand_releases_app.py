@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, client_from
 
 console = Console(highlight=False)
 
@@ -60,12 +60,10 @@ def hands_release(
     api_key: ApiKey = None,
 ) -> None:
     """Put a version on trial, after checks: it gets a part of the new sessions until it breaks its SLA."""
-    from agents.commands.client import open_client
     from agents.commands.hand_releases import change_hand, golden_text
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     body = {"version": version, "weight": weight, "golden": golden_text(golden), "force": force or None}
-    change_hand(console, open_client(settings, url), name, "release", body, as_json=as_json)
+    change_hand(console, client_from(url, data_dir, config, api_key), name, "release", body, as_json=as_json)
 
 
 def hands_promote(
@@ -80,12 +78,10 @@ def hands_promote(
     api_key: ApiKey = None,
 ) -> None:
     """Make a version the current one, after checks: new sessions are its; those there are stay with theirs."""
-    from agents.commands.client import open_client
     from agents.commands.hand_releases import change_hand, golden_text
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     body = {"version": version, "golden": golden_text(golden), "force": force or None}
-    change_hand(console, open_client(settings, url), name, "promote", body, as_json=as_json)
+    change_hand(console, client_from(url, data_dir, config, api_key), name, "promote", body, as_json=as_json)
 
 
 def hands_rollback(
@@ -99,12 +95,10 @@ def hands_rollback(
     api_key: ApiKey = None,
 ) -> None:
     """Withdraw a version: its sessions get the current one, or the one that was current before it."""
-    from agents.commands.client import open_client
     from agents.commands.hand_releases import change_hand
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     body = {"version": version, "reason": reason}
-    change_hand(console, open_client(settings, url), name, "rollback", body, as_json=as_json)
+    change_hand(console, client_from(url, data_dir, config, api_key), name, "rollback", body, as_json=as_json)
 
 
 def hands_sla(
@@ -116,11 +110,9 @@ def hands_sla(
     api_key: ApiKey = None,
 ) -> None:
     """Show what hands promised, what was measured, and what is left of their error budgets."""
-    from agents.commands.client import open_client
     from agents.commands.hand_releases import show_sla
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    show_sla(console, open_client(settings, url), name, as_json=as_json)
+    show_sla(console, client_from(url, data_dir, config, api_key), name, as_json=as_json)
 
 
 def add_release_commands(app: typer.Typer) -> None:

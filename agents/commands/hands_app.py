@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, client_from
 
 hands_app = typer.Typer(help="Add MCP servers as hands, look at them, and take them away.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -41,10 +41,8 @@ def hands_add(
     api_key: ApiKey = None,
 ) -> None:
     """Add a version of a hand: an MCP server object, in a file, a package's directory or an installed package."""
-    from agents.commands.client import open_client
     from agents.commands.hands import add_hand, variables
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
     runtime_env = {"pip": pip or [], "env_vars": variables(env or [])}
     resources = {"num_cpus": num_cpus, "memory_mb": memory_mb}
     given = {
@@ -63,7 +61,7 @@ def hands_add(
         "deadline_seconds": deadline,
         "idle_seconds": idle,
     }
-    add_hand(console, open_client(settings, url), name, given, wait=wait, as_json=as_json)
+    add_hand(console, client_from(url, data_dir, config, api_key), name, given, wait=wait, as_json=as_json)
 
 
 @hands_app.command("list")
@@ -71,11 +69,9 @@ def hands_list(
     as_json: AsJson = False, url: Url = None, data_dir: DataDir = None, config: Config = None, api_key: ApiKey = None
 ) -> None:
     """List the hands, how many replicas each has, and why one does not run."""
-    from agents.commands.client import open_client
     from agents.commands.hands import list_hands
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    list_hands(console, open_client(settings, url), as_json=as_json)
+    list_hands(console, client_from(url, data_dir, config, api_key), as_json=as_json)
 
 
 @hands_app.command("remove")
@@ -89,8 +85,6 @@ def hands_remove(
     api_key: ApiKey = None,
 ) -> None:
     """Take a version away: its calls end, then its replicas go. What it was stays known."""
-    from agents.commands.client import open_client
     from agents.commands.hands import remove_hand
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    remove_hand(console, open_client(settings, url), hand, force=force, as_json=as_json)
+    remove_hand(console, client_from(url, data_dir, config, api_key), hand, force=force, as_json=as_json)

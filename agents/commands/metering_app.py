@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, client_from
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -42,10 +42,9 @@ def usage(
     api_key: ApiKey = None,
 ) -> None:
     """Show the calls of hands: how many, how long, how much, and their price."""
-    from agents.commands.client import open_client
     from agents.commands.metering import Output, reconcile, show_usage
 
-    client = open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)
+    client = client_from(url, data_dir, config, api_key)
     if again:
         reconcile(stderr, client)
     asked = {"by": by.value, "since": since, "until": until, "tenant": tenant}
@@ -62,8 +61,7 @@ def invoices(
     api_key: ApiKey = None,
 ) -> None:
     """Show what each tenant pays for each hand in a month, and what of it is the provider's."""
-    from agents.commands.client import open_client
     from agents.commands.metering import Output, show_invoices
 
-    client = open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)
+    client = client_from(url, data_dir, config, api_key)
     show_invoices(console, client, month, Output.chosen(as_json=as_json, as_csv=as_csv))

@@ -10,6 +10,8 @@ import typer
 from agents.commands.failures import CommandFailed
 
 if TYPE_CHECKING:
+    from anthropic import Anthropic
+
     from agents.config import Settings
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")]
@@ -37,3 +39,10 @@ def settings_from(
             raise CommandFailed(f"--set {assignment}: expected KEY=VALUE, such as --set sandbox.warm=0", exit_code=2)
         overrides[key.strip()] = value
     return load_settings(config, overrides)
+
+
+def client_from(url: str | None, data_dir: Path | None, config: Path | None, api_key: str | None) -> Anthropic:
+    """Return a client for the server that these options name. Raises InvalidSettings, CommandFailed (none answers)."""
+    from agents.commands.client import open_client  # the SDK is too slow to import for --help
+
+    return open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)

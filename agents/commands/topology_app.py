@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, client_from
 
 console = Console(highlight=False)
 
@@ -33,12 +33,11 @@ def topology(
     api_key: ApiKey = None,
 ) -> None:
     """Show whether new sessions go to the parts or to the standby monolith, or say where they shall go."""
-    from agents.commands.client import open_client
     from agents.commands.topology import force_topology, show_taker, show_topology
 
     if mode is not None and session is not None:
         raise typer.BadParameter("either a mode or --session")
-    client = open_client(settings_from(config, data_dir=data_dir, api_key=api_key), url)
+    client = client_from(url, data_dir, config, api_key)
     if session is not None:
         show_taker(console, client, session, as_json=as_json)
     elif mode is not None:

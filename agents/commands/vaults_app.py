@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from agents.commands.options import ApiKey, AsJson, Assignments, Config, DataDir, Url, settings_from
+from agents.commands.options import ApiKey, AsJson, Assignments, Config, DataDir, Url, client_from, settings_from
 
 vaults_app = typer.Typer(help="Look at vaults, and change the key that seals their secrets.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -16,11 +16,9 @@ def vaults_list(
     as_json: AsJson = False, url: Url = None, data_dir: DataDir = None, config: Config = None, api_key: ApiKey = None
 ) -> None:
     """List the vaults, and what their credentials are for."""
-    from agents.commands.client import open_client
     from agents.commands.vaults import list_vaults
 
-    settings = settings_from(config, data_dir=data_dir, api_key=api_key)
-    list_vaults(console, open_client(settings, url), as_json=as_json)
+    list_vaults(console, client_from(url, data_dir, config, api_key), as_json=as_json)
 
 
 @vaults_app.command("rotate-key")

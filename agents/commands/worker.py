@@ -17,7 +17,7 @@ from agents.commands.failures import CommandFailed
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable
 from agents.hands.host import SandboxHost, check, host_of
-from agents.workers.journal import CallJournal
+from agents.workers.journal import CallJournal, FileNotes
 from agents.workers.session_server import ServeOptions
 from agents.workers.transience import words
 from agents.workers.worker import Worker
@@ -62,7 +62,9 @@ def serve_queue(
         hands = host_of(settings, home / "sandboxes", name="worker")
     except (OSError, StoreUnavailable) as error:
         raise CommandFailed(f"this worker's sandboxes cannot be kept in {home}: {error}") from error
-    worker = Worker(client, environment_id, hands, CallJournal(home / "calls"), options, concurrency=concurrency)
+    worker = Worker(
+        client, environment_id, hands, CallJournal(FileNotes(home / "sessions")), options, concurrency=concurrency
+    )
     console.print(f"serving {environment_id} at {url}, {concurrency} sessions at a time; Ctrl-C ends it")
     try:
         asyncio.run(_serve(console, worker, hands))

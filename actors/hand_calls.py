@@ -35,8 +35,6 @@ class _HandCalls:
         match method, args:
             case "call_tool", (_, call, caller):
                 return await hand.call(call, caller)
-            case "knows", (_, (session, call_id)):
-                return hand.knows((session, call_id))
             case "cancel", (_, keys):
                 hand.cancel(keys)
                 return None

@@ -55,6 +55,11 @@ class HandClient:
         hand = self.registry.get(call.hand) if call.hand else await self.registry.find(call.server.url, caller)
         return await (await self._pool(hand)).call(call, caller)
 
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        del server
+        return self._pools[hand].destination() if hand in self._pools else None
+
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""
         for call in calls:

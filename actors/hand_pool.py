@@ -59,6 +59,7 @@ class HandPool:
         self._sent: dict[Key, str] = {}
         self._taking: dict[Key, asyncio.Task[None]] = {}
         self._seconds = 1.0
+        self._turn = 0
 
     @property
     def figures(self) -> dict[str, int]:
@@ -81,6 +82,13 @@ class HandPool:
         return self.hand.definition.min_replicas == 0 and self.lacks
 
     # -- calls -----------------------------------------------------------------------------------
+
+    def destination(self) -> str | None:
+        """Name the replica that a new call would go to; None when it would have to wait."""
+        free = [name for name in self._links.usable if self._has_room(name)] if self._places.free else []
+        # In turns: many calls may be told where to go before the first of them goes.
+        self._turn += 1
+        return free[self._turn % len(free)] if free else None
 
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
         """See ToolServers.call."""
@@ -110,14 +118,20 @@ class HandPool:
         async with self._place(key, caller.principal, max(0.0, began + deadline - loop.time())):
             waited = loop.time() - began
             left = replace(call, deadline=max(0.0, deadline - waited))
-            return await self._send(self._least_busy(), left, caller), waited
+            replica = self._chosen(call.intent)
+            if call.intend is not None:
+                await call.intend(replica)
+            return await self._send(replica, left, caller), waited
 
     async def _send(self, replica: str, call: ServerCall, caller: Caller) -> ServerResult:
+        if not self._links.open(replica):
+            raise _NotSent
         key = (caller.session_id, call.call_id)
         self._sent[key] = replica
+        sent = replace(call, intend=None)
         try:
             return await self._links[replica].call(
-                "call", "call_tool", (self.hand.id, call, caller), timeout=call.deadline + _GRACE_SECONDS
+                "call", "call_tool", (self.hand.id, sent, caller), timeout=call.deadline + _GRACE_SECONDS
             )
         except LinkDown as error:
             raise _NotSent from error
@@ -132,21 +146,21 @@ class HandPool:
             self._sent.pop(key, None)
 
     async def _recalled(self, call: ServerCall, caller: Caller, deadline: float) -> ServerResult:
-        """Ask the replica that remembers the call, if one does; it holds a place there already, or has ended."""
-        key = (caller.session_id, call.call_id)
-        end = asyncio.get_running_loop().time() + min(deadline, _ASK_SECONDS)
-        while not self._links.usable and asyncio.get_running_loop().time() < end:
+        """Ask the replica that the call was meant for, and no other: it has had it, or nobody has.
+
+        It waits for no place: what runs there holds one, and what has ended needs none.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + min(deadline, _ASK_SECONDS)
+        while not self._links.open(call.intent):
+            if loop.time() >= end:
+                raise ServerLost(f"hand {self.hand.id}: the replica that it was sent to is gone")
             self._missed()
             await asyncio.sleep(0.1)
-        for replica in self._links.reached:
-            try:
-                known = await self._links[replica].call("call", "knows", (self.hand.id, key), timeout=_ASK_SECONDS)
-            except Unavailable:
-                continue
-            if known:
-                with suppress(_NotSent):
-                    return await self._send(replica, replace(call, deadline=deadline), caller)
-        raise ServerLost(f"hand {self.hand.id}: no replica remembers call {call.call_id}")
+        try:
+            return await self._send(call.intent, replace(call, deadline=deadline), caller)
+        except _NotSent:
+            raise ServerLost(f"hand {self.hand.id}: the replica that it was sent to is gone") from None
 
     @asynccontextmanager
     async def _place(self, key: Key, principal: str, patience: float) -> AsyncGenerator[None]:
@@ -168,6 +182,13 @@ class HandPool:
             finally:
                 del self._taking[key]
             yield
+
+    def _has_room(self, replica: str) -> bool:
+        return self._links[replica].under_way < self._most
+
+    def _chosen(self, intent: str) -> str:
+        """Return the replica of the ledger's intent while it has room, else the best one."""
+        return intent if intent in self._links.usable and self._has_room(intent) else self._least_busy()
 
     def _least_busy(self) -> str:
         usable = self._links.usable

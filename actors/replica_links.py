@@ -52,6 +52,10 @@ class ReplicaLinks:
         """Replicas whose link is open, and that do not drain."""
         return [name for name, link in self._links.items() if link.open and not link.draining]
 
+    def open(self, name: str) -> bool:
+        """Whether a replica can be asked for what it has: also one that drains."""
+        return name in self._links and self._links[name].open
+
     @property
     def usable(self) -> list[str]:
         """Those of them that take requests now."""

@@ -32,7 +32,7 @@ from agents.governance.governed_hands import FollowedHands, governed
 from agents.hands.deployed.records import HandRecords
 from agents.hands.port import Hands
 from agents.hands.servers.cache import CacheCounts
-from agents.hands.servers.port import ToolServers
+from agents.hands.servers.port import PlacedServers
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -86,7 +86,7 @@ class SessionService:
         self._leases: Leases | None = None
         self._releases: ReleaseKeeper | None = None
         self._brain: RoutedBrain | None = None
-        self._servers: ToolServers | None = None
+        self._servers: PlacedServers | None = None
         self._starting: asyncio.Task[Harness] | None = None
 
     def start(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from agents.clock import SystemClock
 from agents.config import Settings
-from agents.economics.call_prices import PricedServers
+from agents.economics.call_prices import PricedServers, contract_texts
 from agents.economics.price_book import PriceBook
 from agents.hands.deployed.records import HandRecords
 from agents.hands.servers.cache import CacheCounts, CachedServers
-from agents.hands.servers.port import ToolServers
+from agents.hands.servers.port import PlacedServers
 from agents.hands.servers.remembered import RememberedServers
 from agents.hands.servers.remote import RemoteServers
 from agents.hands.servers.router import RoutedServers
@@ -22,9 +22,9 @@ def tool_servers(
     records: HandRecords,
     prices: PriceBook,
     *,
-    hands: ToolServers | None = None,
+    hands: PlacedServers | None = None,
     counts: CacheCounts | None = None,
-) -> ToolServers:
+) -> PlacedServers:
     """Build every way that server calls can go; *hands* remember their calls themselves.
 
     *counts* are kept up: those of results that were answered from memory.
@@ -35,10 +35,6 @@ def tool_servers(
         remote=RememberedServers(RemoteServers(settings.mcp, guard, credentials)),
         web=RememberedServers(WebTools(settings.web, guard)),
     )
-
-    async def contract(hand: str) -> str:
-        return (await records.get(hand)).contract
-
     # Around all ways, for a call may change what another one has read; within the prices, for a hit has its own.
     kept = CachedServers(ways, settings.hand_cache, SystemClock(), counts)
-    return PricedServers(kept, prices, contract)
+    return PricedServers(kept, prices, contract_texts(records))

@@ -100,6 +100,11 @@ class FairQueue:
         return len(self._line)
 
     @property
+    def free(self) -> bool:
+        """Whether whoever comes now has a place at once."""
+        return not self._line and self.taken < self._places
+
+    @property
     def full(self) -> bool:
         """Whether whoever comes now is refused."""
         return (bool(self._line) or self.taken >= self._places) and len(self._line) >= self._most_waiting
@@ -130,7 +135,7 @@ class FairQueue:
             self._give_back(principal)
 
     async def _take(self, principal: str, patience: float) -> None:
-        if not self._line and self.taken < self._places:
+        if self.free:
             self._held[principal] += 1
             self._line.note_served(principal)
             return

@@ -14,15 +14,16 @@ from decimal import ROUND_HALF_UP, Decimal
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError
 from agents.governance.contract import Contract, Price
+from agents.hands.deployed.records import HandRecords
 from agents.hands.servers.port import (
     Caller,
     Consumption,
     Offer,
+    PlacedServers,
     ServerCall,
     ServerResult,
     ServerUnreachable,
     ToolServer,
-    ToolServers,
 )
 
 _MICRO = 1_000_000
@@ -34,6 +35,15 @@ _FREE = Price()
 
 ContractText = Callable[[str], Awaitable[str]]
 """Returns the contract (YAML; empty: none) of the hand's version with this id. Raises NotFound, Unavailable."""
+
+
+def contract_texts(hands: HandRecords) -> ContractText:
+    """Return what reads the contracts of *hands*."""
+
+    async def text(hand: str) -> str:
+        return (await hands.get(hand)).contract
+
+    return text
 
 
 def cost(price: Price, consumption: Consumption) -> tuple[int, int]:
@@ -51,10 +61,16 @@ def cost(price: Price, consumption: Consumption) -> tuple[int, int]:
 class PricedServers:
     """Tool servers whose results say what the call costs: calls that were answered, be it by a tool's error."""
 
-    def __init__(self, servers: ToolServers, book: PriceBook, contract: ContractText) -> None:
+    def __init__(
+        self, servers: PlacedServers, book: PriceBook, contract: ContractText, *, repeats_are_hits: bool = False
+    ) -> None:
+        """*repeats_are_hits*: an answer that was given before costs what one from memory does. Where callers have a
+        log that has one result of a call, it has not come to them before.
+        """
         self._servers = servers
         self._book = book
         self._contract = contract
+        self._repeats_are_hits = repeats_are_hits
         self._prices: OrderedDict[str, Price] = OrderedDict()
 
     async def offer(self, server: ToolServer, caller: Caller) -> Offer:
@@ -67,9 +83,15 @@ class PricedServers:
         result = await self._servers.call(call, caller)
         if result.outcome not in _BILLED:
             return result
-        whole, provider = cost(price, result.consumption)
-        priced = replace(result.consumption, micro_usd=whole, provider_micro_usd=provider)
-        return replace(result, consumption=priced)
+        used = result.consumption
+        if used.repeated and self._repeats_are_hits:
+            used = Consumption(bytes_in=used.bytes_in, bytes_out=used.bytes_out, cached=True, repeated=True)
+        whole, provider = cost(price, used)
+        return replace(result, consumption=replace(used, micro_usd=whole, provider_micro_usd=provider))
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        return self._servers.destination(server, hand)
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""

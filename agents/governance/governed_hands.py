@@ -28,19 +28,19 @@ from agents.hands.servers.port import (
     Offer,
     OfferedTool,
     Outcome,
+    PlacedServers,
     ServerCall,
     ServerLost,
     ServerResult,
     ServerUnreachable,
     ToolServer,
-    ToolServers,
     VersionMismatch,
 )
 
 _UNTOUCHED = Consumption()
 
 
-class FollowedHands(ToolServers, Protocol):
+class FollowedHands(PlacedServers, Protocol):
     """A client of hands that follows which of them there are."""
 
     @property
@@ -66,7 +66,7 @@ class GovernedHands:
 
     def __init__(
         self,
-        hands: ToolServers,
+        hands: PlacedServers,
         known: Callable[[], Mapping[str, HandVersion]],
         releases: HandReleases,
         clock: Clock,
@@ -134,6 +134,10 @@ class GovernedHands:
     def _count(self, hand: str, outcome: Outcome, began: float) -> None:
         if hand and outcome != "cancelled":
             self._releases.count(hand, outcome, self._clock.monotonic() - began)
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        return self._hands.destination(server, hand)
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""

@@ -3,8 +3,8 @@
 Invariant: for one id there is one run. A repeat while the first still runs waits for it. A run goes on when
 nobody waits for it any more: who asked may have died, and whoever takes over asks again. It ends early only
 when it is cancelled, and is then remembered as cancelled, for its effects may be partial; so is an id that is
-cancelled before it is known here. The memory is bounded by count and by size; finished entries go, oldest
-first, and of a finished run only its result is kept.
+cancelled before it is known here. A run that was refused for want of room has not begun, and is not kept. The memory
+is bounded by count and by size; finished entries go, oldest first, and of a finished run only its result is kept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from agents.errors import Overloaded
 from agents.hands.port import ToolCall, ToolResult
 
 CANCELLED = "the call was cancelled while it ran; what it did until then stays done"
@@ -53,6 +54,8 @@ class CallMemory(Generic[R]):
         self._calls: OrderedDict[Key, RememberedCall[R]] = OrderedDict()
         self._of_session: defaultdict[str, set[Key]] = defaultdict(set)
         self._chars = 0
+        self.has_forgotten = False
+        """Whether a finished call went for want of room: an unknown one may have run here, then."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._calls
@@ -121,7 +124,11 @@ class CallMemory(Generic[R]):
         call = self._calls.get(key)
         if call is None:
             return
-        if not call.run.cancelled():
+        fault = None if call.run.cancelled() else call.run.exception()
+        if isinstance(fault, Overloaded):
+            self._drop(key)
+            return
+        if fault is None and not call.run.cancelled():
             call.chars = sum(_size(block) for block in call.run.result().content)
             self._chars += call.chars
         call.run = _outcome(call.run)
@@ -130,6 +137,7 @@ class CallMemory(Generic[R]):
             if oldest is None:
                 return
             self._drop(oldest)
+            self.has_forgotten = True
 
     def _drop(self, key: Key) -> None:
         self._chars -= self._calls.pop(key).chars
@@ -144,6 +152,9 @@ def _outcome(run: asyncio.Future[R]) -> asyncio.Future[R]:
     outcome: asyncio.Future[R] = run.get_loop().create_future()
     if run.cancelled():
         outcome.cancel()
+    elif (fault := run.exception()) is not None:
+        outcome.set_exception(fault)
+        outcome.exception()  # heard: whoever waits is told
     else:
         outcome.set_result(run.result())
     return outcome

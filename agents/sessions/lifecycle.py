@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agents.hands.servers.port import SERVER_INTENT
 from agents.sessions.budget import Budgets
 from agents.sessions.compaction import Compaction
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, SessionRecord
+from agents.sessions.served import ServedTool
 
 END_TURN: dict[str, Any] = {"type": "end_turn"}
 RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
@@ -29,6 +31,8 @@ class TurnRules:
     compaction: Compaction
     place: Callable[[SessionRecord], str | None] = lambda _: None
     """Names the sandbox host that new calls of the session would go to; None when that is not known yet."""
+    destination: Callable[[ServedTool], str | None] = lambda _: SERVER_INTENT
+    """Names where a new call of this tool would go to, likewise."""
 
 
 def go_running(draft: Draft) -> None:

@@ -13,7 +13,7 @@ from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.hands.port import Hands
 from agents.hands.servers.cache import CacheCounts
-from agents.hands.servers.port import NoServers, ToolServers
+from agents.hands.servers.port import NoServers, PlacedServers
 from agents.sessions.budget import BudgetPrices
 from agents.sessions.bus import Bus
 from agents.sessions.compaction import CompactionCounts
@@ -41,7 +41,7 @@ class HarnessPorts:
     prices: Prices
     tool_definitions: Callable[[], Sequence[dict[str, Any]]]
     """Definitions of the built-in tools: those that the hands can run, and the web tools where ``servers`` has them."""
-    servers: ToolServers = field(default_factory=NoServers)
+    servers: PlacedServers = field(default_factory=NoServers)
     """What runs the tools of MCP servers and the web tools."""
     effects: EffectCounts = field(default_factory=EffectCounts)
     compactions: CompactionCounts = field(default_factory=CompactionCounts)

@@ -15,8 +15,6 @@ from agents.hands.servers.port import Caller, Offer, OfferedTool, ServerCall, Se
 from agents.sessions.events import Event, EventType, SessionRecord, Usage, text_content
 
 WEB_TOOLS = ("web_fetch", "web_search")
-SERVER_INTENT = "server"
-"""What the ledger says instead of a sandbox host's incarnation: where a served call goes, the call itself says."""
 _HIDDEN = "served"
 
 
@@ -35,9 +33,7 @@ class ServedTool:
         """Return what the event of a call keeps; *known_as* is the model's name for the tool."""
         return {_HIDDEN: {"as": known_as, "url": self.url, "hand": self.hand, "repeatable": self.repeatable}}
 
-    def call(
-        self, call_id: str, tool_input: dict[str, Any], record: SessionRecord, *, deadline: float, again: bool = False
-    ) -> ServerCall:
+    def call(self, call_id: str, tool_input: dict[str, Any], record: SessionRecord, *, deadline: float) -> ServerCall:
         """Put a call of this tool to its server, for the session of *record*."""
         return ServerCall(
             call_id,
@@ -46,7 +42,6 @@ class ServedTool:
             tool_input,
             deadline,
             self.hand,
-            again=again,
             config={} if self.server else _web_config(record.agent, self.name),
         )
 

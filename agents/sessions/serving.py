@@ -20,6 +20,7 @@ from agents.hands.servers.port import (
     ServerRefusedAuth,
     ServerResult,
     ServerUnreachable,
+    ToolServer,
     VersionMismatch,
 )
 from agents.ids import EventId
@@ -30,7 +31,7 @@ from agents.sessions.ledger import intend
 from agents.sessions.metering import served_call_row
 from agents.sessions.owner import SessionOwner
 from agents.sessions.ports import HarnessPorts
-from agents.sessions.served import SERVER_INTENT, ServedTool, caller_of, system_message
+from agents.sessions.served import ServedTool, caller_of, system_message
 from agents.sessions.state import OpenCall, SessionState
 
 logger = logging.getLogger(__name__)
@@ -68,15 +69,38 @@ class ServedCall:
             await self._record(self._error(words, "failed"))
             return
         self._ports.effects.resumed += self._may_have_run
-        if self._call.id not in self._owner.state.record.dispatched:
-            await self._owner.apply(lambda draft: intend(draft, {self._call.id: SERVER_INTENT}))
-        await self._record(await self._result())
+        try:
+            server = ToolServer(self._tool.server, self._tool.url)
+            if not self._intent and (known := self._ports.servers.destination(server, self._tool.hand)) is not None:
+                await self._intend(known)
+            result = await self._result()
+        except _NotIntended as stop:
+            if stop.failure is not None:
+                raise stop.failure from None
+            return
+        await self._record(result)
+
+    @property
+    def _intent(self) -> str:
+        return self._owner.state.record.dispatched.get(self._call.id, "")
+
+    async def _intend(self, destination: str) -> None:
+        """Have the ledger name where the call is about to go. Raises _NotIntended."""
+        if self._intent != destination:
+            try:
+                await self._owner.apply(lambda draft: intend(draft, {self._call.id: destination}))
+            except Exception as failure:
+                raise _NotIntended(failure) from failure
+        if self._call.id not in self._owner.state.calls:
+            raise _NotIntended(None)
+        self._maybe_sent.add(self._call.id)
 
     async def _result(self) -> ServerResult:
         """Ask until there is an answer, or nothing more to be asked."""
         again, runs, wait = self._may_have_run, 0, _FIRST_WAIT_SECONDS
         while True:
-            self._maybe_sent.add(self._call.id)
+            if self._intent:
+                self._maybe_sent.add(self._call.id)
             try:
                 return await self._ask(again=again)
             except Overloaded as full:
@@ -100,7 +124,8 @@ class ServedCall:
         state, servers = self._owner.state, self._ports.servers
         caller = caller_of(state.record, state.hand_versions)
         left = max(self._seconds_left(), 0.0)
-        call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left, again=again)
+        call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left)
+        call = replace(call, again=again, intent=self._intent, intend=self._intend)
         if not self._tool.server:
             call = replace(call, context=[*state.conversation.given(), *system_message(state.record)])
         try:
@@ -109,7 +134,7 @@ class ServedCall:
         except TimeoutError:
             servers.cancel([call], caller)
             raise Unavailable(f"no answer came within {self._limit:g} s") from None
-        except HecatonError:
+        except (HecatonError, _NotIntended):
             raise
         except Exception as fault:
             # Tool-call border: whatever broke between here and the server, the session goes on (law 6).
@@ -142,6 +167,14 @@ class ServedCall:
             row = served_call_row(result, self._owner.state.record.id, self._call.name, self._ports.clock.now())
             await self._ports.meter.record([row])
         await self._owner.apply(lambda draft: transitions.record_served(draft, self._owner.rules, result, kept))
+
+
+class _NotIntended(Exception):
+    """The ledger does not name where the call was to go: the log failed, or the call has been closed meanwhile."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 def recall(ports: HarnessPorts, state: SessionState, calls: Iterable[OpenCall]) -> None:

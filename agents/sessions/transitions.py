@@ -30,7 +30,7 @@ from agents.sessions.lifecycle import (
 )
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
 from agents.sessions.permissions import Toolbox
-from agents.sessions.served import SERVER_INTENT, account, counted
+from agents.sessions.served import account, counted
 from agents.sessions.state import OpenCall
 from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
 
@@ -153,11 +153,12 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
 
 def _place(draft: Draft, rules: TurnRules, calls: list[OpenCall]) -> None:
     """Note where these calls will be sent, if that is known: then no commit of its own is needed for it."""
-    intents = {call.id: SERVER_INTENT for call in calls if call.served is not None}
-    sandboxed = [call.id for call in calls if call.served is None]
-    if sandboxed and (host := rules.place(draft.state.record)) is not None:
-        intents |= dict.fromkeys(sandboxed, host)
-    intend(draft, intents)
+    intents: dict[EventId, str | None] = {
+        call.id: rules.destination(call.served) for call in calls if call.served is not None
+    }
+    if sandboxed := [call.id for call in calls if call.served is None]:
+        intents |= dict.fromkeys(sandboxed, rules.place(draft.state.record))
+    intend(draft, {call_id: host for call_id, host in intents.items() if host is not None})
 
 
 def settle(draft: Draft, rules: TurnRules, confirmations: list[Event]) -> None:

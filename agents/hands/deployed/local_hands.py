@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from agents.hands.deployed.registry import Choose, HandRegistry, newest
 from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.deployed.source import unpack
 from agents.hands.deployed.table_shelf import MemoryShelf
-from agents.hands.servers.port import Caller, Offer, ServerCall, ServerResult, ServerUnreachable, ToolServer
+from agents.hands.servers.port import (
+    Caller,
+    Offer,
+    ServerCall,
+    ServerLost,
+    ServerResult,
+    ServerUnreachable,
+    ToolServer,
+)
 
 
 class LocalHands:
@@ -26,6 +35,8 @@ class LocalHands:
         self.registry = HandRegistry(records, choose)
         self._starting: dict[str, asyncio.Task[RunningHand]] = {}
         self._shelf = MemoryShelf()
+        self._incarnation = f"local-{secrets.token_hex(8)}"
+        """Names this process: what it remembers of calls dies with it."""
 
     def start(self) -> None:
         """Begin to follow which hands there are; needs a running event loop."""
@@ -45,7 +56,17 @@ class LocalHands:
         if call.hand and call.hand not in self.registry.hands:
             await self.registry.read()
         hand = self.registry.get(call.hand) if call.hand else await self.registry.find(call.server.url, caller)
-        return await (await self._running(hand)).call(call, caller)
+        if call.again and call.intent != self._incarnation:
+            raise ServerLost(f"hand {hand.id}: the process that ran it is gone")
+        running = await self._running(hand)
+        if call.intend is not None:
+            await call.intend(self._incarnation)
+        return await running.call(call, caller)
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        del server, hand
+        return self._incarnation
 
     async def find(self, hand: str) -> RunningHand:
         """Return the hand with an id, running. Raises VersionMismatch, ServerUnreachable."""

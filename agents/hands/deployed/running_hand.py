@@ -129,15 +129,12 @@ class RunningHand:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    def knows(self, key: Key) -> bool:
-        """Whether a call runs here, or is remembered."""
-        return key in self._memory
-
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
-        """See ToolServers.call. Raises Overloaded, ServerLost."""
+        """Run a call, or join the run of its id, or answer with what came of it. Raises Overloaded, ServerLost."""
         key = (caller.session_id, call.call_id)
-        if not self.knows(key):
-            if call.again:
+        known = key in self._memory
+        if not known:
+            if call.again and self._memory.has_forgotten:
                 raise ServerLost(f"{self.hand} does not remember call {call.call_id}")
             if self._places.full:
                 raise self._overloaded(f"{self.hand}: {self._places.waiting} calls wait already")
@@ -148,7 +145,10 @@ class RunningHand:
             self._memory.leave(remembered)
         if remembered.run.cancelled():
             return _failure(call, CANCELLED, "cancelled")
-        return remembered.run.result()
+        result = remembered.run.result()
+        if not known or call.again:
+            return result
+        return replace(result, consumption=replace(result.consumption, repeated=True))
 
     def cancel(self, keys: Iterable[Key]) -> None:
         """Stop these calls; one that is not known yet will never run."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import orjson
 
 from agents.clock import Clock
-from agents.hands.servers.port import Caller, Consumption, Offer, ServerCall, ServerResult, ToolServer, ToolServers
+from agents.hands.servers.port import Caller, Consumption, Offer, PlacedServers, ServerCall, ServerResult, ToolServer
 from agents.hands.servers.settings import HandCacheSettings
 
 Key = tuple[str, str, bytes, str, tuple[str, ...]]
@@ -73,7 +73,7 @@ class CachedServers:
     """Answers calls of hands from memory where it may, and asks *servers* for the rest."""
 
     def __init__(
-        self, servers: ToolServers, settings: HandCacheSettings, clock: Clock, counts: CacheCounts | None = None
+        self, servers: PlacedServers, settings: HandCacheSettings, clock: Clock, counts: CacheCounts | None = None
     ) -> None:
         """*counts* are kept up."""
         self._servers = servers
@@ -123,6 +123,10 @@ class CachedServers:
             # It came to nothing that another call could have.
         self._counts.misses += 1
         return await self._run(key, call, caller)
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        return self._servers.destination(server, hand)
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel. Who has waited for one of them runs its own."""

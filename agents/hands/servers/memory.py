@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from agents.hands.servers.port import (
+    SERVER_INTENT,
     Caller,
     Offer,
     OfferedTool,
@@ -93,6 +94,11 @@ class MemoryServers:
         if call.call_id not in self._runs:
             self._runs[call.call_id] = asyncio.ensure_future(server.run(call))
         return await asyncio.shield(self._runs[call.call_id])
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        del server, hand
+        return SERVER_INTENT
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""

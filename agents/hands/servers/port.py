@@ -7,7 +7,7 @@ failure on the way is told by the exception, which says whether the call can hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,12 @@ IDEMPOTENCY_KEY = "hecaton/idempotency-key"
 REPEATS_BY_KEY = "hecaton/repeats-by-key"
 """The key in a tool's ``_meta`` that is true when calls with one idempotency key have one effect. Such a tool counts
 as idempotent here, though MCP's hint, which speaks of repeated arguments, need not be set."""
+
+SERVER_INTENT = "server"
+"""The destination of calls that do not go to a hand: the call itself says where, and nobody there remembers it."""
+
+Intend = Callable[[str], Awaitable[None]]
+"""Awaited with a call's destination before it leaves this process: the ledger must name it first (ADR 0023)."""
 
 Outcome = Literal["ok", "tool_error", "failed", "ambiguous", "cancelled"]
 """How a call ended: the tool answered, the tool reported an error, it was not run, nobody knows, it was called off."""
@@ -83,7 +89,10 @@ class ServerCall:
     deadline: float
     hand: str = ""
     again: bool = False
-    """Whether it may have been sent before, by an owner that is no more: it is answered from memory, or never."""
+    """Whether it may have been sent before, by an owner that is no more: only where it went can it be answered."""
+    intent: str = ""
+    """Its destination as the ledger has it; empty where the ledger has none."""
+    intend: Intend | None = field(default=None, compare=False)
     config: Mapping[str, Any] = field(default_factory=lambda: {})
     """Of a built-in web tool: its resolved entry in the agent's toolset."""
     context: Sequence[Mapping[str, Any]] = ()
@@ -102,6 +111,8 @@ class Consumption:
     bytes_out: int = 0
     """Bytes of its result as JSON, tables before their preview was made."""
     cached: bool = False
+    repeated: bool = False
+    """Whether a call of this id was there before, and not ``again``: the rest is that one's."""
     micro_usd: int = 0
     """Its price (``agents.economics.call_prices``)."""
     provider_micro_usd: int = 0
@@ -148,9 +159,10 @@ class ToolServers(Protocol):
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
         """Run one call. Asked again for an id whose call goes on or has ended there, a hand answers from memory.
 
-        Where nobody remembers a call that is asked for ``again``, this raises ServerLost and runs nothing. Cancelling
-        the task that waits here leaves the call running (``cancel`` stops it). Raises Overloaded (with ``retry_after``;
-        the queue is full), ServerUnreachable, ServerRefusedAuth, VersionMismatch or ServerLost.
+        A call that is asked for ``again`` goes to its ``intent`` and nowhere else; where that is gone, or remembers
+        nothing of any call, this raises ServerLost and runs nothing. Cancelling the task that waits here leaves the
+        call running (``cancel`` stops it). Raises Overloaded (with ``retry_after``; the queue is full),
+        ServerUnreachable, ServerRefusedAuth, VersionMismatch, ServerLost, or what ``intend`` raises.
         """
         ...
 
@@ -159,6 +171,17 @@ class ToolServers(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class PlacedServers(ToolServers, Protocol):
+    """ToolServers whose calls the ledger can follow."""
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """Say where a call of *server* (of the hand with this id) would go now; None where it would have to wait.
+
+        With that in the commit that makes a call runnable, sending it takes no commit of its own.
+        """
+        ...
 
 
 class NoServers:
@@ -173,6 +196,11 @@ class NoServers:
         """See ToolServers.call."""
         del caller
         raise ServerUnreachable(f"there is no way to {call.server.url or call.tool} from here")
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        del server, hand
+        return SERVER_INTENT
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from agents.hands.servers.port import (
+    SERVER_INTENT,
     Caller,
     NoServers,
     Offer,
+    PlacedServers,
     ServerCall,
     ServerResult,
     ServerUnreachable,
@@ -35,7 +37,7 @@ class RoutedServers:
     """The ToolServers of a harness."""
 
     def __init__(
-        self, *, hands: ToolServers | None = None, remote: ToolServers | None = None, web: ToolServers | None = None
+        self, *, hands: PlacedServers | None = None, remote: ToolServers | None = None, web: ToolServers | None = None
     ) -> None:
         """*web* serves the built-in web tools: calls whose server has no URL. A way that is not given leads nowhere."""
         self._hands = hands or NoHands()
@@ -54,6 +56,10 @@ class RoutedServers:
     async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
         """See ToolServers.call."""
         return await self._way(call.server).call(call, caller)
+
+    def destination(self, server: ToolServer, hand: str) -> str | None:
+        """See PlacedServers.destination."""
+        return self._hands.destination(server, hand) if self._way(server) is self._hands else SERVER_INTENT
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""

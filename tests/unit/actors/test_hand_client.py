@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from actors import brain_faults, hand_client, replica_lookup
+from actors import brain_faults, hand_client, hand_pool, replica_lookup
 from actors.brain_load import ReplicaLoad
 from actors.hand_calls import hand_links
 from actors.hand_client import HandClient
 from actors.link_server import Endpoint
 from agents.errors import Overloaded, Unavailable
+from agents.hands import call_memory
 from agents.hands.deployed.records import HandVersion
 from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.servers.port import (
@@ -195,24 +196,104 @@ async def test_a_call_whose_replica_dies_is_lost_and_the_next_one_is_served_by_a
     assert text(await asyncio.wait_for(client.call(call("2", name="Bob"), ANN), SECONDS)) == "found Bob"
 
 
-async def test_a_call_that_is_asked_for_again_is_answered_by_whoever_remembers_it(platform: Platform) -> None:
+class Ledger:
+    """What a session's ledger says of one call."""
+
+    def __init__(self) -> None:
+        self.named: list[str] = []
+
+    async def intend(self, destination: str) -> None:
+        self.named.append(destination)
+
+    def again(self, given: ServerCall) -> ServerCall:
+        return replace(given, again=True, intent=self.named[-1])
+
+
+async def test_a_call_is_named_in_the_ledger_before_it_goes_and_asked_for_again_only_there(platform: Platform) -> None:
     await platform.add()
     scenes = [Scene(), Scene()]
     for name, scene in zip("ab", scenes, strict=True):
         await platform.replica(name, scene=scene)
-    first, taker = HandClient(platform.records), HandClient(platform.records)
-    asking = asked(first, call("1", "wait", name="Ada"))
+    first, taker, ledger = HandClient(platform.records), HandClient(platform.records), Ledger()
+    given = replace(call("1", "wait", name="Ada"), intend=ledger.intend)
+    asking = asked(first, given)
     await until(lambda: [len(scene.ran) for scene in scenes] in ([1, 0], [0, 1]))
+    assert ledger.named == ["a" if scenes[0].ran else "b"]
     asking.cancel()  # its owner has died
-    again = asked(taker, call("1", "wait", name="Ada", again=True))
+    again = asked(taker, ledger.again(given))
     for scene in scenes:
         scene.gate.set()
     assert text(await asyncio.wait_for(again, SECONDS)) == "waited Ada"
     assert sum(len(scene.ran) for scene in scenes) == 1
-    with pytest.raises(ServerLost):
-        await taker.call(call("2", name="Bob", again=True), ANN)
     await first.close()
     await taker.close()
+
+
+async def test_a_call_that_never_reached_its_replica_runs_there_and_nowhere_else(
+    platform: Platform, client: HandClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await platform.add()
+    scenes = [Scene(), Scene()]
+    for name, scene in zip("ab", scenes, strict=True):
+        await platform.replica(name, scene=scene)
+    again = replace(call("1", name="Ada"), again=True, intent="b")
+    assert text(await asyncio.wait_for(client.call(again, ANN), SECONDS)) == "found Ada"
+    assert [len(scene.ran) for scene in scenes] == [0, 1]
+    monkeypatch.setattr(hand_pool, "_ASK_SECONDS", 0.05)
+    await platform.replicas.pop("b").die()
+    await until(lambda: client.figures[ID]["replicas"] == 1)
+    with pytest.raises(ServerLost, match="the replica that it was sent to is gone"):
+        await client.call(replace(again, call_id="2"), ANN)
+    assert [len(scene.ran) for scene in scenes] == [0, 1]
+
+
+async def test_a_replica_that_has_forgotten_calls_runs_none_that_may_be_one_of_them(
+    platform: Platform, client: HandClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await platform.add()
+    replica = await platform.replica("a")
+    monkeypatch.setattr(call_memory, "_MAX_ENTRIES", 1)
+    given = call("1", name="Ada")
+    for each in (given, call("2", name="Bob"), call("3", name="Eve")):
+        await asyncio.wait_for(client.call(each, ANN), SECONDS)
+    with pytest.raises(ServerLost, match="does not remember"):
+        await client.call(replace(given, again=True, intent="a"), ANN)
+    assert replica.scene.ran == ["Ada", "Bob", "Eve"]
+
+
+async def test_the_ledger_is_told_in_turns_where_calls_would_go_and_nothing_while_they_would_wait(
+    platform: Platform, client: HandClient
+) -> None:
+    await platform.add(concurrency=1)
+    scenes = [Scene(), Scene()]
+    for name, scene in zip("ab", scenes, strict=True):
+        await platform.replica(name, scene=scene, concurrency=1)
+    server = ToolServer("crm", "hand://crm")
+    assert client.destination(server, ID) is None, "no replica is known yet"
+    assert text(await asyncio.wait_for(client.call(call("0", name="Ada"), ANN), SECONDS)) == "found Ada"
+    await until(lambda: client.figures[ID]["replicas"] == 2)
+    assert {client.destination(server, ID) for _ in "12"} == {"a", "b"}
+    ledger = Ledger()
+    for number, intent in (("1", "b"), ("2", "b")):
+        asked(client, replace(call(number, "wait", name=number), intent=intent, intend=ledger.intend))
+        await until(lambda number=number: any(number in scene.ran for scene in scenes))
+    assert ledger.named == ["b", "a"], "the second one finds its replica full"
+    assert client.destination(server, ID) is None
+    for scene in scenes:
+        scene.gate.set()
+
+
+async def test_a_call_that_the_ledger_does_not_take_is_not_sent(platform: Platform, client: HandClient) -> None:
+    await platform.add(concurrency=1)
+    replica = await platform.replica("a", concurrency=1)
+
+    async def refuse(destination: str) -> None:
+        raise Unavailable(f"the log does not take {destination}")
+
+    with pytest.raises(Unavailable, match="does not take a"):
+        await asyncio.wait_for(client.call(replace(call("1", name="Ada"), intend=refuse), ANN), SECONDS)
+    assert text(await asyncio.wait_for(client.call(call("2", name="Bob"), ANN), SECONDS)) == "found Bob"
+    assert replica.scene.ran == ["Bob"]
 
 
 async def test_cancelling_reaches_a_call_wherever_it_is(platform: Platform, client: HandClient) -> None:
@@ -238,7 +319,8 @@ async def test_cancelling_who_waits_does_not_cancel_the_call(platform: Platform,
     with pytest.raises(asyncio.CancelledError):
         await waiting
     replica.scene.gate.set()
-    assert text(await client.call(call("1", "wait", name="Ada", again=True), ANN)) == "waited Ada"
+    again = call("1", "wait", name="Ada", again=True, intent="a")
+    assert text(await client.call(again, ANN)) == "waited Ada"
 
 
 async def test_without_a_replica_a_call_ends_at_its_deadline_or_with_what_serve_says(

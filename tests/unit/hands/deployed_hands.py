@@ -83,8 +83,10 @@ def definition(**fields: object) -> HandDefinition:
     return HandDefinition.model_validate({"server": "crm:server", "deadline_seconds": 20, **fields})
 
 
-def call(call_id: str, tool: str = "find", deadline: float = 20.0, again: bool = False, **given: object) -> ServerCall:
-    return ServerCall(call_id, SERVER, tool, dict(given), deadline, "crm@1", again=again)
+def call(
+    call_id: str, tool: str = "find", deadline: float = 20.0, again: bool = False, intent: str = "", **given: object
+) -> ServerCall:
+    return ServerCall(call_id, SERVER, tool, dict(given), deadline, "crm@1", again=again, intent=intent)
 
 
 @asynccontextmanager

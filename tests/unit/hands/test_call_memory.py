@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from agents.errors import Overloaded, Unavailable
 from agents.hands import call_memory
 from agents.hands.call_memory import CallMemory
 from agents.hands.port import ToolCall, ToolResult
@@ -27,7 +28,7 @@ async def test_the_oldest_finished_calls_go_when_there_are_too_many(monkeypatch:
     for number in range(5):
         await run(memory, str(number))
     await run(memory, "5")
-    assert ("s", "0") not in memory
+    assert ("s", "0") not in memory and memory.has_forgotten
     assert ("s", "4") in memory
 
 
@@ -38,6 +39,24 @@ async def test_large_results_are_remembered_for_less_long(monkeypatch: pytest.Mo
         await run(memory, str(number), size=400)
     assert ("s", "0") not in memory
     assert ("s", "3") in memory
+
+
+async def test_a_call_that_found_no_room_is_not_kept_and_any_other_failure_is() -> None:
+    memory = CallMemory()
+    for fault in (Overloaded("no room"), Unavailable("it broke")):
+
+        async def fails(fault: Exception = fault) -> ToolResult:
+            raise fault
+
+        key = ("s", type(fault).__name__)
+        joined = memory.join(key, lambda fails=fails: asyncio.create_task(fails()))
+        await asyncio.wait({joined.run})
+        with pytest.raises(type(fault)):
+            joined.run.result()
+    assert ("s", "Overloaded") not in memory and ("s", "Unavailable") in memory
+    again = memory.join(("s", "Unavailable"), lambda: asyncio.create_task(result_of("never")))
+    assert isinstance(again.run.exception(), Unavailable)
+    assert not memory.has_forgotten
 
 
 async def test_a_running_call_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

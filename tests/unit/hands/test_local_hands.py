@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from agents.errors import InvalidRequest
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.deployments import declare, keep
 from agents.hands.deployed.local_hands import LocalHands
-from agents.hands.servers.port import ServerCall, ServerUnreachable, ToolServer
+from agents.hands.servers.port import ServerCall, ServerLost, ServerUnreachable, ToolServer
 from agents.store.memory_hands import MemoryHandRecords
 from tests.unit.hands.deployed_hands import ANN
 
@@ -106,3 +107,23 @@ async def test_what_is_kept_names_a_module_and_never_a_path_of_somebodys_machine
     for fields in ({"server": "./crm.py:server"}, {"server": "crm:server", "working_dir": "/tmp"}):
         with pytest.raises(InvalidRequest):
             await keep(records, ManualClock(), "crm", HandDefinition.model_validate(fields), None, "")
+
+
+async def test_a_call_of_a_process_that_is_gone_runs_nowhere(
+    records: MemoryHandRecords, hands: LocalHands, tmp_path: Path
+) -> None:
+    await add(records, tmp_path, "v1")
+    named: list[str] = []
+
+    async def intend(destination: str) -> None:
+        named.append(destination)
+
+    call = ServerCall("sevt_1", SERVER, "version", {}, 20.0, intend=intend)
+    first = await hands.call(call, ANN)
+    assert named == [hands.destination(SERVER, "crm@v1")]
+    again = await hands.call(replace(call, again=True, intent=named[0]), ANN)
+    assert again.content == first.content
+    other = LocalHands(records, tmp_path / "sources")
+    with pytest.raises(ServerLost):
+        await other.call(replace(call, again=True, intent=named[0]), ANN)
+    await other.close()

@@ -13,8 +13,7 @@ from tests.chaos.schedule import NODE_DEATHS
 
 _EFFECT = re.compile(r"\be (sesn_\w+/[\w~]+)")
 HOST_DEATHS = NODE_DEATHS | {"kill sandbox host", "stop sandbox host"}
-# With its owner dies a call that waits for a replica: the next one cannot know that it was not sent (ADR 23).
-HAND_DEATHS = NODE_DEATHS | {"kill hand", "stop hand", "kill harness", "stop harness"}
+HAND_DEATHS = NODE_DEATHS | {"kill hand", "stop hand"}
 WORKER_DEATHS = frozenset({"kill worker"})
 _AFTER_SECONDS = 20.0
 """How long after a host's death a call may still fail for want of it."""

@@ -252,7 +252,7 @@ def test_calls_of_a_hand_are_held_to_the_same() -> None:
     untrue = served_run(fails=False)
     del untrue.effects[0]
     assert "effects happen" in found(untrue)
-    for killed, fault in (("kill hand", False), ("kill harness", False), ("kill sandbox host", True)):
+    for killed, fault in (("kill hand", False), ("kill harness", True), ("kill sandbox host", True)):
         run = served_run(fails=True)
         run.actions = [Action(killed, "it", BEGIN + 4)]
         assert ("failed calls" in found(run)) is fault

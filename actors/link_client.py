@@ -192,6 +192,12 @@ class LinkClient:
             except (HecatonError, RayError, OSError, ValueError, TimeoutError) as error:
                 self.failure = error
                 logger.warning("no link to %s: %s: %s", self.name, type(error).__name__, error)
+            except Exception as error:
+                # Actor-supervisor border: without its keeper a link would look open, and whoever waits on it wait on.
+                self.failure = error
+                logger.exception("the link to %s failed", self.name)
+                if self._stream is not None:
+                    self._stream.abort()
             self._lost()
             if not self._reopen:
                 self._opened.set()  # nobody needs to wait for it any more

@@ -138,6 +138,18 @@ async def test_a_broken_link_fails_its_calls_severs_its_streams_and_is_opened_ag
             assert await link.call(0, "echo") == ["echo"]
 
 
+async def test_a_message_that_cannot_be_taken_breaks_the_link_like_any_other_failure(
+    peer: Peer, link: HarnessLink
+) -> None:
+    """Else the link would look open, and its streams stand still for ever."""
+    async with link.watch(0, "a", frozenset()) as frames:
+        peer.server.tell("frames", "a", ["of another kind"])
+        async with asyncio.timeout(5):
+            with pytest.raises(Unavailable):
+                await anext(frames)
+            assert await link.call(0, "echo") == ["echo"]
+
+
 async def test_a_stranger_without_the_token_gets_nothing(peer: Peer) -> None:
     assert peer.endpoint is not None
     host, port, _ = peer.endpoint

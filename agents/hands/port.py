@@ -11,7 +11,7 @@ a session commits the incarnation that a call is meant for before it sends the c
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from agents.errors import Unavailable
@@ -74,6 +74,15 @@ class ToolResult:
     @classmethod
     def error(cls, call_id: str, message: str) -> ToolResult:
         return cls(call_id, [{"type": "text", "text": message}], is_error=True)
+
+    @classmethod
+    def unknown(cls, call_id: str, why: str) -> ToolResult:
+        """Return the result of a call of which nobody knows what it did."""
+        message = (
+            f"No answer came from the machine that this tool call was sent to ({why}). The call may have taken effect "
+            "fully, partly or not at all: check what it did before repeating it."
+        )
+        return replace(cls.error(call_id, message), ambiguous=True)
 
 
 class CallNotSent(Unavailable):

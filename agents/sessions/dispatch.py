@@ -17,7 +17,6 @@ from agents.hands.port import CallNotSent, CallRefused, HostLost, ToolCall, Tool
 from agents.hands.toolset import REPEATABLE
 from agents.ids import EventId
 from agents.sessions import transitions
-from agents.sessions.events import text_content
 from agents.sessions.ledger import intend, workspace_of
 from agents.sessions.metering import tool_call_rows
 from agents.sessions.owner import SessionOwner
@@ -158,12 +157,7 @@ class Dispatch:
         await self._record([ToolResult.error(call_id, text) for call_id in self._left], ran=False)
 
     async def _call_ambiguous(self, call_ids: Iterable[EventId]) -> None:
-        text = (
-            f"No answer came from the machine that this tool call was sent to ({self._why}). The call may have "
-            "taken effect fully, partly or not at all: check what it did before repeating it."
-        )
-        content = text_content(text)
-        results = [ToolResult(call_id, content, is_error=True, ambiguous=True) for call_id in call_ids]
+        results = [ToolResult.unknown(call_id, self._why) for call_id in call_ids]
         for result in results:
             del self._left[EventId(result.call_id)]
         await self._record(results)

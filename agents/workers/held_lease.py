@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anthropic import APIStatusError
 
+from agents.clock import Clock, SystemClock
 from agents.workers.rules import NO_HEARTBEAT
 from agents.workers.transience import PASSING, is_final, words
 
@@ -35,14 +36,15 @@ class LeaseEnd(Enum):
 class HeldLease:
     """The lease of one item."""
 
-    def __init__(self, work: AsyncWork, item: BetaSelfHostedWork) -> None:
+    def __init__(self, work: AsyncWork, item: BetaSelfHostedWork, clock: Clock | None = None) -> None:
         self._work = work
         self._item = item
+        self._clock = clock or SystemClock()
         self.ttl_seconds = _ASSUMED_TTL_SECONDS
 
     async def keep(self) -> LeaseEnd:
         """Beat at half the lease's time; returns when there is nothing left to keep."""
-        now = asyncio.get_running_loop().time
+        now = self._clock.monotonic
         last, interval, until = NO_HEARTBEAT, 5.0, now() + self.ttl_seconds
         while True:
             try:
@@ -58,7 +60,7 @@ class HeldLease:
                     logger.warning("the lease of %s is taken for lost: %s", self._item.id, words(error))
                     return LeaseEnd.LOST
                 logger.info("a heartbeat of %s failed: %s", self._item.id, words(error))
-                await asyncio.sleep(min(interval, 1.0))
+                await self._clock.sleep(min(interval, 1.0))
                 continue
             last = beat.last_heartbeat
             if beat.state in ("stopping", "stopped") or not beat.lease_extended:
@@ -66,4 +68,4 @@ class HeldLease:
             self.ttl_seconds = max(float(beat.ttl_seconds), 1.0)
             until = now() + self.ttl_seconds
             interval = max(1.0, min(self.ttl_seconds / 2, _LONGEST_INTERVAL_SECONDS))
-            await asyncio.sleep(interval)
+            await self._clock.sleep(interval)

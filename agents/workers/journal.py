@@ -1,42 +1,145 @@
-"""Which calls this machine's worker has begun, so that a worker that was killed runs none of them twice.
+"""What a worker must know of a session beyond its own life: where its files are, and which calls it has sent where.
 
-The server cannot know what became of a call whose worker died: it offers it again. A mark on disk, made before the
-call is run and removed once its result is the server's, tells the next process on this machine. Marks need not
-survive the machine's own end: its sandboxes do not either.
+The server cannot know what became of a call whose worker died: it offers it again. A note of the call's host, made
+before the call goes there and dropped once its result is the server's, lets whoever serves the session next ask that
+host, which remembers the call if it still lives. Notes are shared by all workers that have the same hands. They need
+not survive the machines' own end: sandboxes do not either.
 """
 
 from __future__ import annotations
 
-import shutil
+import asyncio
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+import orjson
+
+from agents.errors import Unavailable
+
+T = TypeVar("T")
 
 
-class CallJournal:
-    """Marks of calls, one file each."""
+class Notes(Protocol):
+    """Small JSON values by plain names. Every method raises Unavailable."""
+
+    async def get(self, name: str) -> Any:
+        """Return what was written under *name*; None when nothing was."""
+        ...
+
+    async def put(self, name: str, value: Any) -> None: ...
+
+    async def drop(self, name: str) -> None: ...
+
+
+class FileNotes:
+    """Notes of one machine, a file each."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._ours: set[tuple[str, str]] = set()
 
-    def begin(self, session_id: str, call_id: str) -> bool:
-        """Mark a call; False when a process before this one had begun it. Raises OSError."""
-        if (session_id, call_id) in self._ours:
-            return True
-        folder = self._root / session_id
-        folder.mkdir(parents=True, exist_ok=True)
+    async def get(self, name: str) -> Any:
+        """See Notes.get."""
+        return await self._do(self._read, name)
+
+    def _read(self, name: str) -> Any:
         try:
-            (folder / call_id).touch(exist_ok=False)
-        except FileExistsError:
-            return False
-        self._ours.add((session_id, call_id))
-        return True
+            return orjson.loads((self._root / name).read_bytes())
+        except FileNotFoundError:
+            return None
 
-    def answered(self, session_id: str, call_id: str) -> None:
-        """Forget a call whose result the server has."""
-        self._ours.discard((session_id, call_id))
-        (self._root / session_id / call_id).unlink(missing_ok=True)
+    async def put(self, name: str, value: Any) -> None:
+        """Write as a whole or not at all: whoever is killed in between leaves what was there."""
+        await self._do(self._write, name, orjson.dumps(value))
 
-    def forget(self, session_id: str) -> None:
-        """Forget a session that has no open calls here."""
-        self._ours = {each for each in self._ours if each[0] != session_id}
-        shutil.rmtree(self._root / session_id, ignore_errors=True)
+    def _write(self, name: str, content: bytes) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        new = self._root / f".{name}.new"
+        new.write_bytes(content)
+        new.replace(self._root / name)
+
+    async def drop(self, name: str) -> None:
+        """See Notes.drop."""
+        await self._do(self._remove, name)
+
+    def _remove(self, name: str) -> None:
+        (self._root / name).unlink(missing_ok=True)
+
+    async def _do(self, work: Callable[..., T], *args: Any) -> T:
+        try:
+            return await asyncio.to_thread(work, *args)
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise Unavailable(f"the worker's notes in {self._root} cannot be used: {error}") from error
+
+
+class SessionJournal:
+    """One session's note, kept up as its calls go out and end."""
+
+    def __init__(self, notes: Notes, name: str) -> None:
+        self._notes = notes
+        self._name = name
+        self._writing = asyncio.Lock()
+        self._read = False
+        self.host: str | None = None
+        """The incarnation that the session's last call went to."""
+        self.version = 0
+        """Version of the session's files, as far as calls have told."""
+        self.sent: dict[str, str] = {}
+        """Calls without a settled result, and the incarnation that each was sent to."""
+
+    async def load(self) -> None:
+        """Read what is known, once. Raises Unavailable."""
+        async with self._writing:
+            if not self._read:
+                known: dict[str, Any] = await self._notes.get(self._name) or {}
+                self.host, self.version = known.get("host"), known.get("version", 0)
+                self.sent = dict(known.get("sent", {}))
+                self._read = True
+
+    async def send(self, call_id: str, host: str) -> None:
+        """Note that a call is about to go to *host*. Raises Unavailable: then it must not go."""
+        self.sent[call_id] = host
+        try:
+            await self._write()
+        except Unavailable:
+            self.sent.pop(call_id, None)
+            raise
+        self.host = host
+
+    def ran(self, host: str | None, version: int | None) -> None:
+        """Take what a result says of the session's files; it is written with the next note."""
+        self.host = host or self.host
+        self.version = max(self.version, version or 0)
+
+    async def settle(self, call_ids: Collection[str]) -> None:
+        """Forget calls whose results the log has. Raises Unavailable."""
+        if settled := self.sent.keys() & set(call_ids):
+            for call_id in settled:
+                del self.sent[call_id]
+            await self._write()
+
+    async def forget(self) -> None:
+        """Forget a session that is over. Raises Unavailable."""
+        async with self._writing:
+            await self._notes.drop(self._name)
+
+    async def _write(self) -> None:
+        async with self._writing:
+            # Whoever waited for the lock writes what there is by now, so that the last to write has it all.
+            await self._notes.put(self._name, {"host": self.host, "version": self.version, "sent": self.sent})
+
+
+class CallJournal:
+    """The journals of the sessions that are served here, one object for each."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._open: WeakValueDictionary[str, SessionJournal] = WeakValueDictionary()
+
+    def of(self, name: str) -> SessionJournal:
+        """Return the journal of the session that is called *name* at the hands."""
+        journal = self._open.get(name)
+        if journal is None:
+            journal = self._open[name] = SessionJournal(self._notes, name)
+        return journal

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agents.errors import HecatonError
+from agents.errors import HecatonError, Unavailable
 from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
-from agents.hands.toolset import REPEATABLE
 from agents.sessions.permissions import SANDBOX_TOOLS
-from agents.workers.journal import CallJournal
+from agents.workers.journal import SessionJournal
+from agents.workers.plain_names import is_plain
+from agents.workers.run_call import run_call
 from agents.workers.transience import PASSING, is_final, pause, words
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 10.0
 _PAGE = 1000
-_OVER = frozenset({"session.status_terminated", "session.deleted"})
+_DELETED = "session.deleted"
+_OVER = frozenset({"session.status_terminated", _DELETED})
 _NEUTRAL = frozenset({"user.tool_confirmation", "session.thread_status_terminated"})
 """Events of an idle session after which it is as idle as before (spec D.3)."""
 
@@ -50,20 +51,26 @@ class SessionServer:
         self,
         client: AsyncAnthropic,
         session_id: str,
+        sandbox: str,
         hands: Hands,
-        journal: CallJournal,
+        journal: SessionJournal,
         options: ServeOptions,
         *,
         send_seconds: Callable[[], float],
     ) -> None:
-        """*send_seconds* says for how long a result is worth sending again: as long as a lease."""
+        """*sandbox* is what the hands call the session, *journal* its own.
+
+        *send_seconds* says for how long a result is worth sending again: as long as a lease.
+        """
         self._events = client.beta.sessions.events
         self._id = session_id
         self._hands = hands
         self._journal = journal
         self._options = options
         self._send_seconds = send_seconds
-        self._workspace = Workspace(session_id, options.environment)
+        self._session = Workspace(sandbox, options.environment)
+        self.last_event: str | None = None
+        """Type of the event that the session is over with; None while it is not."""
         self._answered: set[str] = set()
         self._denied: set[str] = set()
         self._allowed: set[str] = set()
@@ -73,8 +80,18 @@ class SessionServer:
         self._turn_over: float | None = None
         self._changed = asyncio.Event()
 
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended for good."""
+        return self.last_event is not None
+
+    @property
+    def deleted(self) -> bool:
+        return self.last_event == _DELETED
+
     async def run(self) -> None:
-        """Serve. Raises what the server finally refuses."""
+        """Serve. Raises what the server finally refuses, and Unavailable when the journal cannot be read."""
+        await self._journal.load()
         reader = asyncio.create_task(self._read(), name=f"events of {self._id}")
         idle = asyncio.create_task(self._idle(), name=f"idleness of {self._id}")
         try:
@@ -91,11 +108,10 @@ class SessionServer:
         self._draining = True
         self._changed.set()
 
-    async def abandon(self) -> None:
-        """Stop the calls under way: they are another worker's by now."""
-        host = self._hands.place(self._workspace)
-        if host is not None:
-            self._hands.cancel(self._id, dict.fromkeys(self._running, host))
+    async def abandon(self, *, stop_calls: bool) -> None:
+        """Leave the calls under way; *stop_calls* unless whoever has the session next goes on with these very ones."""
+        if stop_calls:
+            self._stop(self._running)
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -115,7 +131,7 @@ class SessionServer:
                         attempt = 0
                         if self._take(event):
                             return
-            except PASSING as error:
+            except (*PASSING, Unavailable) as error:
                 if is_final(error):
                     raise
                 logger.info("events of %s: %s", self._id, words(error))
@@ -125,10 +141,11 @@ class SessionServer:
     async def _catch_up(self) -> bool:
         """Read the history; what it leaves unanswered is run. Returns whether the session is over."""
         history = [event async for event in self._events.list(self._id, limit=_PAGE)]
-        if any(event.type in _OVER for event in history):
-            return True
         for event in history:
             self._note(event)
+        if self.over:
+            return True
+        await self._journal.settle(self._answered)
         for event in history:
             self._take(event)
         return False
@@ -140,6 +157,8 @@ class SessionServer:
                 self._answered.add(event.tool_use_id)
             case "user.tool_confirmation":
                 (self._allowed if event.result == "allow" else self._denied).add(event.tool_use_id)
+            case last if last in _OVER:
+                self.last_event = last
             case _:
                 pass
 
@@ -161,7 +180,7 @@ class SessionServer:
             case _:
                 pass
         self._changed.set()
-        return event.type in _OVER
+        return self.over
 
     def _consider(self, event: Any) -> None:
         permission = getattr(event, "evaluated_permission", None) or "allow"
@@ -175,9 +194,17 @@ class SessionServer:
 
     def _call_off(self, call_id: str) -> None:
         """Stop a call that has its result by now: the server closed it, or another worker was quicker."""
-        task, host = self._running.get(call_id), self._hands.place(self._workspace)
-        if task is not None and host is not None:
-            self._hands.cancel(self._id, {call_id: host})
+        if (task := self._running.get(call_id)) is None:
+            return
+        if call_id in self._journal.sent:
+            self._stop([call_id])
+        else:
+            task.cancel()
+
+    def _stop(self, call_ids: Iterable[str]) -> None:
+        """Stop calls where they run. One that has been sent nowhere yet is not to be remembered as stopped."""
+        if sent := {call_id: host for call_id in call_ids if (host := self._journal.sent.get(call_id)) is not None}:
+            self._hands.cancel(self._session.session_id, sent)
 
     # -- calls -----------------------------------------------------------------------------------
 
@@ -196,36 +223,28 @@ class SessionServer:
     async def _serve(self, event: Any) -> None:
         logger.info("%s: %s %s", self._id, event.name, event.id)
         result = await self._result(event)
-        if event.id not in self._answered:
-            await self._send(event.id, result)
-        self._journal.answered(self._id, event.id)
+        if event.id in self._answered or await self._send(event.id, result):
+            try:
+                await self._journal.settle([event.id])
+            except Unavailable as error:
+                logger.info("the end of %s is not noted: %s", event.id, error.message)
 
     async def _result(self, event: Any) -> ToolResult:
-        if not self._journal.begin(self._id, event.id) and event.name not in REPEATABLE:
-            return ToolResult.error(
-                event.id,
-                "The worker that ran this call was lost before its result was sent. The call may have taken effect "
-                "fully, partly or not at all: check what it did before repeating it.",
-            )
+        if not is_plain(event.id):
+            return ToolResult.error(event.id, "The tool call was not run: its id is not a plain name.")
         call = ToolCall(event.id, event.name, dict(event.input), self._options.call_seconds)
         try:
-            async with aclosing(self._execute(call)) as results:
-                async for result in results:
-                    self._workspace = replace(
-                        self._workspace,
-                        host=result.host or self._workspace.host,
-                        version=self._workspace.version if result.version is None else result.version,
-                    )
-                    return result
+            result = await run_call(self._hands, self._session, self._journal, call)
         except HecatonError as error:
             return ToolResult.error(event.id, f"The tool call was not run: {error.message}.")
-        return ToolResult.error(event.id, "The sandbox ended without an answer.")
+        self._journal.ran(result.host, result.version)
+        return result
 
-    def _execute(self, call: ToolCall) -> AsyncGenerator[ToolResult, None]:
-        return self._hands.execute(self._workspace, [call])
+    async def _send(self, call_id: str, result: ToolResult) -> bool:
+        """Send a result until the server has it, or has refused it, or the lease cannot be ours any more.
 
-    async def _send(self, call_id: str, result: ToolResult) -> None:
-        """Send a result until the server has it, or has refused it, or the lease cannot be ours any more."""
+        Returns whether it has it.
+        """
         body: Any = {
             "type": "user.tool_result",
             "tool_use_id": call_id,
@@ -238,12 +257,12 @@ class SessionServer:
             try:
                 await self._events.send(self._id, events=[body])
                 self._answered.add(call_id)
-                return
+                return True
             except PASSING as error:
                 attempt += 1
                 if is_final(error) or now() - began > self._send_seconds():
                     logger.warning("the result of %s was not taken: %s", call_id, words(error))
-                    return
+                    return False
             await asyncio.sleep(pause(attempt, _LONGEST_PAUSE_SECONDS))
 
     async def _idle(self) -> None:

@@ -7,6 +7,8 @@ import random
 import httpx2
 from anthropic import APIConnectionError, APIError, APIStatusError
 
+from agents.errors import HecatonError
+
 PASSING = (APIError, httpx2.HTTPError, OSError)
 """What a request or a stream may fail with; an answer that is final is told by ``is_final``."""
 _TRY_AGAIN = frozenset({408, 409, 429})
@@ -21,6 +23,8 @@ def words(error: Exception) -> str:
     """Say what failed, without anything that was sent."""
     if isinstance(error, APIStatusError):
         return f"{error.status_code}: {error.message}"
+    if isinstance(error, HecatonError):
+        return error.message
     cause = error.__cause__ if isinstance(error, APIConnectionError) else None
     return f"{type(error).__name__}: {cause or error}"
 

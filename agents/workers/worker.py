@@ -15,13 +15,15 @@ import random
 import secrets
 import socket
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import orjson
 
 from agents.errors import HecatonError
 from agents.hands.port import Hands
 from agents.workers.held_lease import HeldLease, LeaseEnd
-from agents.workers.journal import CallJournal
+from agents.workers.journal import CallJournal, SessionJournal
+from agents.workers.plain_names import is_plain, sandbox_name
 from agents.workers.session_server import ServeOptions, SessionServer
 from agents.workers.transience import PASSING, is_final, pause, words
 
@@ -53,8 +55,13 @@ class Worker:
         options: ServeOptions,
         *,
         concurrency: int = 4,
+        shared: bool = False,
     ) -> None:
-        """*client* has the environment's key; *concurrency* is how many sessions are served at a time."""
+        """*client* has the environment's key; *concurrency* is how many sessions are served at a time.
+
+        *shared*: whether other workers have the same hands and the same journal. Whoever has a session after this one
+        then goes on with the calls that run, so that none is stopped, and no sandbox put away, when a lease is lost.
+        """
         self._client = client
         self._environment_id = environment_id
         self._hands = hands
@@ -64,6 +71,10 @@ class Worker:
         self._name = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         self._leaving = asyncio.Event()
         self._servers: set[SessionServer] = set()
+        self._shared = shared
+        self._newest: dict[str, SessionServer] = {}
+        """Who serves a session by its latest claim: one whose lease is lost may not know it yet."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -161,25 +172,31 @@ class Worker:
     async def _attend(self, item: BetaSelfHostedWork) -> None:
         """Serve one item under its lease, and give it back unless the lease is lost."""
         client = self._client.with_options(api_key=token_of(item.secret) or self._client.api_key)
+        if item.data.type != "session" or not is_plain(item.data.id):
+            logger.warning("work %s is nothing that can be served here", item.id)
+            await self._stop(client, item)
+            return
+        session_id, sandbox = item.data.id, sandbox_name(self._environment_id, item.data.id)
+        lease = HeldLease(client.beta.environments.work, item)
+        journal = self._journal.of(sandbox)
+        server = SessionServer(
+            client, session_id, sandbox, self._hands, journal, self._options, send_seconds=lambda: lease.ttl_seconds
+        )
+        self._newest[sandbox] = server
         lost = False
         try:
-            if item.data.type == "session":
-                lost = await self._serve(client, item)
-        except PASSING as error:
-            logger.warning("session %s cannot be served: %s", item.data.id, words(error))
+            lost = await self._serve(lease, server, sandbox)
+        except (*PASSING, HecatonError) as error:
+            logger.warning("session %s cannot be served: %s", session_id, words(error))
         finally:
             if not lost:
                 await self._stop(client, item)
-            await self._put_away(item.data.id)
+            await self._put_away(sandbox, server, journal)
 
-    async def _serve(self, client: AsyncAnthropic, item: BetaSelfHostedWork) -> bool:
-        """Serve the item's session; returns whether the lease was lost."""
-        lease = HeldLease(client.beta.environments.work, item)
-        keeping = asyncio.create_task(lease.keep(), name=f"lease of {item.id}")
-        server = SessionServer(
-            client, item.data.id, self._hands, self._journal, self._options, send_seconds=lambda: lease.ttl_seconds
-        )
-        serving = asyncio.create_task(server.run(), name=f"session {item.data.id}")
+    async def _serve(self, lease: HeldLease, server: SessionServer, sandbox: str) -> bool:
+        """Serve a session under its lease; returns whether that was lost."""
+        keeping = asyncio.create_task(lease.keep(), name=f"lease of {sandbox}")
+        serving = asyncio.create_task(self._begin(server, sandbox), name=f"session {sandbox}")
         self._servers.add(server)
         if self._leaving.is_set():
             server.finish()
@@ -201,7 +218,16 @@ class Worker:
             for task in (keeping, serving):
                 task.cancel()
             await asyncio.gather(keeping, serving, return_exceptions=True)
-            await server.abandon()
+            await server.abandon(stop_calls=not self._shared and self._newest.get(sandbox) is server)
+
+    async def _begin(self, server: SessionServer, sandbox: str) -> None:
+        """Serve once nothing is put away any more that an earlier claim of the session has left here."""
+        async with self._turn(sandbox):
+            pass
+        await server.run()
+
+    def _turn(self, sandbox: str) -> asyncio.Lock:
+        return self._turns.setdefault(sandbox, asyncio.Lock())
 
     async def _stop(self, client: AsyncAnthropic, item: BetaSelfHostedWork) -> None:
         """Give the item back; what the server does not hear of it learns from the silence."""
@@ -211,14 +237,21 @@ class Worker:
         except (*PASSING, TimeoutError) as error:
             logger.info("work %s was not stopped: %s", item.id, words(error))
 
-    async def _put_away(self, session_id: str) -> None:
-        """End the session's sandbox; its files stay for the session's next item."""
-        self._journal.forget(session_id)
-        try:
-            async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._hands.release(session_id, destroy=False)
-        except (HecatonError, OSError, TimeoutError) as error:
-            logger.warning("the sandbox of %s was not released: %s", session_id, error)
+    async def _put_away(self, sandbox: str, server: SessionServer, journal: SessionJournal) -> None:
+        """End the session's sandbox unless it is, or may be, in use again; its files stay for its next item."""
+        async with self._turn(sandbox):
+            if self._newest.get(sandbox) is not server:
+                return
+            del self._newest[sandbox]
+            if self._shared and not server.over:
+                return
+            try:
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await self._hands.release(sandbox, destroy=server.deleted)
+                    if server.over:
+                        await journal.forget()
+            except (HecatonError, OSError, TimeoutError) as error:
+                logger.warning("the sandbox of %s was not released: %s", sandbox, error)
 
 
 def token_of(secret: str | None) -> str | None:

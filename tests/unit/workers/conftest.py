@@ -14,7 +14,7 @@ from agents.clock import ManualClock
 from agents.hands.memory import MemoryHands
 from agents.hands.port import Hands
 from agents.workers import session_server, worker
-from agents.workers.journal import CallJournal
+from agents.workers.journal import CallJournal, FileNotes
 from agents.workers.session_server import ServeOptions
 from agents.workers.worker import Worker
 from tests.unit.workers.fake_server import ENV, FakeServer
@@ -29,7 +29,7 @@ class Rack:
         self.server = server
         self.clock = ManualClock()
         self.hands = MemoryHands(clock=self.clock)
-        self.journal = CallJournal(journal)
+        self.journal = CallJournal(FileNotes(journal))
 
     @asynccontextmanager
     async def working(self, hands: Hands | None = None, *, max_idle: float = 60.0) -> AsyncIterator[Worker]:

@@ -1,4 +1,4 @@
-"""Sandboxes by bubblewrap: namespaces of their own, a read-only system, private directories, no secrets.
+"""Sandboxes by bubblewrap: namespaces of their own, a read-only system, private directories, no secrets, few sockets.
 
 Invariants: nothing of the server's environment or open descriptors gets in; a server that runs as root
 starts each sandbox as an unprivileged user of its own (limits on processes do not hold for root); when
@@ -19,6 +19,7 @@ from agents.hands.linux_calls import missing_support, spawning_as
 from agents.hands.sandbox import HOW_TO_INSTALL, Sandbox, SandboxUnavailable, await_ready
 from agents.hands.sandbox_dirs import CALLS, SandboxDirs, missing_programs
 from agents.hands.shell import Shell
+from agents.hands.socket_filter import opened_filter
 from agents.hands.system_root import SYSTEM_LINKS
 
 WORKSPACE = "/workspace"
@@ -44,6 +45,7 @@ _ENVIRONMENT = {
     **{name: "localhost,127.0.0.1,::1" for name in ("NO_PROXY", "no_proxy")},
     "NODE_USE_ENV_PROXY": "1",
 }
+_SHELL = ("/bin/bash", "--noprofile", "--norc")
 _NICE = 5
 _NAMESPACES = ("user", "pid", "ipc", "uts", "cgroup", "net")
 
@@ -78,8 +80,9 @@ class BubblewrapDriver:
         if self._program is None:
             raise SandboxUnavailable(HOW_TO_INSTALL)
         try:
-            with spawning_as(dirs.uid):
-                shell = Shell([self._program, *self._options(dirs, layer)], env={})
+            with opened_filter() as sockets, spawning_as(dirs.uid):
+                options = [*self._options(dirs, layer), "--seccomp", str(sockets), *_SHELL]
+                shell = Shell([self._program, *options], env={}, inherited=[sockets])
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox did not start: {error.strerror}") from error
         await await_ready(shell, self._settings)
@@ -125,7 +128,7 @@ class BubblewrapDriver:
             options += ["--bind", f"{base}/{name}", inside]
         # The tmpfs under /dev would otherwise be memory that no limit counts.
         options += ["--remount-ro", "/dev", "--chdir", WORKSPACE]
-        return [*options, "/bin/bash", "--noprofile", "--norc"]
+        return options
 
 
 def _environment(layer: Layer | None) -> dict[str, str]:

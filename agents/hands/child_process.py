@@ -34,10 +34,11 @@ class ChildProcess:
         *,
         env: Mapping[str, str],
         cwd: str | None = None,
+        inherited: Sequence[int] = (),
         on_output: Callable[[bytes], None] = _discard,
         on_exit: Callable[[int], None] | None = None,
     ) -> None:
-        """Start *argv* with exactly *env* and no inherited descriptors; raises OSError when it cannot start."""
+        """Start *argv* with exactly *env* and no descriptors but *inherited*; raises OSError when it cannot start."""
         self._loop = asyncio.get_running_loop()
         self._on_output = on_output
         self._on_exit = on_exit
@@ -51,6 +52,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
+            pass_fds=inherited,
             start_new_session=True,
         )
         assert self._popen.stdin is not None and self._popen.stdout is not None

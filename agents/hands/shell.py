@@ -29,12 +29,16 @@ class ShellGone(Exception):
 class Shell:
     """A bash process that was started with *argv* and speaks the protocol of ``shell_script``."""
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None) -> None:
-        """Start the process; raises OSError."""
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None = None, inherited: Sequence[int] = ()
+    ) -> None:
+        """Start the process, which gets the descriptors *inherited*; raises OSError."""
         self._waiting: dict[str, asyncio.Future[int]] = {}
         self._line = bytearray()
         self._said = bytearray()
-        self.process = ChildProcess(argv, env=env, cwd=cwd, on_output=self._heard, on_exit=self._ended)
+        self.process = ChildProcess(
+            argv, env=env, cwd=cwd, inherited=inherited, on_output=self._heard, on_exit=self._ended
+        )
 
     @property
     def alive(self) -> bool:

@@ -7,6 +7,7 @@ permission of the one before, a way to the host's network that leads past the pr
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -47,7 +48,7 @@ async def test_no_socket_leads_out_but_the_proxys(hands: Hands, site: Site) -> N
     hands.environment = UNRESTRICTED
     own = socket.gethostbyname(socket.gethostname())
     out = await hands.python(f"""
-import socket
+import ctypes, os, socket
 tries = [
     ("tcp to the host's loopback", socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", {site.port})),
     ("tcp to the host's address", socket.AF_INET, socket.SOCK_STREAM, ({own!r}, {site.port})),
@@ -74,6 +75,9 @@ for name, family, kind, protocol in [
     ("raw ip", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
     ("raw packets", socket.AF_PACKET, socket.SOCK_RAW, 0),
     ("raw ipv6", socket.AF_INET6, socket.SOCK_RAW, 58),
+    ("to the machine's host", socket.AF_VSOCK, socket.SOCK_STREAM, 0),
+    ("to the machine's host by messages", socket.AF_VSOCK, socket.SOCK_SEQPACKET, 0),
+    *((f"family {{n}}", n, kind, 0) for n in range(3, 50) if n not in (10, 16) for kind in (1, 2, 5)),
 ]:
     try:
         socket.socket(family, kind, protocol)
@@ -84,10 +88,36 @@ try:
     print(socket.getaddrinfo("good.test", 80), "resolved")
 except OSError:
     pass
+libc = ctypes.CDLL(None, use_errno=True)
+print("io_uring:", libc.syscall(425, 1, ctypes.create_string_buffer(120)), os.strerror(ctypes.get_errno()))
+print("a pair:", libc.socketpair(40, 1, 0, ctypes.create_string_buffer(8)), os.strerror(ctypes.get_errno()))
+left, right = socket.socketpair()
 print("end")
 """)
-    assert out == "end"
+    assert out.split("\n") == [
+        "io_uring: -1 Function not implemented",
+        "a pair: -1 Address family not supported by protocol",
+        "end",
+    ]
     assert site.connections == 0
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its machine code is x86's")
+async def test_the_other_numbers_of_system_calls_make_no_sockets(hands: Hands) -> None:
+    # socket(AF_VSOCK, SOCK_STREAM) by the numbers of 32 bits (int 0x80) and of x32: the machine's code, in memory.
+    code = {
+        "32 bits": b"\xb8\x67\x01\x00\x00\xbb\x28\x00\x00\x00\xb9\x01\x00\x00\x00\x31\xd2\xcd\x80\xc3",
+        "x32": b"\xb8\x29\x00\x00\x40\xbf\x28\x00\x00\x00\xbe\x01\x00\x00\x00\x31\xd2\x0f\x05\xc3",
+    }
+    run = """
+import ctypes, mmap
+page = mmap.mmap(-1, 4096, prot=7)
+page.write({!r})
+print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
+"""
+    ended = await hands.bash(f"cat > a.py <<'E'{run.format(code['32 bits'])}E\npython3 a.py; echo status $?")
+    assert "status 159" in str(ended.content)
+    assert await hands.python(run.format(code["x32"])) == "-38"
 
 
 async def test_the_network_cannot_be_changed_from_inside(hands: Hands) -> None:

@@ -298,13 +298,14 @@ except OSError as error:
 async def test_raw_sockets_are_refused(hands: Hands) -> None:
     out = await hands.python("""
 import socket
-try:
-    socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    print("opened")
-except OSError as error:
-    print(error.strerror)
+for family in (socket.AF_INET, socket.AF_PACKET):
+    try:
+        socket.socket(family, socket.SOCK_RAW, 1)
+        print("opened")
+    except OSError as error:
+        print(error.strerror)
 """)
-    assert out == "Operation not permitted"
+    assert out == "Operation not permitted\nAddress family not supported by protocol"
 
 
 # --- resources --------------------------------------------------------------------------------------------

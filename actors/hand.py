@@ -7,8 +7,9 @@ A replica is told nothing of the platform but what it needs: other people's code
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from actors.table_shelf import RayShelf
 from agents.api.peers import is_loopback
 from agents.config import Settings
 from agents.errors import HecatonError
-from agents.hand_settings import HandDefinition, HandRuntimeEnv
+from agents.hand_settings import HandDefinition
 from agents.hands.deployed.loading import HandUnusable, hide_environment, load_server
+from agents.hands.deployed.packages import install
 from agents.hands.deployed.records import HandVersion
 from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.deployed.source import unpack
@@ -47,7 +49,8 @@ _LOOK_BACK_SECONDS = 5.0
 # again for one that was answered long ago.
 _FORGOTTEN_SECONDS = 12.0
 _MEGABYTE = 1024 * 1024
-_SOURCES = Path(tempfile.gettempdir()) / "hecaton-hands"
+# For this user alone: what lies there is imported.
+_ON_NODE = Path(tempfile.gettempdir()) / f"hecaton-hands-{os.getuid()}"
 
 
 @serve.deployment(name="hand")
@@ -58,7 +61,11 @@ class HandServer:
         """Raises HandUnusable, which Serve shows as the reason why there is no replica."""
         definition = HandDefinition.model_validate_json(definition_json)
         hide_environment(definition.secrets)
+        await asyncio.to_thread(_own_directory)
         directory = await asyncio.to_thread(_fetched, source) if source else None
+        if wanted := definition.runtime_env.pip:
+            self._packages = await install(wanted, directory, _ON_NODE / "packages")
+            self._packages.put_first()
         server = await asyncio.to_thread(load_server, definition.server, directory)
         self._hand = RunningHand(hand, server, definition, RayShelf())
         await self._hand.start()
@@ -118,12 +125,20 @@ def _drain_seconds(definition: HandDefinition) -> float:
     return min(definition.deadline_seconds, _MOST_DRAIN_SECONDS)
 
 
+def _own_directory() -> None:
+    """Raises HandUnusable when somebody else has put a directory where this user's is to be."""
+    _ON_NODE.mkdir(mode=0o700, exist_ok=True)
+    found = _ON_NODE.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise HandUnusable(f"{_ON_NODE}: must be a directory that only user {os.getuid()} can write to")
+
+
 def _fetched(digest: str) -> Path:
     """Unpack the code with that digest on this node. Blocks; raises HandUnusable."""
     archive = get_archive(digest)
     if archive is None:
         raise HandUnusable(f"its code ({digest[:12]}) is not on this cluster; deploy it again")
-    return unpack(archive, digest, _SOURCES)
+    return unpack(archive, digest, _ON_NODE / "sources")
 
 
 # -- deploying -----------------------------------------------------------------------------------
@@ -184,12 +199,8 @@ def _actor_options(definition: HandDefinition) -> dict[str, Any]:
     options: dict[str, Any] = {"num_cpus": resources.num_cpus}
     if resources.memory_mb:
         options["memory"] = resources.memory_mb * _MEGABYTE
-    if environment := _runtime_env(definition.runtime_env):
-        options["runtime_env"] = environment
+    if variables := definition.runtime_env.env_vars:
+        options["runtime_env"] = {"env_vars": variables}
     if resources.labels:
         return {**options, "label_selector": dict(resources.labels)}
     return {**options, **off_gpu_nodes()}
-
-
-def _runtime_env(environment: HandRuntimeEnv) -> dict[str, Any]:
-    return {name: given for name, given in json.loads(environment.model_dump_json()).items() if given}

@@ -53,7 +53,7 @@ class HandRuntimeEnv(Section):
     env_vars: dict[VariableName, str] = Field(default_factory=lambda: {})
     """Environment variables. Not for secrets, which belong in ``secrets``."""
     pip: list[str] = Field(default_factory=lambda: [], max_length=200)
-    """Packages that are installed for the replicas before they start; where they run there must be a way to them."""
+    """Packages for the replicas, as lines of pip's requirements; where they run there must be a way to them."""
 
 
 class HandDefinition(Section):

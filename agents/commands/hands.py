@@ -52,11 +52,11 @@ def add_hand(
         raise CommandFailed(f"hand {answer['id']} does not start: {answer['message']}")
 
 
-def variables(assignments: Sequence[str]) -> dict[str, str]:
-    """Return what ``NAME=VALUE`` assignments set. Raises CommandFailed."""
-    parts = [assignment.partition("=") for assignment in assignments]
+def assignments(option: str, given: Sequence[str]) -> dict[str, str]:
+    """Return what an option's ``NAME=VALUE`` assignments set. Raises CommandFailed."""
+    parts = [assignment.partition("=") for assignment in given]
     if bad := [name for name, equals, _ in parts if not equals or not name]:
-        raise CommandFailed(f"--env {bad[0]}: expected NAME=VALUE", exit_code=2)
+        raise CommandFailed(f"{option} {bad[0]}: expected NAME=VALUE", exit_code=2)
     return {name: value for name, _, value in parts}
 
 

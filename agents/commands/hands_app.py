@@ -27,6 +27,9 @@ def hands_add(
     secret: Annotated[list[str] | None, typer.Option(help="A variable that is set where it runs (repeatable).")] = None,
     num_cpus: Annotated[float | None, typer.Option(help="CPUs that a replica reserves.")] = None,
     memory_mb: Annotated[int | None, typer.Option(help="MiB that a replica reserves.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only nodes with it (repeatable).")
+    ] = None,
     min_replicas: Annotated[int | None, typer.Option(help="Fewest replicas (default 0).")] = None,
     max_replicas: Annotated[int | None, typer.Option(help="Most replicas (default 4).")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Calls that a replica runs at a time (default 16).")] = None,
@@ -41,10 +44,11 @@ def hands_add(
     api_key: ApiKey = None,
 ) -> None:
     """Add a version of a hand: an MCP server object, in a file, a package's directory or an installed package."""
-    from agents.commands.hands import add_hand, variables
+    from agents.commands.hands import add_hand, assignments
 
-    runtime_env = {"pip": pip or [], "env_vars": variables(env or [])}
-    resources = {"num_cpus": num_cpus, "memory_mb": memory_mb}
+    runtime_env = {"pip": pip or [], "env_vars": assignments("--env", env or [])}
+    labels = assignments("--label", label or [])
+    resources = {"num_cpus": num_cpus, "memory_mb": memory_mb, "labels": labels or None}
     given = {
         "server": server,
         "version": version,

@@ -1,7 +1,7 @@
 """A hand on a real platform: added while it runs, lost in mid-call and replaced, reached by other clients, removed.
 
 Bug class this catches: what only Serve, real processes and real sockets show - a replica's death in mid-call, its
-replacement's way into the harnesses' tables, what a hand's process knows of the platform.
+replacement's way into the harnesses' tables, what a hand's process has and knows of the platform.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.timeout(240)
 
 CODE = """
 import asyncio, os, pathlib
+from cartlib import ORDERED
 import pyarrow as pa
 from agents.hands.tables import given_table, table_result
 from mcp.server.mcpserver import MCPServer
@@ -42,7 +43,7 @@ async def order(what: str, seconds: float) -> str:
     with pathlib.Path(os.environ["ORDERS"]).open("a") as orders:
         orders.write(what + "\\n")
     await asyncio.sleep(seconds)
-    return "ordered " + what
+    return ORDERED + " " + what
 
 @server.tool()
 async def known() -> str:
@@ -57,6 +58,7 @@ async def stock() -> CallToolResult:
 async def left(table: str) -> int:
     return sum(given_table(table).column("left").to_pylist())
 """
+WHEEL = "cartlib-1.0-py3-none-any.whl"
 ALLOW = {"permission_policy": {"type": "always_allow"}}
 SERVERS: Any = [{"type": "url", "name": "shop", "url": "hand://shop"}]
 TOOLS: Any = {"type": "mcp_toolset", "mcp_server_name": "shop", "default_config": ALLOW}
@@ -72,9 +74,23 @@ async def api(instance: Instance) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
+def wheel() -> bytes:
+    """A library that only this hand has, and brings along."""
+    info = "cartlib-1.0.dist-info"
+    files = {
+        "cartlib.py": "ORDERED = 'ordered'\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: cartlib\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "cartlib.py,,\n",
+    }
+    return packed_files({name: text.encode() for name, text in files.items()})
+
+
 async def add(api: httpx.AsyncClient, orders: Path) -> None:
-    definition = {"server": "shop:server", "runtime_env": {"env_vars": {"ORDERS": str(orders)}}}
-    source = base64.b64encode(packed_files({"shop.py": (CODE + TABLES).encode()})).decode()
+    environment = {"env_vars": {"ORDERS": str(orders)}, "pip": ["--no-index", f"./{WHEEL}"]}
+    definition = {"server": "shop:server", "runtime_env": environment}
+    files = {"shop.py": (CODE + TABLES).encode(), WHEEL: wheel()}
+    source = base64.b64encode(packed_files(files)).decode()
     answer = await api.post("/-/hands", json={"name": "shop", "definition": definition, "source": source})
     assert answer.status_code == 200, answer.text
 

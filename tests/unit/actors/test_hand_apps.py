@@ -44,10 +44,10 @@ def test_a_hand_keeps_off_gpu_nodes_unless_it_names_its_own() -> None:
 
 
 def test_its_replicas_have_an_environment_of_their_own_without_secrets() -> None:
-    environment = {"env_vars": {"REGION": "eu"}, "pip": ["httpx"]}
-    made = deployment(runtime_env=environment, secrets=["CRM_TOKEN"])
+    environment = {"env_vars": {"REGION": "eu"}}
+    made = deployment(runtime_env={**environment, "pip": ["httpx"]}, secrets=["CRM_TOKEN"])
     assert made.ray_actor_options["runtime_env"] == environment
-    assert "runtime_env" not in deployment().ray_actor_options
+    assert "runtime_env" not in deployment(runtime_env={"pip": ["httpx"]}).ray_actor_options, "replicas install those"
     name, definition, source, loopback = made.init_args
     assert (name, source, loopback) == ("crm@1", "digest", True)
     assert HandDefinition.model_validate_json(definition).secrets == ["CRM_TOKEN"]

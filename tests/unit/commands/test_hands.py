@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from agents.commands.failures import CommandFailed
-from agents.commands.hands import add_hand, list_hands, remove_hand, variables
+from agents.commands.hands import add_hand, assignments, list_hands, remove_hand
 from agents.hands.deployed.source import unpacked
 from tests.unit.commands.scripted_api import ScriptedApi
 
@@ -88,8 +88,8 @@ def test_what_is_declared_wrong_is_named_before_anything_is_sent(out: Console, t
     with pytest.raises(CommandFailed, match="concurrency: Input should be greater than or equal to 1"):
         add(api, out, tmp_path, concurrency=0)
     with pytest.raises(CommandFailed, match="--env NAME: expected NAME=VALUE"):
-        variables(["A=1=2", "NAME"])
-    assert variables(["A=1=2"]) == {"A": "1=2"}
+        assignments("--env", ["A=1=2", "NAME"])
+    assert assignments("--env", ["A=1=2"]) == {"A": "1=2"}
     assert api.asked == []
 
 

@@ -6,8 +6,8 @@ Ours, not the vendor's, and beside the other paths of the platform's own; it tak
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Required
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,39 +16,24 @@ from typing_extensions import TypedDict
 from agents.api.answers import json_answer
 from agents.api.platform import Platform
 from agents.api.routes import Operation
+from agents.api.split_changes import (
+    PromoteParams,
+    ReleaseParams,
+    RollbackParams,
+    SplitChange,
+    State,
+    promotion_change,
+    release_change,
+    rollback_change,
+    state_of,
+)
 from agents.api.wire import parse, read_json
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.brains.release_records import Outcome
-from agents.catalog.limits import check_length
-from agents.errors import InvalidRequest, NotFound
-from agents.governance import split as splits
-from agents.governance.split import Split
+from agents.errors import NotFound
+from agents.governance.split import Split, weight_of
 
 _log = logging.getLogger(__name__)
-
-_REASON_CHARS = 500
-
-State = Literal["current", "trial", "withdrawn", "idle"]
-
-
-class ReleaseParams(TypedDict, total=False):
-    """Which part of the new sessions a version gets."""
-
-    version: Required[str]
-    weight: Required[int]
-
-
-class PromoteParams(TypedDict, total=False):
-    """Which version becomes current."""
-
-    version: Required[str]
-
-
-class RollbackParams(TypedDict, total=False):
-    """Which version is withdrawn; the one on trial when it is not said, or the current one."""
-
-    version: str
-    reason: str
 
 
 class VersionReport(TypedDict):
@@ -113,39 +98,23 @@ class BrainRoutes:
         return json_answer({"data": [self._report(brain, outcomes) for brain in self._registry.heads]})
 
     async def release(self, request: Request) -> Response:
-        params = parse(ReleaseParams, await read_json(request))
-        version, weight = params["version"], params["weight"]
-        if not 0 <= weight <= 100:
-            raise InvalidRequest(f"weight: must be from 0 to 100 percent, not {weight}")
-        done = f"{version} gets {weight} percent of the new sessions"
-        return await self._change(request, version, lambda split: splits.released(split, version, weight), done)
+        return await self._change(request, release_change(parse(ReleaseParams, await read_json(request))))
 
     async def promote(self, request: Request) -> Response:
-        version = parse(PromoteParams, await read_json(request))["version"]
-        at = int(self._clock.now().timestamp())
-        return await self._change(
-            request, version, lambda split: splits.promoted(split, version, at), f"{version} is current"
-        )
+        params = parse(PromoteParams, await read_json(request))
+        return await self._change(request, promotion_change(params, self._clock.now().timestamp()))
 
     async def rollback(self, request: Request) -> Response:
-        params = parse(RollbackParams, await read_json(request))
-        version, why = params.get("version"), params.get("reason", "rolled back by command")
-        check_length("reason", why, _REASON_CHARS, shortest=1)
+        return await self._change(request, rollback_change(parse(RollbackParams, await read_json(request))))
 
-        def change(split: Split) -> Split:
-            return splits.rolled_back(split, splits.on_trial(split) if version is None else version, why)
-
-        return await self._change(request, version, change, f"{version or 'the version on trial'} is withdrawn: {why}")
-
-    async def _change(
-        self, request: Request, version: str | None, change: Callable[[Split], Split], done: str
-    ) -> Response:
+    async def _change(self, request: Request, change: SplitChange) -> Response:
         brain = self._registry.head(request.path_params["name"])
         versions = self._registry.versions(brain.name)
-        if version is not None and version not in versions:
-            raise NotFound(f"brain {brain.name} has no version {version[:80]!r}; there are {', '.join(versions)}")
-        await self._keeper.change(brain.name, change)
-        _log.warning("brain %s: %s (by key %r)", brain.name, done, request.state.principal)
+        if change.version is not None and change.version not in versions:
+            there = ", ".join(versions)
+            raise NotFound(f"brain {brain.name} has no version {change.version[:80]!r}; there are {there}")
+        await self._keeper.change(brain.name, change.make)
+        _log.warning("brain %s: %s (by key %r)", brain.name, change.done, request.state.principal)
         return json_answer(self._report(brain, await self._keeper.outcomes()))
 
     def _report(self, brain: RegisteredBrain, outcomes: Mapping[str, Outcome]) -> BrainReport:
@@ -168,18 +137,9 @@ def _version_report(brain: RegisteredBrain, split: Split, outcome: Outcome | Non
         "engine": definition.engine,
         "model": definition.model,
         "state": state_of(definition.version, split),
-        "weight": splits.weight_of(split, definition.version),
+        "weight": weight_of(split, definition.version),
         "reason": split.withdrawn.get(definition.version),
         "requests": outcome and outcome.requests,
         "failed": outcome and outcome.failed,
         "slow": outcome and outcome.slow,
     }
-
-
-def state_of(version: str, split: Split) -> State:
-    """Return what a version is in a split."""
-    if version == split.current:
-        return "current"
-    if version in split.weights:
-        return "trial"
-    return "withdrawn" if version in split.withdrawn else "idle"

@@ -3,56 +3,52 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Required
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from agents.api.answers import json_answer
-from agents.api.brains import State, state_of
 from agents.api.platform import Platform
 from agents.api.routes import Operation
+from agents.api.split_changes import (
+    PromoteParams,
+    ReleaseParams,
+    RollbackParams,
+    SplitChange,
+    State,
+    promotion_change,
+    release_change,
+    rollback_change,
+    state_of,
+)
 from agents.api.wire import parse, read_json
-from agents.catalog.limits import check_length
-from agents.errors import Conflict, InvalidRequest, NotFound
-from agents.governance import split as splits
+from agents.errors import Conflict, NotFound
 from agents.governance.contracts import contract_of
 from agents.governance.golden import parse_golden
 from agents.governance.outcomes import Objective, objectives
 from agents.governance.release_checks import Checks, ReleaseChecks
-from agents.governance.split import Split
+from agents.governance.split import Split, weight_of
 from agents.hands.deployed.records import HandVersion
 
 _log = logging.getLogger(__name__)
 
-_REASON_CHARS = 500
 _BURN_SECONDS = 3600
 
 
-class HandReleaseParams(TypedDict, total=False):
+class HandReleaseParams(ReleaseParams, total=False):
     """Which part of the new sessions a version gets. Golden calls (JSON lines) come first; ``force`` skips checks."""
 
-    version: Required[str]
-    weight: Required[int]
     golden: str
     force: bool
 
 
-class HandPromoteParams(TypedDict, total=False):
-    """Which version becomes current."""
+class HandPromoteParams(PromoteParams, total=False):
+    """Which version becomes current. Golden calls (JSON lines) come first; ``force`` skips checks."""
 
-    version: Required[str]
     golden: str
     force: bool
-
-
-class HandRollbackParams(TypedDict, total=False):
-    """Which version is withdrawn; the one on trial when it is not said, or the current one."""
-
-    version: str
-    reason: str
 
 
 class ObjectiveReport(TypedDict):
@@ -118,7 +114,7 @@ class HandReleaseRoutes:
             Operation("GET", f"{path}/sla", self.sla, "getHandSla", tag, HandSlaReport),
             change("release", self.release, HandReleaseParams),
             change("promote", self.promote, HandPromoteParams),
-            change("rollback", self.rollback, HandRollbackParams),
+            change("rollback", self.rollback, RollbackParams),
         ]
 
     async def sla(self, request: Request) -> Response:
@@ -127,41 +123,28 @@ class HandReleaseRoutes:
 
     async def release(self, request: Request) -> Response:
         params = parse(HandReleaseParams, await read_json(request))
-        version, weight = params["version"], params["weight"]
-        if not 0 <= weight <= 100:
-            raise InvalidRequest(f"weight: must be from 0 to 100 percent, not {weight}")
-        done = f"{version} gets {weight} percent of the new sessions"
-        return await self._begin(request, params, lambda split: splits.released(split, version, weight), done)
+        return await self._begin(request, params, release_change(params))
 
     async def promote(self, request: Request) -> Response:
         params = parse(HandPromoteParams, await read_json(request))
-        version, at = params["version"], int(self._clock.now().timestamp())
-        change = splits.promoted
-        return await self._begin(request, params, lambda split: change(split, version, at), f"{version} is current")
+        return await self._begin(request, params, promotion_change(params, self._clock.now().timestamp()))
 
     async def rollback(self, request: Request) -> Response:
-        params = parse(HandRollbackParams, await read_json(request))
-        version, why = params.get("version"), params.get("reason", "rolled back by command")
-        check_length("reason", why, _REASON_CHARS, shortest=1)
+        change = rollback_change(parse(RollbackParams, await read_json(request)))
         await self._releases.refresh()
         name: str = request.path_params["name"]
-        if version is not None:
-            self._version(name, version)
-
-        def change(split: Split) -> Split:
-            return splits.rolled_back(split, splits.on_trial(split) if version is None else version, why)
-
-        done = f"{version or 'the version on trial'} is withdrawn: {why}"
-        return await self._change(request, name, change, done, None)
+        if change.version is not None:
+            self._version(name, change.version)
+        return await self._change(request, name, change, None)
 
     async def _begin(
-        self, request: Request, params: Mapping[str, Any], change: Callable[[Split], Split], done: str
+        self, request: Request, params: HandReleaseParams | HandPromoteParams, change: SplitChange
     ) -> Response:
         """Make a change by which a version gets sessions, unless something speaks against it."""
         await self._releases.refresh()
         name: str = request.path_params["name"]
         version, split = self._version(name, params["version"]), self._releases.split(name)
-        change(split)  # what cannot be is refused before anything is called
+        change.make(split)  # what cannot be is refused before anything is called
         checks = None
         if not params.get("force", False):
             golden = parse_golden(params.get("golden", ""), "golden")
@@ -173,13 +156,11 @@ class HandReleaseRoutes:
                     f"\n{found}",
                     details={"checks": _checks_report(checks)},
                 )
-        return await self._change(request, name, change, done, checks)
+        return await self._change(request, name, change, checks)
 
-    async def _change(
-        self, request: Request, name: str, change: Callable[[Split], Split], done: str, checks: Checks | None
-    ) -> Response:
-        await self._releases.change(name, change)
-        _log.warning("hand %s: %s (by key %r)", name, done, request.state.principal)
+    async def _change(self, request: Request, name: str, change: SplitChange, checks: Checks | None) -> Response:
+        await self._releases.change(name, change.make)
+        _log.warning("hand %s: %s (by key %r)", name, change.done, request.state.principal)
         return json_answer(await self._report(name, checks))
 
     def _version(self, name: str, version: str) -> HandVersion:
@@ -211,7 +192,7 @@ class HandReleaseRoutes:
             "id": hand.id,
             "version": hand.version,
             "state": state_of(hand.version, split),
-            "weight": splits.weight_of(split, hand.version),
+            "weight": weight_of(split, hand.version),
             "reason": split.withdrawn.get(hand.version),
             "calls": tally.calls,
             "window_seconds": None if contract is None else contract.sla.window_seconds,

@@ -5,32 +5,65 @@ One process enforces its part: a limit divided by the processes that share the h
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from agents.clock import Clock
 from agents.errors import Overloaded
 from agents.governance.contract import Contract
 from agents.governance.schemas import faults, validator_of
+from agents.hands.servers.sizes import json_bytes
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 _MINUTE = 60.0
 _BUSY_SECONDS = 1.0
+_STEPS = 10
+"""Parts of a second in which calls are counted together."""
 
 
 @dataclass(slots=True)
 class _Standing:
-    """The calls of one version in this process: a bucket of a minute's worth that refills evenly."""
+    """The calls of one version in this process: those that run or wait, and those of the last minute."""
 
-    tokens: float
-    at: float
     running: int = 0
+    recent: int = 0
+    _steps: deque[tuple[int, int]] = field(default_factory=lambda: deque[tuple[int, int]]())
+    """The part of a second, and how many calls came within it; at most so many as a minute has."""
+
+    def look(self, now: float) -> None:
+        """Forget what came more than a minute ago."""
+        while self._steps and self._end(self._steps[0]) <= now:
+            self.recent -= self._steps.popleft()[1]
+
+    def add(self, now: float) -> int:
+        """Count a call; returns what ``take_back`` needs."""
+        step, calls = int(now * _STEPS), 1
+        if self._steps and self._steps[-1][0] == step:
+            calls += self._steps.pop()[1]
+        self._steps.append((step, calls))
+        self.recent += 1
+        return step
+
+    def take_back(self, added: int) -> None:
+        """Count a call no more that has not reached the hand."""
+        for place, (step, calls) in enumerate(self._steps):
+            if step == added:
+                self._steps[place] = (step, calls - 1)
+                self.recent -= 1
+                return
+
+    def seconds_left(self, now: float) -> float:
+        """Return how long the oldest calls of the minute count yet."""
+        return self._end(self._steps[0]) - now
+
+    @staticmethod
+    def _end(step: tuple[int, int]) -> float:
+        return (step[0] + 1) / _STEPS + _MINUTE
 
 
 class InputRules:
@@ -43,13 +76,16 @@ class InputRules:
         """Return what of a call's input breaks the contract, in words that a model can act on; None: nothing does."""
         if tool not in contract.tools:
             return f"the contract of {contract.id} has no tool {tool[:100]!r}; there are: {', '.join(contract.tools)}"
-        size, most = len(orjson.dumps(given)), contract.limits.input_bytes
+        size, most = json_bytes(given), contract.limits.input_bytes
         if size > most:
             return f"the input has {size} bytes, and the contract of {contract.id} takes {most} (limits.input_bytes)"
         key = contract.id, tool
         if key not in self._validators:
             self._validators[key] = validator_of(contract.tools[tool].input)
-        found = faults(self._validators[key], given)
+        try:
+            found = faults(self._validators[key], given)
+        except RecursionError:
+            return f"{tool}: the input is nested too deep"
         return f"{tool}: {'; '.join(found)}" if found else None
 
 
@@ -68,42 +104,39 @@ class Admission:
 
         Raises Overloaded, which says when to come back.
         """
-        standing = self._standing(contract)
-        if not again:
-            self._take(contract, standing)
+        standing = self._standings.setdefault(contract.id, _Standing())
+        added = None if again else self._take(contract, standing)
         standing.running += 1
         try:
             yield
+        except Overloaded:
+            # The hand had no room for it. It will come again, and is counted when it gets through.
+            if added is not None:
+                standing.take_back(added)
+            raise
         finally:
             standing.running -= 1
 
-    def _standing(self, contract: Contract) -> _Standing:
-        now, per_minute = self._clock.monotonic(), self._part(contract.limits.calls_per_minute)
-        standing = self._standings.setdefault(contract.id, _Standing(per_minute, now))
-        standing.tokens = min(per_minute, standing.tokens + (now - standing.at) * per_minute / _MINUTE)
-        standing.at = now
-        return standing
-
-    def _part(self, limit: int) -> float:
+    def _part(self, limit: int) -> int:
         # A limit below the number of processes still lets each of them call.
-        return max(1.0, limit / self._processes)
+        return max(1, limit // self._processes)
 
-    def _take(self, contract: Contract, standing: _Standing) -> None:
-        limits = contract.limits
-        if standing.running + 1 > self._part(limits.concurrent_calls):
+    def _take(self, contract: Contract, standing: _Standing) -> int:
+        limits, now = contract.limits, self._clock.monotonic()
+        if standing.running >= self._part(limits.concurrent_calls):
             raise Overloaded(
                 f"hand {contract.id}: {limits.concurrent_calls} calls run or wait already, and its contract allows no"
                 " more at a time (limits.concurrent_calls)",
                 retry_after=_BUSY_SECONDS,
             )
-        if standing.tokens < 1:
-            seconds = (1 - standing.tokens) * _MINUTE / self._part(limits.calls_per_minute)
+        standing.look(now)
+        if standing.recent >= self._part(limits.calls_per_minute):
             raise Overloaded(
                 f"hand {contract.id}: its contract allows {limits.calls_per_minute} calls per minute"
                 " (limits.calls_per_minute)",
-                retry_after=round(seconds, 3),
+                retry_after=round(standing.seconds_left(now), 3),
             )
-        standing.tokens -= 1
+        return standing.add(now)
 
 
 def output_fault(contract: Contract, size: int) -> str | None:

@@ -6,6 +6,7 @@ that was withdrawn it gets the one in its place if that takes all the session ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -19,6 +20,7 @@ from agents.governance.contracts import contract_of, drafted
 from agents.governance.golden import GOLDEN_CALLER
 from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.hand_releases import HandReleases
+from agents.governance.refused_calls import RefusedCall, RefusedCalls
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.records import HandVersion, hand_of
 from agents.hands.deployed.registry import HandRegistry
@@ -36,6 +38,7 @@ from agents.hands.servers.port import (
     ToolServer,
     VersionMismatch,
 )
+from agents.hands.servers.sizes import json_bytes
 
 _UNTOUCHED = Consumption()
 
@@ -80,6 +83,7 @@ class GovernedHands:
         self._clock = clock
         self._admission = Admission(clock, processes=processes)
         self._rules = InputRules()
+        self._refused = RefusedCalls()
 
     async def start(self) -> None:
         """Follow how sessions are dealt out. Raises Unavailable."""
@@ -103,24 +107,29 @@ class GovernedHands:
             call = replace(call, hand=(await self.offer(call.server, caller)).hand)
         contract = self._contract(call.hand)
         if contract is None:
-            return await self._counted(call, caller)
+            return await self._counted(call, caller, None)
         fault = None if call.again else self._rules.fault(contract, call.tool, call.input)
         if fault is not None:
             content = [{"type": "text", "text": f"The tool was not run: {fault}"}]
             return ServerResult(call.call_id, content, is_error=True, outcome="failed")
-        with self._admission.admitted(contract, again=call.again):
-            result = await self._counted(call, caller)
-        if (fault := output_fault(contract, result.consumption.bytes_out)) is not None:
-            return replace(result, content=[{"type": "text", "text": fault}], is_error=True, outcome="tool_error")
-        return result
+        # Golden calls are no callers': they neither wait for these nor take their room.
+        with self._admission.admitted(contract, again=call.again or _is_golden(caller)):
+            return await self._counted(call, caller, contract)
 
-    async def _counted(self, call: ServerCall, caller: Caller) -> ServerResult:
-        if caller.session_id.startswith(GOLDEN_CALLER):
-            return await self._hands.call(call, caller)
-        began = self._clock.monotonic()
+    async def _counted(self, call: ServerCall, caller: Caller, contract: Contract | None) -> ServerResult:
+        """Run a call, and count how it went; one that finds no room is counted when it is back, or when it is not."""
+        if _is_golden(caller):
+            return _fitting(await self._hands.call(call, caller), contract)
+        key, began = (caller.session_id, call.call_id), self._clock.monotonic()
+        if (refused := self._refused.take(key)) is not None:
+            began = refused.began
+        self._count_given_up()
         try:
-            result = await self._hands.call(call, caller)
-        except (Overloaded, ServerUnreachable):
+            result = _fitting(await self._hands.call(call, caller), contract)
+        except Overloaded:
+            self._refused.add(key, RefusedCall(call.hand, began, self._clock.monotonic()))
+            raise
+        except ServerUnreachable:
             self._count(call.hand, "failed", began)
             raise
         except ServerLost:
@@ -131,9 +140,14 @@ class GovernedHands:
             self._count(call.hand, result.outcome, began)
         return result
 
-    def _count(self, hand: str, outcome: Outcome, began: float) -> None:
+    def _count(self, hand: str, outcome: Outcome, began: float, ended: float | None = None) -> None:
         if hand and outcome != "cancelled":
-            self._releases.count(hand, outcome, self._clock.monotonic() - began)
+            seconds = (self._clock.monotonic() if ended is None else ended) - began
+            self._releases.count(hand, outcome, seconds)
+
+    def _count_given_up(self, now: float | None = None) -> None:
+        for call in self._refused.given_up(self._clock.monotonic() if now is None else now):
+            self._count(call.hand, "failed", call.began, call.refused_at)
 
     def destination(self, server: ToolServer, hand: str) -> str | None:
         """See PlacedServers.destination."""
@@ -141,10 +155,13 @@ class GovernedHands:
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:
         """See ToolServers.cancel."""
+        for call in calls:
+            self._refused.take((caller.session_id, call.call_id))
         self._hands.cancel(calls, caller)
 
     async def close(self) -> None:
         """See ToolServers.close."""
+        self._count_given_up(math.inf)
         await self._releases.close()
         await self._hands.close()
 
@@ -189,6 +206,19 @@ def _terms(hand: HandVersion) -> Contract | None:
     if contract is None and hand.tools:
         return drafted(hand.name, hand.version, hand.tools)
     return contract
+
+
+def _is_golden(caller: Caller) -> bool:
+    return caller.session_id.startswith(GOLDEN_CALLER)
+
+
+def _fitting(result: ServerResult, contract: Contract | None) -> ServerResult:
+    """Return a result, or the error in its place when it is larger than the contract allows: billed by that, too."""
+    if contract is None or (fault := output_fault(contract, result.consumption.bytes_out)) is None:
+        return result
+    content = [{"type": "text", "text": fault}]
+    used = replace(result.consumption, bytes_out=json_bytes(content))
+    return replace(result, content=content, is_error=True, outcome="tool_error", consumption=used)
 
 
 def _promised(tool: OfferedTool, contract: Contract) -> OfferedTool:

@@ -58,6 +58,8 @@ class ReleaseChecks:
                 (checks.breaking if finding.breaking else checks.notes).append(finding.text)
         if golden:
             await self._replay(version, golden, newer, checks)
+        else:
+            checks.notes.append("no golden calls were given, and none were made")
         return checks
 
     async def _terms(self, hand: HandVersion) -> Contract:

@@ -30,7 +30,8 @@ sla: {{p95_seconds: 1, availability: 0.9, error_rate: 0.1, window_seconds: 3600}
 limits: {{concurrent_calls: 300}}
 secrets: [{needs}]
 """
-NOTHING_WRONG = {"notes": [], "breaking": [], "golden_calls": 0}
+UNPROVEN = "no golden calls were given, and none were made"
+NOTHING_WRONG = {"notes": [UNPROVEN], "breaking": [], "golden_calls": 0}
 
 
 class Hands:
@@ -122,7 +123,7 @@ async def test_a_version_that_breaks_a_live_agent_is_not_released(server: Server
     await add(server, "1.0")
     await add(server, "1.1", required="name")
     free = await change(server, "release", version="1.1", weight=20)
-    assert free["checks"]["notes"] == ["tools.find.input.name: is required"]
+    assert free["checks"]["notes"] == ["tools.find.input.name: is required", UNPROVEN]
     await change(server, "rollback")
     user = await agent(server)
     refused = await change(server, "release", 409, version="1.1", weight=20)
@@ -159,6 +160,7 @@ async def test_what_does_no_harm_is_noted(server: Server) -> None:
         "tools.other: the server offers it, and the contract does not say so",
         "limits.concurrent_calls: allows 300 calls at a time, and there is room for 26",
         "secrets: CRM_TOKEN is new",
+        UNPROVEN,
     ]
 
 

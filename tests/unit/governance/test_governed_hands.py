@@ -6,8 +6,10 @@ Bug class this catches: a call that reaches a hand against its contract, or a se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from agents.clock import ManualClock
@@ -120,17 +122,65 @@ async def test_what_breaks_the_contract_never_reaches_the_hand(tool: str, given:
     assert await stage.counted() == {}
 
 
-async def test_no_more_calls_are_let_through_in_a_minute_than_the_contract_allows() -> None:
+async def test_no_more_calls_are_let_through_in_any_minute_than_the_contract_allows() -> None:
     stage = Stage()
     await stage.call()
+    stage.clock.advance(30)
     await stage.call()
     with pytest.raises(Overloaded, match=r"allows 2 calls per minute \(limits.calls_per_minute\)") as refused:
         await stage.call()
-    assert refused.value.retry_after == pytest.approx(29.0, abs=0.5)
+    assert refused.value.retry_after == pytest.approx(29.0, abs=0.15)
     await stage.call(again=True)
-    stage.clock.advance(30)
+    stage.clock.advance(refused.value.retry_after)
     await stage.call()
+    with pytest.raises(Overloaded):
+        await stage.call()
     assert len(stage.inner.calls) == 4
+
+
+async def test_a_call_for_which_the_hand_has_no_room_is_one_call_however_often_it_knocks() -> None:
+    stage = Stage()
+
+    def full(call: ServerCall) -> ServerResult:
+        raise Overloaded("full", retry_after=1.0)
+
+    stage.inner.answers = full
+    for _ in range(5):
+        with pytest.raises(Overloaded, match="full"):
+            await stage.call()
+    assert await stage.counted() == {}
+    stage.inner.answers = lambda call: ServerResult(call.call_id, [])
+    await stage.call()
+    assert await stage.counted() == {"ok": 1}
+    tally = await stage.releases.tally("crm@1", 60)
+    assert (tally.slow(2.5), tally.slow(3.5)) == (1, 0), "it began with the first time"
+
+
+async def test_a_call_for_which_there_was_no_room_and_that_does_not_come_back_was_not_answered() -> None:
+    stage = Stage()
+
+    def full(call: ServerCall) -> ServerResult:
+        raise Overloaded("full", retry_after=1.0)
+
+    stage.inner.answers = full
+    call = ServerCall("c2", CRM, "find", {}, 10.0, "crm@1")
+    for each in (call, replace(call, call_id="c3")):
+        with pytest.raises(Overloaded):
+            await stage.governed.call(each, Caller("s1"))
+    stage.governed.cancel([replace(call, call_id="c3")], Caller("s1"))
+    stage.clock.advance(60)
+    stage.inner.answers = lambda call: ServerResult(call.call_id, [])
+    await stage.call()
+    assert await stage.counted() == {"failed": 1, "ok": 1}
+
+
+async def test_golden_calls_take_no_callers_room() -> None:
+    stage = Stage()
+    golden = ServerCall("c2", CRM, "find", {}, 10.0, "crm@1")
+    for number in range(5):
+        await stage.governed.call(replace(golden, call_id=f"g{number}"), Caller("golden-1"))
+    await stage.call()
+    assert len(stage.inner.calls) == 6
 
 
 async def test_no_more_calls_run_at_a_time_than_the_contract_allows() -> None:
@@ -141,7 +191,7 @@ async def test_no_more_calls_run_at_a_time_than_the_contract_allows() -> None:
     refused = pytest.raises(Overloaded, match=r"2 calls run or wait already.*limits.concurrent_calls")
     with admitted(contract), admitted(contract), refused:
         await stage.call()
-    stage.clock.advance(60)
+    stage.clock.advance(61)
     await stage.call()
 
 
@@ -160,6 +210,8 @@ async def test_a_result_that_is_too_large_is_not_shown_and_said_to_have_taken_ef
     assert (result.is_error, result.outcome) == (True, "tool_error")
     assert "the tool was run" in result.content[0]["text"]
     assert "101 bytes" in result.content[0]["text"]
+    assert result.consumption.bytes_out == len(orjson.dumps(result.content)), "nobody pays for what nobody got"
+    assert await stage.counted() == {"tool_error": 1}, "its hand broke a promise"
 
 
 async def test_calls_are_counted_by_how_they_ended() -> None:

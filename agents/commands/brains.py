@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import quote
 
 from anthropic import Anthropic
 from rich.console import Console
@@ -13,9 +12,9 @@ from rich.text import Text
 
 from agents.commands.answers import print_json
 from agents.commands.timeline import printable
+from agents.commands.versions import change_versions, state_of
 
 _PATH = "/-/brains"
-_STATE_STYLE = {"current": "green", "trial": "yellow", "withdrawn": "red", "idle": "dim"}
 
 
 def list_brains(console: Console, client: Anthropic, *, as_json: bool) -> None:
@@ -31,9 +30,7 @@ def change_brain(
     console: Console, client: Anthropic, name: str, action: str, body: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Let the server do *action* (release, promote or rollback) with the brain *name*, and print what came of it."""
-    given = {key: value for key, value in body.items() if value is not None}
-    path = f"{_PATH}/{quote(name, safe='')}/{action}"
-    answer = cast("dict[str, Any]", client.post(path, cast_to=object, body=given))
+    answer = change_versions(client, _PATH, name, action, body)
     if as_json:
         print_json(console, answer)
     else:
@@ -46,10 +43,9 @@ def _show(console: Console, brains: list[dict[str, Any]]) -> None:
         table.add_column(column, overflow="fold", justify="right" if column == "sessions" else "left")
     for brain in brains:
         for version in brain["versions"]:
-            state = str(version["state"])
             table.add_row(
                 Text(version["id"]),
-                Text(state, style=_STATE_STYLE.get(state, "")),
+                state_of(version),
                 f"{version['weight']} %",
                 Text(version["engine"]),
                 Text(printable(version["model"] or "")),

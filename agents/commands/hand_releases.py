@@ -15,10 +15,10 @@ from rich.text import Text
 from agents.commands.answers import print_json
 from agents.commands.failures import CommandFailed
 from agents.commands.timeline import printable
+from agents.commands.versions import change_versions, state_of
 from agents.governance.golden import parse_golden
 
 _PATH = "/-/hands"
-_STATE_STYLE = {"current": "green", "trial": "yellow", "withdrawn": "red", "idle": "dim"}
 _LOW_BUDGET = 0.25
 
 
@@ -38,9 +38,7 @@ def change_hand(
     console: Console, client: Anthropic, name: str, action: str, body: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Let the server do *action* (release, promote or rollback) with the hand *name*, and print what came of it."""
-    given = {key: value for key, value in body.items() if value is not None}
-    path = f"{_PATH}/{quote(name, safe='')}/{action}"
-    answer = cast("dict[str, Any]", client.post(path, cast_to=object, body=given))
+    answer = change_versions(client, _PATH, name, action, body)
     if as_json:
         print_json(console, answer)
         return
@@ -82,10 +80,9 @@ def _show(console: Console, hands: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_version(table: Table, version: Mapping[str, Any]) -> None:
-    state = str(version["state"])
     first = [
         Text(version["id"]),
-        Text(state, style=_STATE_STYLE.get(state, "")),
+        state_of(version),
         Text(f"{version['weight']} %"),
         Text(str(version["calls"])),
     ]

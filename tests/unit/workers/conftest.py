@@ -17,7 +17,8 @@ from agents.workers import session_server, worker
 from agents.workers.journal import CallJournal, FileNotes
 from agents.workers.session_server import ServeOptions
 from agents.workers.worker import Worker
-from tests.unit.workers.fake_server import ENV, FakeServer
+from tests.unit.sessions.mortal_hands import MortalHands
+from tests.unit.workers.fake_server import ENV, FakeServer, Line
 
 _PATIENCE = 5.0
 
@@ -25,26 +26,46 @@ _PATIENCE = 5.0
 class Rack:
     """A machine with a worker: its hands' time is moved by hand, so that a call sleeps until a test lets it end."""
 
-    def __init__(self, server: FakeServer, journal: Path) -> None:
+    def __init__(self, server: FakeServer, notes: Path) -> None:
         self.server = server
         self.clock = ManualClock()
         self.hands = MemoryHands(clock=self.clock)
-        self.journal = CallJournal(FileNotes(journal))
+        self.notes = notes
 
     @asynccontextmanager
-    async def working(self, hands: Hands | None = None, *, max_idle: float = 60.0) -> AsyncIterator[Worker]:
+    async def working(self, hands: Hands | None = None, *, shared: bool = False) -> AsyncIterator[Worker]:
         """Run a worker until the block ends."""
-        options = ServeOptions({"type": "cloud"}, max_idle)
         async with self.server.client() as client:
-            made = Worker(client, ENV, hands or self.hands, self.journal, options)
+            made = self._worker(client, hands or self.hands, shared=shared)
             task = asyncio.create_task(made.run())
             try:
                 yield made
             finally:
                 made.leave()
+                # A call that still sleeps would be waited for.
+                self.clock.advance(1000)
                 async with asyncio.timeout(_PATIENCE):
                     with suppress(anthropic.APIStatusError):
                         await task
+
+    @asynccontextmanager
+    async def killed(self, hands: MortalHands) -> AsyncIterator[None]:
+        """Run a worker that is dead at the end of the block: neither the server nor the hands hear of it."""
+        before, line = asyncio.all_tasks(), Line(self.server)
+        worker = self._worker(self.server.client(line), hands, shared=True)
+        running = asyncio.create_task(worker.run())
+        yield
+        assert not running.done()
+        line.cut = True
+        on_hosts = {run for host in hands.hosts.values() for run in host.runs.values()}
+        tasks = asyncio.all_tasks() - before - on_hosts
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def _worker(self, client: anthropic.AsyncAnthropic, hands: Hands, *, shared: bool) -> Worker:
+        journal = CallJournal(FileNotes(self.notes))
+        return Worker(client, ENV, hands, journal, ServeOptions({"type": "cloud"}), shared=shared)
 
 
 @pytest.fixture

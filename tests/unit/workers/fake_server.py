@@ -16,7 +16,7 @@ import orjson
 from anthropic import AsyncAnthropic
 
 from agents.clock import ManualClock, rfc3339
-from agents.errors import HecatonError
+from agents.errors import HecatonError, PermissionDenied
 from agents.workers import rules
 from agents.workers.credentials import digest_of, secret_of
 from agents.workers.records import SessionStanding, WorkItem
@@ -41,10 +41,9 @@ class FakeServer(httpx2.AsyncBaseTransport):
         self._faults: dict[str, deque[tuple[Fault, bool]]] = defaultdict(deque)
         self._tokens = 0
 
-    def client(self) -> AsyncAnthropic:
-        return AsyncAnthropic(
-            base_url="http://server", api_key="key", max_retries=0, http_client=httpx2.AsyncClient(transport=self)
-        )
+    def client(self, line: Line | None = None) -> AsyncAnthropic:
+        http = httpx2.AsyncClient(transport=line or self)
+        return AsyncAnthropic(base_url="http://server", api_key="key", max_retries=0, http_client=http)
 
     # -- what a test says ------------------------------------------------------------------------
 
@@ -109,6 +108,8 @@ class FakeServer(httpx2.AsyncBaseTransport):
         fault, after = self._faults[what].popleft() if self._faults[what] else (None, False)
         if fault is None or after:
             try:
+                if what in ("events", "stream", "send"):
+                    self._check_token(request, *arguments)
                 answer = getattr(self, f"_{what}")(request, *arguments)
             except HecatonError as error:
                 answer = _answer(error.http_status, {"error": {"type": error.code, "message": error.message}})
@@ -117,6 +118,11 @@ class FakeServer(httpx2.AsyncBaseTransport):
         if isinstance(fault, str):
             raise httpx2.ConnectError(fault)
         return _answer(fault, {"type": "error", "error": {"type": "api_error", "message": "told to fail"}})
+
+    def _check_token(self, request: httpx2.Request, session_id: str) -> None:
+        item = next(item for item in reversed(self.items) if item.session_id == session_id)
+        if not rules.holds(item, _digest(request), self.clock.now()):
+            raise PermissionDenied("the lease is lost")
 
     def _poll(self, request: httpx2.Request) -> httpx2.Response:
         now = self.clock.now()
@@ -185,6 +191,19 @@ class FakeServer(httpx2.AsyncBaseTransport):
             "created_at": rfc3339(item.created_at),
             "metadata": {},
         }
+
+
+class Line(httpx2.AsyncBaseTransport):
+    """One worker's way to the server."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+        self.cut = False
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.cut:
+            raise httpx2.ConnectError("cut")
+        return await self._server.handle_async_request(request)
 
 
 class _Frames(httpx2.AsyncByteStream):

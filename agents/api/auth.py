@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 from starlette.types import Scope
 
+from agents.api.pages import refuse_pages
 from agents.errors import AuthenticationFailed
 from agents.workers.credentials import is_workers
 
@@ -55,9 +56,12 @@ class Keyring:
     def principal(self, scope: Scope) -> str:
         """Return the name of the key that the request carries: empty on open paths and without configured keys.
 
-        Raises AuthenticationFailed.
+        Raises AuthenticationFailed, and without configured keys PermissionDenied for web pages.
         """
-        if not self._keys or scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS:
+            return ""
+        if not self._keys:
+            refuse_pages(scope)
             return ""
         candidates = _candidates(scope)
         if not candidates:

@@ -109,11 +109,12 @@ class PricedServers:
             return known
         try:
             text = await self._contract(call.hand)
-            agreed = Contract.parse(text, call.hand).price if text else _FREE
+            contract = Contract.parse(text, call.hand) if text else None
         except HecatonError as error:
             raise ServerUnreachable(f"the price of {call.hand} can not be read: {error.message}") from error
-        # What was agreed counts; the book is for hands whose contract names no price.
-        self._prices[call.hand] = price = agreed if agreed != _FREE else self._book.hand(call.hand) or _FREE
+        # What was agreed counts, also that it is nothing; the book is for hands whose contract names no price.
+        agreed = contract.price if contract is not None and "price" in contract.model_fields_set else None
+        self._prices[call.hand] = price = agreed or self._book.hand(call.hand) or _FREE
         if len(self._prices) > _VERSIONS:
             self._prices.popitem(last=False)
         return price

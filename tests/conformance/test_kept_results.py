@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from datetime import UTC, datetime
 
 from agents.hands.deployed.source import packed_files
 from tests.conformance.requirements import requirement
@@ -26,6 +27,14 @@ def pay(name: str) -> str:
     book[name] += 1
     return "paid"
 """
+CONTRACT = """
+hand: {name}
+version: "1.0"
+tools:
+  balance: {{input: {{type: object}}, side_effects: none}}
+  pay: {{input: {{type: object}}}}
+price: {{per_call: 1.01, cached_rate: 0.1, provider_share: 0.7}}
+"""
 READ, PAY = ("mcp__desk__balance", {"name": "Ada"}), ("mcp__desk__pay", {"name": "Ada"})
 
 
@@ -37,6 +46,7 @@ async def desk(scene: Scene) -> tuple[str, str]:
         "name": name,
         "definition": {"server": f"{module}:server", "version": "1.0"},
         "source": base64.b64encode(packed_files({f"{module}.py": SERVER.encode()})).decode(),
+        "contract": CONTRACT.format(name=name),
     }
     answer = await scene.http.post("/-/hands", json=body)
     assert answer.status_code == 200, answer.text
@@ -67,3 +77,15 @@ async def test_what_was_read_is_given_again_until_something_is_written_and_bille
     rows = (await scene.get("/-/usage?by=hand"))["data"]
     [row] = [row for row in rows if row["group"] == name]
     assert (row["calls"], row["cached"]) == (7, 3)
+    run, kept = 1_010_000, 101_000
+    assert row["micro_usd"] == 4 * run + 3 * kept, "an error that a tool answered is paid for, too"
+    assert row["provider_micro_usd"] == 4 * 707_000 + 3 * 70_700
+    bill = await scene.get(f"/-/invoices?month={datetime.now(UTC):%Y-%m}")
+    [line] = [line for invoice in bill["invoices"] for line in invoice["lines"] if line["hand"] == name]
+    assert line["micro_usd"] == row["micro_usd"]
+    assert line["cents"] in (434, 435), "434.3, and what rounding leaves is dealt out"
+    assert line["provider_cents"] + line["platform_cents"] == line["cents"]
+    assert [sum(line["cents"] for line in each["lines"]) for each in bill["invoices"]] == [
+        each["cents"] for each in bill["invoices"]
+    ]
+    assert sum(payout["cents"] for payout in bill["payouts"]) == bill["cents"]

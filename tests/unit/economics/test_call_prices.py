@@ -78,6 +78,7 @@ async def _priced(hand: str, contract: str = "", outcome: Outcome = "ok") -> int
 
 async def test_the_contract_counts_then_the_book_by_version_then_by_hand() -> None:
     assert await _priced("crm@1", CONTRACT + "price: {per_call: 0.25}") == 250_000
+    assert await _priced("crm@1", CONTRACT + "price: {per_call: 0}") == 0, "a price of nothing is a price"
     assert await _priced("crm@1", CONTRACT) == 1_000_000
     assert await _priced("crm@2") == 2_000_000
     assert await _priced("other@1") == 0

@@ -21,7 +21,8 @@ from agents.brains.registry import registry_of
 from agents.catalog.agent_config import agent_body, agent_wire, check_not_archived, updated_body
 from agents.errors import Conflict, InvalidRequest
 from agents.ids import new_agent_id
-from agents.store.ports import AgentRecord, Listing
+from agents.listing import Listing
+from agents.store.ports import AgentRecord
 
 _UPDATE_ATTEMPTS = 5
 """An update without ``version`` is applied to whatever is newest; a lost race is simply run again."""

@@ -27,7 +27,7 @@ from agents.catalog import limits, metadata
 from agents.clock import rfc3339
 from agents.errors import InvalidRequest
 from agents.ids import new_credential_id
-from agents.store.ports import Listing
+from agents.listing import Listing
 from agents.store.vaults import refuse_archived
 from agents.vaults.auth_config import NewAuth, changed_auth, new_auth
 from agents.vaults.credentials import renewals_of

@@ -23,7 +23,7 @@ from agents.catalog.environment_config import check_not_archived
 from agents.clock import rfc3339
 from agents.errors import InvalidRequest
 from agents.ids import new_id
-from agents.store.ports import Listing
+from agents.listing import Listing
 from agents.workers.credentials import digest_of, new_environment_key
 from agents.workers.records import EnvironmentKeyRecord
 

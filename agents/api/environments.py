@@ -28,7 +28,8 @@ from agents.catalog.environment_config import (
     updated_environment_body,
 )
 from agents.ids import new_environment_id
-from agents.store.ports import EnvironmentRecord, Listing
+from agents.listing import Listing
+from agents.store.ports import EnvironmentRecord
 
 
 class EnvironmentRoutes:

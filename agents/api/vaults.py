@@ -28,7 +28,7 @@ from agents.catalog import limits, metadata
 from agents.clock import rfc3339
 from agents.errors import InvalidRequest
 from agents.ids import new_vault_id
-from agents.store.ports import Listing
+from agents.listing import Listing
 from agents.store.vaults import no_vault, refuse_archived
 from agents.vaults.records import VaultRecord, VaultRepository
 

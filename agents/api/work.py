@@ -25,7 +25,7 @@ from agents.api.worker_gate import Worker
 from agents.catalog import metadata
 from agents.clock import rfc3339
 from agents.errors import AuthenticationFailed, InvalidRequest
-from agents.store.ports import Listing
+from agents.listing import Listing
 from agents.workers.credentials import secret_of
 from agents.workers.polling import PollLine
 from agents.workers.records import WorkItem

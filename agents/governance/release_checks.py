@@ -15,7 +15,8 @@ from agents.governance.contracts import beyond, contract_of, drafted, lacking
 from agents.governance.golden import GOLDEN_CALLER, GoldenCall, replay, too_slow
 from agents.hands.deployed.records import SCHEME, HandRecords, HandVersion
 from agents.hands.servers.port import Caller, ServerCall, ServerResult, ToolServer, ToolServers
-from agents.store.ports import AgentRepository, Listing
+from agents.listing import Listing
+from agents.store.ports import AgentRepository
 
 _START_SECONDS = 90.0
 _CALL_SECONDS = 30.0

@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from agents.errors import Conflict, NotFound
+from agents.listing import Listing
 from agents.store.codec import agent_of, agent_rows, clamped, environment_of, environment_row, findable, micros
 from agents.store.engine import Database
 from agents.store.paging import page
-from agents.store.ports import AgentRecord, EnvironmentRecord, Listing
+from agents.store.ports import AgentRecord, EnvironmentRecord
 from agents.store.tables import agent_versions, agents, environment_keys, environments, sessions, work_pollers
 
 _VERSIONS = select(

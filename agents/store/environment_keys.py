@@ -9,10 +9,10 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from agents.clock import Clock
 from agents.errors import Conflict, NotFound
+from agents.listing import Listing
 from agents.store.codec import findable, micros
 from agents.store.engine import Database
 from agents.store.paging import page
-from agents.store.ports import Listing
 from agents.store.tables import environment_keys
 from agents.store.work_rows import key_of, key_row
 from agents.workers.records import EnvironmentKeyRecord

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from agents.errors import Conflict, NotFound
 from agents.ids import SessionId
+from agents.listing import Listing
 from agents.sessions.events import Event, SessionRecord
 from agents.store.codec import (
     Row,
@@ -20,7 +21,7 @@ from agents.store.codec import (
     event_of,
     queued_event_of,
 )
-from agents.store.ports import AgentRecord, EnvironmentRecord, EventListing, Listing, SessionListing
+from agents.store.ports import AgentRecord, EnvironmentRecord, EventListing, SessionListing
 from agents.store.sessions import may_show_queue, with_queued
 
 

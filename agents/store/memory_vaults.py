@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from agents.errors import Conflict
+from agents.listing import Listing
 from agents.store.codec import Row
 from agents.store.memory_catalog import memory_page
-from agents.store.ports import Listing
 from agents.store.vaults import (
     check_room,
     credential_of,

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from agents.clock import Clock
 from agents.errors import NotFound
+from agents.listing import Listing
 from agents.store.codec import RowView
 from agents.store.environment_keys import too_many, unknown
 from agents.store.memory_catalog import memory_page
-from agents.store.ports import Listing
 from agents.store.work import PRESENCE_SECONDS
 from agents.store.work_rows import standing_of
 from agents.workers import rules

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, tuple_
 from sqlalchemy.sql import ColumnElement
 
+from agents.listing import Listing
 from agents.store.codec import findable, micros
-from agents.store.ports import EventListing, Listing
+from agents.store.ports import EventListing
 
 if TYPE_CHECKING:
     Statement = Select[*tuple[Any, ...]]

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from agents.economics.hand_calls import CallRecords
 from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
+from agents.listing import Listing
 from agents.sessions.events import Event, SessionRecord
-
-if TYPE_CHECKING:
-    from agents.vaults.records import VaultRepository
-    from agents.workers.ports import EnvironmentKeys, WorkQueue
+from agents.vaults.records import VaultRepository
+from agents.workers.ports import EnvironmentKeys, WorkQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +41,6 @@ class EnvironmentRecord:
     created_at: datetime
     updated_at: datetime
     archived_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A page of a listing ordered by ``(created_at, id)``.
-
-    ``after`` is the (created_at, id) of the row before the page in the direction of travel, or None.
-    Bounds are on ``created_at``; a page has at most ``limit`` rows.
-    """
-
-    limit: int = 20
-    after: tuple[datetime, str] | None = None
-    order: Literal["asc", "desc"] = "desc"
-    include_archived: bool = False
-    created_gt: datetime | None = None
-    created_gte: datetime | None = None
-    created_lt: datetime | None = None
-    created_lte: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

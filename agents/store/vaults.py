@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agents.errors import Conflict, InvalidRequest, NotFound
+from agents.listing import Listing
 from agents.store.codec import Row, RowView, decode, encode, findable, micros, micros_or_none, moment_at, moment_or_none
 from agents.store.engine import Database
 from agents.store.paging import page
-from agents.store.ports import Listing
 from agents.store.tables import vault_credentials, vaults
 from agents.vaults.envelope import Sealed, WrappedKey
 from agents.vaults.records import MAX_CREDENTIALS, CredentialRecord, Renewal, RenewalFailure, VaultRecord

@@ -18,11 +18,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.clock import Clock
 from agents.errors import NotFound
+from agents.listing import Listing
 from agents.store.codec import Row, findable, micros, moment_at
 from agents.store.engine import Database
 from agents.store.inserts import insert_new
 from agents.store.paging import page
-from agents.store.ports import Listing
 from agents.store.tables import LIVE_WORK, sessions, work_items, work_pollers
 from agents.store.work_rows import standing_of, work_of, work_row
 from agents.workers import rules

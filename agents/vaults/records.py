@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from agents.store.ports import Listing
+from agents.listing import Listing
 from agents.vaults.envelope import Place, Sealed
 
 MAX_CREDENTIALS = 20  # of a vault, archived ones not counted; spec A.8

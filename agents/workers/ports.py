@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from agents.listing import Listing
 from agents.workers.records import EnvironmentKeyRecord, QueueStats, WorkItem
 from agents.workers.rules import Beat
-
-if TYPE_CHECKING:
-    from agents.store.ports import Listing
 
 
 class EnvironmentKeys(Protocol):

@@ -12,9 +12,10 @@ from store_records import T0, AnyStore, Reopen, agent, claimed, environment, log
 
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.ids import SessionId
+from agents.listing import Listing
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import Lease
-from agents.store.ports import AgentRecord, EventListing, Listing, SessionListing
+from agents.store.ports import AgentRecord, EventListing, SessionListing
 
 HUGE = 10**30
 LATER = T0 + timedelta(seconds=5)

@@ -21,10 +21,11 @@ from store_records import agent, claimed, claimed_all, logged, session, step
 
 from agents.errors import Unavailable
 from agents.ids import EventId, SessionId
+from agents.listing import Listing
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Lease
 from agents.store.database import SqlStore, open_store
-from agents.store.ports import EventListing, Listing, SessionListing
+from agents.store.ports import EventListing, SessionListing
 from agents.store.postgres import PostgresDatabase
 
 WRITERS = 100

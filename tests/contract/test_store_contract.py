@@ -21,9 +21,10 @@ from agents.clock import ManualClock
 from agents.economics.meter import MeterKind, MeterRow
 from agents.errors import InvalidRequest, Unavailable
 from agents.ids import SessionId
+from agents.listing import Listing
 from agents.sessions.log import Lease
 from agents.store.database import SqlStore, open_store
-from agents.store.ports import EventListing, Listing, SessionListing
+from agents.store.ports import EventListing, SessionListing
 from agents.store.sqlite import SqliteDatabase
 from agents.store.sqlite_line import Pace
 

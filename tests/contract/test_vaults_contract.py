@@ -11,7 +11,7 @@ import pytest
 from store_records import T0, AnyStore
 
 from agents.errors import Conflict, InvalidRequest, NotFound
-from agents.store.ports import Listing
+from agents.listing import Listing
 from agents.vaults.envelope import Sealed, WrappedKey
 from agents.vaults.records import MAX_CREDENTIALS, CredentialRecord, Renewal, RenewalFailure, VaultRecord
 

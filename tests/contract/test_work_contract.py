@@ -20,10 +20,10 @@ from store_records import AnyStore, claimed, environment, logged, session, step
 from agents.clock import ManualClock, rfc3339
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.ids import SessionId
+from agents.listing import Listing
 from agents.sessions.events import SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease
 from agents.store.database import SqlStore, open_store
-from agents.store.ports import Listing
 from agents.workers.credentials import digest_of, new_environment_key
 from agents.workers.records import EnvironmentKeyRecord, WorkItem, WorkState
 from agents.workers.rules import HeartbeatRefused

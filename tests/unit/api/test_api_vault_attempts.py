@@ -10,7 +10,7 @@ import httpx
 import pytest
 from api_fakes import Server
 
-from agents.store.ports import Listing
+from agents.listing import Listing
 
 STATIC = {"type": "static_bearer", "mcp_server_url": "https://mcp.example.com", "token": "canary-ann"}
 OAUTH = {"type": "mcp_oauth", "mcp_server_url": "https://oauth.example.com", "access_token": "canary-ann"}

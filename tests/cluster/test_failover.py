@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from anthropic import AsyncAnthropic
 
 from agents.sessions.partition import partition_of
 from tests.chaos.cluster import ClusterProcess, ray_environment
+from tests.cluster.conversations import DIRECTIVE, PATIENCE, SESSIONS, load
 from tests.cluster.instance import Instance
 from tests.conformance.platform import LivePlatform, settings_for
 from tests.conformance.scene import (
@@ -35,29 +36,32 @@ from tests.conformance.scene import (
     START,
     Json,
     Scene,
+    calls,
     message,
     of_type,
-    ordered_results,
     says,
     text_of,
     toolset,
 )
-from tests.conformance.sse import RawStream, raw_stream
 from tests.stub_model import relay, stub_in_thread
 
 # The first test waits for cluster and platform.
 pytestmark = pytest.mark.timeout(300)
 
-SESSIONS = 6
-PATIENCE = 180.0
 BRAIN = "SERVE_REPLICA::hecaton-brain-"
+HAND = "SERVE_REPLICA::hecaton-hand-held@1#"
 NOT_ON_GPUS = ("harness-", "sandbox-host-", "fleet", "SERVE_REPLICA::hecaton-gateway", f"{BRAIN}main", f"{BRAIN}asleep")
 BRAINS: Json = {
     "gpu": {"engine": "replay", "resources": {"num_gpus": 1}},
     # Asleep again by the time that all parts are replaced.
     "asleep": {"engine": "replay", "scaling": {"min_replicas": 0, "downscale_delay_seconds": 5}},
 }
-DIRECTIVE = 'stub: tools=2 delay=0.02 command="sleep 0.1; echo . >> f; wc -l < f" text=end'
+HOLDING: Json = {
+    "type": "mcp_toolset",
+    "mcp_server_name": "held",
+    "default_config": {"permission_policy": {"type": "always_allow"}},
+}
+MOST_HANDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ class Ground:
             query = "SELECT owner FROM leases WHERE partition = ?"
             return database.execute(query, (partition_of(session, 64),)).fetchone()[0]
 
+    async def hands(self) -> set[int]:
+        """Return the pids of the hand's replicas."""
+        actors = await asyncio.to_thread(self.cluster.actors)
+        return {pid for pid, name in actors.items() if name.startswith(HAND)}
+
     async def brains(self) -> dict[int, str]:
         """Return the names of the brains' replicas by pid."""
         actors = await asyncio.to_thread(self.cluster.actors)
@@ -109,6 +118,13 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+def held(scratch: Path) -> Json:
+    """A hand that sleeps as soon as it may, with room for two calls in each replica."""
+    until = {"env_vars": {"HELD_UNTIL": str(scratch / "release")}}
+    bounds = {"concurrency": 2, "max_replicas": MOST_HANDS, "idle_seconds": 1}
+    return {"server": f"{Path(__file__).with_name('held_hand.py')}:server", "runtime_env": until, **bounds}
+
+
 def served(stub_url: str) -> Json:
     """A brain on two replicas, each with a small inference server as its child; it stands for all of Claude's names."""
     command = [sys.executable, "-S", "-E", relay.__file__, "{port}", stub_url.rpartition(":")[2]]
@@ -132,6 +148,7 @@ def ground(scratch: Path) -> Iterator[Ground]:
                 sandbox={"hosts": 2},
                 brain={"replay_pace": 0},
                 brains={"main": served(stub.url), **BRAINS},
+                hands={"held": held(scratch)},
             )
             try:
                 yield Ground(cluster, raylets, instance, LivePlatform(instance.up(), stub))
@@ -156,115 +173,6 @@ async def stage(ground: Ground) -> AsyncIterator[Scene]:
     ):
         environment = await client.beta.environments.create(name=f"failover-{id(client):x}")
         yield Scene(platform, client, http, environment.id)
-
-
-class Conversation:
-    """A session that is kept busy: one turn after the other, watched by a stream that stays open.
-
-    With *reconnects* the stream is opened again behind the last event it showed, as a raw client may.
-    """
-
-    def __init__(self, scene: Scene, session: str, *, reconnects: bool) -> None:
-        self.session = session
-        self.turns = 0
-        self.reconnections = 0
-        self._scene = scene
-        self._reconnects = reconnects
-        self._seen: list[str] = []
-        self._stopping = False
-        self.progress = asyncio.Condition()
-
-    async def run(self) -> None:
-        async with aclosing(self._events()) as events:
-            await anext(events)
-            while not self._stopping:
-                await self._scene.send(self.session, message(DIRECTIVE))
-                async for event in events:
-                    if event["type"] == "session.status_idle":
-                        assert event["stop_reason"] == {"type": "end_turn"}, event
-                        break
-                async with self.progress:
-                    self.turns += 1
-                    self.progress.notify_all()
-
-    def stop(self) -> None:
-        self._stopping = True
-
-    async def _events(self) -> AsyncIterator[Json]:
-        """Yield something when the stream stands, then every logged event of the session once."""
-        while True:
-            resume = {"last-event-id": self._seen[-1]} if self._seen else {}
-            path = f"/v1/sessions/{self.session}/events/stream"
-            try:
-                async with raw_stream(self._scene.http, path, None, resume) as stream:
-                    if not self._seen:
-                        yield {}
-                    async for event in self._logged(stream):
-                        yield event
-            except (httpx.TransportError, StopAsyncIteration, AssertionError):
-                if not self._reconnects:
-                    raise
-            self.reconnections += 1
-
-    async def _logged(self, stream: RawStream) -> AsyncIterator[Json]:
-        while True:
-            event = await stream.next(PATIENCE)
-            assert event["type"] != "error", event
-            if event["processed_at"] is not None:
-                self._seen.append(event["id"])
-                yield event
-
-    async def check(self, *, hosts_die: bool) -> None:
-        """Hold the whole history to what was shown and done."""
-        log = await self._scene.log(self.session)
-        assert [event["id"] for event in log] == self._seen, "the stream showed every event once and in order"
-        results = ordered_results(log)
-        assert len(of_type(log, "agent.tool_result")) == len(results) == 2 * self.turns
-        assert of_type(log, "session.error", "session.status_rescheduled") == []
-        known = 0
-        for place, result in enumerate(results):
-            if result["is_error"]:
-                # Only its own host's death makes a call ambiguous; the model is told so.
-                assert hosts_die and "may have taken effect" in text_of(result), (place, text_of(result))
-            else:
-                known += 1
-                # A note on a shell that was started anew may come first.
-                lines = int(result["content"][-1]["text"])
-                assert known <= lines <= place + 1, f"{lines} lines were written by {place + 1} calls"
-
-
-@asynccontextmanager
-async def load(scene: Scene, *, reconnects: bool = False, hosts_die: bool = False) -> AsyncIterator[Load]:
-    """Keep sessions busy while the body runs, which may wait for their progress; then check each of them."""
-    agent = await scene.agent(toolset())
-    made = [Conversation(scene, await scene.session(agent=agent), reconnects=reconnects) for _ in range(SESSIONS)]
-    async with asyncio.TaskGroup() as running, asyncio.timeout(PATIENCE):
-        for each in made:
-            running.create_task(each.run())
-        under_way = Load(made)
-        await under_way.turns(1)
-        yield under_way
-        await under_way.turns(1)
-        for each in made:
-            each.stop()
-    for each in made:
-        await each.check(hosts_die=hosts_die)
-
-
-class Load:
-    """Conversations under way."""
-
-    def __init__(self, conversations: list[Conversation]) -> None:
-        self.conversations = conversations
-
-    async def turns(self, more: int) -> None:
-        """Return when every conversation has had *more* turns from now on."""
-        await asyncio.gather(*(self._wait(each, each.turns + more) for each in self.conversations))
-
-    @staticmethod
-    async def _wait(conversation: Conversation, turns: int) -> None:
-        async with conversation.progress:
-            await conversation.progress.wait_for(lambda: conversation.turns >= turns)
 
 
 async def test_parts_are_spread_over_the_nodes_and_only_a_gpu_brain_is_on_the_gpu(ground: Ground, stage: Scene) -> None:
@@ -342,6 +250,29 @@ async def test_harnesses_come_and_go_and_nobody_notices(ground: Ground, stage: S
             assert {ground.owner(each.session) for each in busy.conversations} <= set(names.values())
 
 
+async def test_a_hand_that_has_no_replicas_gets_them_for_a_burst_and_no_call_is_lost(
+    ground: Ground, stage: Scene, scratch: Path
+) -> None:
+    await _hand_sleeps(ground)
+    thinking, release = await _thinking(ground), scratch / "release"
+    release.unlink(missing_ok=True)
+    numbers = range(4 * MOST_HANDS)
+    await stage.answers(calls(*(("mcp__held__hold", {"number": number}) for number in numbers)), says("done"))
+    servers = [{"type": "url", "name": "held", "url": "hand://held"}]
+    session = await stage.session(agent=await stage.agent(HOLDING, mcp_servers=servers))
+    async with asyncio.timeout(PATIENCE), stage.stream(session) as stream:
+        await stage.send(session, message())
+        while len(replicas := await ground.hands()) < MOST_HANDS:
+            await asyncio.sleep(0.2)
+        assert not replicas & {each.pid for each in psutil.Process(ground.raylets["gpu"]).children()}
+        release.touch()
+        await stream.until("session.status_idle")
+    results = of_type(await stage.log(session), "agent.mcp_tool_result")
+    assert sorted(text_of(each) for each in results) == sorted(f"held {number}" for number in numbers)
+    assert not any(each["is_error"] for each in results)
+    assert await _thinking(ground) == thinking
+
+
 async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touched(ground: Ground, stage: Scene) -> None:
     before = {name for name in (await asyncio.to_thread(ground.cluster.actors)).values() if "sandbox-host" in name}
     thinking = await _thinking(ground)
@@ -354,6 +285,19 @@ async def test_sandbox_hosts_come_and_go_and_neither_session_nor_brain_is_touche
                 f"sandbox-host-{index}" for index in range(count)
             }
     assert thinking == await _thinking(ground)
+
+
+async def test_a_hand_that_nobody_calls_has_no_replicas_and_its_end_touches_no_brain(ground: Ground) -> None:
+    """Here and not right after the burst: Serve takes its time, and meanwhile the hosts came and went."""
+    thinking = await _thinking(ground)
+    await _hand_sleeps(ground)
+    assert await _thinking(ground) == thinking
+
+
+async def _hand_sleeps(ground: Ground) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while await ground.hands():
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize("victim", ["server", "replica"])

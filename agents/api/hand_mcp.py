@@ -1,7 +1,8 @@
 """``/hands/{name}/mcp``: every hand, to any MCP client, over Streamable HTTP and with this platform's keys.
 
 The protocol is the SDK's; here its one server stands for all hands, and passes calls on to where they run. It keeps no
-state between requests, so that any gateway answers any of them.
+state between requests, so that any gateway answers any of them. A call has a record in the books before it has an
+answer (``agents.economics.metered_calls``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from agents.api.platform import Platform
 from agents.api.routes import Operation
+from agents.economics.call_prices import PricedServers, contract_texts
+from agents.economics.metered_calls import MeteredCalls
 from agents.errors import HecatonError, NotFound
 from agents.hands.deployed.records import SCHEME, hand_of
 from agents.hands.servers.port import (
@@ -30,6 +33,7 @@ from agents.ids import new_event_id
 
 if TYPE_CHECKING:
     from mcp.server import Server, ServerRequestContext
+    from mcp.server.context import CallNext, HandlerResult
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams
 
@@ -43,6 +47,9 @@ class HandMcpRoutes:
 
     def __init__(self, platform: Platform) -> None:
         self._deployed = platform.deployed
+        contracts = contract_texts(platform.store.hands)
+        priced = PricedServers(platform.deployed, platform.prices, contracts, repeats_are_hits=True)
+        self._calls = MeteredCalls(priced, platform.store.calls, platform.clock)
         self._deadline = platform.settings.mcp.call_timeout_seconds
         self._manager: asyncio.Task[StreamableHTTPSessionManager] | None = None
         self._living: asyncio.Task[None] | None = None
@@ -52,7 +59,7 @@ class HandMcpRoutes:
         return [Operation("POST", "/hands/{name}/mcp", self.post, "callHandOverMcp", "hands")]
 
     async def post(self, request: Request) -> Response:
-        await self._offer(request)
+        request.state.offer = await self._offer(request)
         if self._manager is None:
             self._manager = asyncio.create_task(self._start())
         return _McpAnswer(await asyncio.shield(self._manager))
@@ -70,7 +77,9 @@ class HandMcpRoutes:
     def _server(self) -> Server[Any]:
         from mcp.server import Server
 
-        return Server("hecaton", on_list_tools=self._list_tools, on_call_tool=self._call_tool)
+        server: Server[Any] = Server("hecaton", on_list_tools=_list_tools, on_call_tool=self._call_tool)
+        server.middleware.append(_introduced)
+        return server
 
     async def _offer(self, request: Request) -> Offer:
         """Return what the hand in the path offers. Raises NotFound."""
@@ -83,37 +92,51 @@ class HandMcpRoutes:
                 raise
             raise NotFound(error.message) from error
 
-    # -- MCP -------------------------------------------------------------------------------------
-
-    async def _list_tools(
-        self, context: ServerRequestContext[Any], params: PaginatedRequestParams | None
-    ) -> ListToolsResult:
-        from mcp_types import ListToolsResult
-
-        from agents.hands.servers.mcp_words import mcp_tool
-
-        del params
-        offer = await self._offer(_request_of(context))
-        return ListToolsResult(tools=[mcp_tool(tool) for tool in offer.tools])
-
     async def _call_tool(self, context: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
         from mcp import MCPError
+        from mcp_types import INVALID_PARAMS
 
         from agents.hands.servers.mcp_words import mcp_result
 
-        request = _request_of(context)
-        offer, caller = await self._offer(request), _caller_of(request)
-        server = _server_of(request.path_params["name"])
+        request, offer = _request_of(context), _offer_of(context)
+        if params.name not in (names := [tool.name for tool in offer.tools]):
+            said = f"hand {offer.hand} has no tool {params.name[:100]!r}; there are: {', '.join(names)}"
+            raise MCPError(INVALID_PARAMS, said)
         key = (context.meta or {}).get(IDEMPOTENCY_KEY)
         call_id = key[:_MOST_KEY] if isinstance(key, str) and key else new_event_id()
+        server = _server_of(request.path_params["name"])
         call = ServerCall(call_id, server, params.name, params.arguments or {}, self._deadline, offer.hand)
         try:
-            return mcp_result(await self._deployed.call(call, caller))
-        except asyncio.CancelledError:
-            self._deployed.cancel([call], caller)
-            raise
+            return mcp_result(await self._calls.call(call, _caller_of(request)))
         except HecatonError as error:
             raise MCPError(_FAILED, error.message, {"type": error.code, "retry_after": error.retry_after}) from error
+
+
+async def _list_tools(context: ServerRequestContext[Any], params: PaginatedRequestParams | None) -> ListToolsResult:
+    from mcp_types import ListToolsResult
+
+    from agents.hands.servers.mcp_words import mcp_tool
+
+    del params
+    return ListToolsResult(tools=[mcp_tool(tool) for tool in _offer_of(context).tools])
+
+
+async def _introduced(ctx: ServerRequestContext[Any], call_next: CallNext) -> HandlerResult:
+    """Let the server bear the name and the version of the hand that it stands for (a middleware of the SDK's)."""
+    from mcp_types import SERVER_INFO_META_KEY
+
+    result = await call_next(ctx)
+    if not isinstance(result, dict):
+        return result
+    name, _, version = _offer_of(ctx).hand.partition("@")
+    info = {"name": name, "version": version}
+    # In the protocol of 2025 it is told once, in that of 2026 with every result.
+    if ctx.method == "initialize":
+        result["serverInfo"] = info
+    meta: dict[str, Any] = result.get("_meta") or {}
+    if SERVER_INFO_META_KEY in meta:
+        result["_meta"] = {**meta, SERVER_INFO_META_KEY: info}
+    return result
 
 
 class _McpAnswer(Response):
@@ -147,3 +170,8 @@ def _caller_of(request: Request) -> Caller:
 def _request_of(context: ServerRequestContext[Any]) -> Request:
     assert context.request is not None, "requests come over HTTP here"
     return cast("Request", context.request)
+
+
+def _offer_of(context: ServerRequestContext[Any]) -> Offer:
+    """Return what the hand offered as the request came in: all of a request is of one version."""
+    return _request_of(context).state.offer

@@ -14,7 +14,7 @@ from agents.economics.meter import Meter
 from agents.economics.price_book import PriceBook
 from agents.governance.hand_releases import HandReleases
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
-from agents.hands.servers.port import NoServers, ToolServers
+from agents.hands.servers.port import NoServers, PlacedServers
 from agents.sessions.host import SessionHost
 from agents.standby.port import Standby
 from agents.store.ports import Store
@@ -46,4 +46,4 @@ class Platform:
     ready: Callable[[], Awaitable[dict[str, Any]]]
     standby: Standby | None = None
     deployer: HandDeployer = field(default_factory=NotDeploying)
-    deployed: ToolServers = field(default_factory=NoServers)
+    deployed: PlacedServers = field(default_factory=NoServers)

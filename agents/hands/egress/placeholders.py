@@ -10,18 +10,17 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from agents.hands.egress.host_rules import HostRule, host_rules
 from agents.hands.egress.replacer import Replacer
 from agents.vaults.port import EnvironmentCredential
+from agents.vaults.redaction import packed, spellings
 
 _KEY_BYTES = 32
 _SHORTEST_MASKED = 6
@@ -103,10 +102,8 @@ class Substitution:
             value = secret.get_secret_value()
             if len(value) < _SHORTEST_MASKED:
                 continue
-            plain = text.encode()
-            for form in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], quote(value, "")):
-                table[form.encode()] = plain
-            table[base64.b64encode(value.encode())] = base64.b64encode(plain)
+            table |= {form.encode(): text.encode() for form in spellings(value)}
+            table |= {form.encode(): shown.encode() for form, shown in zip(packed(value), packed(text), strict=True)}
         return Replacer(table)
 
 

@@ -261,11 +261,25 @@ def test_what_cannot_be_a_secret_is_not_held_back() -> None:
 
 
 def test_answers_are_masked_in_the_forms_that_servers_repeat() -> None:
-    value = 'p"/w d\\ü'
+    value = 'p"/w d\\ü(&'
     credential = replace(TOKEN, value=SecretStr(value))
     (placeholder,) = placeholders_of([credential], "a", b"k")
     mask = Substitution([placeholder]).mask()
-    for form in (value, 'p\\"/w d\\\\ü', 'p\\"/w d\\\\\\u00fc', "p%22%2Fw%20d%5C%C3%BC"):
+    forms = [
+        value,
+        'p\\"/w d\\\\ü(&',
+        'p\\"/w d\\\\\\u00fc(&',
+        'p\\"\\/w d\\\\\\u00fc(&',
+        "p%22%2Fw%20d%5C%C3%BC%28%26",
+        "p%22%2fw+d%5c%c3%bc%28%26",
+        "p%22%2Fw%20d%5C%C3%BC(%26",
+        'p"/w d\\ü(&amp;',
+        "p&quot;/w d\\ü(&amp;",
+    ]
+    for form in forms:
         assert mask.whole(form.encode()) == placeholder.text.encode(), form
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        assert mask.whole(encode(value.encode())) == encode(placeholder.text.encode())
+        assert mask.whole(encode(value.encode()).rstrip(b"=")) == encode(placeholder.text.encode()).rstrip(b"=")
     short = placeholders_of([replace(TOKEN, value=SecretStr("ab"))], "a", b"k")
     assert Substitution(short).mask().whole(b"abcabc") == b"abcabc"

@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 _START_SECONDS = 60.0
 _MOST_TOOLS = 500
 _MOST_PAGES = 100
+_MOST_TOLD = 10
 _BUSY_SECONDS = 1.0
 _STUCK_SECONDS = 60.0
 """How long stopped tools may keep every place of a hand; then it is replaced, and its threads with it."""
@@ -106,7 +107,9 @@ class RunningHand:
 
         try:
             async with Client(self._server) as client:
-                self._tools = offered(await _listed(client))
+                listed = await _listed(client)
+                self._tools = offered(listed)
+                self._tell_left_out({tool.name for tool in listed} - {tool.name for tool in self._tools})
                 self._checks = InputChecks(self._tools)
                 self._client = client
                 started.set_result(None)
@@ -118,6 +121,10 @@ class RunningHand:
             first = _first(error)
             said = f"{self.hand}: its server does not start: {type(first).__name__}: {first}"
             started.set_exception(first if isinstance(first, HandUnusable) else HandUnusable(said))
+
+    def _tell_left_out(self, names: set[str]) -> None:
+        if names:
+            logger.warning("%s: no model can be shown %r; they are not offered", self.hand, sorted(names)[:_MOST_TOLD])
 
     def check(self) -> None:
         """Raise HandUnusable when the server has ended, or has no place left that a call could have."""

@@ -30,6 +30,8 @@ MOST_BLOCKS = 500
 MOST_DESCRIPTION = 8_000
 MOST_SCHEMA = 64_000
 """Characters of a tool's schema as JSON. Some 16 000 tokens, of every request of every session that has the tool."""
+MOST_OFFER = 1_000_000
+"""Bytes of all tools of one server as JSON: they go into logs, and into every request."""
 NO_OUTPUT = "(no output)"
 
 Block = dict[str, Any]
@@ -38,9 +40,24 @@ Block = dict[str, Any]
 def offered(tools: Iterable[Tool]) -> list[OfferedTool]:
     """Return the tools of a server as they are offered; hints that it does not give are MCP's defaults.
 
-    Those whose schema is beyond the bound are left out: a model could not be shown them.
+    Those that a model could not be shown are left out: without a name, with what no log takes (half characters,
+    integers beyond 64 bits), with a schema beyond its bound, and what comes when the offer is as large as it may be.
     """
-    return [_offered(tool) for tool in tools if len(orjson.dumps(tool.input_schema)) <= MOST_SCHEMA]
+    found: list[OfferedTool] = []
+    left = MOST_OFFER
+    for tool in map(_offered, tools):
+        try:
+            size = len(orjson.dumps(tool.input_schema))
+            rest = len(orjson.dumps([tool.name, tool.description]))
+        except TypeError:
+            continue
+        if not tool.name or size > MOST_SCHEMA:
+            continue
+        left -= size + rest
+        if left < 0:
+            break
+        found.append(tool)
+    return found
 
 
 def _offered(tool: Tool) -> OfferedTool:

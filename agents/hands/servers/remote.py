@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import orjson
 
 from agents.errors import HecatonError, Unavailable
 from agents.hands.servers.port import (
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST_OFFER_BYTES = 1_000_000
 _SHORTEST_SECRET = 6
 """Characters: shorter ones could be any word, and no service gives them out."""
 _KEEP_ALIVE_SECONDS = 4.0
@@ -94,7 +91,7 @@ class RemoteServers:
             raise ServerUnreachable(f"it did not say within {limit:g} s what it offers") from None
         except ServerLost as lost:
             raise ServerUnreachable(lost.message) from lost
-        return Offer(tuple(_redacted(tool, secrets) for tool in _within_bounds(offered(tools))))
+        return Offer(tuple(_redacted(tool, secrets) for tool in offered(tools)))
 
     def _asked(self, key: Key, task: asyncio.Task[Offer]) -> None:
         del self._asking[key]
@@ -235,16 +232,6 @@ class RemoteServers:
         if idle is None:
             raise ServerUnreachable(f"{len(self._connections)} servers are connected, which is the limit")
         self._connections.pop(idle).close()
-
-
-def _within_bounds(tools: Iterable[OfferedTool]) -> Iterator[OfferedTool]:
-    """Yield the first tools that together are no larger than an offer may be: it goes into logs and requests."""
-    size = 0
-    for tool in tools:
-        size += len(tool.name) + len(tool.description) + len(orjson.dumps(tool.input_schema))
-        if size > _MOST_OFFER_BYTES:
-            return
-        yield tool
 
 
 def _secrets_of(credential: ServerCredential | None) -> list[str]:

@@ -155,7 +155,18 @@ def test_a_tool_that_keeps_to_the_idempotency_key_may_be_repeated_whatever_its_h
     assert [tool.repeatable for tool in offered(tools)] == [True, False]
 
 
-def test_a_tool_whose_schema_no_model_could_be_shown_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "MOST_SCHEMA", 20)
-    tools = [Tool(name="a", input_schema={"type": "object"}), Tool(name="b", input_schema={"type": "object", "x": 1})]
-    assert [tool.name for tool in offered(tools)] == ["a"]
+def test_tools_that_no_model_could_be_shown_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MOST_SCHEMA", 40)
+    plain: dict[str, object] = {"type": "object"}
+    tools = [
+        Tool(name="a", input_schema=plain),
+        Tool(name="long", input_schema={**plain, "title": "x" * 40}),
+        Tool(name="number", input_schema={**plain, "n": 2**64}),
+        Tool(name="half \udcff", input_schema=plain),
+        Tool(name="", input_schema=plain),
+        Tool(name="b", input_schema=plain),
+        Tool(name="c", input_schema=plain),
+    ]
+    assert [tool.name for tool in offered(tools)] == ["a", "b", "c"]
+    monkeypatch.setattr(content, "MOST_OFFER", 2 * len('{"type":"object"}["a",""]'))
+    assert [tool.name for tool in offered(tools)] == ["a", "b"]

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_SERVE_SECONDS = 60.0
+"""What Serve is asked takes milliseconds; beyond this its controller does not answer."""
+
 
 class ServeHands:
     """The HandDeployer of a cluster."""
@@ -112,8 +115,11 @@ def _run(targets: Sequence[RunTarget]) -> None:
 
 
 async def _of_serve(work: Callable[[], T]) -> T:
-    """Do what blocks, in a thread. Raises Unavailable."""
+    """Do what blocks, in a thread. Raises Unavailable, also when it takes too long; it may be done all the same."""
     try:
-        return await asyncio.to_thread(work)
+        async with asyncio.timeout(_SERVE_SECONDS):
+            return await asyncio.to_thread(work)
+    except TimeoutError:
+        raise Unavailable(f"Serve did not answer within {_SERVE_SECONDS:g} s", retry_after=1.0) from None
     except (RayError, RayServeException) as error:
         raise Unavailable(f"Serve does not deploy just now ({type(error).__name__})", retry_after=1.0) from error

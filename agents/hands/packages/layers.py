@@ -94,7 +94,7 @@ class Layers:
 
     async def _built(self, digest: str, environment: Mapping[str, Any], path: Path) -> None:
         failed = self._failed.get(digest)
-        if failed is not None and self._clock.monotonic() < failed[0] + self._settings.retry_seconds:
+        if failed is not None and self._holds(failed, self._clock.monotonic()):
             raise SandboxUnavailable(failed[1])
         task = self._building.get(digest)
         if task is None:
@@ -119,12 +119,21 @@ class Layers:
             self.counts.layer_failures += 1
             said = error.message if isinstance(error, BuildFailed) else str(error)
             text = f"The packages of this environment cannot be installed: {said}"
-            self._failed[digest] = (self._clock.monotonic(), text)
+            self._remember_failure(digest, text)
             log.warning("packages of an environment (%s): %s", digest, said)
             raise
         finally:
             self.counts.layer_build_seconds += self._clock.monotonic() - began
         await self._evict(digest)
+
+    def _remember_failure(self, digest: str, text: str) -> None:
+        now = self._clock.monotonic()
+        # Those that hold no more are dropped: there may be ever more environments that fail.
+        held = {each: failed for each, failed in self._failed.items() if self._holds(failed, now)}
+        self._failed = {**held, digest: (now, text)}
+
+    def _holds(self, failed: tuple[float, str], now: float) -> bool:
+        return now < failed[0] + self._settings.retry_seconds
 
     async def _evict(self, newest: str) -> None:
         """Remove those unused longest until the others fit."""

@@ -1,4 +1,4 @@
-"""Waiting for work in threads."""
+"""Work in threads: waiting for it, and room for it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ async def to_its_end(work: Awaitable[T], *, on_cancel: Callable[[], object] = la
         if not running.cancelled():
             running.exception()  # nobody wants to know any more
         raise
+
+
+def make_room_for_threads(most: int) -> None:
+    """Let at least *most* threads of anyio work for this event loop at a time; by itself it stops at forty."""
+    import anyio.to_thread
+
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens = max(limiter.total_tokens, most)

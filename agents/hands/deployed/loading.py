@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     McpServer = MCPServer[Any] | Server[Any]
 
+_MISSING = object()
 _OURS = ("HECATON_", "ANTHROPIC_")
 
 
@@ -50,10 +51,14 @@ def load_server(server: str, directory: Path | None = None) -> McpServer:
         sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
     try:
-        found: object = getattr(importlib.import_module(module), attribute)
+        imported = importlib.import_module(module)
+        found: object = getattr(imported, attribute, _MISSING)
     except (Exception, *ENDS) as error:
         # Tool border: it is somebody else's code, and whatever it raises is why there is no hand.
         raise HandUnusable(f"server: {server} can not be loaded: {type(error).__name__}: {error}") from error
+    if found is _MISSING:
+        where = getattr(imported, "__file__", None) or "a module of Python itself"
+        raise HandUnusable(f"server: {module} ({where}) has no {attribute!r}; is that the module you mean?")
     if not isinstance(found, (MCPServer, Server)):
         raise HandUnusable(f"server: {server} is a {type(found).__name__}, not an MCPServer or Server of the mcp SDK")
     return cast("McpServer", found)

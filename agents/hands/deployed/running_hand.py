@@ -35,6 +35,7 @@ from agents.hands.servers.port import (
 )
 from agents.hands.servers.sizes import json_bytes
 from agents.hands.tables import giving, take_tables
+from agents.hands.threads import make_room_for_threads
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -92,6 +93,7 @@ class RunningHand:
         """Start the server object (its lifespan) and list its tools. Raises HandUnusable."""
         contain(self._server)
         meter_threads(self._server)
+        make_room_for_threads(self._concurrency)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._living = asyncio.create_task(self._live(started))
         try:

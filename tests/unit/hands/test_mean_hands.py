@@ -106,6 +106,28 @@ async def test_a_stopped_thread_keeps_its_place_and_a_hand_without_places_is_unh
         hand.check()
 
 
+async def test_as_many_threads_work_as_there_are_places() -> None:
+    server, together = MCPServer("crm", log_level="ERROR"), threading.Barrier(60)
+
+    @server.tool()
+    def meet() -> str:
+        together.wait(10)
+        return "met"
+
+    hand = RunningHand("crm@1", server, definition(concurrency=60))
+    await hand.start()
+    results = await asyncio.gather(*(hand.call(call(str(number), "meet"), ANN) for number in range(60)))
+    assert {result.outcome for result in results} == {"ok"}
+    await hand.aclose()
+
+
+def test_a_module_that_is_taken_for_another_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("server = 1")
+    with pytest.raises(HandUnusable, match=r"json \(.*/json/__init__.py\) has no 'server'"):
+        load_server("json:server", tmp_path)
+    sys.path.remove(str(tmp_path))
+
+
 async def test_what_json_can_not_hold_is_measured_and_shown_all_the_same() -> None:
     async with mean() as hand:
         result = await hand.call(call("1", "halves", long=2**80, half="\udcff"), ANN)

@@ -36,8 +36,23 @@ def setting_of(key: str, known: Mapping[str, FieldInfo]) -> FieldInfo | None:
     info = known.get(key)
     if info is not None:
         return None if is_mapping(info) else info
-    whole = known.get(key.partition(".")[0])
-    return whole if whole is not None and is_mapping(whole) else None
+    mapping = _mapping_of(key, known)
+    return known[mapping] if mapping is not None else None
+
+
+def path_of(key: str, known: Mapping[str, FieldInfo]) -> tuple[str, ...]:
+    """Return the names under which the value of a dotted key is found; a dot in an entry's name is part of it."""
+    mapping = _mapping_of(key, known)
+    if mapping is None:
+        return tuple(key.split("."))
+    return (*mapping.split("."), key.removeprefix(f"{mapping}."))
+
+
+def _mapping_of(key: str, known: Mapping[str, FieldInfo]) -> str | None:
+    """Return the key of the setting that *key* is an entry of."""
+    parts = key.split(".")
+    above = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return next((name for name in above if name in known and is_mapping(known[name])), None)
 
 
 def variable_of(key: str) -> str:

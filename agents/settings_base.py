@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -19,6 +20,9 @@ def absolute(path: Path) -> Path:
 
 # Children (Ray workers, sandboxes) have other working directories, so no relative path may travel.
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
+
+PASSWORD_IN_URL = re.compile(r"://[^/\s]*@")
+"""A user's name and password, which some settings must not have, and nobody is to be shown."""
 
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 

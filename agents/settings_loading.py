@@ -19,8 +19,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from agents.config import ENV_PREFIX, InvalidSettings, Settings
-from agents.setting_keys import SECTIONS, is_mapping, is_secret, setting_keys, setting_of, variable_of
-from agents.settings_base import as_mapping, laid_over
+from agents.setting_keys import SECTIONS, is_mapping, is_secret, path_of, setting_keys, setting_of, variable_of
+from agents.settings_base import PASSWORD_IN_URL, as_mapping, laid_over
 
 INTERNAL_VARIABLES = frozenset({"HECATON_CONFIG", "HECATON_INSTANCE", "HECATON_NO_DASHBOARD"})
 """Variables with our prefix that are not settings: where the file is, the mark of a platform, no Ray dashboard."""
@@ -47,7 +47,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     faults += _unknown_variables(known)
     if not faults:
         try:
-            return Settings(**_nest(values))
+            return Settings(**_nest(values, known))
         except ValidationError as error:
             faults = _faults(error, values, known)
     raise InvalidSettings("\n".join(faults))
@@ -115,13 +115,14 @@ def _flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str,
             yield key, value
 
 
-def _nest(values: Mapping[str, _Sourced]) -> dict[str, Any]:
+def _nest(values: Mapping[str, _Sourced], known: Mapping[str, FieldInfo]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, sourced in values.items():
-        # At the first dot: the name of an entry that has more of them is for its mapping to judge.
-        section, dot, name = key.partition(".")
-        target = nested.setdefault(section, {}) if dot else nested
-        target[name or section] = sourced.value
+        *sections, name = path_of(key, known)
+        target = nested
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = sourced.value
     return nested
 
 
@@ -157,6 +158,6 @@ def _faults(error: ValidationError, values: Mapping[str, _Sourced], known: Mappi
         sourced = values.get(key) or values.get(".".join(key.split(".")[:2]))  # a brain or a hand is one value
         source = sourced.source if sourced else "settings"
         info = setting_of(key, known) or known.get(key)
-        shown = "" if info is None or is_secret(info) else f" (got {detail['input']!r})"
+        shown = "" if info is None or is_secret(info) else f" (got {PASSWORD_IN_URL.sub('://', repr(detail['input']))})"
         faults.append(f"{source}: {key}: {detail['msg']}{shown}")
     return faults

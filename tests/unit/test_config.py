@@ -167,6 +167,25 @@ def test_named_keys_come_from_file_environment_and_flags_together(
     assert Settings.from_json(settings.to_json()) == settings
 
 
+def test_the_indexes_of_package_managers_are_named_one_by_one(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_file.write_text(
+        "packages: {indexes: {pip: https://a.test/simple/, npm: https://a.test/npm/}, wait_seconds: 5}"
+    )
+    monkeypatch.setenv("HECATON_PACKAGES__INDEXES__NPM", "https://b.test/npm/")
+    settings = load_settings(config_file, {"packages.indexes.gem": "https://c.test/gems/"}).packages
+    assert settings.indexes == {
+        "pip": "https://a.test/simple/",
+        "npm": "https://b.test/npm/",
+        "gem": "https://c.test/gems/",
+    }
+    assert settings.wait_seconds == 5
+    assert "'packages.indexes'" in fault_of(**{"packages.indexes": "https://a.test/"})
+    fault = fault_of(**{"packages.indexes.pip": "https://ann:canary@a.test/"})
+    assert "pip has a user name or password" in fault and "canary" not in fault
+
+
 def test_named_keys_may_be_one_variable_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HECATON_API_KEYS", '{"a": "one"}')
     assert load_settings().principals == {"a": SecretStr("one")}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
+
+from agents.settings_base import PASSWORD_IN_URL
 
 _ETC = Path("/etc/apt")
 _STATUS = Path("/var/lib/dpkg/status")
 _KEYS = ("trusted.gpg", "trusted.gpg.d", "keyrings")
-_PASSWORD = re.compile(r"://[^/\s]*@")
 
 
 def copy_apt_files(target: Path) -> None:
@@ -20,7 +20,7 @@ def copy_apt_files(target: Path) -> None:
     for source in sources:
         if source.suffix in (".list", ".sources") and source.is_file():
             text = source.read_text(errors="replace")
-            if not _PASSWORD.search(text):
+            if not PASSWORD_IN_URL.search(text):
                 (etc / source.relative_to(_ETC)).write_text(text)
     for name in _KEYS:
         key = _ETC / name

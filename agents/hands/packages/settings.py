@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from agents.settings_base import Section
+from agents.settings_base import PASSWORD_IN_URL, Section
 
 Manager = Literal["apt", "cargo", "gem", "go", "npm", "pip"]
 
@@ -16,7 +16,8 @@ class PackageSettings(Section):
 
     indexes: dict[Manager, str] = Field(default_factory=lambda: {})
     """Where a manager gets its packages from instead of its public registry: the URL that it takes as its index,
-    registry, source or proxy; for ``apt`` a line of its sources. Name its host in ``egress.registries`` too."""
+    registry, source or proxy; for ``apt`` a line of its sources. Name its host in ``egress.registries`` too. A password
+    cannot be in it: what is installed runs code, which would read it."""
     build_seconds: float = Field(default=1800.0, gt=0)
     """Limit of installing the packages of one environment."""
     wait_seconds: float = Field(default=100.0, gt=0)
@@ -27,3 +28,11 @@ class PackageSettings(Section):
     """What the packages of one environment may take on the disk, all that installing them needs included."""
     keep_bytes: int = Field(default=32 * 1024**3, ge=0)
     """What all of them together may take on one host; beyond it those unused longest are removed."""
+
+    @field_validator("indexes")
+    @classmethod
+    def _without_passwords(cls, indexes: dict[Manager, str]) -> dict[Manager, str]:
+        for manager, index in indexes.items():
+            if PASSWORD_IN_URL.search(index):
+                raise ValueError(f"{manager} has a user name or password in its URL, which packages could read")
+        return indexes

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from agents.hands.packages.apt_files import copy_apt_files
 from agents.hands.packages.builder import build_networking
@@ -236,6 +237,18 @@ def test_every_manager_takes_an_index_and_is_found_by_programs() -> None:
     assert recipe("go", ["example.com/a", "example.com/b@v1"], None).script.endswith(
         "a@latest\ngo install example.com/b@v1"
     )
+
+
+@pytest.mark.parametrize(
+    ("manager", "index"),
+    [("pip", "https://ann:canary@index.test/simple/"), ("apt", "deb https://canary@index.test/deb ./")],
+)
+def test_an_index_has_no_password_that_packages_could_read(manager: str, index: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        PackageSettings.model_validate({"indexes": {manager: index}})
+    assert "has a user name or password" in str(refused.value)
+    at = "https://index.test/@scope/simple/"
+    assert PackageSettings.model_validate({"indexes": {manager: at}}).indexes == {manager: at}
 
 
 def test_passwords_of_the_system_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
 
 from agents.governance.split import Split, version_for
 from agents.hands.deployed.source import packed_files
@@ -32,7 +40,9 @@ tools:
   which:
     input: {{type: object, properties: {{name: {{type: string, maxLength: 20}}}}, required: {required}}}
     side_effects: none
+limits: {{input_bytes: 1000, calls_per_minute: {per_minute}}}
 sla: {{error_rate: 0.1, min_calls: 5}}
+price: {{per_call: "0.002", cached_rate: "0.25", provider_share: "0.8"}}
 """
 WEIGHT = 20
 MOST_SESSIONS = 200
@@ -50,7 +60,9 @@ class Hand:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    async def add(self, version: str, *, broken: bool = False, required: str = "[name]") -> None:
+    async def add(
+        self, version: str, *, broken: bool = False, required: str = "[name]", per_minute: int = 6000
+    ) -> None:
         more = ", city: str" if "city" in required else ""
         source = SERVER.format(version=version, broken=broken, more=more)
         archive = packed_files({f"{self.name.replace('-', '_')}.py": source.encode()})
@@ -59,7 +71,7 @@ class Hand:
             name=self.name,
             definition={"server": f"{self.name.replace('-', '_')}:server", "version": version},
             source=base64.b64encode(archive).decode(),
-            contract=CONTRACT.format(name=self.name, version=version, required=required),
+            contract=CONTRACT.format(name=self.name, version=version, required=required, per_minute=per_minute),
         )
 
     async def change(self, action: str, status: int = 200, **body: object) -> Json:
@@ -77,6 +89,22 @@ class Hand:
         }
         servers = [{"type": "url", "name": "crm", "url": f"hand://{self.name}"}]
         return await self.scene.agent(tools, mcp_servers=servers)
+
+    @asynccontextmanager
+    async def client(self, version: str = "") -> AsyncIterator[Client]:
+        """Connect a client of the MCP SDK, as anybody with a key can."""
+        headers = {"authorization": f"Bearer {self.scene.platform.key}"}
+        url = f"{self.scene.platform.url}/hands/{self.name}{version}/mcp"
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=PATIENCE) as http,
+            Client(streamable_http_client(url, http_client=http)) as client,
+        ):
+            yield client
+
+    async def usage(self) -> Json:
+        """Return the hand's line of the books."""
+        rows = (await self.scene.get("/-/usage?by=hand"))["data"]
+        return next((row for row in rows if row["group"] == self.name), {})
 
     async def session_of(self, agent: str, split: Split, version: str) -> str:
         """Create sessions until one is dealt *version*; returns that one."""
@@ -154,3 +182,62 @@ async def test_what_breaks_the_contract_is_refused_before_the_call_and_before_th
     wrong = {"name": hand.name, "definition": {"server": "x:y", "version": "3"}}
     fault = (await hand.post("", 400, **wrong, contract="hand: crm"))["error"]["message"]
     assert f"contract of {hand.name}@3: version: Field required" in fault
+
+
+async def _told(client: Client, name: str, key: str = "") -> tuple[str, bool]:
+    """Call the hand; returns what it said, and whether that is an error."""
+    meta: Json = {"hecaton/idempotency-key": key} if key else {}
+    result = await client.call_tool("which", {"name": name}, meta=meta)
+    return result.content[0].text, bool(result.is_error)
+
+
+@requirement("hands:clients", "hands:contract", "platform:metering")
+async def test_the_calls_of_an_mcp_client_keep_to_the_contract_and_are_in_the_books(scene: Scene) -> None:
+    hand = Hand(scene)
+    await hand.add("1.0", per_minute=3)
+    await hand.add("1.1")
+    async with hand.client() as client:
+        assert client.server_info is not None
+        assert (client.server_info.name, client.server_info.version) == (hand.name, "1.0")
+        [tool] = (await client.list_tools()).tools
+        assert tool.annotations is not None and tool.annotations.read_only_hint is True, "as the contract promises"
+        assert await hand.usage() == {}, "to look is no call"
+        assert await _told(client, "a", key="order-17") == ("this is 1.0", False)
+        assert await _told(client, "a", key="order-17") == ("this is 1.0", False)
+        refused = await _told(client, "a" * 21)
+        assert refused == (f"The tool was not run: which: name: '{'a' * 21}' is too long", True)
+        assert await _told(client, "a" * 1000) == (
+            f"The tool was not run: the input has 1011 bytes, and the contract of {hand.name}@1.0 takes 1000"
+            " (limits.input_bytes)",
+            True,
+        )
+        row = await hand.usage()
+        assert {name: row[name] for name in ("calls", "cached", "failed", "micro_usd", "provider_micro_usd")} == {
+            "calls": 4,
+            "cached": 1,
+            "failed": 2,
+            "micro_usd": 2500,
+            "provider_micro_usd": 2000,
+        }
+        assert await _told(client, "b") == ("this is 1.0", False)
+        with pytest.raises(MCPError, match="allows 3 calls per minute") as full:
+            await _told(client, "c")
+        assert full.value.error.data["type"] == "overloaded_error" and full.value.error.data["retry_after"] > 0
+    assert ((await hand.usage())["calls"], (await hand.usage())["micro_usd"]) == (5, 4500), "told to come back: no call"
+    month = datetime.now(UTC).strftime("%Y-%m")
+    invoices = (await scene.get(f"/-/invoices?month={month}"))["invoices"]
+    [line] = [line for invoice in invoices for line in invoice["lines"] if line["hand"] == hand.name]
+    assert (line["calls"], line["micro_usd"]) == (5, 4500)
+    sessions = (await scene.get("/-/usage?by=session"))["data"]
+    assert next(row["calls"] for row in sessions if row["group"] == "") >= 5, "they have no session"
+
+    await hand.change("promote", version="1.1")
+    await hand.report()
+    for version, expected in (("", "1.1"), ("@1.0", "1.0")):
+        async with hand.client(version) as client:
+            assert client.server_info is not None and client.server_info.version == expected
+    async with hand.client("@1.1") as client:
+        assert await _told(client, "d") == ("this is 1.1", False)
+    gone = await scene.http.post(f"/hands/{hand.name}@9.9/mcp", json={})
+    assert gone.status_code == 404
+    assert "names version 9.9, which is not there; there are: 1.0, 1.1" in gone.json()["error"]["message"]

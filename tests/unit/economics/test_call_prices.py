@@ -108,3 +108,20 @@ async def test_a_call_is_not_run_when_nobody_knows_its_price_and_the_price_is_as
     for _ in range(2):
         assert (await priced.call(call, Caller("sesn_1"))).consumption.micro_usd == 1_000_000
     assert asked == ["crm@1", "crm@1"]
+
+
+@pytest.mark.parametrize(("repeats_are_hits", "billed"), [(False, 1_000_000), (True, 250_000)])
+async def test_an_answer_that_was_given_before_costs_a_hit_where_it_has_come_to_its_caller(
+    repeats_are_hits: bool, billed: int
+) -> None:
+    class Repeating(_Servers):
+        async def call(self, call: ServerCall, caller: Caller) -> ServerResult:
+            return ServerResult(call.call_id, [], consumption=replace(TOOK, repeated=True))
+
+    async def text(_: str) -> str:
+        return CONTRACT + "price: {per_call: 1, cached_rate: 0.25}"
+
+    priced = PricedServers(Repeating("ok"), BOOK, text, repeats_are_hits=repeats_are_hits)
+    call = ServerCall("sevt_1", ToolServer("crm", "hand://crm"), "t", {}, 10.0, "crm@1")
+    used = (await priced.call(call, Caller("sesn_1"))).consumption
+    assert (used.micro_usd, used.cached, used.run_seconds > 0) == (billed, repeats_are_hits, not repeats_are_hits)

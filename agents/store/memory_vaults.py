@@ -10,18 +10,8 @@ from agents.errors import Conflict
 from agents.listing import Listing
 from agents.store.codec import Row
 from agents.store.memory_catalog import memory_page
-from agents.store.vaults import (
-    check_room,
-    credential_of,
-    credential_row,
-    in_order,
-    kept_credential,
-    kept_vault,
-    no_credential,
-    no_vault,
-    vault_of,
-    vault_row,
-)
+from agents.store.vault_rows import credential_of, credential_row, vault_of, vault_row
+from agents.store.vaults import check_room, in_order, kept_credential, kept_vault, no_credential, no_vault
 from agents.vaults.records import CredentialRecord, VaultRecord
 
 

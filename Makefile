@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := $(VENV)/.torch
 DIR ?= .
+LANES ?= 0
 
 .PHONY: help setup programs demo test chaos lint format docs bench lock clean
 
@@ -38,8 +39,8 @@ $(TORCH): $(STAMP)
 demo: setup ## Watch an agent work: make demo [DIR=folder]
 	@$(BIN)/hecaton demo "$(DIR)"
 
-test: setup $(TORCH) ## Run the whole suite
-	@$(BIN)/python -m pytest -q tests
+test: setup $(TORCH) ## Run the whole suite; LANES=2 runs what needs no cluster in two processes
+	@$(BIN)/python -m pytest -q -n $(LANES) tests
 
 chaos: setup ## Kill every part under load, on both stores; CHAOS="--seed 2" for another course
 	@$(BIN)/python -m tests.chaos --publish --json benchmarks/results/chaos.json $(CHAOS)

@@ -108,7 +108,7 @@ class GovernedHands:
         contract = self._contract(call.hand)
         if contract is None:
             return await self._counted(call, caller, None)
-        fault = None if call.again else self._rules.fault(contract, call.tool, call.input)
+        fault = self._rules.fault(contract, call.tool, call.input)
         if fault is not None:
             content = [{"type": "text", "text": f"The tool was not run: {fault}"}]
             return ServerResult(call.call_id, content, is_error=True, outcome="failed")

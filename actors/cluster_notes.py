@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from ray.experimental.internal_kv import (  # pyright: ignore[reportPrivateUsage]
+    _internal_kv_del,
     _internal_kv_exists,
     _internal_kv_get,
     _internal_kv_put,
@@ -26,6 +27,11 @@ def get_note(name: str) -> Any:
     """Return what was written under *name*; None when nothing was. Blocks."""
     found = _internal_kv_get(name, namespace=NAMESPACE)
     return None if found is None else json.loads(found)
+
+
+def drop_note(name: str) -> None:
+    """Remove what was written under *name*, if anything was. Blocks."""
+    _internal_kv_del(name, namespace=NAMESPACE)
 
 
 def put_archive(digest: str, archive: bytes) -> None:

@@ -131,14 +131,14 @@ def scale(
     config: Config = None,
 ) -> None:
     """Change how many harnesses, or sandbox hosts, a running server has; no session notices."""
-    from agents.commands.rollout import rollout_command, rollout_environment
+    from agents.commands.rollout import joining_environment, rollout_command
 
     order = [f"--{name}={count}" for name, count in (("harness", harness), ("hosts", hosts)) if count is not None]
     if not order:
         raise typer.BadParameter("say how many: --harness, --hosts or both")
     settings = settings_from(config, data_dir=data_dir)
     command = rollout_command(settings, ["scale", *order], anew=False)
-    os.execve(command[0], command, rollout_environment(settings))  # noqa: S606 - as in `up`
+    os.execve(command[0], command, joining_environment(settings))  # noqa: S606 - as in `up`
 
 
 @app.command()
@@ -149,11 +149,11 @@ def roll(
     assignments: Assignments = None,
 ) -> None:
     """Replace a running server's processes one by one: new code, and with --config or --set new settings."""
-    from agents.commands.rollout import rollout_command, rollout_environment
+    from agents.commands.rollout import joining_environment, rollout_command
 
     settings = settings_from(config, assignments, data_dir=data_dir)
     command = rollout_command(settings, ["roll", part.value], anew=bool(config or assignments))
-    os.execve(command[0], command, rollout_environment(settings))  # noqa: S606 - as in `up`
+    os.execve(command[0], command, joining_environment(settings))  # noqa: S606 - as in `up`
 
 
 @app.command()

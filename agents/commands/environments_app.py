@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -84,20 +85,28 @@ def worker(
         list[str] | None, typer.Option(metavar="HOST", help="Let sandboxes reach this host; may be repeated.")
     ] = None,
     unrestricted: Annotated[bool, typer.Option(help="Let sandboxes reach every public host.")] = False,
+    fleet: Annotated[
+        bool,
+        typer.Option(
+            "--fleet",
+            help="Use the sandbox hosts of the platform that is up on the data directory, or at $RAY_ADDRESS.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     config: Config = None,
     assignments: Assignments = None,
 ) -> None:
     """Serve a self-hosted environment's sessions with this machine's sandboxes, until Ctrl-C or SIGTERM."""
-    from agents.commands.worker import sandbox_config, serve_queue
+    from agents.commands.client import server_url
+    from agents.commands.worker import Assignment, check_assignment, fleet_command, sandbox_config, serve_here
 
-    serve_queue(
-        console,
-        settings_from(config, assignments, data_dir=data_dir),
-        environment_id=environment_id,
-        environment_key=environment_key,
-        base_url=base_url,
-        concurrency=concurrency,
-        max_idle_seconds=max_idle,
-        environment=sandbox_config(allow_host or [], unrestricted=unrestricted),
-    )
+    settings = settings_from(config, assignments, data_dir=data_dir)
+    sandbox = sandbox_config(allow_host or [], unrestricted=unrestricted)
+    url = base_url or server_url(settings, None)
+    assignment = Assignment(environment_id, url, concurrency, max_idle, sandbox)
+    check_assignment(assignment)
+    if not fleet:
+        serve_here(console, settings, assignment, environment_key)
+        return
+    command, environment = fleet_command(settings, assignment, environment_key)
+    os.execve(command[0], command, environment)  # noqa: S606 - the arguments are ours, and a shell is not wanted

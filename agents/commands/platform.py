@@ -49,11 +49,11 @@ def platform_command(settings: Settings) -> list[str]:
     return [sys.executable, "-m", _MODULE, "--settings", str(write_settings(settings))]
 
 
-def write_settings(settings: Settings) -> Path:
+def write_settings(settings: Settings, name: str = "settings.json") -> Path:
     """Write the settings for a process of the platform; returns the file, which nobody else may read."""
     folder = run_dir(settings)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = folder / "settings.json"
+    file = folder / name
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         os.fchmod(out.fileno(), 0o600)  # an older file may have been wider

@@ -23,8 +23,8 @@ def rollout_command(settings: Settings, order: Sequence[str], *, anew: bool) -> 
     New processes get the settings that the platform was started with; with *anew* they get *settings*, and so
     does everything that starts later. Raises CommandFailed when nothing is up, or a fixed setting differs.
     """
-    address = os.environ.get("RAY_ADDRESS") or _address(settings)
-    started_with = _started_with(settings)
+    address = cluster_address(settings)
+    started_with = started_settings(settings)
     if started_with is not None and anew:
         _refuse_fixed(started_with, settings)
     wanted = settings if anew or started_with is None else started_with
@@ -32,13 +32,16 @@ def rollout_command(settings: Settings, order: Sequence[str], *, anew: bool) -> 
     return [sys.executable, "-m", _MODULE, "--settings", str(file), "--address", address, *order]
 
 
-def rollout_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment for that process: it must be let in by the platform's own Ray cluster."""
+def joining_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment for a process that must be let in by the platform's own Ray cluster."""
     record = None if "RAY_ADDRESS" in os.environ else find_platform(settings)
     return {**os.environ, **(record.ray_environment if record is not None else {})}
 
 
-def _address(settings: Settings) -> str:
+def cluster_address(settings: Settings) -> str:
+    """Return where the Ray cluster is: $RAY_ADDRESS, or that of what is up. Raises CommandFailed when nothing is."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
     record = find_platform(settings)
     if record is None or record.ray_address is None:
         raise CommandFailed(
@@ -47,7 +50,8 @@ def _address(settings: Settings) -> str:
     return record.ray_address
 
 
-def _started_with(settings: Settings) -> Settings | None:
+def started_settings(settings: Settings) -> Settings | None:
+    """Return what the data directory's platform was started with, None when none ever was. Raises CommandFailed."""
     try:
         return Settings.from_json((run_dir(settings) / "settings.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

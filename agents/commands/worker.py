@@ -1,4 +1,8 @@
-"""``hecaton worker``: this machine's sandboxes serve the queue of a self-hosted environment, here or elsewhere."""
+"""``hecaton worker``: sandboxes here serve the queue of a self-hosted environment, of this server or another.
+
+The sandboxes are this machine's own, or with ``--fleet`` those of a platform that runs: then the process joins that
+platform's Ray cluster, and goes on as ``actors.fleet_worker``.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,51 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
 from anthropic import APIStatusError, AsyncAnthropic
 from rich.console import Console
 
-from agents.commands.client import server_url
 from agents.commands.failures import CommandFailed
+from agents.commands.platform import write_settings
+from agents.commands.rollout import cluster_address, joining_environment, started_settings
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable
 from agents.hands.host import SandboxHost, check, host_of
-from agents.workers.journal import CallJournal, FileNotes
+from agents.hands.port import Hands
+from agents.workers.journal import CallJournal, FileNotes, Notes
+from agents.workers.plain_names import is_plain
 from agents.workers.session_server import ServeOptions
 from agents.workers.transience import words
 from agents.workers.worker import Worker
 
+KEY_VARIABLE = "ANTHROPIC_ENVIRONMENT_KEY"
+_FLEET_MODULE = "actors.fleet_worker"
 _NOISY = ("httpx2", "httpx", "anthropic")
 _HARD_EXIT = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker serves, and how."""
+
+    environment_id: str
+    base_url: str
+    concurrency: int
+    max_idle_seconds: float
+    sandbox: dict[str, Any]
+    """The environment config of its sandboxes."""
+
+    def to_json(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Assignment:
+        return cls(**orjson.loads(text))
 
 
 def sandbox_config(hosts: Sequence[str], *, unrestricted: bool) -> dict[str, Any]:
@@ -37,50 +68,99 @@ def sandbox_config(hosts: Sequence[str], *, unrestricted: bool) -> dict[str, Any
     return {"type": "cloud", "networking": {"type": "unrestricted"} if unrestricted else networking}
 
 
-def serve_queue(
-    console: Console,
-    settings: Settings,
-    *,
-    environment_id: str,
-    environment_key: str,
-    base_url: str | None,
-    concurrency: int,
-    max_idle_seconds: float,
-    environment: dict[str, Any],
-) -> None:
+def check_assignment(assignment: Assignment) -> None:
+    """Raise CommandFailed for an environment's id that cannot name directories."""
+    if not is_plain(assignment.environment_id):
+        raise CommandFailed(
+            f"--environment-id: {assignment.environment_id[:80]!r} is no environment's id (env_…)", exit_code=2
+        )
+
+
+# -- with this machine's sandboxes -----------------------------------------------------------------
+
+
+def serve_here(console: Console, settings: Settings, assignment: Assignment, key: str) -> None:
     """Serve until SIGTERM or SIGINT. Raises CommandFailed when sandboxes do not work here, or the key is refused."""
     if problems := check(settings.sandbox):
         raise CommandFailed("sandboxes do not work on this machine:\n" + "\n".join(problems))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    url = base_url or server_url(settings, None)
-    client = AsyncAnthropic(base_url=url, api_key=environment_key)
-    options = ServeOptions(environment, max_idle_seconds, settings.sandbox.tool_timeout_seconds)
     home = settings.data_dir / "worker"
     try:
         hands = host_of(settings, home / "sandboxes", name="worker")
     except (OSError, StoreUnavailable) as error:
         raise CommandFailed(f"this worker's sandboxes cannot be kept in {home}: {error}") from error
-    worker = Worker(
-        client, environment_id, hands, CallJournal(FileNotes(home / "sessions")), options, concurrency=concurrency
-    )
-    console.print(f"serving {environment_id} at {url}, {concurrency} sessions at a time; Ctrl-C ends it")
+    notes = FileNotes(home / "sessions")
+    worker = worker_of(assignment, key, hands, notes, settings, shared=False)
+    run_worker(console, assignment, _with_sandboxes(console, worker, hands))
+
+
+async def _with_sandboxes(console: Console, worker: Worker, hands: SandboxHost) -> None:
     try:
-        asyncio.run(_serve(console, worker, hands))
+        await hands.start()
+    except OSError as error:
+        raise CommandFailed(f"this worker's sandboxes cannot be started: {error}") from error
+    try:
+        await until_told(console, worker)
+    finally:
+        await hands.stop()
+
+
+# -- with the sandbox hosts of a platform ----------------------------------------------------------
+
+
+def fleet_command(settings: Settings, assignment: Assignment, key: str) -> tuple[list[str], dict[str, str]]:
+    """Return command line and environment of the process that joins the platform's cluster.
+
+    The key is in the environment: a command line is anybody's to read. Raises CommandFailed when nothing is up.
+    """
+    address = cluster_address(settings)
+    file = write_settings(started_settings(settings) or settings, "worker-settings.json")
+    command = [sys.executable, "-m", _FLEET_MODULE, "--settings", str(file), "--address", address]
+    return [*command, "--assignment", assignment.to_json()], {**joining_environment(settings), KEY_VARIABLE: key}
+
+
+# -- both ------------------------------------------------------------------------------------------
+
+
+def worker_of(
+    assignment: Assignment, key: str, hands: Hands, notes: Notes, settings: Settings, *, shared: bool
+) -> Worker:
+    """Return the worker that serves the assignment; see Worker for *shared*."""
+    client = AsyncAnthropic(base_url=assignment.base_url, api_key=key)
+    options = ServeOptions(assignment.sandbox, assignment.max_idle_seconds, settings.sandbox.tool_timeout_seconds)
+    return Worker(
+        client,
+        assignment.environment_id,
+        hands,
+        CallJournal(notes),
+        options,
+        concurrency=assignment.concurrency,
+        shared=shared,
+    )
+
+
+def run_worker(console: Console, assignment: Assignment, serving: Coroutine[Any, Any, None]) -> None:
+    """Do *serving* to its end. Raises CommandFailed when the server refuses the worker."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    url, many = assignment.base_url, assignment.concurrency
+    console.print(f"serving {assignment.environment_id} at {url}, {many} sessions at a time; Ctrl-C ends it")
+    try:
+        asyncio.run(serving)
     except APIStatusError as error:
         raise CommandFailed(f"{url} refuses this worker: {words(error)}") from error
     console.print("left the queue; nothing is under way any more")
 
 
-async def _serve(console: Console, worker: Worker, hands: SandboxHost) -> None:
+async def until_told(console: Console, worker: Worker) -> None:
+    """Have the worker serve until SIGTERM or SIGINT; a second one ends the process at once."""
     loop = asyncio.get_running_loop()
     told = False
 
     def leave() -> None:
         nonlocal told
         if told:
-            # Sandboxes die with this process; leases run out, and the calls are told apart by their marks.
+            # Sandboxes of this process die with it; leases run out, and the calls are told apart by their notes.
             os._exit(_HARD_EXIT)
         told = True
         console.print("leaving: calls under way are ended first (again to leave at once)")
@@ -88,11 +168,4 @@ async def _serve(console: Console, worker: Worker, hands: SandboxHost) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave)
-    try:
-        await hands.start()
-    except OSError as error:
-        raise CommandFailed(f"this worker's sandboxes cannot be started: {error}") from error
-    try:
-        await worker.run()
-    finally:
-        await hands.stop()
+    await worker.run()

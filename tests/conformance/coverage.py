@@ -15,6 +15,7 @@ _ELSEWHERE = (
     "tests.cluster.test_platform",
     "tests.cluster.test_brain_replicas",
     "tests.cluster.test_hands",
+    "tests.cluster.test_fleet_worker",
     "tests.chaos.test_kill",
     "tests.chaos.test_hosts",
 )

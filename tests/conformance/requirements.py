@@ -149,6 +149,7 @@ _ALL = (
     R("workers:own:leaves", "ours", "asked to leave, it ends its calls; another worker takes the sessions on"),
     R("workers:own:interrupt", "ours", "an interrupt stops its calls where they run"),
     R("workers:own:refused", "ours", "a revoked key ends it with the reason"),
+    R("workers:own:fleet", "ours", "with --fleet a platform's sandbox hosts serve a queue, and survive as for its own"),
     R("workers:own:killed", "ours", "killed in a call, it runs that no second time, and says so to the model"),
     R("workers:resources", "D.5", "file and github_repository resources are a 400 on self_hosted environments"),
     # -- sessions: A.4, B.3 (guards) -----------------------------------------------------------------

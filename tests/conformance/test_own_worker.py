@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +21,9 @@ from agents.workers.journal import CallJournal, FileNotes
 from agents.workers.session_server import ServeOptions
 from agents.workers.worker import Worker
 from tests.conformance.requirements import requirement
-from tests.conformance.scene import ASK, Json, bash, calls, message, of_type, says, text_of, toolset
+from tests.conformance.scene import ASK, bash, calls, message, of_type, says, text_of, toolset
 from tests.conformance.sse import PATIENCE
-from tests.conformance.worker_site import Site, results_of, site
+from tests.conformance.worker_site import Site, patiently, results_of, site
 
 __all__ = ["site"]
 
@@ -145,7 +145,7 @@ async def test_a_worker_killed_in_a_call_runs_it_no_second_time_and_ends_well_wh
         first.send_signal(signal.SIGKILL)
         await first.wait()
         processes.append(second := await started(site, data_dir))
-        log = await _patiently(lambda: scene.until(session, "agent.message"))
+        log = await patiently(lambda: scene.until(session, "agent.message"), _PROCESS_SECONDS)
         lost, after = results_of(log)
         assert lost["is_error"] and "may have taken effect" in text_of(lost)
         assert text_of(after).endswith("once"), text_of(after)
@@ -172,14 +172,6 @@ async def _written(folder: Path, name: str) -> None:
     async with asyncio.timeout(_PROCESS_SECONDS):
         while not list(folder.rglob(name)):
             await asyncio.sleep(0.05)
-
-
-async def _patiently(wait: Callable[[], Awaitable[list[Json]]]) -> list[Json]:
-    """Wait as long as a process may take to start."""
-    async with asyncio.timeout(_PROCESS_SECONDS):
-        while True:
-            with suppress(TimeoutError):
-                return await wait()
 
 
 class GatedHands(MemoryHands):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -121,3 +121,11 @@ async def site(scene: Scene, tmp_path: Path) -> Site:
 
 def results_of(log: list[Json]) -> list[Json]:
     return of_type(log, "user.tool_result")
+
+
+async def patiently(wait: Callable[[], Awaitable[list[Json]]], seconds: float) -> list[Json]:
+    """Wait again and again, for as long as processes may take to start."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with suppress(TimeoutError):
+                return await wait()

@@ -12,7 +12,7 @@ import pytest
 from agents.commands import rollout
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import PlatformRecord, write_settings
-from agents.commands.rollout import rollout_command, rollout_environment
+from agents.commands.rollout import joining_environment, rollout_command
 from agents.config import Settings
 
 ORDER = ["scale", "--harness=3"]
@@ -56,9 +56,9 @@ def test_its_process_is_let_in_as_the_platform_itself_was(tmp_path: Path, monkey
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     found = PlatformRecord(1, "http://x", ray_address="127.0.0.1:6379", ray_auth_mode="token")
     monkeypatch.setattr(rollout, "find_platform", lambda settings: found)
-    assert rollout_environment(settings(tmp_path))["RAY_AUTH_MODE"] == "token"
+    assert joining_environment(settings(tmp_path))["RAY_AUTH_MODE"] == "token"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert "RAY_AUTH_MODE" not in rollout_environment(settings(tmp_path))
+    assert "RAY_AUTH_MODE" not in joining_environment(settings(tmp_path))
 
 
 def test_new_processes_get_what_the_platform_was_started_with(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from actors.brain_faults import Fault
 from actors.brain_pool import BrainPool
 from actors.fleet_client import ask_fleet
+from actors.replica_faults import Fault
 from actors.replica_lookup import ReplicaLookup, Table
 from agents.brains.port import BrainFailure, BrainRequest, Standing
 from agents.brains.registry import registry_of

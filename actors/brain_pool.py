@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -10,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from actors.brain_context import CACHE, BrainReplica, ContextFigures
-from actors.brain_faults import Fault
 from actors.link_client import LinkClient, LinkDown, LinkLost
 from actors.link_server import Endpoint
 from actors.message_stream import Message
+from actors.replica_faults import Fault, KnownFault
 from actors.replica_links import ReplicaLinks
 from agents.brains.assembly import UsageCount
 from agents.brains.chunks import Context
@@ -27,8 +26,6 @@ from agents.errors import Unavailable
 _COUNT_SECONDS = 30.0
 # The replica itself ends a request at its deadline; this much later it is not waited for.
 _GRACE_SECONDS = 15.0
-_FAULT_SECONDS = 5.0
-"""How long it holds what Serve said of a brain without replicas: it may be deployed anew at any time."""
 _SLACK = 8
 """Who has a conversation is asked while it has at most an eighth of its places more under way than the least busy: to
 read a long prompt anew costs more than that, and no replica is overrun by the sessions that it has met."""
@@ -42,15 +39,14 @@ class BrainPool:
         scaling = brain.definition.scaling
         self._most = brain.definition.max_ongoing_requests
         self._timeout = settings.waiting_timeout_seconds + settings.request_timeout_seconds + _GRACE_SECONDS
+        self._fault = KnownFault()
         self._places = FairQueue(
             0,
             most_waiting=settings.max_waiting_requests,
             patience=settings.waiting_timeout_seconds,
-            why=lambda: f": it has no replica ({self._fault[1]})" if self._fault else "",
+            why=self._fault.why,
         )
         self._brain = brain.id
-        self._fault: Fault | None = None
-        self._fault_ends = 0.0
         self._by_reference = settings.context_cache_bytes > 0
         self._contexts = ContextFigures()
         self._replicas: dict[str, BrainReplica] = {}
@@ -93,7 +89,7 @@ class BrainPool:
         """See Brain.think."""
         if not self._links.usable:
             self._missed()
-            if self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._fault_ends:
+            if self._fault.given_up:
                 raise self._given_up()
         async with self._places.place(request.principal):
             context, usage = self._context(request), UsageCount()
@@ -154,13 +150,12 @@ class BrainPool:
         """Take note of why there is no replica; who waits for one that will never be there fails at once."""
         if self._links.usable:
             return
-        self._fault, self._fault_ends = fault, asyncio.get_running_loop().time() + _FAULT_SECONDS
+        self._fault.learn(fault)
         if fault is not None and fault[0]:
             self._places.refuse(self._given_up)
 
     def _given_up(self) -> BrainFailure:
-        said = self._fault[1] if self._fault is not None else ""
-        return BrainFailure("request_failed", f"brain {self._brain} cannot start: {said}", transient=True)
+        return BrainFailure("request_failed", f"brain {self._brain} cannot start: {self._fault.said}", transient=True)
 
     def tell_waiting(self) -> None:
         """Tell each replica its share of what waits here, where it counts: if their number is steered by load."""
@@ -185,7 +180,7 @@ class BrainPool:
         usable = self._links.usable
         self._places.resize(self._most * len(usable))
         if usable:
-            self._fault = None
+            self._fault.learn(None)
 
     async def close(self) -> None:
         """Hang up."""

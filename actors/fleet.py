@@ -10,13 +10,13 @@ from typing import Any
 
 from actors.announcing import Announced, Announcement
 from actors.app_waker import AppWaker
-from actors.brain_faults import FaultReport
 from actors.harness_keeper import HarnessKeeper
 from actors.link_server import Endpoint
 from actors.names import DEFAULT_BRAIN, brain_app_name, hand_app_name
 from actors.placement import HARDLY_A_CPU
 from actors.ray_host import RayHost, host_numbers
 from actors.remote import actor
+from actors.replica_faults import FaultReport
 from actors.replica_table import ReplicaTable
 from actors.replies import Reply, reply_of
 from actors.standby_keeper import StandbyKeeper
@@ -126,7 +126,7 @@ class FleetActor:
         return Reply(self._brains.endpoints(wanted))
 
     async def brain_faults(self, brains: Sequence[str]) -> Reply:
-        """Return why those of *brains* that have no replica have none (``actors.brain_faults``)."""
+        """Return why those of *brains* that have no replica have none (``actors.replica_faults``)."""
         return await reply_of(self._faults.faults(brains))
 
     async def register_hand(self, replica: str, endpoint: Endpoint, hand: str) -> Reply:

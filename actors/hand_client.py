@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from actors.brain_faults import Fault
 from actors.fleet_client import ask_fleet
 from actors.hand_pool import HandPool
+from actors.replica_faults import Fault
 from actors.replica_lookup import ReplicaLookup, Table
 from agents.hands.deployed.records import HandRecords, HandVersion
 from agents.hands.deployed.registry import Choose, HandRegistry, newest

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from actors.brain_faults import Fault
 from actors.link_client import LinkDown, LinkLost
 from actors.link_server import Endpoint
+from actors.replica_faults import Fault, KnownFault
 from actors.replica_links import ReplicaLinks
 from agents.brains.fair_queue import FairQueue
 from agents.errors import HecatonError, Overloaded, Unavailable
@@ -30,8 +30,6 @@ _GRACE_SECONDS = 15.0
 """The replica itself ends a call at its deadline; this much later nobody waits."""
 _ASK_SECONDS = 10.0
 _START_SECONDS = 120.0
-_FAULT_SECONDS = 5.0
-"""How long it holds what Serve said of a hand without replicas: it may be deployed anew at any time."""
 _MOST_RETRY_SECONDS = 30.0
 _SMOOTHING = 0.2
 
@@ -44,18 +42,17 @@ class HandPool:
         self.hand = hand
         definition = hand.definition
         self._most = definition.concurrency
+        self._fault = KnownFault()
         self._places = FairQueue(
             0,
             most_waiting=definition.queue,
             patience=definition.deadline_seconds,
-            why=lambda: f": it has no replica ({self._fault[1]})" if self._fault else "",
+            why=self._fault.why,
             refusal=self._refusal,
             what="call",
         )
         self._links = ReplicaLinks(f"hand {hand.id}", missed=missed, changed=self._count_places)
         self._missed = missed
-        self._fault: Fault | None = None
-        self._fault_ends = 0.0
         self._sent: dict[Key, str] = {}
         self._taking: dict[Key, asyncio.Task[None]] = {}
         self._seconds = 1.0
@@ -167,7 +164,7 @@ class HandPool:
         """Hold a place on some replica. Raises _CalledOff, Overloaded, ServerUnreachable."""
         if not self._links.usable:
             self._missed()
-            if self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._fault_ends:
+            if self._fault.given_up:
                 raise self._given_up()
         async with AsyncExitStack() as held:
             place = self._places.place(principal, patience=patience)
@@ -234,8 +231,7 @@ class HandPool:
         return Overloaded(f"hand {self.hand.id}: {message}", retry_after=round(seconds, 3))
 
     def _given_up(self) -> ServerUnreachable:
-        said = self._fault[1] if self._fault is not None else ""
-        return ServerUnreachable(f"hand {self.hand.id} cannot start: {said}")
+        return ServerUnreachable(f"hand {self.hand.id} cannot start: {self._fault.said}")
 
     # -- replicas --------------------------------------------------------------------------------
 
@@ -247,7 +243,7 @@ class HandPool:
         """Take note of why there is no replica; who waits for one that will never be there fails at once."""
         if self._links.usable:
             return
-        self._fault, self._fault_ends = fault, asyncio.get_running_loop().time() + _FAULT_SECONDS
+        self._fault.learn(fault)
         if fault is not None and fault[0]:
             self._places.refuse(self._given_up)
 
@@ -260,7 +256,7 @@ class HandPool:
         usable = self._links.usable
         self._places.resize(self._most * len(usable))
         if usable:
-            self._fault = None
+            self._fault.learn(None)
 
     async def close(self) -> None:
         """Hang up."""

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from actors.brain_faults import Fault, FaultFinder
 from actors.link_server import Endpoint
+from actors.replica_faults import Fault, FaultFinder
 from agents.errors import Unavailable
 
 logger = logging.getLogger(__name__)

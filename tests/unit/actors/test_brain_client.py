@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from actors import brain_client, brain_faults, brain_pool, replica_lookup
+from actors import brain_client, replica_faults, replica_lookup
 from actors.brain_client import BrainClient
-from actors.brain_faults import Fault
 from actors.brain_load import ReplicaLoad
 from actors.coalesce import in_two
 from actors.link_server import Connection, Endpoint, LinkServer, no_calls
 from actors.names import DEFAULT_BRAIN
+from actors.replica_faults import Fault
 from actors.replies import Reply
 from agents.brain_settings import BrainDefinition, BrainScaling
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Standing
@@ -90,7 +90,7 @@ class Table:
 async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
     made = Table()
     monkeypatch.setattr(brain_client, "ask_fleet", made.ask)
-    monkeypatch.setattr(brain_faults, "_EVERY_SECONDS", 0.005)
+    monkeypatch.setattr(replica_faults, "_EVERY_SECONDS", 0.005)
     monkeypatch.setattr(replica_lookup, "_SEARCH_SECONDS", 0.005)
     monkeypatch.setattr(replica_lookup, "_TABLE_AGE_SECONDS", 0.005)
     yield made
@@ -225,7 +225,7 @@ async def test_nobody_waits_for_a_brain_that_serve_has_given_up(table: Table, ma
 async def test_a_brain_that_was_given_up_and_is_deployed_again_serves(
     table: Table, make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brain_pool, "_FAULT_SECONDS", 0.0)
+    monkeypatch.setattr(replica_faults, "_HOLDS_SECONDS", 0.0)
     client: BrainClient = make_client()
     table.faults[DEFAULT_BRAIN] = (True, "DEPLOY_FAILED: no weights")
     await Asked(client, "a").failure()

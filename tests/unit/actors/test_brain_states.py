@@ -18,9 +18,9 @@ from ray.serve.schema import (
 )
 
 from actors import brain_states, readiness
-from actors.brain_faults import FaultReport
 from actors.brain_states import BrainReport, BrainState, state_of
 from actors.readiness import NotReady, wait_for_brain, wait_until_served
+from actors.replica_faults import FaultReport
 from agents.brain_settings import BrainDefinition
 from agents.brains.registry import registry_of
 from agents.config import Settings

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors import brain_faults, hand_client, hand_pool, replica_lookup
+from actors import hand_client, hand_pool, replica_faults, replica_lookup
 from actors.brain_load import ReplicaLoad
 from actors.hand_calls import hand_links
 from actors.hand_client import HandClient
@@ -98,7 +98,7 @@ class Platform:
 async def platform(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
     made = Platform()
     monkeypatch.setattr(hand_client, "ask_fleet", made.ask)
-    monkeypatch.setattr(brain_faults, "_EVERY_SECONDS", 0.005)
+    monkeypatch.setattr(replica_faults, "_EVERY_SECONDS", 0.005)
     monkeypatch.setattr(replica_lookup, "_SEARCH_SECONDS", 0.005)
     monkeypatch.setattr(replica_lookup, "_TABLE_AGE_SECONDS", 0.005)
     yield made

@@ -19,6 +19,8 @@ from agents.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 2.0
+_HOLDS_SECONDS = 5.0
+"""How long it holds what Serve said of what has no replica: it may be deployed anew at any time."""
 
 Fault = tuple[bool, str]
 """Whether Serve has given it up, so that only another deployment helps, and what it says."""
@@ -60,6 +62,32 @@ def _lacking(states: Mapping[str, Any]) -> dict[str, Fault]:
         for name, state in states.items()
         if not state.replicas
     }
+
+
+class KnownFault:
+    """What is known of why one brain or hand has no replica; nothing at first."""
+
+    def __init__(self) -> None:
+        self._fault: Fault | None = None
+        self._ends = 0.0
+
+    def learn(self, fault: Fault | None) -> None:
+        """Take note of what Serve says; None: of nothing, or that there are replicas."""
+        self._fault, self._ends = fault, asyncio.get_running_loop().time() + _HOLDS_SECONDS
+
+    @property
+    def given_up(self) -> bool:
+        """Whether Serve has said lately that it has given it up."""
+        return self._fault is not None and self._fault[0] and asyncio.get_running_loop().time() < self._ends
+
+    @property
+    def said(self) -> str:
+        """What Serve said; empty when that is nothing."""
+        return "" if self._fault is None else self._fault[1]
+
+    def why(self) -> str:
+        """Return the end of a sentence about somebody who waited in vain."""
+        return "" if self._fault is None else f": it has no replica ({self.said})"
 
 
 class FaultFinder:

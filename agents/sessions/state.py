@@ -128,10 +128,6 @@ class SessionState:
     def messages_wait(self) -> bool:
         return any(event.type is EventType.USER_MESSAGE for event in self.queue)
 
-    @property
-    def waits_for_client(self) -> bool:
-        return self.status is SessionStatus.IDLE and any(call.blocking for call in self.calls.values())
-
     def blocking_ids(self) -> list[EventId]:
         return [call.id for call in self.calls.values() if call.blocking]
 

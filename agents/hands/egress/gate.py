@@ -77,14 +77,15 @@ class Gate:
 
     def __init__(self, egress: Egress, load: Callable[[], Awaitable[Sequence[Placeholder]]] | None = None) -> None:
         """*load* reads what the session's vaults hold; it raises Unavailable."""
-        self.policy = EgressPolicy()
+        self._policy = EgressPolicy()
         self.secrets: Sequence[Placeholder] = ()
         self._egress = egress
         self._load = load
         self._loaded_at = float("-inf")
         self._allowance = Allowance(egress.settings.max_bytes)
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], tuple[str, int] | None] = {}
+        """Connections, and what each was let through to last."""
 
     @property
     def unreachable(self) -> tuple[UnreachableHost, ...]:
@@ -95,6 +96,21 @@ class Gate:
             for rule in secret.rules or ()
             if not self.policy.covers(rule)
         )
+
+    @property
+    def policy(self) -> EgressPolicy:
+        """What may be reached."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: EgressPolicy) -> None:
+        """Judge by *policy* from now on, what is open included: a tunnel would outlast the change by hours."""
+        # Into a tunnel that led anywhere nobody has looked: it may be for another server than it was opened for.
+        unseen = self._policy.everything and not policy.everything
+        self._policy = policy
+        for task, place in self._open.items():
+            if place is not None and (unseen or not policy.allows(*place)):
+                task.cancel()
 
     async def open(self, namespace: int) -> None:
         """Listen in the network behind the descriptor *namespace*; raises OSError."""
@@ -125,7 +141,7 @@ class Gate:
             writer.write(_FULL)
             writer.close()
             return
-        self._open.add(task)
+        self._open[task] = None
         used = self._allowance.used
         try:
             patience = Patience(self._egress.settings)
@@ -136,7 +152,7 @@ class Gate:
             writer.transport.abort()
             raise
         finally:
-            self._open.discard(task)
+            del self._open[task]
             self._egress.counts.egress_bytes += self._allowance.used - used
             writer.close()
 
@@ -152,6 +168,9 @@ class Gate:
         if not self.policy.allows(host, port):
             self.note_refused()
             raise Refusal(403, f"{host} {self.policy.refusal}")
+        task = asyncio.current_task()
+        if task in self._open:
+            self._open[task] = host, port
         self._egress.counts.egress_allowed += 1
 
     def note_refused(self) -> None:

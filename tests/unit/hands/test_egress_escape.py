@@ -6,6 +6,7 @@ permission of the one before, a way to the host's network that leads past the pr
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import socket
@@ -310,6 +311,40 @@ for first in (b"GET / HTTP/1.1\\r\\nHost: evil.test\\r\\n\\r\\n", b"SSH-2.0-x\\r
         print(b"")
 """)
     assert out.split("\n") == ["in", "in", "out", "out", "b''", "b''", "b''"]
+
+
+async def test_a_tunnel_ends_when_its_host_is_no_longer_allowed(hands: Hands) -> None:
+    talks = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(1))
+        await reader.read()
+        talks.set()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    hands.environment = UNRESTRICTED
+    await hands.one(
+        "write",
+        file_path="/tmp/tunnel.py",
+        content=f"""
+import socket
+for host in ("good.test", "evil.test"):
+    s = socket.create_connection(("127.0.0.1", 3128), timeout=60)
+    s.sendall(f"CONNECT {{host}}:{port} HTTP/1.1\\r\\nHost: {{host}}:{port}\\r\\n\\r\\n".encode())
+    assert b" 200 " in s.recv(1000)
+    s.sendall(b"x")
+    print(s.recv(1), flush=True)
+    held = [*globals().get("held", []), s]
+print([s.recv(1) for s in held], flush=True)
+""",
+    )
+    await hands.out("python3 /tmp/tunnel.py > said 2>&1 & until [ $(wc -l < said) = 2 ]; do sleep 0.05; done")
+    hands.environment = limited("good.test")
+    ended = await hands.bash("until [ $(wc -l < said) != 2 ]; do sleep 0.05; done", timeout_ms=10_000)
+    assert not ended.is_error and talks.is_set()
+    server.close()
 
 
 async def test_a_tunnel_carries_tls_to_its_end(place: Path, hands: Hands, secure: Site) -> None:

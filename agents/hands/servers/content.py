@@ -24,7 +24,7 @@ MOST_TEXT = 4_000_000
 """Characters of all text of one result. A session shows a model less, and keeps the rest in its sandbox."""
 MOST_DATA = 7_000_000
 """Characters of base64 of one image or document: the 5 MB that the Messages API takes of an image."""
-MOST_ALL_DATA = 20_000_000
+MOST_ALL_DATA = 10_000_000
 """Of all images and documents of one result: a request with all of a conversation may have 32 MB."""
 MOST_BLOCKS = 500
 MOST_DESCRIPTION = 8_000

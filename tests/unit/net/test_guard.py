@@ -241,6 +241,8 @@ async def test_localhost_is_loopback_by_whatever_name() -> None:
         ("fd12::1", "fd00::/8", None),
         ("169.254.169.254", "169.254.0.0/16", "a metadata service"),
         ("169.254.169.254", "0.0.0.0/0", "a metadata service"),
+        ("169.254.0.23", "169.254.0.0/16", "a metadata service"),
+        ("169.254.42.42", "169.254.0.0/16", "a metadata service"),
         ("168.63.129.16", "0.0.0.0/0", "a metadata service"),
         ("169.254.169.254", "169.254.169.254/32", None),
         ("fd00:ec2::254", "fd00::/8", "a metadata service"),

@@ -18,6 +18,8 @@ from agents.commands.failures import CommandFailed
 from agents.commands.timeline import printable
 
 _LEFT = {"hand", "tenant", "session", "version", "tool", "outcome"}
+_NOBODY = {"tenant": "(no key)", "session": "(no session)"}
+"""What a table says for the empty name of a group."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -46,7 +48,7 @@ def show_usage(console: Console, client: Anthropic, asked: Mapping[str, str | No
     columns = (answer["by"], "calls", "cached", "failed", "queue s", "run s", "CPU s", "bytes", "USD")
     rows = [
         (
-            row["group"],
+            row["group"] or (_NOBODY.get(answer["by"], "") if output is Output.TABLE else ""),
             row["calls"],
             row["cached"],
             row["failed"],
@@ -95,7 +97,7 @@ def show_invoices(console: Console, client: Anthropic, month: str, output: Outpu
     if output is Output.CSV:
         return
     for invoice in answer["invoices"]:
-        console.print(Text(f"{printable(invoice['tenant'] or '(no key)')} pays {_cents(invoice['cents'])} USD"))
+        console.print(Text(f"{printable(invoice['tenant'] or _NOBODY['tenant'])} pays {_cents(invoice['cents'])} USD"))
     for payout in answer["payouts"]:
         shares = f"provider {_cents(payout['provider_cents'])}, platform {_cents(payout['platform_cents'])}"
         console.print(Text(f"{printable(payout['hand'])} brings in {_cents(payout['cents'])} USD: {shares}"))

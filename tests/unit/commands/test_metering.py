@@ -88,6 +88,18 @@ def test_usage_is_asked_for_as_the_options_say_and_shown(asked: list[str]) -> No
         assert part in shown
 
 
+@pytest.mark.parametrize(("by", "named"), [("session", "(no session)"), ("tenant", "(no key)")])
+def test_calls_of_nobody_are_named_in_a_table_and_empty_in_figures(
+    monkeypatch: pytest.MonkeyPatch, by: str, named: str
+) -> None:
+    api = ScriptedApi()
+    api.routes["GET", "/-/usage"] = lambda _: {"by": by, "data": [ROW | {"group": ""}], "micro_usd": 0}
+    monkeypatch.setattr(client, "open_client", lambda settings, url=None: api.client())
+    assert named in run("usage", "--by", by)
+    [row] = csv.DictReader(io.StringIO(run("usage", "--by", by, "--csv")))
+    assert row[by] == ""
+
+
 def test_usage_as_json_is_what_the_server_said(asked: list[str]) -> None:
     assert json.loads(run("usage", "--json"))["data"] == [ROW]
     assert asked == ["by=hand"]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from agents.errors import HecatonError, Unavailable
 from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
 from agents.sessions.permissions import SANDBOX_TOOLS
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 10.0
+_SILENT = httpx2.Timeout(90.0, connect=10.0)
+"""A stream is opened anew when nothing has come on it for so long: the server may be gone without a word."""
 _PAGE = 1000
 _DELETED = "session.deleted"
 _OVER = frozenset({"session.status_terminated", _DELETED})
@@ -124,7 +128,7 @@ class SessionServer:
         while True:
             try:
                 # The stream first: what happens between it and the list is in both, and lost in neither.
-                async with await self._events.stream(self._id) as stream:
+                async with await self._events.stream(self._id, timeout=_SILENT) as stream:
                     if await self._catch_up():
                         return
                     async for event in stream:

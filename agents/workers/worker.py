@@ -17,6 +17,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+import httpx2
 import orjson
 
 from agents.errors import HecatonError
@@ -37,6 +38,8 @@ _BLOCK_MS = 999
 _LONGEST_PAUSE_SECONDS = 60.0
 _BETWEEN_POLLS_SECONDS = (0.1, 0.5)
 """The poll itself waits for a second where the server lets it."""
+_REQUEST = httpx2.Timeout(30.0, connect=10.0)
+"""The SDK's own ten minutes would outlast any lease."""
 _STOP_SECONDS = 15.0
 _RELEASE_SECONDS = 30.0
 _LAST_CALLS_SECONDS = 15.0
@@ -62,7 +65,7 @@ class Worker:
         *shared*: whether other workers have the same hands and the same journal. Whoever has a session after this one
         then goes on with the calls that run, so that none is stopped, and no sandbox put away, when a lease is lost.
         """
-        self._client = client
+        self._client = client.with_options(timeout=_REQUEST)
         self._environment_id = environment_id
         self._hands = hands
         self._journal = journal

@@ -37,6 +37,8 @@ class FakeServer(httpx2.AsyncBaseTransport):
         self.items: list[WorkItem] = []
         self.log: dict[str, list[Json]] = defaultdict(list)
         self.asked: list[str] = []
+        self.patience: dict[str, float] = {}
+        """Seconds without a byte after which a request of a kind is given up."""
         self._streams: dict[str, list[asyncio.Queue[bytes | None]]] = defaultdict(list)
         self._faults: dict[str, deque[tuple[Fault, bool]]] = defaultdict(deque)
         self._tokens = 0
@@ -105,6 +107,7 @@ class FakeServer(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         what, arguments = _kind(request)
         self.asked.append(what)
+        self.patience[what] = request.extensions["timeout"]["read"]
         fault, after = self._faults[what].popleft() if self._faults[what] else (None, False)
         if fault is None or after:
             try:

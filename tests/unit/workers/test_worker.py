@@ -60,6 +60,17 @@ async def test_a_result_is_sent_until_the_server_has_it(rack: Rack, server: Fake
         assert server.asked_for("send") == 4 and server.results() == {"call_1": "slept"}
 
 
+async def test_no_request_waits_for_ever_for_a_server_that_is_gone_without_a_word(
+    rack: Rack, server: FakeServer
+) -> None:
+    server.queue()
+    server.call("call_1", "echo slept")
+    async with rack.working():
+        await until(server.results)
+    stream, others = server.patience.pop("stream"), server.patience
+    assert stream == 90 and others == dict.fromkeys(["poll", "ack", "heartbeat", "events", "send", "stop"], 30)
+
+
 async def test_a_session_that_is_over_has_nothing_run(rack: Rack, server: FakeServer) -> None:
     server.queue()
     server.call("call_1", "echo late")

@@ -103,5 +103,6 @@ def test_hits_and_times_of_starts_are_published() -> None:
     """Asks 49, 50: nobody could see how often the warm pool helped, or what a start costs."""
     stats = HostStats(**{name: number for number, name in enumerate(HostStats.__dataclass_fields__)})
     text = render_metrics({}, {"host-0": asdict(stats)}).decode()
-    for name in ("warm_hits", "provisions", "provision_seconds", "failures", "restores", "restore_seconds"):
+    starts = ("provisions", "provision_seconds", "failures", "restores", "restore_seconds")
+    for name in ("claims", "warm_hits", "claim_seconds", "orphans", *starts):
         assert f'hecaton_sandboxes_{name}{{host="host-0"}} {float(getattr(stats, name))}' in text

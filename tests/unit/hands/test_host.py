@@ -44,7 +44,8 @@ async def test_a_warm_sandbox_is_claimed_and_the_stock_refilled(start: Start) ->
     await until(lambda: hands.host.stats().warm == 2)
     assert await hands.out("pwd; echo data > f; cat f") == "/workspace\ndata"
     stats = hands.host.stats()
-    assert (stats.provisions, stats.warm_hits, stats.live) == (1, 1, 1)
+    assert (stats.provisions, stats.claims, stats.warm_hits, stats.live) == (1, 1, 1, 1)
+    assert stats.claim_seconds > 0
     await until(lambda: hands.host.stats().warm == 2)
     assert (hands.host.root / "sesn_a" / "workspace" / "f").read_text() == "data\n"
 

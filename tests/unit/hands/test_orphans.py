@@ -70,7 +70,8 @@ async def test_a_new_host_reaps_what_a_killed_one_left(start: Start, place: Path
     wait_for(2, f"{place}/root0/")
     orphan.kill()
     orphan.wait()
-    await start()
+    hands = await start()
+    assert hands.host.stats().orphans >= 1
     async with asyncio.timeout(5):
         while sandbox_processes(f"{place}/root0/"):
             await asyncio.sleep(0.01)

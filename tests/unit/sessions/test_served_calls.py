@@ -292,6 +292,20 @@ async def test_an_interrupt_reaches_the_server_and_closes_the_call(scene: Served
     assert scene.crm.cancelled == [use.id] and log[-1]["stop_reason"] == {"type": "end_turn"}
 
 
+async def test_an_interrupted_call_that_waits_for_room_is_not_sent_again(scene: ServedWorld) -> None:
+    scene.crm.call_faults = [Overloaded("full", retry_after=5.0)]
+    session = await one_call(scene, CRM_CHARGE)
+    await scene.world.sleepers(2)
+    await scene.world.send(session, {"type": "user.interrupt"})
+    await scene.world.idle(session)
+    scene.world.clock.advance(10)
+    scene.brain.add(text("well"))
+    await scene.world.send(session, message("and now?"))
+    await scene.world.idle(session)
+    assert len(scene.crm.calls) == 1
+    assert (await scene.result(session)).hidden["call"]["outcome"] == "cancelled"  # type: ignore[index]
+
+
 async def test_the_next_owner_gets_the_answer_of_a_call_that_goes_on(scene: ServedWorld) -> None:
     held = Held(scene)
     session = await one_call(scene, CRM_CHARGE)

@@ -9,6 +9,8 @@ from tests.conformance.fixtures import aclient, ahttp, client, environment_id, h
 from tests.conformance.platform import LivePlatform
 from tests.stub_model import StubControl, stub_in_thread
 
+pytest.register_assert_rewrite("tests.cluster.conversations")
+
 __all__ = ["aclient", "ahttp", "client", "environment_id", "http", "scene"]
 
 

@@ -99,7 +99,8 @@ class Conversation:
         assert [event["id"] for event in log] == self._seen, "the stream showed every event once and in order"
         results = ordered_results(log)
         assert len(of_type(log, "agent.tool_result")) == len(results) == 2 * self.turns
-        assert of_type(log, "session.error", "session.status_rescheduled") == []
+        trouble = of_type(log, "session.error", "session.status_rescheduled")
+        assert not trouble, (trouble, [end for end in of_type(log, "span.model_request_end") if end["is_error"]])
         known = 0
         for place, result in enumerate(results):
             if result["is_error"]:

@@ -20,9 +20,11 @@ from agents.store.memory import MemoryStore
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def _migrate(where: str | Path) -> None:
@@ -56,13 +58,33 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture
+def postgres_database(postgres: PostgresServer, migrated_postgres: str) -> Iterator[str]:
+    """A database of today's schema in the shared server."""
+    with postgres.database(migrated_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_database(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.database() as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a fresh, empty database is."""
+    """Where a database of today's schema is, without rows."""
+    if request.param == "sqlite":
+        return str(shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path))
+    return request.getfixturevalue("postgres_database")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a database is, or can be made, that nobody has opened yet."""
     if request.param == "sqlite":
         return str(tmp_path / "hecaton.db")
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
+    return request.getfixturevalue("empty_postgres_database")
 
 
 @pytest.fixture
@@ -89,7 +111,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClo
         copied = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
         opened = await open_store(copied, clock=clock)
     else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        opened = await open_store(server.new_database(request.getfixturevalue("migrated_postgres")), clock=clock)
+        opened = await open_store(request.getfixturevalue("postgres_database"), clock=clock)
     yield opened
     await opened.close()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -23,8 +24,9 @@ MISSING = (
     "these tests need a PostgreSQL server: install it (Debian and Ubuntu: apt-get install postgresql) "
     "so that initdb and pg_ctl lie in /usr/lib/postgresql/*/bin or on PATH"
 )
-# Only crash-safety of the server itself is given up: what these tests prove about PostgreSQL does not rest on it.
-FAST = "-c fsync=off -c full_page_writes=off -c shared_buffers=16MB -c max_connections=60"
+# Only crash-safety of the server itself is given up, and the care for tables that live long: what these tests prove
+# about PostgreSQL does not rest on it.
+FAST = "-c fsync=off -c full_page_writes=off -c autovacuum=off -c shared_buffers=16MB -c max_connections=60"
 
 
 class PostgresServer:
@@ -80,13 +82,11 @@ class PostgresServer:
         """Stop every process of the server for a while (SIGSTOP)."""
         postmaster = self._postmaster()
         stopped = [postmaster, *postmaster.children(recursive=True)]
-        for process in stopped:
-            process.suspend()
         try:
+            _signal(stopped, signal.SIGSTOP)
             yield
         finally:
-            for process in stopped:
-                process.resume()
+            _signal(stopped, signal.SIGCONT)
 
     def remove(self) -> None:
         if self._running():
@@ -96,9 +96,19 @@ class PostgresServer:
     def new_database(self, like: str | None = None) -> str:
         """Create an empty database, or one *like* another (a URL) that nobody is connected to; returns its URL."""
         name = f"test_{next(self._names)}"
-        template = ("--template", make_url(like).database or "", "--strategy", "file_copy") if like else ()
+        template = ("--template", make_url(like).database or "") if like else ()
         self._run("createdb", "-h", self.home, "-U", "postgres", *template, name)
         return self.url(name)
+
+    @contextmanager
+    def database(self, like: str | None = None) -> Iterator[str]:
+        """A new database that is dropped again, whatever state the server was left in."""
+        url = self.new_database(like)
+        try:
+            yield url
+        finally:
+            self.ensure()
+            self.tell(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def url(self, name: str, *others: PostgresServer) -> str:
         """The URL of a database here, or on whichever of this and *others* is the primary."""
@@ -138,6 +148,13 @@ class PostgresServer:
             output.seek(0)
             text = output.read().decode(errors="replace")
         assert done.returncode == 0, f"{program} failed: {text}"
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    """Send all of them the signal: one that has just ended keeps it from no other."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _ended(process: psutil.Process) -> bool:

@@ -12,8 +12,8 @@ from agents.example_hands.billing import server
 
 
 @pytest.fixture(autouse=True)
-def billing(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
-    monkeypatch.setenv("BILLING_DATABASE", location)
+def billing(monkeypatch: pytest.MonkeyPatch, empty_location: str) -> None:
+    monkeypatch.setenv("BILLING_DATABASE", empty_location)
 
 
 async def _bill(call: Any, *prices: str, quantity: int = 1) -> str:

@@ -14,8 +14,8 @@ JUN = {"name": "Jun Park", "email": "Jun@Park.example", "company": "Park & Sons"
 
 
 @pytest.fixture(autouse=True)
-def crm(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
-    monkeypatch.setenv("CRM_DATABASE", location)
+def crm(monkeypatch: pytest.MonkeyPatch, empty_location: str) -> None:
+    monkeypatch.setenv("CRM_DATABASE", empty_location)
     monkeypatch.setenv("EXAMPLE_HANDS_DATA", "1")
 
 

@@ -26,12 +26,12 @@ either = pytest.mark.parametrize("cut", list(Cut))
 
 
 @pytest.fixture
-async def proxy(postgres: PostgresServer) -> AsyncIterator[tuple[CuttingProxy, str]]:
+async def proxy(postgres: PostgresServer, postgres_database: str) -> AsyncIterator[tuple[CuttingProxy, str]]:
     """A way to a new database, and its URL."""
     with tempfile.TemporaryDirectory(prefix="hpx-") as home:
         between = CuttingProxy(postgres.home)
         async with between.listening(Path(home)):
-            yield between, postgres.new_database().replace(str(postgres.home), home)
+            yield between, postgres_database.replace(str(postgres.home), home)
 
 
 @pytest.fixture

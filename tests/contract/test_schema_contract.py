@@ -28,6 +28,12 @@ EXPANDING = {"create_table", "create_index", "add_column", "bulk_insert", "execu
 
 
 @pytest.fixture
+def location(empty_location: str) -> str:
+    """The migrations are what is tested here."""
+    return empty_location
+
+
+@pytest.fixture
 async def database(location: str) -> AsyncIterator[SqliteDatabase | PostgresDatabase]:
     """An empty database, before any migration."""
     opened = PostgresDatabase(location) if "://" in location else SqliteDatabase(Path(location))

@@ -33,13 +33,6 @@ STEPS = 5
 """Appends per writer, on average, between two blows."""
 
 
-@pytest.fixture(autouse=True)
-def alive(postgres: PostgresServer) -> Iterator[None]:
-    """Whatever a test did to the shared server, the next one finds it running."""
-    yield
-    postgres.ensure()
-
-
 @dataclass(slots=True)
 class Writer:
     """Appends to one session for ever, as its owner would: after an outcome that it never heard it looks."""
@@ -130,9 +123,11 @@ async def writing(store: SqlStore, writers: int = WRITERS) -> AsyncIterator[Load
         await writer.check()
 
 
-async def test_appends_ride_out_a_server_that_is_restarted_and_killed(postgres: PostgresServer) -> None:
+async def test_appends_ride_out_a_server_that_is_restarted_and_killed(
+    postgres: PostgresServer, postgres_database: str
+) -> None:
     """Nobody even hears of it: the server is back within the deadline."""
-    store = await open_store(postgres.new_database(), deadline=30)
+    store = await open_store(postgres_database, deadline=30)
     async with writing(store) as load:
         for blow in (postgres.stop, postgres.kill, postgres.stop):
             await load.go_on()
@@ -144,14 +139,14 @@ async def test_appends_ride_out_a_server_that_is_restarted_and_killed(postgres: 
 
 
 async def test_a_server_that_is_away_for_longer_is_unavailable_and_what_was_acknowledged_stays(
-    postgres: PostgresServer,
+    postgres: PostgresServer, postgres_database: str
 ) -> None:
-    store = await open_store(postgres.new_database(), deadline=2)
-    async with writing(store) as load:
+    store = await open_store(postgres_database, deadline=2)
+    async with writing(store, writers=20) as load:
         for blow in (postgres.stop, postgres.kill):
             await load.go_on()
             await asyncio.to_thread(blow)
-            await load.until(False, WRITERS // 2)
+            await load.until(False, len(load.writers) // 2)
             with pytest.raises(Unavailable):
                 await store.sessions.list(SessionListing())
             await asyncio.to_thread(postgres.start)
@@ -175,9 +170,11 @@ async def read_everything(store: SqlStore, session_id: SessionId) -> None:
     )
 
 
-async def test_no_request_fails_because_its_pooled_connection_died_while_idle(postgres: PostgresServer) -> None:
+async def test_no_request_fails_because_its_pooled_connection_died_while_idle(
+    postgres: PostgresServer, postgres_database: str
+) -> None:
     """User ask 56: reads, and writes of every kind, as the first request after the server was restarted."""
-    store = await open_store(postgres.new_database())
+    store = await open_store(postgres_database)
     lease = await claimed(store, ttl=3600)
     commit = step(lease, session(), logged())
     await store.log.create(commit)
@@ -196,9 +193,9 @@ async def test_no_request_fails_because_its_pooled_connection_died_while_idle(po
 
 
 async def test_a_frozen_server_is_cut_off_at_the_deadline_and_used_again_once_it_thaws(
-    postgres: PostgresServer,
+    postgres: PostgresServer, postgres_database: str
 ) -> None:
-    store = await open_store(postgres.new_database(), deadline=1)
+    store = await open_store(postgres_database, deadline=1)
     lease = await claimed(store, ttl=3600)
     commit = step(lease, session(), logged())
     await store.log.create(commit)
@@ -229,9 +226,11 @@ def paused(process: int) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-async def test_an_answer_that_does_not_come_is_had_on_another_connection(postgres: PostgresServer) -> None:
+async def test_an_answer_that_does_not_come_is_had_on_another_connection(
+    postgres: PostgresServer, postgres_database: str
+) -> None:
     """As when a firewall has forgotten an idle connection: it is not dead, it only never answers."""
-    store = await open_store(postgres.new_database(), deadline=3)
+    store = await open_store(postgres_database, deadline=3)
     lease = await claimed(store, ttl=3600)
     commit = step(lease, session(), logged())
     await store.log.create(commit)
@@ -251,9 +250,9 @@ async def test_an_answer_that_does_not_come_is_had_on_another_connection(postgre
 
 @contextmanager
 def read_only(postgres: PostgresServer) -> Iterator[None]:
-    postgres.tell("ALTER SYSTEM SET default_transaction_read_only = on")
-    postgres.tell("SELECT pg_reload_conf()")
     try:
+        postgres.tell("ALTER SYSTEM SET default_transaction_read_only = on")
+        postgres.tell("SELECT pg_reload_conf()")
         yield
     finally:
         # Whatever fails in between: the tests after it write to the same server.
@@ -261,9 +260,9 @@ def read_only(postgres: PostgresServer) -> Iterator[None]:
         postgres.tell("SELECT pg_reload_conf()")
 
 
-async def test_a_primary_that_only_reads_is_waited_for(postgres: PostgresServer) -> None:
+async def test_a_primary_that_only_reads_is_waited_for(postgres: PostgresServer, postgres_database: str) -> None:
     """What a connection sees of a failover that has demoted its server."""
-    store = await open_store(postgres.new_database(), deadline=20)
+    store = await open_store(postgres_database, deadline=20)
     async with writing(store, writers=10) as load:
         await load.go_on()
         with read_only(postgres):
@@ -303,10 +302,9 @@ async def test_a_standby_takes_over_from_a_killed_primary_and_nothing_acknowledg
 
 
 async def test_an_owner_that_freezes_in_mid_commit_keeps_no_other_partition_and_its_own_not_for_long(
-    postgres: PostgresServer,
+    postgres: PostgresServer, postgres_database: str
 ) -> None:
-    url = postgres.new_database()
-    frozen, other = await open_store(url), await open_store(url)
+    frozen, other = await open_store(postgres_database), await open_store(postgres_database)
     await claimed_all(frozen, 0, 1, 2, owner="frozen", ttl=1)
     generation = await other.leases.join("other", ttl=60)
 

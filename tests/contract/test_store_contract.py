@@ -112,9 +112,9 @@ asyncio.run(main())
 """
 
 
-async def test_several_processes_may_open_a_new_database_at_once(location: str) -> None:
+async def test_several_processes_may_open_a_new_database_at_once(empty_location: str) -> None:
     pipe = asyncio.subprocess.PIPE
-    arguments = (sys.executable, "-c", OPENER, location)
+    arguments = (sys.executable, "-c", OPENER, empty_location)
     openers = [await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe) for _ in range(4)]
     async with asyncio.timeout(60):
         for opener in openers:
@@ -125,10 +125,11 @@ async def test_several_processes_may_open_a_new_database_at_once(location: str) 
 
 
 async def test_one_process_may_open_several_databases_at_once(postgres: PostgresServer, tmp_path: Path) -> None:
-    places = [postgres.new_database(), str(tmp_path / "one.db"), postgres.new_database(), str(tmp_path / "two.db")]
-    async with asyncio.timeout(60):
-        for store in await asyncio.gather(*(open_store(place) for place in places * 2)):
-            await store.close()
+    with postgres.database() as one, postgres.database() as two:
+        places = [one, str(tmp_path / "one.db"), two, str(tmp_path / "two.db")]
+        async with asyncio.timeout(60):
+            for store in await asyncio.gather(*(open_store(place) for place in places * 2)):
+                await store.close()
 
 
 @pytest.mark.parametrize(
@@ -203,16 +204,17 @@ async def every_failure(store: SqlStore) -> list[str]:
     return [type(outcome).__name__ for outcome in await asyncio.gather(*calls, return_exceptions=True)]
 
 
-async def test_a_server_that_is_gone_is_unavailable_and_its_return_is_noticed(postgres: PostgresServer) -> None:
-    url = postgres.new_database()
-    store = await open_store(url, deadline=1)
+async def test_a_server_that_is_gone_is_unavailable_and_its_return_is_noticed(
+    postgres: PostgresServer, postgres_database: str
+) -> None:
+    store = await open_store(postgres_database, deadline=1)
     lease = await claimed(store, ttl=3600)
     commit = step(lease, session(), logged())
     postgres.stop()
     try:
         assert set(await every_failure(store)) == {"Unavailable"}
         with pytest.raises(Unavailable):
-            await open_store(url, deadline=1)
+            await open_store(postgres_database, deadline=1)
     finally:
         postgres.start()
     await store.ping()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_server import PostgresServer
 from store_records import AnyStore, claimed, environment, logged, session, step
 
 from agents.clock import ManualClock, rfc3339
@@ -49,8 +48,7 @@ async def processes(
     if request.param == "sqlite":
         where = str(shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path))
     else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        where = server.new_database(request.getfixturevalue("migrated_postgres"))
+        where = request.getfixturevalue("postgres_database")
     opened = [await open_store(where, clock=clock) for _ in range(3)]
     yield opened
     for each in opened:

@@ -97,18 +97,21 @@ class ServedCall:
 
     async def _result(self) -> ServerResult:
         """Ask until there is an answer, or nothing more to be asked."""
-        again, runs, wait = self._may_have_run, 0, _FIRST_WAIT_SECONDS
+        again, runs, wait, waited = self._may_have_run, 0, _FIRST_WAIT_SECONDS, 0.0
         while True:
             if self._intent:
                 self._maybe_sent.add(self._call.id)
             try:
-                return await self._ask(again=again)
+                result = await self._ask(again=again)
+                used = result.consumption
+                return replace(result, consumption=replace(used, queue_seconds=used.queue_seconds + waited))
             except Overloaded as full:
                 failure, pause = full, max(full.retry_after or wait, _SHORTEST_WAIT_SECONDS)
                 wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
                 if pause >= self._seconds_left():
                     return self._lost(failure) if self._may_have_run else self._refused(failure)
                 await self._ports.clock.sleep(pause)
+                waited += pause
             except _NOT_RUN as failure:
                 return self._lost(failure) if self._may_have_run else self._refused(failure)
             except HecatonError as failure:

@@ -201,7 +201,9 @@ async def test_a_full_queue_is_asked_again_when_it_says(scene: ServedWorld) -> N
         await scene.world.sleepers(2)
         scene.world.clock.advance(pause)
     await scene.world.idle(session)
-    assert (await scene.result(session)).hidden["call"]["outcome"] == OK and len(scene.crm.calls) == 3  # type: ignore[index]
+    told = (await scene.result(session)).hidden
+    assert told is not None and told["call"]["outcome"] == OK and len(scene.crm.calls) == 3
+    assert told["call"]["queue_seconds"] == pytest.approx(1.2), "the time between its tries is time in line"
 
 
 async def test_what_a_call_took_is_kept_beside_its_result(scene: ServedWorld) -> None:

@@ -1,4 +1,4 @@
-"""The small course of the chaos runner, as a user starts it: several raylets, PostgreSQL, some 25 deaths.
+"""The small course of the chaos runner, as a user starts it: several raylets, PostgreSQL, every kind of death.
 
 Bug class this catches: everything that only shows when a part dies at a moment that nobody chose. What must
 hold afterwards is in ``log_checks``, ``effect_checks``, ``memory`` and ``remains``; ``make chaos`` is the long course.

@@ -115,6 +115,8 @@ class ServedCall:
             except _NOT_RUN as failure:
                 return self._lost(failure) if self._may_have_run else self._refused(failure)
             except HecatonError as failure:
+                if not self._intent:
+                    return self._refused(failure)
                 self._may_have_run, again, runs = True, False, runs + 1
                 # What may still be running can not be left alone with its repetition.
                 gone = isinstance(failure, ServerLost)

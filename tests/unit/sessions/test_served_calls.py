@@ -194,6 +194,18 @@ async def test_what_a_server_fails_to_answer_has_one_result_that_says_what_is_kn
     assert sum(row.count for row in rows if row.kind is MeterKind.TOOL_CALL) == (outcome != NOT_RUN)
 
 
+async def test_a_failure_before_the_ledger_names_a_destination_means_that_nothing_was_sent(
+    scene: ServedWorld, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.servers, "destination", lambda *_: None)
+    scene.crm.call_faults = [Unavailable("no answer in time")]
+    session = await one_call(scene, CRM_CHARGE)
+    await scene.world.idle(session)
+    result = await scene.result(session)
+    assert result.hidden is not None and result.hidden["call"]["outcome"] == NOT_RUN
+    assert "was not run: no answer in time" in words(result)
+
+
 async def test_a_full_queue_is_asked_again_when_it_says(scene: ServedWorld) -> None:
     scene.crm.call_faults = [Overloaded("full", retry_after=0.7), Overloaded("full")]
     session = await one_call(scene, CRM_CHARGE)

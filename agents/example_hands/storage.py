@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from agents.clock import Clock, SystemClock
 from agents.hands.servers.port import IDEMPOTENCY_KEY
 from agents.store.inserts import insert_new
+from agents.store.sqlite_line import use_wal
 
 _log = logging.getLogger(__name__)
 
@@ -210,10 +211,8 @@ def _prepare(connection: Any, record: object) -> None:
     """Leave transactions to us; the driver would begin them late, and two writers would then meet in the middle."""
     del record
     connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    use_wal(connection)
+    connection.execute("PRAGMA foreign_keys=ON").close()
 
 
 def _begin(connection: Connection) -> None:

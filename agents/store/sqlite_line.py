@@ -89,15 +89,16 @@ def prepare(connection: Any, checkpoint_pages: int = _CHECKPOINT_PAGES) -> None:
     """Make every connection durable; a driver's connection, as sqlite3 or SQLAlchemy hands it out."""
     # The driver's own transactions start too late (at the first write): ours start where they are asked to.
     connection.isolation_level = None
-    _use_wal(connection)
+    use_wal(connection)
     for setting in (*_SETTINGS, f"wal_autocheckpoint={checkpoint_pages}"):
         connection.execute(f"PRAGMA {setting}").close()
 
 
-def _use_wal(connection: Any) -> None:
-    """Try for as long as the connection waits for locks: this one SQLite does not wait for by itself.
+def use_wal(connection: Any) -> None:
+    """Have the file keep a write-ahead log; *connection* is a driver's, as for ``prepare``.
 
-    Several processes may open a new file at once, and only one of them can change its mode.
+    Several processes may open a new file at once, and only one of them can change its mode. SQLite does not wait for
+    that by itself: it is tried for as long as the connection waits for other locks. Raises OperationalError.
     """
     end = monotonic() + connection.execute("PRAGMA busy_timeout").fetchone()[0] / 1000
     while True:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from agents.errors import HecatonError
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 _MISSING = object()
 _OURS = ("HECATON_", "ANTHROPIC_")
+_LOADING = threading.Lock()
+"""Held while modules are kept apart: the table of modules and the path are the process's, and loading is in threads."""
+_LOADING_SECONDS = 60.0
 
 
 class HandUnusable(HecatonError):
@@ -67,15 +73,32 @@ def load_server(server: str, directory: Path | None = None) -> McpServer:
 def load_apart(server: str, directory: Path | None) -> McpServer:
     """Import as ``load_server``, but keep the modules of *directory* to this hand. Raises HandUnusable.
 
-    Hands in one process may have modules of the same name: two versions of one do.
+    Hands in one process may have modules of the same name: two versions of one do. Blocks while another is loaded.
     """
     if directory is None:
         return load_server(server)
+    if not _LOADING.acquire(timeout=_LOADING_SECONDS):
+        raise HandUnusable(f"server: {server} waits for another hand, whose import has not ended yet")
+    try:
+        with _modules_apart(directory):
+            return load_server(server, directory)
+    finally:
+        _LOADING.release()
+
+
+@contextmanager
+def _modules_apart(directory: Path) -> Generator[None]:
+    """See that modules are *directory*'s own where it has them, and that they are not found by others afterwards."""
+    own = {entry.name.partition(".")[0] for entry in directory.iterdir()} - sys.stdlib_module_names
+    aside: dict[str, ModuleType] = {
+        name: sys.modules.pop(name) for name in tuple(sys.modules) if name.partition(".")[0] in own
+    }
     before = set(sys.modules)
     try:
-        return load_server(server, directory)
+        yield
     finally:
         sys.path.remove(str(directory))
         for name in set(sys.modules) - before:
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(f"{directory}{os.sep}"):
                 del sys.modules[name]
+        sys.modules.update(aside)

@@ -90,7 +90,7 @@ def test_a_server_is_imported_from_where_its_archive_was_unpacked(
     assert load_server("hand_under_test:server", directory).name == "x"
     faults = {
         "hand_under_test:other": "is a int, not an MCPServer or Server",
-        "hand_under_test:nothing": "AttributeError",
+        "hand_under_test:nothing": "has no 'nothing'",
         "hand_that_fails:server": "No module named 'nothing_there'",
     }
     for server, word in faults.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -127,3 +129,19 @@ async def test_a_call_of_a_process_that_is_gone_runs_nowhere(
     with pytest.raises(ServerLost):
         await other.call(replace(call, again=True, intent=named[0]), ANN)
     await other.close()
+
+
+async def test_versions_that_start_together_get_each_its_own_code(
+    records: MemoryHandRecords, hands: LocalHands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading is done in threads, and a module of the same name may have been imported by anybody before."""
+    monkeypatch.setitem(sys.modules, "crm", other := ModuleType("crm"))
+    versions = [f"v{number}" for number in range(8)]
+    for version in versions:
+        await add(records, tmp_path, version)
+    urls = {version: ToolServer("crm", f"hand://crm@{version}") for version in versions}
+    results = await asyncio.gather(
+        *(hands.call(ServerCall(version, server, "version", {}, 20.0), ANN) for version, server in urls.items())
+    )
+    assert [result.content[0]["text"].strip() for result in results] == versions
+    assert sys.modules["crm"] is other

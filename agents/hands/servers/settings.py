@@ -12,6 +12,9 @@ class McpSettings(Section):
 
     connect_timeout_seconds: float = Field(default=10.0, gt=0, le=120)
     """How long a model request waits for a server to say what it offers; then it goes out without its tools."""
+    hand_start_seconds: float = Field(default=60.0, gt=0, le=600)
+    """The same for a hand of this platform that was just added: its first replica installs packages, starts, and says
+    what it offers. What was said once is kept: no request waits for a hand that sleeps."""
     call_timeout_seconds: float = Field(default=150.0, gt=0, le=86_400)
     """Longest time of one call, the wait in its server's queue included. Web tools are bound by it, too."""
     offer_seconds: float = Field(default=300.0, gt=0)

@@ -84,12 +84,15 @@ async def test_a_server_that_was_away_is_not_waited_for_again_in_the_same_turn(s
     assert scene.crm.offers == 2
 
 
-async def test_a_server_that_does_not_answer_delays_a_turn_only_so_long() -> None:
-    scene = ServedWorld(deaf=MemoryServer())
-    scene.world.ports.settings.mcp.__dict__["connect_timeout_seconds"] = 0.01
-    scene.servers.server("http://deaf").offer_gate = asyncio.Event()
+@pytest.mark.parametrize(
+    ("url", "setting"), [("http://deaf", "connect_timeout_seconds"), ("hand://deaf", "hand_start_seconds")]
+)
+async def test_a_server_that_does_not_answer_delays_a_turn_only_so_long(url: str, setting: str) -> None:
+    scene = ServedWorld()
+    scene.world.ports.settings.mcp.__dict__[setting] = 0.01
+    scene.servers.serve(url, MemoryServer(offer_gate=asyncio.Event()))
     await scene.start()
-    session = await scene.create(mcp_toolset("deaf"))
+    session = await scene.create(mcp_toolset("deaf"), deaf=url)
     await turn(scene, session, 1)
     (error,) = await scene.errors(session)
     assert error["type"] == "mcp_connection_failed_error" and "0.01 s" in error["message"]

@@ -100,7 +100,7 @@ class Conversation:
         results = ordered_results(log)
         assert len(of_type(log, "agent.tool_result")) == len(results) == 2 * self.turns
         trouble = of_type(log, "session.error", "session.status_rescheduled")
-        assert not trouble, (trouble, [end for end in of_type(log, "span.model_request_end") if end["is_error"]])
+        assert not trouble, "\n".join(map(str, trouble))
         known = 0
         for place, result in enumerate(results):
             if result["is_error"]:

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agents.experiments.raw_http import Connection, events_of
+from agents.experiments.running.raw_http import Connection, events_of
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.processes import memory, snapshot
 from benchmarks.raw_http import IDLE, Api, user_message

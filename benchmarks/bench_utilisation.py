@@ -30,7 +30,7 @@ from anthropic import AsyncAnthropic
 from rich.console import Console
 from rich.table import Table
 
-from agents.experiments.raw_http import WAIT_SECONDS, events_of
+from agents.experiments.running.raw_http import WAIT_SECONDS, events_of
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.processes import PhaseMeter
 from benchmarks.raw_http import IDLE, Api, user_message

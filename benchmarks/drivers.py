@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agents.experiments.raw_http import Connection, events_of
+from agents.experiments.running.raw_http import Connection, events_of
 from benchmarks.deployment import ROOT
 from benchmarks.raw_http import IDLE, Api, user_message
 

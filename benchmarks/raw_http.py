@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from agents.experiments.raw_http import Connection, connect
+from agents.experiments.running.raw_http import Connection, connect
 
 IDLE = b"event: session.status_idle\n"
 

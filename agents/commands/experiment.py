@@ -74,7 +74,7 @@ def experiment_tasks(
     task: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this task (repeatable).")] = None,
     domain: Annotated[
         str, typer.Option(metavar="MODULE:NAME", help="The hands and the data that the tasks work on.")
-    ] = "agents.experiments.task_company:COMPANY",
+    ] = "agents.experiments.tasks.company:COMPANY",
     repetitions: Annotated[int, typer.Option(min=1, max=100_000, help="How often each task is run.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Sessions at a time.")] = 8,
     topology: Annotated[TaskTopology | None, typer.Option(help="Brains and hands apart (default), or in one.")] = None,

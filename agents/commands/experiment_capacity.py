@@ -13,12 +13,12 @@ from agents.commands.answers import print_json
 from agents.commands.experiment_files import FIGURES, PLAN, TRACE, check_run
 from agents.commands.failures import CommandFailed
 from agents.commands.waiting import waiting
-from agents.experiments.capacity import Need, gpus_needed
 from agents.experiments.figures_of_rounds import FiguresFile
-from agents.experiments.modelling import models_of
+from agents.experiments.model.capacity import Need, gpus_needed
+from agents.experiments.model.models import models_of
+from agents.experiments.model.validation import Comparison, Modelled, validate
 from agents.experiments.plan import Plan, read_plan
 from agents.experiments.trace_rows import read_rows
-from agents.experiments.validation import Comparison, Modelled, validate
 
 
 def show_capacity(console: Console, run: Path, loads: Sequence[float], *, as_json: bool) -> None:

@@ -18,12 +18,12 @@ from agents.commands.failures import CommandFailed
 from agents.commands.waiting import waiting
 from agents.economics.roi.evaluation import evaluate
 from agents.economics.roi.inputs import read_scenario
-from agents.experiments.analysis import analyse
+from agents.experiments.analysis.analysis import analyse
 from agents.experiments.figures_of_rounds import FiguresFile, RoundFigures
-from agents.experiments.modelling import models_of
+from agents.experiments.model.models import models_of
+from agents.experiments.model.validation import Comparison, validate
 from agents.experiments.plan import Plan, read_plan
 from agents.experiments.trace_rows import read_rows
-from agents.experiments.validation import Comparison, validate
 from agents.reports.contents import Section
 from agents.reports.page import write_report
 from agents.reports.pictures import write_pictures

@@ -28,13 +28,13 @@ from agents.commands.failures import CommandFailed
 from agents.commands.options import settings_from
 from agents.commands.waiting import waiting
 from agents.config import Settings
-from agents.experiments.deploying import add_hands, hand_definitions, platform_settings, rounds_of
 from agents.experiments.figures_of_rounds import FiguresFile
-from agents.experiments.machine import machine_description
 from agents.experiments.plan import Plan, Topology, read_plan
-from agents.experiments.platform_api import PlatformApi
-from agents.experiments.raw_http import Refused
-from agents.experiments.rounds import Books, Round
+from agents.experiments.running.deploying import add_hands, hand_definitions, platform_settings, rounds_of
+from agents.experiments.running.machine import machine_description
+from agents.experiments.running.platform_api import PlatformApi
+from agents.experiments.running.raw_http import Refused
+from agents.experiments.running.rounds import Books, Round
 from agents.experiments.trace_rows import TraceWriter
 from agents.ports import free_port
 

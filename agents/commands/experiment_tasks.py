@@ -22,10 +22,10 @@ from agents.commands.options import settings_from
 from agents.commands.timeline import printable
 from agents.commands.waiting import waiting
 from agents.errors import InvalidRequest
-from agents.experiments.task_domain import Domain
-from agents.experiments.task_format import Task, read_tasks
-from agents.experiments.task_run import TaskReport, TaskRunner
-from agents.experiments.tasks import PreparedTask, plan_file, prepare
+from agents.experiments.tasks.domain import Domain
+from agents.experiments.tasks.file_format import Task, read_tasks
+from agents.experiments.tasks.replays import PreparedTask, plan_file, prepare
+from agents.experiments.tasks.runner import TaskReport, TaskRunner
 from agents.ports import free_port
 
 _MOST_FAILURES = 20

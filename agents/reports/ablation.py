@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.experiments.analysis import Analysis, CellMetrics
+from agents.experiments.analysis.analysis import Analysis, CellMetrics
 from agents.reports.drawing import GREY, Drawing, Figure, Palette, axis, axis_name, panel_title
 from agents.reports.findings import metrics_at
 from agents.reports.measures import number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.experiments.analysis import Analysis
+from agents.experiments.analysis.analysis import Analysis
 from agents.reports.ablation import ablation_data, ablation_figure
 from agents.reports.checks import Outcome, checks_table
 from agents.reports.conditions import conditions

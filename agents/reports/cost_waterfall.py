@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.economics.roi.inputs import PriceList
-from agents.experiments.analysis import Analysis
+from agents.experiments.analysis.analysis import Analysis
 from agents.experiments.figures_of_rounds import RoundFigures
 from agents.reports.drawing import GREY, Drawing, Figure, Palette, axis
 from agents.reports.findings import metrics_at

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.experiments.analysis import Analysis, CellMetrics
-from agents.experiments.comparisons import Comparison
+from agents.experiments.analysis.analysis import Analysis, CellMetrics
+from agents.experiments.analysis.comparisons import Comparison
 from agents.reports.setting import Pair, Setting
 
 

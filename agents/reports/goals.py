@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.experiments.analysis import Analysis
-from agents.experiments.comparisons import Comparison
+from agents.experiments.analysis.analysis import Analysis
+from agents.experiments.analysis.comparisons import Comparison
 from agents.reports.checks import Check, judged
 from agents.reports.findings import comparison_at
 from agents.reports.measures import counted, number, with_interval

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from agents.experiments.analysis import Analysis, CellMetrics
-from agents.experiments.metrics import Rates
+from agents.experiments.analysis.analysis import Analysis, CellMetrics
+from agents.experiments.analysis.metrics import Rates
 from agents.reports.checks import Check, Outcome, judged
 from agents.reports.findings import metrics_at
 from agents.reports.measures import number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agents.experiments.validation import Comparison
+from agents.experiments.model.validation import Comparison
 from agents.reports.measures import number
 from agents.reports.setting import Setting
 from agents.reports.tables import Cell, Column, Table

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.economics.roi.evaluation import Evaluation
-from agents.experiments.analysis import Analysis
+from agents.experiments.analysis.analysis import Analysis
 from agents.experiments.figures_of_rounds import RoundFigures
+from agents.experiments.model.validation import Comparison
 from agents.experiments.plan import Plan
-from agents.experiments.validation import Comparison
 from agents.reports.sample import Sample
 
 
@@ -26,7 +26,7 @@ class Report:
     rounds: Sequence[RoundFigures] = ()
     """What GPUs and hands did; utilisation and money come from here."""
     machine: Mapping[str, Any] = field(default_factory=lambda: {})
-    """Where and how it ran (``agents.experiments.machine``)."""
+    """Where and how it ran (``agents.experiments.running.machine``)."""
     validation: Sequence[Comparison] = ()
     """How far the discrete-event model is from it."""
     money: Evaluation | None = None

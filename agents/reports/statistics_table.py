@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agents.experiments.analysis import Analysis, CellMetrics
-from agents.experiments.comparisons import Comparison
+from agents.experiments.analysis.analysis import Analysis, CellMetrics
+from agents.experiments.analysis.comparisons import Comparison
 from agents.reports.findings import metrics_at
 from agents.reports.measures import counted, measure_name, measured, p_value, with_interval
 from agents.reports.setting import Pair, Setting

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from agents.commands.experiment_capacity import show_capacity
 from agents.commands.failures import CommandFailed
-from agents.experiments import capacity
 from agents.experiments.figures_of_rounds import FiguresFile
+from agents.experiments.model import capacity
 from agents.experiments.trace_rows import TraceWriter
 from tests.unit.reports.synthetic import PLAN, synthetic_figures, synthetic_rows
 

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from agents.commands.experiment_tasks import run_tasks, show_report
 from agents.errors import InvalidRequest
-from agents.experiments.task_format import parse_tasks
-from agents.experiments.task_run import Episode, TaskReport
-from agents.experiments.task_verdict import Check
-from agents.experiments.tasks import Answer, PreparedTask
+from agents.experiments.tasks.file_format import parse_tasks
+from agents.experiments.tasks.replays import Answer, PreparedTask
+from agents.experiments.tasks.runner import Episode, TaskReport
+from agents.experiments.tasks.verdict import Check
 
 WIRE = {
     "id": "t1",
@@ -32,14 +32,14 @@ def out() -> Console:
 @pytest.mark.parametrize(
     ("only", "domain", "fault"),
     [
-        (["t2"], "agents.experiments.task_company:COMPANY", "none of the tasks can be replayed; t2: it begins in the"),
-        (["t9"], "agents.experiments.task_company:COMPANY", "--task t9: there is no such task in the file"),
+        (["t2"], "agents.experiments.tasks.company:COMPANY", "none of the tasks can be replayed; t2: it begins in the"),
+        (["t9"], "agents.experiments.tasks.company:COMPANY", "--task t9: there is no such task in the file"),
         (
             [],
-            "agents.experiments.task_company:SHOP",
-            "--domain agents.experiments.task_company:SHOP: can not be imported",
+            "agents.experiments.tasks.company:SHOP",
+            "--domain agents.experiments.tasks.company:SHOP: can not be imported",
         ),
-        ([], "agents.experiments.task_company:CRM", "is a TaskHand, not a Domain"),
+        ([], "agents.experiments.tasks.company:CRM", "is a TaskHand, not a Domain"),
         ([], "COMPANY", "--domain COMPANY: can not be imported"),
     ],
 )

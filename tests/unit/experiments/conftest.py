@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.experiments.task_company import COMPANY
-from agents.experiments.task_format import read_tasks
-from agents.experiments.tasks import PreparedTask, prepare
+from agents.experiments.tasks.company import COMPANY
+from agents.experiments.tasks.file_format import read_tasks
+from agents.experiments.tasks.replays import PreparedTask, prepare
 
 TASK_FILES = sorted((Path(__file__).parents[3] / "benchmarks" / "tasks").glob("*.json"))
 

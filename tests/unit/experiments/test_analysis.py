@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from agents.errors import InvalidRequest
-from agents.experiments.analysis import Analysis, CellMetrics, analyse
-from agents.experiments.comparisons import Comparison
+from agents.experiments.analysis.analysis import Analysis, CellMetrics, analyse
+from agents.experiments.analysis.comparisons import Comparison
 from agents.experiments.plan import Plan
 from agents.experiments.trace_rows import TraceRow
 from agents.statistics.verdicts import Verdict

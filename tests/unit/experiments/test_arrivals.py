@@ -14,9 +14,9 @@ import pytest
 import scipy.stats
 
 from agents.errors import InvalidRequest
-from agents.experiments.arrivals import Arrival, arrivals_of
 from agents.experiments.plan import Plan
-from agents.experiments.production_trace import TraceRequest, read_trace
+from agents.experiments.work.arrivals import Arrival, arrivals_of
+from agents.experiments.work.production_trace import TraceRequest, read_trace
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.0000000,374,44

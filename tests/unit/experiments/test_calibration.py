@@ -10,8 +10,8 @@ import pytest
 
 from agents.brains.service_time import ServiceTime
 from agents.errors import InvalidRequest
-from agents.experiments.calibration import Source, calibrate, lowest_load
-from agents.experiments.queueing.inputs import Step, System
+from agents.experiments.model.calibration import Source, calibrate, lowest_load
+from agents.experiments.model.queueing.inputs import Step, System
 from agents.experiments.trace_rows import TraceRow
 
 BRAIN = ServiceTime(prefill_tokens_per_second=1000, step_seconds=0.1, step_seconds_per_answer=0)

@@ -8,13 +8,13 @@ import pytest
 
 from agents.brains.service_time import ServiceTime
 from agents.errors import InvalidRequest
-from agents.experiments import capacity
-from agents.experiments.calibration import Calibration, Source
-from agents.experiments.capacity import Need, gpus_needed
-from agents.experiments.modelling import SANDBOXES, models_of
+from agents.experiments.model import capacity
+from agents.experiments.model.calibration import Calibration, Source
+from agents.experiments.model.capacity import Need, gpus_needed
+from agents.experiments.model.models import SANDBOXES, models_of
+from agents.experiments.model.queueing.inputs import Empirical, Hands, Overhead, Shape, Step, System, Workload
+from agents.experiments.model.validation import Modelled
 from agents.experiments.plan import Plan
-from agents.experiments.queueing.inputs import Empirical, Hands, Overhead, Shape, Step, System, Workload
-from agents.experiments.validation import Modelled
 from tests.unit.experiments import test_calibration
 from tests.unit.reports import synthetic
 

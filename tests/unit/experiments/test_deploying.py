@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agents.config import Settings
-from agents.experiments.deploying import brain_of, hand_definitions, platform_settings, rounds_of, turn_places
 from agents.experiments.plan import Plan
+from agents.experiments.running.deploying import brain_of, hand_definitions, platform_settings, rounds_of, turn_places
 from agents.hand_settings import HandDefinition
 
 

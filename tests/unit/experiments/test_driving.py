@@ -9,11 +9,11 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from agents.experiments import driving
-from agents.experiments.arrivals import Arrival
-from agents.experiments.driving import Driver, Stretch
-from agents.experiments.platform_api import PlatformApi
-from agents.experiments.raw_http import Refused
+from agents.experiments.running import driving
+from agents.experiments.running.driving import Driver, Stretch
+from agents.experiments.running.platform_api import PlatformApi
+from agents.experiments.running.raw_http import Refused
+from agents.experiments.work.arrivals import Arrival
 
 RUNNING = b"event: session.status_running\nid: sevt_1\ndata: {}\n\n"
 IDLE = b"event: session.status_idle\nid: sevt_2\ndata: {}\n\n"

@@ -10,8 +10,8 @@ import yaml
 
 from agents.config import Settings
 from agents.errors import InvalidRequest
-from agents.experiments.deploying import hand_definitions, platform_settings
 from agents.experiments.plan import Plan, read_plan
+from agents.experiments.running.deploying import hand_definitions, platform_settings
 from agents.hand_settings import HandDefinition
 from agents.settings_base import laid_over
 

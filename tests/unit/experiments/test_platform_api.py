@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agents.experiments.platform_api import MOST_RETRIES, PlatformApi
-from agents.experiments.raw_http import Refused
+from agents.experiments.running.platform_api import MOST_RETRIES, PlatformApi
+from agents.experiments.running.raw_http import Refused
 
 OVERLOADED = b"HTTP/1.1 529 Overloaded\r\nretry-after: 3\r\ncontent-length: 2\r\n\r\n{}"
 INVALID = b"HTTP/1.1 400 Bad\r\ncontent-length: 2\r\n\r\n{}"

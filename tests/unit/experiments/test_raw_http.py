@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.experiments.raw_http import Connection, Refused, events_of
+from agents.experiments.running.raw_http import Connection, Refused, events_of
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

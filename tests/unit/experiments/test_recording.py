@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from agents.brains.assembly import TokenUsage
-from agents.experiments.arrivals import Arrival
-from agents.experiments.driving import UNFINISHED, Played
-from agents.experiments.recording import WRONG_ANSWER, RoundKey, SessionRecorder
+from agents.experiments.running.driving import UNFINISHED, Played
+from agents.experiments.running.recording import WRONG_ANSWER, RoundKey, SessionRecorder
 from agents.experiments.trace_rows import TraceRow
+from agents.experiments.work.arrivals import Arrival
 
 ZERO = datetime(2026, 11, 22, 8, tzinfo=UTC)
 KEY = RoundKey("decoupled", "poisson", 2.0, 1, ZERO.timestamp())

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from agents.example_hands.storage import DATA_DIR
-from agents.experiments.arrivals import Arrival
-from agents.experiments.deploying import HandsNotReady, add_hands, hand_definitions
-from agents.experiments.driving import UNFINISHED, Driver, Played, Stretch, interrupt_unfinished
 from agents.experiments.figures_of_rounds import FiguresFile
 from agents.experiments.plan import Plan
-from agents.experiments.platform_api import PlatformApi, message
-from agents.experiments.rounds import Books, Round
+from agents.experiments.running.deploying import HandsNotReady, add_hands, hand_definitions
+from agents.experiments.running.driving import UNFINISHED, Driver, Played, Stretch, interrupt_unfinished
+from agents.experiments.running.platform_api import PlatformApi, message
+from agents.experiments.running.rounds import Books, Round
 from agents.experiments.trace_rows import TraceRow, TraceWriter, read_rows
-from agents.experiments.workloads import PLAN_FILE
+from agents.experiments.work.arrivals import Arrival
+from agents.experiments.work.workloads import PLAN_FILE
 from tests.conformance.platform import LivePlatform, in_process
 
 BRAINS: dict[str, Any] = {

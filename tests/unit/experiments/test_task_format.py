@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents.errors import InvalidRequest
-from agents.experiments.task_format import parse_tasks, read_tasks
+from agents.experiments.tasks.file_format import parse_tasks, read_tasks
 from tests.unit.experiments.conftest import TASK_FILES
 
 Json = dict[str, Any]

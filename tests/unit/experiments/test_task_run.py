@@ -14,11 +14,11 @@ import pytest
 import yaml
 from anthropic import AsyncAnthropic
 
-from agents.experiments.task_company import COMPANY
-from agents.experiments.task_domain import FOLDER
-from agents.experiments.task_format import Task
-from agents.experiments.task_run import TaskReport, TaskRunner
-from agents.experiments.tasks import PreparedTask, plan_file
+from agents.experiments.tasks.company import COMPANY
+from agents.experiments.tasks.domain import FOLDER
+from agents.experiments.tasks.file_format import Task
+from agents.experiments.tasks.replays import PreparedTask, plan_file
+from agents.experiments.tasks.runner import TaskReport, TaskRunner
 from tests.conformance.platform import in_process
 
 SAMPLE = (

@@ -19,13 +19,13 @@ from sqlalchemy import select
 from agents.brains.plan_templates import Memory, render
 from agents.errors import InvalidRequest
 from agents.example_hands.crm_schema import people
-from agents.experiments import task_domain
-from agents.experiments.task_company import COMPANY, CRM
-from agents.experiments.task_domain import TaskDatabases, copy_databases
-from agents.experiments.task_format import Task, parse_tasks
-from agents.experiments.task_state import changes, fingerprint, rows_changed
-from agents.experiments.task_verdict import Check, judge
-from agents.experiments.tasks import PreparedTask, message, plan_file, prepare, steps_of
+from agents.experiments.tasks import domain as task_domain
+from agents.experiments.tasks.company import COMPANY, CRM
+from agents.experiments.tasks.domain import TaskDatabases, copy_databases
+from agents.experiments.tasks.file_format import Task, parse_tasks
+from agents.experiments.tasks.replays import PreparedTask, message, plan_file, prepare, steps_of
+from agents.experiments.tasks.state import changes, fingerprint, rows_changed
+from agents.experiments.tasks.verdict import Check, judge
 
 Json = dict[str, Any]
 

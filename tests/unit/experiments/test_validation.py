@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from agents.brains.service_time import ServiceTime
-from agents.experiments.calibration import Calibration, Source
 from agents.experiments.figures_of_rounds import RoundFigures
-from agents.experiments.plan import Plan
-from agents.experiments.queueing.inputs import (
+from agents.experiments.model.calibration import Calibration, Source
+from agents.experiments.model.queueing.inputs import (
     Empirical,
     Hands,
     Overhead,
@@ -24,9 +23,10 @@ from agents.experiments.queueing.inputs import (
     System,
     Workload,
 )
-from agents.experiments.queueing.simulation import simulate
+from agents.experiments.model.queueing.simulation import simulate
+from agents.experiments.model.validation import Agreement, Modelled, validate
+from agents.experiments.plan import Plan
 from agents.experiments.trace_rows import TraceRow
-from agents.experiments.validation import Agreement, Modelled, validate
 from tests.unit.experiments.queueing.platforms import exponential
 
 PLAN = Plan.model_validate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.experiments.watching import StreamView
+from agents.experiments.running.watching import StreamView
 
 OPEN = b": open\n\n"
 RUNNING = b'event: session.status_running\nid: sevt_1\ndata: {"type":"session.status_running"}\n\n'

@@ -19,11 +19,11 @@ from agents.brains.plan import PlanBook
 from agents.brains.port import BrainRequest
 from agents.brains.replay import ReplayBrain
 from agents.example_hands.storage import DATA_DIR
-from agents.experiments import backends
-from agents.experiments.arrivals import Arrival
-from agents.experiments.hand_times import call_seconds, to_variables
 from agents.experiments.plan import HandTime, WorkloadName
-from agents.experiments.workloads import (
+from agents.experiments.work import backends
+from agents.experiments.work.arrivals import Arrival
+from agents.experiments.work.hand_times import call_seconds, to_variables
+from agents.experiments.work.workloads import (
     PLAN_FILE,
     expected_answer,
     hands_needed,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from agents.experiments.analysis import Analysis, CellMetrics
-from agents.experiments.at_goal import AtGoal
-from agents.experiments.comparisons import Comparison
-from agents.experiments.metrics import Distribution, Rates
+from agents.experiments.analysis.analysis import Analysis, CellMetrics
+from agents.experiments.analysis.at_goal import AtGoal
+from agents.experiments.analysis.comparisons import Comparison
+from agents.experiments.analysis.metrics import Distribution, Rates
 from agents.experiments.trace_samples import Cell
 from agents.reports.setting import Pair, Setting
 from agents.statistics.estimates import Estimate

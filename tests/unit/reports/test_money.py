@@ -10,7 +10,7 @@ import pytest
 from agents.economics.roi.break_even import BreakEven
 from agents.economics.roi.evaluation import Evaluation, evaluate
 from agents.economics.roi.inputs import read_scenario
-from agents.experiments.validation import Agreement, Comparison
+from agents.experiments.model.validation import Agreement, Comparison
 from agents.reports.model_agreement import model_agreement_data, model_agreement_table
 from agents.reports.money import costs_data, return_facts, scale_figure, tornado_data, tornado_figure
 

@@ -12,8 +12,8 @@ import pytest
 
 from agents.economics.roi.evaluation import evaluate
 from agents.economics.roi.inputs import read_scenario
-from agents.experiments.analysis import analyse
-from agents.experiments.validation import Agreement, Comparison
+from agents.experiments.analysis.analysis import analyse
+from agents.experiments.model.validation import Agreement, Comparison
 from agents.reports.contents import Section, contents
 from agents.reports.drawing import Drawing, Figure, Missing, figure_json
 from agents.reports.page import write_report

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from agents.brains.service_time import ServiceTime
-from agents.experiments.queueing.inputs import Empirical, Requests, Shape, Step, System, Workload
+from agents.experiments.model.queueing.inputs import Empirical, Requests, Shape, Step, System, Workload
 
 AT_ONCE = ServiceTime(step_seconds=0, step_seconds_per_answer=0, max_batch=512)
 """A brain that takes no time and is never full, where it is not what is looked at."""

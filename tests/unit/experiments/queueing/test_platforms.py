@@ -13,8 +13,8 @@ import pytest
 
 from agents.brains.service_time import ServiceTime
 from agents.errors import InvalidRequest
-from agents.experiments.queueing.inputs import Empirical, Faults, Hands, Requests, Stretch, Workload
-from agents.experiments.queueing.simulation import simulate
+from agents.experiments.model.queueing.inputs import Empirical, Faults, Hands, Requests, Stretch, Workload
+from agents.experiments.model.queueing.simulation import simulate
 from tests.unit.experiments.queueing.platforms import SECOND, at, poisson, system, work
 
 THREE = work(("look", "look", "look"))

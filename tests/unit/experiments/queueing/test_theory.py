@@ -15,7 +15,7 @@ import pytest
 from agents.brains.prefix_cache import PromptPart
 from agents.brains.service_time import ServiceTime
 from agents.brains.virtual_gpu import VirtualGpu, Work
-from agents.experiments.queueing.inputs import (
+from agents.experiments.model.queueing.inputs import (
     Empirical,
     Hands,
     Overhead,
@@ -26,8 +26,8 @@ from agents.experiments.queueing.inputs import (
     System,
     Workload,
 )
-from agents.experiments.queueing.simulation import simulate
-from agents.experiments.queueing.turns import Dealer
+from agents.experiments.model.queueing.simulation import simulate
+from agents.experiments.model.queueing.turns import Dealer
 from benchmarks.utilisation import Turn
 from tests.unit.experiments.queueing.platforms import SECOND, at, exponential, poisson, system, work
 

@@ -1,0 +1,1 @@
+"""The discrete-event model of a platform, and what it says of greater loads."""

@@ -1,0 +1,66 @@
+"""The model of each of a plan's topologies, as one run of it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.errors import InvalidRequest
+from agents.experiments.model.calibration import calibrate, lowest_load
+from agents.experiments.model.queueing.inputs import Hands, System
+from agents.experiments.model.validation import Modelled
+from agents.experiments.plan import Plan, Topology
+from agents.experiments.running.deploying import hand_definitions
+from agents.experiments.trace_rows import TraceRow
+from agents.hand_settings import HandDefinition
+from agents.settings_base import as_mapping, laid_over
+
+SANDBOXES = "sandboxes"
+_SANDBOX_CALLS = 100_000
+"""Each session has a sandbox of its own: calls in them do not wait for each other."""
+_AS_DEFINED = ("min_replicas", "max_replicas", "concurrency", "idle_seconds")
+
+
+def models_of(plan: Plan, rows: Callable[[], Iterable[TraceRow]]) -> dict[str, Modelled]:
+    """Return the model of each of the plan's topologies that an open loop was played on, calibrated at its lowest load.
+
+    *rows* begins to read the trace anew with each call. Raises InvalidRequest when there is no such topology.
+    """
+    played = {(row.topology, row.arrivals) for row in rows() if row.kind == "session"}
+    found = {
+        each.name: _model(plan, each, rows)
+        for each in plan.topologies
+        if any(topology == each.name and arrivals != "closed" for topology, arrivals in played)
+    }
+    if not found:
+        raise InvalidRequest("the trace has no open loop to learn from: arrivals of kind poisson or trace")
+    return found
+
+
+def _model(plan: Plan, topology: Topology, rows: Callable[[], Iterable[TraceRow]]) -> Modelled:
+    settings = laid_over(plan.settings, topology.settings)
+    learnt = calibrate(rows(), lowest_load(rows(), topology.name), plan.brain, plan.gpus)
+    monolith: Mapping[Any, Any] = as_mapping(settings.get("monolith")) or {}
+    base = System(
+        topology.topology,
+        plan.brain,
+        gpus=plan.gpus,
+        turns=monolith.get("turns") or None,
+        hands=_hands(learnt.tools, hand_definitions(plan, topology, Path())),
+    )
+    return Modelled(learnt, learnt.system(base))
+
+
+def _hands(tools: Iterable[str], definitions: Mapping[str, Mapping[str, Any]]) -> tuple[Hands, ...]:
+    """Return the hands that run *tools*: each server's own (``crm`` runs ``crm.look``), and sandboxes for the rest."""
+    by_hand: dict[str, list[str]] = {}
+    for tool in tools:
+        hand, dot, _ = tool.partition(".")
+        by_hand.setdefault(hand if dot else SANDBOXES, []).append(tool)
+    usual = {name: field.default for name, field in HandDefinition.model_fields.items()}
+    found: list[Hands] = []
+    for name in sorted(set(by_hand) - {SANDBOXES}):
+        own = {**usual, **definitions.get(name, {})}
+        found.append(Hands(name, tuple(by_hand[name]), **{key: own[key] for key in _AS_DEFINED}))
+    return (*found, Hands(SANDBOXES, concurrency=_SANDBOX_CALLS))

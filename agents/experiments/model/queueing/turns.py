@@ -1,0 +1,146 @@
+"""Turns under way, and what each request is dealt: its shape and its lots, the same on every platform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.experiments.model.queueing.inputs import Requests, Shape, Workload
+
+_BLOCK = 4096
+"""Requests that are dealt at a time: enough for NumPy to be quick, few enough to need no memory to speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A shape as the model plays it: of each step the tokens that are read and written, and the tools."""
+
+    tokens_in: tuple[float, ...]
+    tokens_out: tuple[float, ...]
+    tools: tuple[tuple[str, ...], ...]
+    speaks_at: int
+
+    @staticmethod
+    def of(shape: Shape) -> Course:
+        return Course(
+            tuple(step.tokens_in for step in shape.steps),
+            tuple(step.tokens_out for step in shape.steps),
+            tuple(step.tools for step in shape.steps),
+            range(len(shape.steps))[shape.speaks_at],
+        )
+
+    @property
+    def lots(self) -> int:
+        """Lots that a turn needs: for its owner, before and after it, and for each step's calls and what is between."""
+        return 3 + sum(1 + len(tools) for tools in self.tools)
+
+
+class Dealt(NamedTuple):
+    """What one request has drawn; a tuple, for there are many."""
+
+    course: Course
+    lots: list[float]
+    """Numbers from 0 up to 1, as many as any course needs."""
+    context_tokens: int
+    output_tokens: int
+
+
+class Turn:
+    """One turn on its way. Compared by identity: replicas keep those that are on them."""
+
+    __slots__ = (
+        "asked",
+        "context_tokens",
+        "course",
+        "due",
+        "epoch",
+        "lots",
+        "number",
+        "open_calls",
+        "output_tokens",
+        "part_retries",
+        "place",
+        "said",
+        "step",
+        "turn_retries",
+    )
+
+    def __init__(self, number: int, due: float, dealt: Dealt) -> None:
+        self.number = number
+        self.due = due
+        self.course, self.lots, self.context_tokens, self.output_tokens = dealt
+        self.epoch = 0
+        """Goes up when what is under way for it is lost: events from before concern it no longer."""
+        self.turn_retries = 0
+        self.said = False
+        """Whether its first text has come."""
+        self.asked = 0.0
+        """When it last began to wait for a place."""
+        self.part_retries = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Be at the beginning, with the same lots."""
+        self.step = 0
+        self.place = 0
+        self.open_calls = 0
+
+    def lot(self) -> float:
+        """Return the next of its lots."""
+        lot = self.lots[self.place]
+        self.place += 1
+        return lot
+
+    @property
+    def tokens_in(self) -> float:
+        """Tokens to read for its step. What comes before the conversation is read once."""
+        tokens = self.course.tokens_in[self.step]
+        return tokens if self.step else tokens + self.context_tokens
+
+    @property
+    def tokens_out(self) -> float:
+        """Tokens to write in its step."""
+        tokens = self.course.tokens_out[self.step]
+        return tokens if self.step + 1 < len(self.course.tokens_out) else tokens + self.output_tokens
+
+
+class Dealer:
+    """Deals requests their shapes and lots by the seed: the same whatever platform serves them, in whatever order."""
+
+    def __init__(self, requests: Requests, workloads: Sequence[Workload], seed: int) -> None:
+        """*workloads*: those that ``requests.names`` names, in that order."""
+        self._requests = requests
+        self._seed = seed
+        self._courses = [[Course.of(shape) for shape in workload.shapes] for workload in workloads]
+        self._chances = [np.cumsum([shape.weight for shape in workload.shapes]) for workload in workloads]
+        self._width = max(course.lots for courses in self._courses for course in courses)
+        self._block = -1
+        self._dealt: list[Dealt] = []
+
+    def deal(self, number: int) -> Dealt:
+        """Return what request *number* has drawn. Quick when they are asked for in order."""
+        block, place = divmod(number, _BLOCK)
+        if block != self._block:
+            self._block, self._dealt = block, self._deal_block(block)
+        return self._dealt[place]
+
+    def _deal_block(self, block: int) -> list[Dealt]:
+        part = slice(block * _BLOCK, (block + 1) * _BLOCK)
+        kinds = self._requests.workload[part]
+        lots = np.random.default_rng((self._seed, block)).random((len(kinds), 1 + self._width))
+        shapes = np.zeros(len(kinds), dtype=np.intp)
+        for kind, chances in enumerate(self._chances):
+            here = kinds == kind
+            shapes[here] = np.searchsorted(chances, lots[here, 0] * chances[-1], side="right")
+        context = _part(self._requests.context_tokens, part, len(kinds))
+        output = _part(self._requests.output_tokens, part, len(kinds))
+        drawn = zip(kinds.tolist(), shapes.tolist(), lots[:, 1:].tolist(), context, output, strict=True)
+        return [Dealt(self._courses[kind][shape], row, more, last) for kind, shape, row, more, last in drawn]
+
+
+def _part(tokens: NDArray[np.int64] | None, part: slice, count: int) -> list[int]:
+    return [0] * count if tokens is None else tokens[part].tolist()

@@ -1,0 +1,1 @@
+"""How a round goes: platforms, clients, what is observed and recorded."""

@@ -1,0 +1,1 @@
+"""Public benchmarks' gold trajectories as sessions."""

@@ -1,0 +1,1 @@
+"""What is run: workloads, their hands, and when requests come."""

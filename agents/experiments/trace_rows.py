@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 Kind = Literal["session", "inference", "tool_call", "state_update"]
-KINDS: tuple[Kind, ...] = ("session", "inference", "tool_call", "state_update")
+UNFINISHED = "unfinished"
+"""The outcome of what did not end within the round's patience."""
 
 _GROUP = 10_000
 """Rows in memory, at most, and in one row group of the file."""

@@ -21,14 +21,12 @@ import numpy.typing as npt
 
 from agents.errors import InvalidRequest
 from agents.experiments.plan import Goal, Plan
-from agents.experiments.trace_rows import TraceRow
+from agents.experiments.trace_rows import UNFINISHED, TraceRow
 from agents.statistics.samples import Floats
 
 Bools = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
 
-UNFINISHED = "unfinished"
-"""The outcome of a session that did not end within the round's patience."""
 _REQUESTS = 1 << 32
 """Requests that a round can have: a session's place is its round times this, and its request."""
 

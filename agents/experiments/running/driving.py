@@ -17,13 +17,12 @@ import orjson
 from agents.experiments.running.platform_api import PlatformApi, message
 from agents.experiments.running.raw_http import Connection, Refused
 from agents.experiments.running.watching import StreamView
+from agents.experiments.trace_rows import UNFINISHED
 from agents.experiments.work.arrivals import Arrival
 
 MOST_SESSIONS = 1000
 """Sessions under way at a time: each holds two connections. Those beyond it wait, and their time counts from when they
 were due all the same."""
-UNFINISHED = "unfinished"
-"""The fault of a session that did not end within the round's patience."""
 _AT_WORK = "/v1/sessions?statuses%5B%5D=running&statuses%5B%5D=rescheduling&limit=1"
 _REOPEN_SECONDS = 0.5
 _AFTER_FAULT_SECONDS = 1.0

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from agents.brains.assembly import TokenUsage
-from agents.experiments.running.driving import UNFINISHED, Played
+from agents.experiments.running.driving import Played
 from agents.experiments.running.platform_api import PlatformApi
-from agents.experiments.trace_rows import TraceRow
+from agents.experiments.trace_rows import UNFINISHED, TraceRow
 from agents.experiments.work.arrivals import Arrival
 
 Json = Mapping[str, Any]

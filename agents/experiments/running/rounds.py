@@ -22,6 +22,7 @@ from agents.experiments.running.recording import RoundKey, SessionRecorder, even
 from agents.experiments.trace_rows import TraceRow, TraceWriter
 from agents.experiments.work.arrivals import Arrival, arrivals_of
 from agents.experiments.work.workloads import is_right, user_message, workload_agent
+from agents.statistics.percentiles import percentile
 
 _READING_AT_ONCE = 8
 """Logs that are read at a time once a round is over."""
@@ -111,11 +112,10 @@ def summary(rows: Sequence[TraceRow]) -> str:
     """Say in a line how a round's sessions fared, without those of its warm-up."""
     sessions = [row for row in rows if row.kind == "session" and not row.warm_up]
     outcomes = Counter(row.outcome for row in sessions)
-    seconds = sorted(row.ended - row.due for row in sessions if row.ended is not None)
+    seconds = [row.ended - row.due for row in sessions if row.ended is not None]
     words = [f"{len(sessions)} sessions", *(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))]
     if seconds:
-        p50, p95 = (seconds[min(len(seconds) - 1, int(share * len(seconds)))] for share in (0.5, 0.95))
-        words.append(f"p50 {p50:.2f} s, p95 {p95:.2f} s")
+        words.append(f"p50 {percentile(seconds, 50):.2f} s, p95 {percentile(seconds, 95):.2f} s")
     return ", ".join(words)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from agents.brains.assembly import TokenUsage
-from agents.experiments.running.driving import UNFINISHED, Played
+from agents.experiments.running.driving import Played
 from agents.experiments.running.recording import WRONG_ANSWER, RoundKey, SessionRecorder
-from agents.experiments.trace_rows import TraceRow
+from agents.experiments.trace_rows import UNFINISHED, TraceRow
 from agents.experiments.work.arrivals import Arrival
 
 ZERO = datetime(2026, 11, 22, 8, tzinfo=UTC)

@@ -14,10 +14,10 @@ from agents.example_hands.storage import DATA_DIR
 from agents.experiments.figures_of_rounds import FiguresFile
 from agents.experiments.plan import Plan
 from agents.experiments.running.deploying import HandsNotReady, add_hands, hand_definitions
-from agents.experiments.running.driving import UNFINISHED, Driver, Played, Stretch, interrupt_unfinished
+from agents.experiments.running.driving import Driver, Played, Stretch, interrupt_unfinished
 from agents.experiments.running.platform_api import PlatformApi, message
 from agents.experiments.running.rounds import Books, Round
-from agents.experiments.trace_rows import TraceRow, TraceWriter, read_rows
+from agents.experiments.trace_rows import UNFINISHED, TraceRow, TraceWriter, read_rows
 from agents.experiments.work.arrivals import Arrival
 from agents.experiments.work.workloads import PLAN_FILE
 from tests.conformance.platform import LivePlatform, in_process

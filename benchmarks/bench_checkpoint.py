@@ -19,6 +19,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,13 +30,13 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.config import CheckpointSettings
+from agents.experiments.running.machine import machine_description
 from agents.hands.checkpoint_history import load_version, stored_names
 from agents.hands.checkpoint_manifest import COVERED
 from agents.hands.checkpoint_restore import restore
 from agents.hands.checkpoint_store import LocalStore
 from agents.hands.checkpoint_work import Checkpoints, CheckpointWork
 from agents.hands.deadline import Deadline
-from benchmarks.samples import machine, revision
 
 _SESSION = "sesn_bench"
 _FOLDER = 20
@@ -195,7 +196,7 @@ def main() -> int:
     show(found)
     if arguments.json:
         raw = {files: {what: vars(sample) for what, sample in of.items()} for files, of in found.items()}
-        arguments.json.write_text(json.dumps({"revision": revision(), "machine": machine(), "milliseconds": raw}))
+        arguments.json.write_text(json.dumps({"machine": machine_description(sys.argv), "milliseconds": raw}))
     broken = [claim for files, samples in found.items() for claim in broken_claims(files, samples)]
     for claim in broken:
         Console().print(f"MISSED {claim}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import random
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.experiments.running.machine import machine_description
 from benchmarks.deployment import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -67,31 +66,9 @@ def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return rise, 1.96 * error
 
 
-def machine() -> dict[str, Any]:
-    """What a reader must know to judge the figures."""
-    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpus": os.cpu_count(),
-        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "memory": memory["MemTotal"].strip(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load_average": os.getloadavg(),
-    }
-
-
-def revision() -> str:
-    """The commit that was measured, with a mark when the tree differs from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return described.stdout.strip() or "unknown"
-
-
 def write_results(name: str, results: dict[str, Any]) -> Path:
     """Write *results* with the facts to a new file; returns it."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}.json"
-    file.write_text(json.dumps({"revision": revision(), "machine": machine(), **results}, indent=1))
+    file.write_text(json.dumps({"machine": machine_description(sys.argv), **results}, indent=1))
     return file

@@ -89,20 +89,18 @@ def lowest_load(rows: Iterable[TraceRow], topology: str) -> Source:
     return Source(topology, arrivals, load)
 
 
-def calibrate(
-    rows: Iterable[TraceRow], source: Source, brain: ServiceTime, gpus: int, *, prefix_cached: bool = True
-) -> Calibration:
+def calibrate(rows: Iterable[TraceRow], source: Source, brain: ServiceTime, gpus: int) -> Calibration:
     """Learn from the *rows* of *source*, where *gpus* simulated brains had the service times *brain*.
 
-    With *prefix_cached* a prompt's beginning that was read before counts as kept: the turn's last prompt, and of its
-    first what the shortest first prompt of the workload has. Raises InvalidRequest when no session is of use.
+    Where they keep prompts, a beginning that was read before counts as kept: the turn's last prompt, and of its first
+    what the shortest first prompt of the workload has. Raises InvalidRequest when no session is of use.
     """
     turns = [turn for turn in _turns_of(rows, source) if turn.learnt_from]
     if not turns:
         raise InvalidRequest(
             f"the trace has no session of {source.topology!r} at load {source.load:g} that ended well after the warm-up"
         )
-    kept = _kept(turns) if prefix_cached else None
+    kept = _kept(turns) if brain.prefix_cache_tokens else None
     shapes = [_shape(turn, kept) for turn in turns]
     beyond = _beyond_service(turns, shapes, brain, gpus)
     calls = [call for turn in turns for call in turn.calls]

@@ -67,7 +67,8 @@ def test_parts_and_what_is_between_them_are_as_observed() -> None:
 
 
 def test_without_a_prefix_cache_every_prompt_is_read_from_its_beginning() -> None:
-    [support] = calibrate(rows(), SOURCE, BRAIN, gpus=1, prefix_cached=False).workloads
+    uncached = BRAIN.model_copy(update={"prefix_cache_tokens": 0})
+    [support] = calibrate(rows(), SOURCE, uncached, gpus=1).workloads
     assert {tuple(step.tokens_in for step in shape.steps) for shape in support.shapes} == {(1100, 1150), (1000, 1050)}
 
 

@@ -61,20 +61,9 @@ def _changes(
     return counted
 
 
-def fingerprint(made: Changes) -> str:
-    """Return the same text for the same changes, and another for any others."""
-    return _digest({table: dict(counted) for table, counted in made.items()})
-
-
 def rows_changed(made: Changes) -> int:
     """Return how many rows were added, changed or taken away."""
-    return sum(
-        max(
-            sum(count for count in counted.values() if count > 0),
-            -sum(count for count in counted.values() if count < 0),
-        )
-        for counted in made.values()
-    )
+    return sum(max((+counted).total(), (-counted).total()) for counted in map(Counter, made.values()))
 
 
 def differences(domain: Domain, found: Changes, wanted: Changes) -> Mapping[str, Sequence[str]]:
@@ -91,7 +80,7 @@ def _told(table: Table, found: Mapping[str, int], wanted: Mapping[str, int]) -> 
     keys = [column.name for column in table.primary_key]
     more = Counter(found)
     more.subtract(wanted)
-    missing = [json.loads(row) for row, count in more.items() for _ in range(-count)]
+    missing = [json.loads(row) for row in (-more).elements()]
     for text in more.elements():
         row: _Row = json.loads(text)
         meant = next((each for each in missing if all(each[key] == row[key] for key in keys)), None)

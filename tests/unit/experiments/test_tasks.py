@@ -24,7 +24,7 @@ from agents.experiments.tasks.company import COMPANY, CRM
 from agents.experiments.tasks.domain import TaskDatabases, copy_databases
 from agents.experiments.tasks.file_format import Task, parse_tasks
 from agents.experiments.tasks.replays import PreparedTask, message, plan_file, prepare, steps_of
-from agents.experiments.tasks.state import changes, fingerprint, rows_changed
+from agents.experiments.tasks.state import Changes, changes, rows_changed
 from agents.experiments.tasks.verdict import Check, judge
 
 Json = dict[str, Any]
@@ -143,9 +143,7 @@ async def test_a_write_that_was_done_twice_or_to_the_wrong_row_fails(tmp_path: P
     wanted = await prepare(COMPANY, [one, once], tmp_path / "wanted")
     await prepare(COMPANY, [other, twice], tmp_path / "found")
     again = await prepare(COMPANY, [one, once], tmp_path / "again")
-    assert [fingerprint(each.wanted) for each in wanted] == [fingerprint(each.wanted) for each in again], (
-        "ids are drawn"
-    )
+    assert [each.wanted for each in wanted] == [each.wanted for each in again], "ids are drawn"
     for number, prepared in enumerate(wanted):
         rows = COMPANY.read(tmp_path / "found" / "direct" / str(number))
         told = failed(judge(COMPANY, prepared, events_of(prepared), rows))
@@ -310,8 +308,8 @@ def test_an_id_that_the_task_gives_is_compared_and_one_that_a_tool_draws_is_not(
     rows = {**before, "billing_accounts": [*accounts, ("cus_new", "New", "usd")]}
     other = {**before, "billing_accounts": [*accounts, ("cus_other", "New", "usd")]}
 
-    def state(rows: Any, *given: str) -> str:
-        return fingerprint(changes(COMPANY, before, rows, given))
+    def state(rows: Any, *given: str) -> Changes:
+        return changes(COMPANY, before, rows, given)
 
     assert state(rows) == state(other)
     assert state(rows, "cus_new") != state(other, "cus_new")

@@ -11,7 +11,6 @@ import asyncio
 import os
 import re
 import shutil
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -133,7 +132,8 @@ class TaskDatabases:
     def __init__(self, hand: TaskHand, root: Path) -> None:
         self._hand = hand
         self._root = root
-        self._open: OrderedDict[str, HandDatabase] = OrderedDict()
+        self._open: dict[str, HandDatabase] = {}
+        """By name, the one that was lent least recently first."""
         self._users: dict[str, int] = {}
 
     @asynccontextmanager

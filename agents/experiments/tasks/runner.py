@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -59,7 +60,7 @@ class TaskReport:
         """Return everything as JSON; times in seconds."""
         checks = [check.passed for episode in self.episodes for check in episode.checks]
         # What did not even end took no time that could be compared.
-        took = sorted(episode.seconds for episode in self.episodes if episode.passed)
+        took = [episode.seconds for episode in self.episodes if episode.passed]
         return {
             "domain": self.domain,
             "concurrency": self.concurrency,
@@ -133,20 +134,18 @@ class TaskRunner:
         self, prepared: Sequence[PreparedTask], *, repetitions: int, concurrency: int, left_out: Mapping[str, str]
     ) -> TaskReport:
         """Run every task so often, *concurrency* sessions at a time; repetitions of one task are far apart."""
-        waiting = [(each, repetition) for repetition in range(repetitions) for each in prepared]
-        waiting.reverse()
+        waiting = itertools.product(range(repetitions), prepared)
         episodes: list[Episode] = []
 
         async def work() -> None:
-            while waiting:
-                episodes.append(await self.episode(*waiting.pop()))
+            for repetition, each in waiting:
+                episodes.append(await self.episode(each, repetition))
 
-        if prepared:
-            # The hands' start is no part of the load.
-            await self.episode(prepared[0], -1)
+        # The hands' start is no part of the load.
+        await self.episode(prepared[0], -1)
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(waiting))):
+            for _ in range(concurrency):
                 group.create_task(work())
         seconds = time.perf_counter() - began
         name = self._domain.name

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from agents.statistics.estimates import Estimate
+from agents.statistics.estimates import Estimate, mean
 from agents.statistics.samples import Floats, Values, pairs
 from agents.statistics.scipy_stats import stats
 
@@ -56,7 +55,7 @@ def compare_pairs(baseline: Values, candidate: Values) -> PairedComparison:
         pairs=below.size,
         baseline_mean=float(below.mean()),
         candidate_mean=float(above.mean()),
-        difference=_mean(differences, t_test),
+        difference=mean(differences),
         ratio=_ratio(below, above),
         t=None if t_test is None else float(t_test.statistic),
         t_p=None if t_test is None else float(t_test.pvalue),
@@ -73,21 +72,10 @@ def _alike(differences: Floats, below: Floats, above: Floats) -> bool:
     return float(np.ptp(differences)) <= _ALIKE * largest
 
 
-def _mean(differences: Floats, t_test: Any) -> Estimate:
-    value = float(differences.mean())
-    if t_test is not None:
-        interval = t_test.confidence_interval()
-        return Estimate(value, float(interval.low), float(interval.high))
-    return Estimate(value) if differences.size < 2 else Estimate(value, value, value)
-
-
 def _ratio(below: Floats, above: Floats) -> Estimate | None:
     if below.min() <= 0 or above.min() <= 0:
         return None
-    lower, upper = np.log(below), np.log(above)
-    # Rounding errors of a logarithm are of the size of 1, however near to nought it is itself.
-    one = np.ones(1)
-    estimate = _mean(upper - lower, None if _alike(upper - lower, one, one) else stats().ttest_rel(upper, lower))
+    estimate = mean(np.log(above) - np.log(below))
     low, high = (None if end is None else math.exp(end) for end in (estimate.low, estimate.high))
     return Estimate(math.exp(estimate.value), low, high)
 

@@ -22,7 +22,6 @@ from agents.experiments.analysis.metrics import (
     Distribution,
     FiguresByRound,
     Rates,
-    RoundTimes,
     distribution,
     rates,
     round_times,
@@ -88,6 +87,7 @@ def analyse(plan: Plan, rows: Iterable[TraceRow], figures: Sequence[RoundFigures
     by_rounds = {
         cell: {number: rates(each, [number], window, of_cells[cell]) for number in each.done}
         for cell, each in samples.items()
+        if cell.workload == of_all
     }
     overall = {cell: rates(each, each.done, window, of_cells[cell]) for cell, each in samples.items()}
     return Analysis(
@@ -97,7 +97,7 @@ def analyse(plan: Plan, rows: Iterable[TraceRow], figures: Sequence[RoundFigures
         served_share=SERVED_SHARE,
         cells=tuple(_metrics(cell, samples[cell], overall[cell]) for cell in samples),
         at_goal=tuple(at_goal(*key, {cell.load: overall[cell] for cell in cells}) for key, cells in _loads(samples)),
-        comparisons=tuple(judged([*_in_cells(plan, samples, by_rounds, of_all), *_at_goal(plan, by_rounds, of_all)])),
+        comparisons=tuple(judged([*_in_cells(plan, samples, by_rounds), *_at_goal(plan, by_rounds)])),
     )
 
 
@@ -143,28 +143,24 @@ def _loads(cells: Iterable[Cell]) -> Iterator[tuple[tuple[str, str, str], list[C
 
 
 def _in_cells(
-    plan: Plan, samples: Mapping[Cell, SessionSamples], by_rounds: Mapping[Cell, Mapping[int, Rates]], of_all: str
+    plan: Plan, samples: Mapping[Cell, SessionSamples], by_rounds: Mapping[Cell, Mapping[int, Rates]]
 ) -> Iterator[Comparison]:
+    times = {cell: {number: round_times(samples[cell], number) for number in samples[cell].done} for cell in by_rounds}
     for cell in samples:
         baseline = replace(cell, topology=plan.baseline)
         if cell == baseline or baseline not in samples:
             continue
         yield from of_requests(cell, samples[cell], plan.baseline, samples[baseline])
-        if cell.workload == of_all:
-            times, of_baseline = _times(samples[cell]), _times(samples[baseline])
-            yield from of_rounds(cell, times, plan.baseline, of_baseline, TIME_MEASURES)
+        if cell in by_rounds:
+            yield from of_rounds(cell, times[cell], plan.baseline, times[baseline], TIME_MEASURES)
             yield from of_rounds(cell, by_rounds[cell], plan.baseline, by_rounds[baseline], ROUND_MEASURES)
 
 
-def _times(samples: SessionSamples) -> dict[int, RoundTimes]:
-    return {number: round_times(samples, number) for number in samples.done}
-
-
-def _at_goal(plan: Plan, by_rounds: Mapping[Cell, Mapping[int, Rates]], of_all: str) -> Iterator[Comparison]:
+def _at_goal(plan: Plan, by_rounds: Mapping[Cell, Mapping[int, Rates]]) -> Iterator[Comparison]:
     reached = {key: by_round(*key, {cell.load: by_rounds[cell] for cell in cells}) for key, cells in _loads(by_rounds)}
     for (topology, workload, arrivals), rounds in reached.items():
         baseline = reached.get((plan.baseline, workload, arrivals))
-        if topology == plan.baseline or workload != of_all or baseline is None:
+        if topology == plan.baseline or baseline is None:
             continue
         # Any load: what is compared has none of its own.
         cell = Cell(topology, workload, arrivals, 0.0)

@@ -26,14 +26,9 @@ class AtGoal:
     usd_per_token: float | None
 
 
-def highest_load(by_load: Mapping[float, Rates]) -> float | None:
-    """Return the highest load at which the goal was kept, or None."""
-    return max((load for load, rates in by_load.items() if _kept(rates)), default=None)
-
-
 def at_goal(topology: str, workload: str, arrivals: str, by_load: Mapping[float, Rates]) -> AtGoal:
     """Return what was reached at the highest load at which the goal was kept."""
-    load = highest_load(by_load)
+    load = max((load for load, rates in by_load.items() if _kept(rates)), default=None)
     if load is None:
         return AtGoal(topology, workload, arrivals, None, 0.0, None, None, None)
     rates = by_load[load]

@@ -57,7 +57,6 @@ def report_experiment(
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(console, "writing the report"):
         sections = write_report(folder / PAGE, report)
-        assert report.analysis is not None
         _write_json(folder / ANALYSIS, report.analysis.as_dict())
         _write_json(folder / MACHINE, report.machine)
         if folder.resolve() != run.resolve():

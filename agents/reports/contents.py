@@ -79,22 +79,19 @@ def _nothing(reason: str) -> Section:
     return Section("results", "Results", [Missing("Figures", reason)])
 
 
-def _shown(analysis: Analysis | None, pair: Pair, ramp: Sequence[Setting]) -> Setting:
-    """The highest load at which the compared topology kept its goals; the highest of all where it kept none, or nobody
-    looked. Beyond it every platform has a queue without end, and latencies say how long the round was."""
+def _shown(analysis: Analysis, pair: Pair, ramp: Sequence[Setting]) -> Setting:
+    """The highest load at which the compared topology kept its goals; the highest of all where it kept none. Beyond it
+    every platform has a queue without end, and latencies say how long the round was."""
     kept = [
         Setting(each.arrivals, each.load)
-        for each in (analysis.at_goal if analysis else ())
-        if (each.topology, each.workload) == (pair.compared, analysis and analysis.all_workloads)
-        and each.load is not None
+        for each in analysis.at_goal
+        if (each.topology, each.workload) == (pair.compared, analysis.all_workloads) and each.load is not None
     ]
     return max((each for each in ramp if each in kept), default=ramp[-1])
 
 
 def _results(view: _View) -> list[Part]:
     analysis, pair, setting = view.report.analysis, view.pair, view.setting
-    if analysis is None:
-        return [Missing("Goals and milestones", "the trace was not analysed")]
     parts: list[Part] = []
     if goals := goals_data(analysis, pair, setting):
         caption = (
@@ -153,14 +150,10 @@ def _gantts(view: _View) -> list[Part]:
 
 
 def _waterfall(view: _View) -> Part:
-    report, title = view.report, "Cost per token"
-    if report.analysis is None:
-        return Missing(title, "the trace was not analysed")
-    costs = cost_waterfall_data(report.analysis, report.rounds, view.pair, view.setting)
+    costs = cost_waterfall_data(view.report.analysis, view.report.rounds, view.pair, view.setting)
     if not costs:
-        return Missing(
-            title, f"at {view.setting.text} nothing was kept of what GPUs and hands did, or no token was read"
-        )
+        reason = f"at {view.setting.text} nothing was kept of what GPUs and hands did, or no token was read"
+        return Missing("Cost per token", reason)
     return cost_waterfall_figure(costs, view.setting, view.palette)
 
 
@@ -168,8 +161,6 @@ def _ablation(view: _View, others: Sequence[str]) -> Part:
     title = "What each mechanism earns"
     if not others:
         return Missing(title, "the plan leaves no mechanism out")
-    if view.report.analysis is None:
-        return Missing(title, "the trace was not analysed")
     bars = ablation_data(view.report.analysis, [*view.pair, *others], view.setting)
     if len(bars) <= len(view.pair):
         return Missing(title, f"no topology without a mechanism had {view.setting.text}")
@@ -193,9 +184,8 @@ def _money(report: Report) -> list[Part]:
 
 def _statistics(view: _View) -> list[Part]:
     analysis = view.report.analysis
-    if analysis is None or not analysis.comparisons:
-        reason = "the trace was not analysed" if analysis is None else f"nothing was paired with {view.pair.baseline}"
-        return [Missing("Statistics", reason)]
+    if not analysis.comparisons:
+        return [Missing("Statistics", f"nothing was paired with {view.pair.baseline}")]
     caption = (
         f"At {view.setting.text}, all workloads together. Pairs are the same request, or the same round, in both "
         "topologies. p is the paired t-test's, corrected for the number of comparisons by Holm's method; effect sizes "

@@ -22,7 +22,7 @@ class Report:
     plan: Plan
     sample: Sample
     """Rows of its trace (:func:`agents.reports.sample.sample`)."""
-    analysis: Analysis | None = None
+    analysis: Analysis
     rounds: Sequence[RoundFigures] = ()
     """What GPUs and hands did; utilisation and money come from here."""
     machine: Mapping[str, Any] = field(default_factory=lambda: {})

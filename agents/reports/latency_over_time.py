@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.experiments.trace_rows import TraceRow
 from agents.reports.drawing import GREY, Drawing, Figure, axis, axis_name, log_ticks, panel_title, stacked
-from agents.reports.setting import Pair, Setting
+from agents.reports.setting import Pair, Setting, rows_at
 from agents.statistics.percentiles import percentile
 
 _LOWEST = 0.001
@@ -42,11 +42,7 @@ def latency_over_time_data(
     rows: Iterable[TraceRow], pair: Pair, setting: Setting, seconds: float, patience: float, columns: int = 40
 ) -> list[LatencyMap]:
     """Sort the sessions of *setting* into *columns* of the round's *seconds*; latency counts from when one was due."""
-    sessions = [
-        row
-        for row in rows
-        if row.kind == "session" and row.topology in pair and Setting(row.arrivals, row.load) == setting
-    ]
+    sessions = [row for row in rows_at(rows, pair, setting) if row.kind == "session"]
     end = seconds + patience
     latencies = [_latency(row, end) for row in sessions if not _failed(row)]
     if not latencies:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from agents.experiments.trace_rows import TraceRow
 from agents.reports.course import BRAIN, Part, course
 from agents.reports.drawing import GREY, PURPLE, TEAL, Drawing, Figure, axis, axis_name, panel_title, stacked
-from agents.reports.setting import Pair, Setting
+from agents.reports.setting import Pair, Setting, rows_at
 
 Doing = Literal["waits", "reads", "writes", "acts"]
 _COLOURS: dict[Doing, str] = {"waits": GREY, "reads": "#7cc4a9", "writes": TEAL, "acts": PURPLE}
@@ -58,8 +58,8 @@ def request_gantt_data(rows: Iterable[TraceRow], pair: Pair, setting: Setting) -
     topologies: the baseline's course, and the other's. A workload that has none is left out."""
     sessions: dict[tuple[str, int, int], dict[str, TraceRow]] = defaultdict(dict)
     parts: dict[str, list[TraceRow]] = defaultdict(list)
-    for row in rows:
-        if row.topology not in pair or Setting(row.arrivals, row.load) != setting or row.warm_up:
+    for row in rows_at(rows, pair, setting):
+        if row.warm_up:
             continue
         if row.kind == "session":
             sessions[row.workload, row.round, row.request][row.topology] = row

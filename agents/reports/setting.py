@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +50,12 @@ def settings_of(rows: Iterable[TraceRow], pair: Pair) -> list[Setting]:
         if row.kind == "session" and row.topology in seen:
             seen[row.topology].add(Setting(row.arrivals, row.load))
     return sorted(seen[pair.baseline] & seen[pair.compared])
+
+
+def rows_at(rows: Iterable[TraceRow], pair: Pair, setting: Setting) -> Iterator[TraceRow]:
+    """Yield the rows of both topologies of *pair* at *setting*."""
+    arrivals, load = setting.arrivals, setting.load
+    return (row for row in rows if row.topology in pair and row.arrivals == arrivals and row.load == load)
 
 
 def ramp_of(settings: Sequence[Setting]) -> list[Setting]:

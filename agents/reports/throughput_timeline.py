@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from agents.experiments.trace_rows import TraceRow
@@ -144,5 +145,5 @@ def _told(timeline: ThroughputTimeline) -> str:
     texts: list[str] = []
     for name, served in timeline.served.items():
         late = [value for moment, value in zip(timeline.seconds, served, strict=True) if moment >= settled]
-        texts.append(f"{name} {sum(late) / len(late):.3g}")
+        texts.append(f"{name} {fmean(late):.3g}")
     return f"In the second half of the highest load, {last.load:g}, they serve per second: {', '.join(texts)}."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from agents.experiments.trace_rows import TraceRow
 from agents.reports.drawing import Drawing, Figure, Palette, axis, axis_name, panel_title, stacked
-from agents.reports.setting import Pair, Setting
+from agents.reports.setting import Pair, Setting, rows_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,7 @@ def utilisation_timeline_data(
     take at once, *share* how many of all sessions *rows* has. Empty when the trace has neither requests nor calls."""
     work = {(name, kind): [0.0] * bins for name in pair for kind in ("inference", "tool_call")}
     rounds: dict[str, set[int]] = {name: set() for name in pair}
-    for row in rows:
-        if row.topology not in rounds or Setting(row.arrivals, row.load) != setting:
-            continue
+    for row in rows_at(rows, pair, setting):
         rounds[row.topology].add(row.round)
         if (row.topology, row.kind) in work:
             _add(work[row.topology, row.kind], row.began, seconds if row.ended is None else row.ended, seconds / bins)
@@ -88,7 +87,7 @@ def utilisation_timeline_figure(lines: Sequence[UtilisationTimeline], setting: S
         for each in lines
         for place, values in enumerate((each.brain, each.hands))
     ]
-    told = [f"{each.topology} {_mean(each.brain):.0f} % and {_mean(each.hands):.1f} calls" for each in lines]
+    told = [f"{each.topology} {fmean(each.brain):.0f} % and {fmean(each.hands):.1f} calls" for each in lines]
     return Figure(
         "utilisation-timeline",
         "The brain and the hands at work",
@@ -115,7 +114,3 @@ def _line(each: UtilisationTimeline, place: int, colour: str, values: Sequence[f
         "xaxis": f"x{name}",
         "yaxis": f"y{name}",
     }
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

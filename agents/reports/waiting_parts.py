@@ -15,7 +15,7 @@ from typing import Any
 from agents.experiments.trace_rows import TraceRow
 from agents.reports.course import BRAIN, Part, course
 from agents.reports.drawing import Drawing, Figure, axis, axis_name, log_ticks, panel_title, stacked
-from agents.reports.setting import Pair, Setting
+from agents.reports.setting import Pair, Setting, rows_at
 from agents.statistics.percentiles import percentile
 
 _FLOOR = 0.001
@@ -54,8 +54,8 @@ def waiting_parts_data(rows: Iterable[TraceRow], pair: Pair, setting: Setting) -
     """Gather the waits inside the sessions of *setting*, warm-up left out; empty when the trace has no parts."""
     sessions: dict[str, TraceRow] = {}
     parts: dict[str, list[TraceRow]] = defaultdict(list)
-    for row in rows:
-        if row.topology not in pair or Setting(row.arrivals, row.load) != setting or row.warm_up:
+    for row in rows_at(rows, pair, setting):
+        if row.warm_up:
             continue
         if row.kind == "session":
             sessions[row.session] = row

@@ -7,7 +7,6 @@ The hues are blue and vermilion first, the pair that all common forms of colour 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,8 +124,7 @@ def figure_json(drawing: Drawing) -> dict[str, Any]:
         layout={"showlegend": False, "height": drawing.height, **drawing.layout, "template": None},
         frames=list(drawing.frames),
     )
-    # Through JSON, so that a value that is no JSON fails here and not in the reader's browser.
-    content = cast("dict[str, Any]", json.loads(json.dumps(figure.to_plotly_json(), allow_nan=False)))
+    content = cast("dict[str, Any]", figure.to_plotly_json())
     content["layout"].pop("template", None)
     return {"frames": [], **content}
 

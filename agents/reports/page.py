@@ -1,13 +1,11 @@
 """The report as one HTML file that needs nothing else: no network, no folder of parts.
 
 The page forbids itself every fetch (Content-Security-Policy), so that it stays what it was when it was written. Text is
-escaped by the template, and the figures' JSON by its own rule, for a script element ends wherever ``</script`` stands.
+escaped by the template, the figures' JSON too: a script element ends wherever ``</script`` stands.
 """
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ def write_report(path: Path, report: Report) -> list[Section]:
         css=_text("report.css"),
         script=_text("report.js"),
         plotly=plotly_js(),
-        figures=_json(_figures(sections)),
+        figures=_figures(sections),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -44,10 +42,6 @@ def _figures(sections: list[Section]) -> dict[str, Any]:
         "themes": themes(),
         "figures": [{"key": each.key, "title": each.title, **figure_json(each.drawing)} for each in figures],
     }
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _lead(report: Report) -> str:
@@ -64,9 +58,9 @@ def _text(name: str) -> str:
     return (_PARTS / name).read_text(encoding="utf-8")
 
 
-@lru_cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment.from_string(_text("report.html"))

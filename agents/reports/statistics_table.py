@@ -14,7 +14,7 @@ from agents.reports.tables import Cell, Column, Table, Tone
 from agents.statistics.estimates import Estimate
 from agents.statistics.verdicts import Verdict
 
-_TONES: dict[str, Tone] = {Verdict.BETTER: "good", Verdict.WORSE: "bad"}
+_TONES: dict[Verdict, Tone] = {Verdict.BETTER: "good", Verdict.WORSE: "bad"}
 _QUANTILES = ("p50", "p95", "p99")
 
 
@@ -33,6 +33,7 @@ class StatisticsRow:
     """Corrected by Holm's method."""
     effect: str
     verdict: str
+    tone: Tone = "quiet"
 
 
 def statistics_data(analysis: Analysis, pair: Pair, setting: Setting) -> list[StatisticsRow]:
@@ -73,6 +74,7 @@ def _row(each: Comparison, where: str) -> StatisticsRow:
         p_value(each.p_holm),
         effect.replace("-", "−") or "–",
         verdict,
+        _TONES.get(each.verdict, "quiet"),
     )
 
 
@@ -130,6 +132,5 @@ def statistics_table(rows: Iterable[StatisticsRow], key: str, title: str, captio
 
 def _cells(row: StatisticsRow, placed: bool) -> list[Cell]:
     texts = (row.measure, row.baseline, row.compared, row.ratio, row.p, row.effect)
-    tone = _TONES.get(row.verdict.partition(",")[0], "quiet")
     first = [Cell(row.where)] if placed else []
-    return [*first, *(Cell(text) for text in texts), Cell(row.verdict, tone)]
+    return [*first, *(Cell(text) for text in texts), Cell(row.verdict, row.tone)]

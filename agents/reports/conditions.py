@@ -22,7 +22,7 @@ def conditions(plan: Plan, machine: Mapping[str, Any], share: float) -> list[Fac
     known = [(name, value) for name, value in machine.items() if name != "command" and value is not None]
     parts.append(Facts([(name.replace("_", " "), _told(name, value)) for name, value in known]))
     if command := machine.get("command"):
-        parts.append(Code("$ " + (command if isinstance(command, str) else shlex.join(map(str, command)))))
+        parts.append(Code(f"$ {shlex.join(command)}"))
     return parts
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from agents.experiments.trace_rows import TraceRow
 
@@ -37,7 +36,7 @@ def sample(rows: Iterable[TraceRow], most: int = 400_000) -> Sample:
         while len(kept) > most:
             bound //= 2
             kept = [each for each in kept if each[0] < bound]
-    return Sample([row for _, row in kept], float(Fraction(bound, _SPACE)))
+    return Sample([row for _, row in kept], bound / _SPACE)
 
 
 def _lot(row: TraceRow) -> int:

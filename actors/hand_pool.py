@@ -102,7 +102,7 @@ class HandPool:
             except _NotSent:
                 continue  # its replica went away first; the next place is on another one
             except _CalledOff:
-                return ServerResult(call.call_id, [{"type": "text", "text": CANCELLED}], True, "cancelled")
+                return ServerResult.error(call.call_id, CANCELLED, "cancelled")
             used = result.consumption
             self._seconds += _SMOOTHING * (used.run_seconds - self._seconds)
             return replace(result, consumption=replace(used, queue_seconds=used.queue_seconds + waited))

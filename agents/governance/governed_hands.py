@@ -110,8 +110,7 @@ class GovernedHands:
             return await self._counted(call, caller, None)
         fault = self._rules.fault(contract, call.tool, call.input)
         if fault is not None:
-            content = [{"type": "text", "text": f"The tool was not run: {fault}"}]
-            return ServerResult(call.call_id, content, is_error=True, outcome="failed")
+            return ServerResult.error(call.call_id, f"The tool was not run: {fault}", "failed")
         # Golden calls are no callers': they neither wait for these nor take their room.
         with self._admission.admitted(contract, again=call.again or _is_golden(caller)):
             return await self._counted(call, caller, contract)

@@ -96,8 +96,7 @@ class ReleaseChecks:
             try:
                 return await self._hands.call(made, caller)
             except HecatonError as error:
-                content = [{"type": "text", "text": error.message}]
-                return ServerResult(made.call_id, content, is_error=True, outcome="failed")
+                return ServerResult.error(made.call_id, error.message, "failed")
 
         try:
             async with asyncio.timeout(_REPLAY_SECONDS):

@@ -12,10 +12,9 @@ from dataclasses import replace
 
 from agents.errors import HecatonError, Overloaded
 from agents.hands.servers.bounded import NOT_RUN, bounded_call
-from agents.hands.servers.port import NotIntended, Outcome, ServerCall, ServerLost, ServerResult
+from agents.hands.servers.port import NotIntended, ServerCall, ServerLost, ServerResult
 from agents.ids import EventId
 from agents.sessions import transitions
-from agents.sessions.events import text_content
 from agents.sessions.large_results import fitted
 from agents.sessions.ledger import intend
 from agents.sessions.metering import served_call_row
@@ -51,7 +50,7 @@ class ServedCall:
         """Record the call's result. Raises what the log raises."""
         if not self._call.cleared:
             words = "The call was not run: the approval in the log is for another tool or for other arguments."
-            await self._record(self._error(words, "failed"))
+            await self._record(ServerResult.error(self._call.id, words, "failed"))
             return
         self._ports.effects.resumed += self._may_have_run
         try:
@@ -125,17 +124,14 @@ class ServedCall:
     # -- results ---------------------------------------------------------------------------------
 
     def _refused(self, failure: HecatonError) -> ServerResult:
-        return self._error(f"The tool call was not run: {failure.message}.", "failed")
+        return ServerResult.error(self._call.id, f"The tool call was not run: {failure.message}.", "failed")
 
     def _lost(self, failure: HecatonError) -> ServerResult:
         text = (
             f"No answer came to this tool call ({failure.message}). The call may have taken effect fully, partly or "
             "not at all: check what it did before repeating it."
         )
-        return self._error(text, "ambiguous")
-
-    def _error(self, text: str, outcome: Outcome) -> ServerResult:
-        return ServerResult(self._call.id, text_content(text), is_error=True, outcome=outcome)
+        return ServerResult.error(self._call.id, text, "ambiguous")
 
     async def _record(self, result: ServerResult) -> None:
         result, kept = await fitted(self._ports, self._owner.state.record, result)

@@ -153,7 +153,7 @@ class RunningHand:
         finally:
             self._memory.leave(remembered)
         if remembered.run.cancelled():
-            return _failure(call, CANCELLED, "cancelled")
+            return ServerResult.error(call.call_id, CANCELLED, "cancelled")
         result = remembered.run.result()
         if not known or call.again:
             return result
@@ -173,7 +173,7 @@ class RunningHand:
     async def _answer(self, call: ServerCall, caller: Caller) -> ServerResult:
         fault = self._checks.fault(call.tool, call.input)
         if fault is not None:
-            return _failure(call, fault, "failed")
+            return ServerResult.error(call.call_id, fault, "failed")
         run = _Run(call)
         work = asyncio.create_task(self._work(run, caller.principal))
         try:
@@ -261,7 +261,7 @@ class _Run:
         )
 
     def failed(self, message: str, outcome: Outcome) -> ServerResult:
-        return _failure(self.call, message, outcome, self._consumption())
+        return ServerResult.error(self.call.call_id, message, outcome, self._consumption())
 
     def _consumption(self, *, bytes_out: int = 0) -> Consumption:
         now = time.perf_counter()
@@ -273,11 +273,6 @@ class _Run:
             bytes_in=json_bytes(self.call.input),
             bytes_out=bytes_out,
         )
-
-
-def _failure(call: ServerCall, message: str, outcome: Outcome, consumption: Consumption | None = None) -> ServerResult:
-    content = [{"type": "text", "text": message}]
-    return ServerResult(call.call_id, content, True, outcome, consumption or Consumption())
 
 
 def _first(error: Exception) -> Exception:

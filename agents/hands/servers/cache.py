@@ -222,7 +222,4 @@ def _answered(result: ServerResult, call: ServerCall, waited: float) -> ServerRe
 
 def _given_up(call: ServerCall, waited: float) -> ServerResult:
     text = f"The call was not run: an identical one, under way, gave no answer within {call.deadline:g} s."
-    content = [{"type": "text", "text": text}]
-    return ServerResult(
-        call.call_id, content, is_error=True, outcome="failed", consumption=Consumption(queue_seconds=waited)
-    )
+    return ServerResult.error(call.call_id, text, "failed", Consumption(queue_seconds=waited))

@@ -129,6 +129,12 @@ class ServerResult:
     outcome: Outcome = "ok"
     consumption: Consumption = Consumption()
 
+    @classmethod
+    def error(
+        cls, call_id: str, message: str, outcome: Outcome, consumption: Consumption = Consumption()
+    ) -> ServerResult:
+        return cls(call_id, [{"type": "text", "text": message}], True, outcome, consumption)
+
 
 class NotIntended(Exception):
     """What ``ServerCall.intend`` may raise to its own caller: the intent was not kept, so the call must not leave."""

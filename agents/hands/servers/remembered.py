@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from agents.errors import HecatonError
+from agents.hands.call_memory import Key
 from agents.hands.servers.port import (
     Caller,
     Offer,
@@ -26,9 +27,6 @@ from agents.hands.servers.port import (
 _MAX_RESULTS = 4096
 _MAX_BYTES = 64 * 1024 * 1024
 _CANCELLED = "The call was called off while it ran; what it did until then stays done."
-
-Key = tuple[str, str]
-"""Session id and call id."""
 
 
 class RememberedServers:
@@ -54,8 +52,7 @@ class RememberedServers:
             run.add_done_callback(partial(self._ended, key))
         await asyncio.wait({run})
         if run.cancelled():
-            text = [{"type": "text", "text": _CANCELLED}]
-            return ServerResult(call.call_id, text, is_error=True, outcome="cancelled")
+            return ServerResult.error(call.call_id, _CANCELLED, "cancelled")
         return run.result()
 
     def cancel(self, calls: Sequence[ServerCall], caller: Caller) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,29 +34,31 @@ _NOTE_SECONDS = 10.0
 class ClusterNotes:
     """The Notes of all workers on one cluster."""
 
+    def __init__(self) -> None:
+        self._in_order = ThreadPoolExecutor(1, "worker-notes")
+
     async def get(self, name: str) -> Any:
         """See Notes.get."""
-        return await _asked(get_note, _key(name))
+        return await self._asked(get_note, _key(name))
 
     async def put(self, name: str, value: Any) -> None:
         """See Notes.put."""
-        await _asked(put_note, _key(name), value)
+        await self._asked(put_note, _key(name), value)
 
     async def drop(self, name: str) -> None:
         """See Notes.drop."""
-        await _asked(drop_note, _key(name))
+        await self._asked(drop_note, _key(name))
+
+    async def _asked(self, work: Callable[..., T], *args: Any) -> T:
+        try:
+            async with asyncio.timeout(_NOTE_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._in_order, work, *args)
+        except (RayError, TimeoutError) as error:
+            raise Unavailable("the cluster's notes cannot be reached just now", retry_after=1.0) from error
 
 
 def _key(name: str) -> str:
     return f"elsewhere/{name}"
-
-
-async def _asked(work: Callable[..., T], *args: Any) -> T:
-    try:
-        async with asyncio.timeout(_NOTE_SECONDS):
-            return await asyncio.to_thread(work, *args)
-    except (RayError, TimeoutError) as error:
-        raise Unavailable("the cluster's notes cannot be reached just now", retry_after=1.0) from error
 
 
 def main() -> int:

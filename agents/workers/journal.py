@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -22,7 +23,11 @@ T = TypeVar("T")
 
 
 class Notes(Protocol):
-    """Small JSON values by plain names. Every method raises Unavailable."""
+    """Small JSON values by plain names. Every method raises Unavailable.
+
+    What nobody waits for any more may be done all the same, but before what is asked later: beside that it would spoil
+    it, or put back what it had settled.
+    """
 
     async def get(self, name: str) -> Any:
         """Return what was written under *name*; None when nothing was."""
@@ -38,6 +43,7 @@ class FileNotes:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._in_order = ThreadPoolExecutor(1, "worker-notes")
 
     async def get(self, name: str) -> Any:
         """See Notes.get."""
@@ -68,7 +74,7 @@ class FileNotes:
 
     async def _do(self, work: Callable[..., T], *args: Any) -> T:
         try:
-            return await asyncio.to_thread(work, *args)
+            return await asyncio.get_running_loop().run_in_executor(self._in_order, work, *args)
         except (OSError, orjson.JSONDecodeError) as error:
             raise Unavailable(f"the worker's notes in {self._root} cannot be used: {error}") from error
 
@@ -80,7 +86,6 @@ class SessionJournal:
         self._notes = notes
         self._name = name
         self._writing = asyncio.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
         self._read = False
         self.host: str | None = None
         """The incarnation that the session's last call went to."""
@@ -126,14 +131,6 @@ class SessionJournal:
             await self._notes.drop(self._name)
 
     async def _write(self) -> None:
-        # In a task of its own, which nobody cancels: a thread that is no longer waited for would go on beside the next
-        # write, spoil it, or put back what that one had settled.
-        writing = asyncio.create_task(self._put())
-        self._under_way.add(writing)
-        writing.add_done_callback(self._under_way.discard)
-        await asyncio.shield(writing)
-
-    async def _put(self) -> None:
         async with self._writing:
             # Whoever waited for the lock writes what there is by now, so that the last to write has it all.
             await self._notes.put(self._name, {"host": self.host, "version": self.version, "sent": self.sent})

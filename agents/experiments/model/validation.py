@@ -23,7 +23,7 @@ from agents.experiments.model.queueing.inputs import Requests, Shape, Stretch, S
 from agents.experiments.model.queueing.results import Run
 from agents.experiments.model.queueing.simulation import simulate
 from agents.experiments.plan import Plan
-from agents.experiments.trace_rows import TraceRow
+from agents.experiments.trace_rows import UNFINISHED, TraceRow
 from agents.extras import extra
 
 Metric = Literal[
@@ -106,7 +106,8 @@ def validate(
 class _Round:
     """The sessions of one live round."""
 
-    turns: dict[str, TurnRows] = field(default_factory=lambda: {})
+    turns: dict[int, TurnRows] = field(default_factory=lambda: {})
+    """By their requests: a session that could not be made has no id."""
     latency: array[float] = field(default_factory=lambda: array("d"))
     first: array[float] = field(default_factory=lambda: array("d"))
     served: int = 0
@@ -114,14 +115,14 @@ class _Round:
 
     def add(self, row: TraceRow, plan: Plan) -> None:
         """Take in a row."""
-        self.turns.setdefault(row.session, TurnRows()).add(row)
+        self.turns.setdefault(row.request, TurnRows()).add(row)
         if row.kind == "session":
             self._add_session(row, plan)
 
     def _add_session(self, row: TraceRow, plan: Plan) -> None:
         if row.outcome == "ok" and row.ended is not None and plan.warm_up_seconds <= row.ended < plan.seconds:
             self.served += 1
-        if row.warm_up or (row.ended is not None and row.outcome != "ok"):
+        if row.warm_up or row.outcome not in ("ok", UNFINISHED):
             return
         given_up = plan.seconds + plan.patience_seconds
         self.latency.append((given_up if row.ended is None else row.ended) - row.due)

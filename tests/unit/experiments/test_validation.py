@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from agents.brains.service_time import ServiceTime
-from agents.experiments.figures_of_rounds import RoundFigures
 from agents.experiments.model.calibration import Calibration, Source
 from agents.experiments.model.queueing.inputs import (
     Empirical,
@@ -27,6 +26,7 @@ from agents.experiments.model.queueing.simulation import simulate
 from agents.experiments.model.validation import Agreement, Modelled, validate
 from agents.experiments.plan import Plan
 from agents.experiments.trace_rows import TraceRow
+from tests.unit.experiments.experiment_rows import figures, session
 from tests.unit.experiments.queueing.platforms import exponential
 
 PLAN = Plan.model_validate(
@@ -64,43 +64,23 @@ def live(system: System, number: int, *, load: float = 1.0, closed: bool = False
     ).requests
     for request in np.flatnonzero(~np.isnan(found.due)).tolist():
         due_at, seconds = float(found.due[request]), float(found.latency[request])
-        yield TraceRow(
-            "session",
-            "decoupled",
-            "support",
-            "closed" if closed else "poisson",
-            10.0 if closed else load,
-            number,
+        yield session(
             request,
-            f"s{number}-{request}",
-            "support",
             due_at,
-            due_at,
+            seconds if found.served[request] else None,
+            arrivals="closed" if closed else "poisson",
+            load=10.0 if closed else load,
+            round=number,
+            session=f"s{number}-{request}",
             first=due_at + float(found.first_text[request]),
-            ended=due_at + seconds if found.served[request] else None,
-            outcome="ok" if found.served[request] else "unfinished",
             warm_up=due_at < PLAN.warm_up_seconds,
         )
 
 
 def test_a_run_of_the_model_itself_is_met() -> None:
     rows = [row for number in range(2) for row in live(SYSTEM, number)]
-    figures = [
-        RoundFigures(
-            topology="decoupled",
-            arrivals="poisson",
-            load=1.0,
-            round=number,
-            seconds=270.0,
-            gpus=1,
-            gpu_busy_seconds=250.0,
-            hands=1,
-            hand_busy_seconds=1,
-            usd=0,
-        )
-        for number in range(2)
-    ]
-    [found] = validate(PLAN, rows, figures, {"decoupled": Modelled(LEARNT, SYSTEM)})
+    of_rounds = [figures(round=number, seconds=270.0, gpus=1, gpu_busy_seconds=250.0) for number in range(2)]
+    [found] = validate(PLAN, rows, of_rounds, {"decoupled": Modelled(LEARNT, SYSTEM)})
     assert (found.topology, found.arrivals, found.load, found.rounds) == ("decoupled", "poisson", 1.0, 2)
     assert found.learnt_from
     assert found.sessions == sum(not row.warm_up for row in rows)
@@ -166,6 +146,18 @@ def test_a_closed_loop_is_played_as_one() -> None:
     throughput = next(each for each in found.figures if each.metric == "throughput_per_second")
     assert throughput.relative_error == pytest.approx(0, abs=1e-5)
     assert throughput.measured > 2
+
+
+def test_refused_sessions_are_no_slow_answers_and_come_on_the_model_all_the_same() -> None:
+    models = {"decoupled": Modelled(LEARNT, SYSTEM)}
+    rows = list(live(SYSTEM, 0))
+    refused = [
+        session(10_000 + number, float(number), None, session="", first=None, outcome="http_529", warm_up=number < 30)
+        for number in range(300)
+    ]
+    [without], [found] = validate(PLAN, rows, [], models), validate(PLAN, [*rows, *refused], [], models)
+    assert [each.measured for each in found.figures] == [each.measured for each in without.figures]
+    assert found.figures[0].modelled > 1.5 * without.figures[0].modelled
 
 
 def test_topologies_without_a_model_are_left_out_and_all_of_it_is_json() -> None:

@@ -1,9 +1,9 @@
 """A GPU that is not there: what it reads and writes at any moment, by its service times alone.
 
-A plain state machine: whoever asks says what time it is, and everything that has happened until then is worked out, to
-the float. So it makes no difference when, or how often, it is asked, and nothing drifts. How the GPU shares its time is
-told in ``agents.brains.service_time``. Invariants: it is busy for no longer than time passes, and works whenever there
-is something to do.
+A plain state machine: whoever asks says what time it is, and everything that has happened until then is worked out,
+prompt by prompt and step by step. So it makes no difference when, or how often, it is asked. How the GPU shares its
+time is told in ``agents.brains.service_time``. Invariants: it is busy for no longer than time passes, and works
+whenever there is something to do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from agents.brains.prefix_cache import PrefixCache, PromptPart
 from agents.brains.service_time import ServiceTime
@@ -68,25 +68,6 @@ class GpuFigures:
     """Requests that wait for a place in the batch now."""
 
 
-@dataclass(slots=True)
-class _Steps:
-    """Decoding steps of the same length that follow each other, while the batch stays as it is."""
-
-    seconds: float
-    planned: int
-    """Steps until the batch changes."""
-    made: int = 0
-
-
-@dataclass(slots=True)
-class _Batch:
-    reading: Work | None = None
-    writing: list[Work] = field(default_factory=lambda: [])
-
-    def __len__(self) -> int:
-        return len(self.writing) + (self.reading is not None)
-
-
 class VirtualGpu:
     """Reads and writes for those who ask, in the order in which they come."""
 
@@ -94,12 +75,10 @@ class VirtualGpu:
         self._times = times
         self._prefixes = PrefixCache(times.prefix_cache_tokens)
         self._waiting: deque[Work] = deque()
-        self._batch = _Batch()
-        self._began = 0.0
-        """When the prompt that is read, or the first of the steps, was begun."""
-        self._read = 0.0
-        """When the prompt will have been read."""
-        self._steps = _Steps(0.0, 0)
+        self._reading: Work | None = None
+        self._writing: list[Work] = []
+        self._began = self._end = 0.0
+        """Of what is under way: a prompt that is read, or else a step, if anything is written."""
         self._counted = 0.0
         """Up to when seconds are counted."""
         self._figures = GpuFigures()
@@ -110,150 +89,120 @@ class VirtualGpu:
         """Take in a request that comes *now*."""
         self.advance(now)
         self._waiting.append(work)
-        if not len(self._batch):
-            self._next(now)
-        elif self._batch.reading is None and self._has_room:
-            self._stop_at_border(now)
+        self._reconsider(now)
 
     def leave(self, work: Work, now: float) -> None:
         """Drop a request whose asker left *now*; does nothing when it is done. The others' step goes on to its end."""
         self.advance(now)
         if work in self._waiting:
             self._waiting.remove(work)
-        elif work is self._batch.reading:
-            self._count(now)
+        elif work is self._reading:
             self._figures.gpu_tokens_read += int((now - self._began) * self._times.prefill_tokens_per_second)
-            self._batch.reading = None
+            self._reading = None
             self._next(now)
-        elif work in self._batch.writing:
-            self._count(now)
-            self._batch.writing.remove(work)
-            if self._batch.reading is None:
-                self._regroup(now)
+        elif work in self._writing:
+            self._writing.remove(work)
+            self._reconsider(now)
         else:
             return
         self._figures.gpu_requests_cancelled += 1
 
     def advance(self, now: float) -> None:
         """Work out all that has happened until *now*."""
-        while (end := self._end()) is not None and end <= now:
-            self._finish(end)
-        if self._batch.reading is None and self._batch.writing:
-            self._make_steps(self._steps_until(now))
+        news: dict[Work, None] = {}
+        while self._batch and self._end <= now:
+            news |= dict.fromkeys(self._finish())
+        self._count(now)
+        for work in news:
+            work.told()
 
     def due(self) -> float | None:
         """Return when somebody is to be told something, or the batch changes, next; None while there is no work."""
-        end, steps = self._end(), self._steps
-        if end is None or self._batch.reading is not None:
-            return end
-        writing = self._batch.writing
-        if not all(work.written for work in writing):
-            ahead = 1
-        elif any(work.live for work in writing):
-            ahead = max(1, math.ceil(LIVE_SECONDS / steps.seconds)) if steps.seconds else steps.planned
-        else:
-            return end
-        return min(end, self._border(steps.made + ahead))
+        if not self._batch:
+            return None
+        if self._reading or (self._waiting and self._has_room) or not all(work.written for work in self._writing):
+            return self._end
+        seconds = self._step_seconds
+        steps = min(work.tokens - work.written for work in self._writing)
+        if seconds and any(work.live for work in self._writing):
+            steps = min(steps, math.ceil(LIVE_SECONDS / seconds))
+        return self._end + (steps - 1) * seconds
 
     def figures(self, now: float) -> dict[str, float]:
         """Return what was done until *now*, by the names of ``GpuFigures``."""
         self.advance(now)
-        self._count(now)
-        self._figures.gpu_batch, self._figures.gpu_requests_waiting = len(self._batch), len(self._waiting)
+        self._figures.gpu_batch, self._figures.gpu_requests_waiting = self._batch, len(self._waiting)
         return asdict(self._figures)
 
     @property
     def under_way(self) -> int:
         """Requests that are not done."""
-        return len(self._batch) + len(self._waiting)
+        return self._batch + len(self._waiting)
 
     # -- one thing after the other ---------------------------------------------------------------
 
     @property
+    def _batch(self) -> int:
+        """How many requests are in the batch; none: nothing is under way."""
+        return len(self._writing) + (self._reading is not None)
+
+    @property
     def _has_room(self) -> bool:
-        return len(self._batch) < self._times.max_batch
+        return self._batch < self._times.max_batch
 
-    def _border(self, steps: int) -> float:
-        """When so many of the steps will have been made: a product, so that no error grows with them."""
-        return self._began + steps * self._steps.seconds
+    @property
+    def _step_seconds(self) -> float:
+        return self._times.seconds_per_step(len(self._writing))
 
-    def _end(self) -> float | None:
-        """When what is under way ends; None when nothing is."""
-        if self._batch.reading is not None:
-            return self._read
-        return self._border(self._steps.planned) if self._batch.writing else None
+    def _reconsider(self, now: float) -> None:
+        """Begin anew unless something was begun before *now*: between two steps all may change."""
+        if self._reading is None and (not self._writing or self._began == now):
+            self._next(now)
 
     def _next(self, now: float) -> None:
         """Begin the next thing, if there is one: a prompt while there is room, else a step."""
-        self._counted = self._began = now
+        self._began = now
         if self._waiting and self._has_room:
-            work = self._batch.reading = self._waiting.popleft()
+            work = self._reading = self._waiting.popleft()
             # Something must be read for there to be a first token.
             work.cached = min(self._prefixes.held(work.prompt), work.prompt_tokens - 1)
-            self._read = now + self._times.prefill_seconds(work.prompt_tokens - work.cached)
-        elif writing := self._batch.writing:
-            left = min(work.tokens - work.written for work in writing)
-            self._steps = _Steps(self._times.seconds_per_step(len(writing)), left)
+            self._end = now + self._times.prefill_seconds(work.prompt_tokens - work.cached)
+        elif self._writing:
+            self._end = now + self._step_seconds
 
-    def _finish(self, end: float) -> None:
-        """End what is under way, which is at *end*, and go on."""
-        if (work := self._batch.reading) is not None:
-            self._count(end)
-            self._batch.reading = None
-            self._batch.writing.append(work)
-            self._prefixes.keep(work.prompt)
-            self._figures.gpu_tokens_read += work.prompt_tokens - work.cached
-            self._figures.gpu_tokens_cached += work.cached
-        else:
-            self._make_steps(self._steps.planned)
-            self._count(end)
-            done = [work for work in self._batch.writing if work.done]
-            self._batch.writing = [work for work in self._batch.writing if not work.done]
-            self._figures.gpu_requests_done += len(done)
+    def _finish(self) -> Sequence[Work]:
+        """End what is under way, and go on; returns those that are to be told of it."""
+        end = self._end
+        self._count(end)
+        news = self._written() if self._reading is None else self._read(self._reading)
         self._next(end)
+        return news
 
-    def _regroup(self, now: float) -> None:
-        """Go on without an answer that left *now*."""
-        if self._batch.writing:
-            self._stop_at_border(now)
-        else:
-            self._next(now)
+    def _read(self, work: Work) -> Sequence[Work]:
+        self._reading = None
+        self._writing.append(work)
+        self._prefixes.keep(work.prompt)
+        self._figures.gpu_tokens_read += work.prompt_tokens - work.cached
+        self._figures.gpu_tokens_cached += work.cached
+        return ()
 
-    def _stop_at_border(self, now: float) -> None:
-        """Make no more steps as they are than the one under way *now*; none when it has only just ended."""
-        made = self._steps.made
-        self._steps.planned = made if self._border(made) == now else made + 1
-        self.advance(now)
-
-    def _steps_until(self, now: float) -> int:
-        """How many steps have been made by *now*; before the last of those planned."""
-        steps = self._steps
-        made = max(steps.made, int((now - self._began) / steps.seconds)) if steps.seconds else steps.made
-        # A quotient may be off by one; what counts is the border itself.
-        while self._border(made + 1) <= now:
-            made += 1
-        while made > steps.made and self._border(made) > now:
-            made -= 1
-        return made
-
-    def _make_steps(self, made: int) -> None:
-        more, self._steps.made = made - self._steps.made, made
-        if not more:
-            return
-        self._figures.gpu_tokens_written += more * len(self._batch.writing)
-        for work in self._batch.writing:
-            first = not work.written
-            work.written += more
-            if first or work.live or work.done:
-                work.told()
+    def _written(self) -> Sequence[Work]:
+        step, self._writing = self._writing, []
+        for work in step:
+            work.written += 1
+            if not work.done:
+                self._writing.append(work)
+        self._figures.gpu_tokens_written += len(step)
+        self._figures.gpu_requests_done += len(step) - len(self._writing)
+        return [work for work in step if work.live or work.done or work.written == 1]
 
     def _count(self, now: float) -> None:
         """Count the seconds up to *now*."""
         seconds, self._counted = now - self._counted, now
-        if not len(self._batch):
+        if not self._batch:
             return
         self._figures.gpu_busy_seconds += seconds
-        if self._batch.reading is not None:
+        if self._reading is not None:
             self._figures.gpu_prefill_seconds += seconds
         else:
-            self._figures.gpu_answer_seconds += seconds * len(self._batch.writing)
+            self._figures.gpu_answer_seconds += seconds * len(self._writing)

@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.economics.roi.break_even import BreakEven
 from agents.economics.roi.evaluation import Evaluation
-from agents.economics.roi.ownership import Costs
+from agents.economics.roi.ownership import Costs, cents
 from agents.reports.drawing import BLUE, VERMILION, Drawing, Figure, axis
 from agents.reports.measures import number
 from agents.reports.tables import Cell, Column, Facts, Table
@@ -61,7 +61,7 @@ def costs_table(evaluation: Evaluation) -> Table:
 
 
 def _cents(amount: Decimal) -> str:
-    return f"{amount:,.2f}".replace(",", "\u202f")
+    return f"{cents(amount):,.2f}".replace(",", "\u202f")
 
 
 def return_facts(evaluation: Evaluation) -> Facts:

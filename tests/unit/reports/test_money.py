@@ -12,7 +12,7 @@ from agents.economics.roi.evaluation import Evaluation, evaluate
 from agents.economics.roi.inputs import read_scenario
 from agents.experiments.model.validation import Agreement, Comparison
 from agents.reports.model_agreement import model_agreement_data, model_agreement_table
-from agents.reports.money import costs_data, return_facts, scale_figure, tornado_data, tornado_figure
+from agents.reports.money import costs_data, costs_table, return_facts, scale_figure, tornado_data, tornado_figure
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,17 @@ def test_the_lines_of_both_bills_add_up(evaluation: Evaluation) -> None:
     assert total.monolith == sum((line.monolith for line in lines), Decimal(0)) == evaluation.monolith.costs.total
     assert total.decoupled == sum((line.decoupled for line in lines), Decimal(0)) == evaluation.decoupled.costs.total
     assert all(line.monolith or line.decoupled for line in lines)
+
+
+def test_a_bill_shows_half_a_cent_as_a_whole_one(evaluation: Evaluation) -> None:
+    """As ``hecaton roi`` shows the same bill."""
+    bill = replace(evaluation.monolith.costs, other=Decimal("0.125"))
+    [other] = [
+        row
+        for row in costs_table(replace(evaluation, monolith=replace(evaluation.monolith, costs=bill))).rows
+        if row[0].text == "other"
+    ]
+    assert other[1].text == "0.13"
 
 
 def test_the_return_is_told_with_what_it_lacks(evaluation: Evaluation) -> None:

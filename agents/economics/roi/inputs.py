@@ -6,7 +6,6 @@ tool calls (on this platform a session).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
@@ -17,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from agents.economics.roi.distributions import Distribution
 from agents.economics.roi.paths import numbers_of
 from agents.errors import InvalidRequest
-from agents.settings_base import KeyName, Section
+from agents.settings_base import KeyName, Section, as_mapping
 
 BUILT_IN = Path(__file__).with_name("scenarios")
 
@@ -174,19 +173,24 @@ def read_scenario(name_or_path: str) -> Scenario:
     """Read a built-in scenario by its name, or a YAML file. Raises InvalidRequest, which names the field."""
     path = BUILT_IN / f"{name_or_path}.yaml" if name_or_path in built_in_scenarios() else Path(name_or_path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = as_mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InvalidRequest(
             f"{name_or_path}: is neither a file nor a built-in scenario ({', '.join(built_in_scenarios())})"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidRequest(f"{path} can not be read: {error}") from error
-    if not isinstance(content, Mapping):
+    if content is None:
         raise InvalidRequest(f"{path}: must be a mapping with name, interactions_per_month, monolith and decoupled")
+    return scenario_of(content, str(path))
+
+
+def scenario_of(content: object, source: str) -> Scenario:
+    """Return *content*, which came from *source*, as a scenario. Raises InvalidRequest, which names the field."""
     try:
         return Scenario.model_validate(content)
     except ValidationError as error:
-        raise InvalidRequest(f"{path}: {_fault(error)}") from error
+        raise InvalidRequest(f"{source}: {_fault(error)}") from error
 
 
 def scenario_text(scenario: Scenario) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from agents.economics.roi.inputs import Deployment, Scenario
+from agents.economics.roi.inputs import Deployment, Scenario, scenario_of
 from agents.errors import InvalidRequest
 
 _BYTES_PER_GB = 10**9
@@ -55,7 +55,7 @@ def with_meters(scenario: Scenario, used: MeteredUse, side: Side) -> Scenario:
         "tokens_per_interaction": _each(used.tokens, used) or None,
         side: deployment.model_copy(update=_metered(deployment, used)),
     }
-    return Scenario.model_validate(scenario.model_copy(update=update).model_dump())
+    return scenario_of(scenario.model_copy(update=update).model_dump(), f"{scenario.name} with meters")
 
 
 def _metered(deployment: Deployment, used: MeteredUse) -> dict[str, Decimal]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,13 @@ def test_what_the_scenario_has_as_fixed_is_not_charged_by_the_interaction_too(br
     metered = with_meters(scenario, USED, "monolith").monolith
     assert (metered.brain_usd_per_interaction, metered.cpu_seconds_per_interaction) == (0, 0)
     assert (metered.hands, metered.hand_usd_per_interaction) == (2, D("0.005"))
+
+
+def test_meters_that_lack_what_the_scenario_draws_by_lot_are_refused_in_words() -> None:
+    factors = {"tokens_per_interaction": {"kind": "uniform", "low": 1, "high": 2}}
+    scenario = Scenario.model_validate(LEAST | {"tokens_per_interaction": 5, "risk": {"factors": factors}})
+    with pytest.raises(InvalidRequest, match=r"least with meters: .*'tokens_per_interaction' is no number"):
+        with_meters(scenario, replace(USED, tokens=0), "decoupled")
 
 
 def test_meters_without_a_session_say_nothing() -> None:

@@ -46,7 +46,7 @@ def _used(client: Anthropic, begin: datetime, end: datetime) -> MeteredUse:
     answer = cast("dict[str, Any]", client.get("/-/usage", cast_to=object, options={"params": window}))
     rows: list[dict[str, int]] = answer["data"]
     return MeteredUse(
-        hours=Decimal((end - begin) // timedelta(seconds=1)) / 3600,
+        hours=Decimal((end - begin) // timedelta(microseconds=1)) / 3_600_000_000,
         sessions=sessions,
         tokens=tokens,
         list_cents=cents,

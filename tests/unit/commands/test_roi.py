@@ -145,6 +145,12 @@ def test_running_meters_replace_assumptions(asked: list[dict[str, str]], tmp_pat
     assert again["scenario"] == scenario
 
 
+def test_a_time_of_less_than_a_second_is_one_too(asked: list[dict[str, str]], quick: str) -> None:
+    times = ("--since", "2026-11-01", "--until", "2026-11-01T00:00:00.500Z")
+    report = json.loads(run("--scenario", quick, "--from-meters", *times, "--json"))
+    assert report["scenario"]["interactions_per_month"] == str(2 * 720 * 7200)
+
+
 def test_meters_are_of_the_last_thirty_days_unless_said(asked: list[dict[str, str]], quick: str) -> None:
     run("--scenario", quick, "--from-meters", "--json")
     begin, end = (datetime.fromisoformat(asked[1][name]) for name in ("since", "until"))

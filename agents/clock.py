@@ -78,14 +78,18 @@ class ManualClock:
         return sum(not wake.done() for _, _, wake in self._sleepers)
 
 
-async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
-    """Do *work* for at most *seconds* of *clock*'s time, then cancel it; returns whether it ended by itself."""
+async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, object]) -> bool:
+    """Do *work* for at most *seconds* of *clock*'s time, then cancel it; returns whether it ended by itself.
+
+    Raises what *work* raises, and what the clock does when it cannot sleep.
+    """
     task, alarm = asyncio.ensure_future(work), asyncio.ensure_future(clock.sleep(seconds))
     try:
         await asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
             return True
+        alarm.result()
         return False
     finally:
         task.cancel()

@@ -12,24 +12,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.assembly import Answer
 from agents.brains.counting import count_tokens
 from agents.brains.port import Brain, BrainFailure, BrainRequest
 from tests.contract.brain_stages import ASKING, KINDS, Stage, Told, ask, staged
+from tests.unit.brains.answers import answer_of
 
 
 @pytest.fixture(params=KINDS)
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     async with staged(request.param) as stage:
         yield stage
-
-
-async def think(brain: Brain, request: BrainRequest) -> Answer:
-    assembler = AnswerAssembler()
-    async with asyncio.timeout(10):
-        async for event in brain.think(request):
-            assembler.feed(event)
-    return assembler.finish()
 
 
 def after(request: BrainRequest, answer: Answer, *results: str) -> BrainRequest:
@@ -44,7 +37,7 @@ def after(request: BrainRequest, answer: Answer, *results: str) -> BrainRequest:
 
 
 async def test_a_text_answer_ends_the_turn(stage: Stage) -> None:
-    answer = await think(stage.brain(Told("Good morning.")), ask())
+    answer = await answer_of(stage.brain(Told("Good morning.")), ask())
     assert [block.kind for block in answer.blocks] == ["text"]
     assert answer.blocks[0].text.endswith("Good morning.")
     assert answer.stop_reason == "end_turn"
@@ -52,7 +45,7 @@ async def test_a_text_answer_ends_the_turn(stage: Stage) -> None:
 
 async def test_tool_calls_come_whole_with_distinct_ids(stage: Stage) -> None:
     told = Told("Look:", [("bash", {"command": "ls | wc -l"}), ("read", {"path": "größe.txt", "limit": 3})])
-    answer = await think(stage.brain(told), ask())
+    answer = await answer_of(stage.brain(told), ask())
     calls = [block for block in answer.blocks if block.kind == "tool_use"]
     assert [(call.name, call.input) for call in calls] == told.tools
     assert len({call.tool_use_id for call in calls} - {""}) == 2
@@ -62,13 +55,13 @@ async def test_tool_calls_come_whole_with_distinct_ids(stage: Stage) -> None:
 async def test_a_conversation_goes_on_after_tool_results(stage: Stage) -> None:
     brain = stage.brain(Told("", [("bash", {"command": "ls"})]), Told("Done."))
     request = ask()
-    first = await think(brain, request)
-    second = await think(brain, after(request, first, "a.txt"))
+    first = await answer_of(brain, request)
+    second = await answer_of(brain, after(request, first, "a.txt"))
     assert second.blocks[-1].text == "Done."
 
 
 async def test_usage_is_reported(stage: Stage) -> None:
-    usage = (await think(stage.brain(Told("Some words to count.")), ask())).usage
+    usage = (await answer_of(stage.brain(Told("Some words to count.")), ask())).usage
     assert usage.input_tokens > 0
     assert usage.output_tokens > 0
 
@@ -90,13 +83,13 @@ async def test_events_are_plain_dicts_from_start_to_stop(stage: Stage) -> None:
 
 async def test_the_request_is_left_as_it_was(stage: Stage) -> None:
     request, untouched = ask(), ask()
-    await think(stage.brain(Told("x")), request)
+    await answer_of(stage.brain(Told("x")), request)
     assert request == untouched
 
 
 async def test_a_failure_is_a_brain_failure(stage: Stage) -> None:
     with pytest.raises(BrainFailure) as caught:
-        await think(stage.brain(Told(fails=True)), ask())
+        await answer_of(stage.brain(Told(fails=True)), ask())
     assert (caught.value.kind, caught.value.transient) == ("request_failed", False)
 
 
@@ -107,7 +100,7 @@ async def test_what_a_model_server_has_is_told_apart(kind: str) -> None:
         failures: list[BrainFailure] = []
         for _ in range(2):
             with pytest.raises(BrainFailure) as caught:
-                await think(brain, ask())
+                await answer_of(brain, ask())
             failures.append(caught.value)
     assert [(each.kind, each.transient, each.retry_after) for each in failures] == [
         ("overloaded", True, 7),
@@ -146,5 +139,5 @@ async def test_cancelling_the_reader_cancels_the_generation(stage: Stage) -> Non
 async def test_many_conversations_share_one_brain(stage: Stage) -> None:
     brain = stage.brain(*[Told("same") for _ in range(20)])
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(think(brain, ask())) for _ in range(20)]
+        asked = [group.create_task(answer_of(brain, ask())) for _ in range(20)]
     assert {task.result().blocks[-1].text.splitlines()[-1] for task in asked} == {"same"}

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.assembly import Answer
 from agents.brains.claude import ClaudeBrain
 from agents.brains.counting import estimate
 from agents.brains.port import BrainFailure, BrainRequest
@@ -20,6 +20,7 @@ from agents.brains.wire import counting_body
 from agents.config import BrainSettings
 from agents.vault import MemoryVault
 from tests.stub_model import RunningStub, running_stub
+from tests.unit.brains.answers import answer_of
 
 REQUEST = BrainRequest("sesn_1", "claude-anything-9", [{"role": "user", "content": "hello"}], system="be brief")
 TEXT = {"content": [{"type": "text", "text": "fine"}]}
@@ -36,14 +37,10 @@ def brain_at(url: str | None, key: str = "sk-test", **settings: Any) -> ClaudeBr
 
 
 async def think(brain: ClaudeBrain, request: BrainRequest = REQUEST) -> Answer:
-    assembler = AnswerAssembler()
     try:
-        async with asyncio.timeout(10):
-            async for event in brain.think(request):
-                assembler.feed(event)
+        return await answer_of(brain, request)
     finally:
         await brain.aclose()
-    return assembler.finish()
 
 
 async def failure_of(brain: ClaudeBrain, request: BrainRequest = REQUEST) -> BrainFailure:

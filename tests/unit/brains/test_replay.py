@@ -7,19 +7,16 @@ from typing import Any
 
 import pytest
 
-from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
+from agents.brains.assembly import Answer, TokenUsage
 from agents.brains.plan import PlanBook, parse_plans
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.replay import NOTICE, ReplayBrain
 from agents.clock import ManualClock
+from tests.unit.brains.answers import answer_of, user
 
 
 def brain_of(*steps: dict[str, Any], **given: Any) -> ReplayBrain:
     return ReplayBrain(PlanBook(parse_plans({"plans": [{"name": "p", "steps": list(steps), **given}]}, "test")))
-
-
-def user(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
 
 
 def results(answer: Answer, *texts: str, is_error: bool = False) -> list[dict[str, Any]]:
@@ -41,11 +38,7 @@ def said(answer: Answer) -> dict[str, Any]:
 
 
 async def ask(brain: ReplayBrain, *messages: dict[str, Any]) -> Answer:
-    assembler = AnswerAssembler()
-    async with asyncio.timeout(5):
-        async for event in brain.think(BrainRequest("sesn_7", "claude-x", list(messages))):
-            assembler.feed(event)
-    return assembler.finish()
+    return await answer_of(brain, BrainRequest("sesn_7", "claude-x", list(messages)))
 
 
 def text_of(answer: Answer) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agents.brain_settings import BrainDefinition
-from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.assembly import Answer
 from agents.brains.budgets import Budgets, OverBudget
 from agents.brains.policy import RulePolicy
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, Refusal, Standing
@@ -25,6 +25,7 @@ from agents.clock import ManualClock
 from agents.economics.meter import MemoryMeter, MeterKind, MeterRow
 from agents.economics.price_book import PriceBook
 from agents.ids import SessionId
+from tests.unit.brains.answers import answer_of
 
 REFUSED = Fail(BrainFailure("request_failed", "too long", transient=False, refusal=Refusal(400, "too long")))
 LOST = Fail(BrainLost("the replica died"))
@@ -57,10 +58,7 @@ class Stage:
         self.pools.brains[self.registry.find(name).id].add(*answers)
 
     async def ask(self, model: str, **more: Any) -> Answer:
-        assembler = AnswerAssembler()
-        async for event in self.brain.think(BrainRequest("s", model, [{"role": "user", "content": "hi"}], **more)):
-            assembler.feed(event)
-        return assembler.finish()
+        return await answer_of(self.brain, BrainRequest("s", model, [{"role": "user", "content": "hi"}], **more))
 
     def asked(self) -> dict[str, int]:
         return {brain: len(scripted.requests) for brain, scripted in self.pools.brains.items() if scripted.requests}

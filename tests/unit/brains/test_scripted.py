@@ -6,18 +6,16 @@ import asyncio
 
 import pytest
 
-from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.assembly import Answer
 from agents.brains.port import Brain, BrainFailure, BrainRequest
 from agents.brains.scripted import Hold, ScriptedBrain, fail, redacted_thinking, reply, text, thinking, tool_use
+from tests.unit.brains.answers import answer_of
 
 REQUEST = BrainRequest("sesn_1", "claude-x", [{"role": "user", "content": "hi"}])
 
 
 async def ask(brain: Brain, request: BrainRequest = REQUEST) -> Answer:
-    assembler = AnswerAssembler()
-    async for event in brain.think(request):
-        assembler.feed(event)
-    return assembler.finish()
+    return await answer_of(brain, request)
 
 
 async def test_answers_come_in_order_whatever_their_form() -> None:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from agents.brain_settings import BrainDefinition
-from agents.brains.assembly import Answer, AnswerAssembler
+from agents.brains.assembly import Answer
 from agents.brains.factory import make_engine
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, EngineUnusable
 from agents.brains.server import engine as engine_module
@@ -28,6 +28,7 @@ from agents.brains.server.engine import ServerEngine
 from agents.config import Settings
 from agents.vault import MemoryVault
 from tests.stub_model import RunningStub, relay, running_stub
+from tests.unit.brains.answers import answer_of
 from tests.unit.waiting import until
 
 REQUEST = BrainRequest("sesn_1", "auto", [{"role": "user", "content": "hello"}])
@@ -81,11 +82,7 @@ async def ground() -> AsyncIterator[Ground]:
 
 
 async def think(engine: ServerEngine, request: BrainRequest = REQUEST) -> Answer:
-    assembler = AnswerAssembler()
-    async with asyncio.timeout(20):
-        async for event in engine.think(request):
-            assembler.feed(event)
-    return assembler.finish()
+    return await answer_of(engine, request)
 
 
 async def think_once_it_is_back(engine: ServerEngine) -> Answer:

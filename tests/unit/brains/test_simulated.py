@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from agents.brain_settings import BrainDefinition
-from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.counting import estimate
 from agents.brains.factory import make_engine
 from agents.brains.local_pools import LocalPools
@@ -26,6 +25,7 @@ from agents.clock import ManualClock
 from agents.config import Settings
 from agents.telemetry.metrics import render_metrics
 from agents.vault import MemoryVault
+from tests.unit.brains.answers import answer_of, user
 from tests.unit.waiting import until
 
 TIMES = ServiceTime(prefill_tokens_per_second=1024, step_seconds=1 / 64, step_seconds_per_answer=1 / 512, max_batch=2)
@@ -52,20 +52,8 @@ def brain_of(*steps: dict[str, Any], times: ServiceTime = TIMES, clock: ManualCl
     return SimulatedBrain(book(*steps), times, clock=clock or JumpingClock())
 
 
-def user(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
-
-
 def ask(*messages: dict[str, Any], **fields: Any) -> BrainRequest:
     return BrainRequest("sesn_7", "m", list(messages or [user("go")]), **fields)
-
-
-async def answer_of(brain: SimulatedBrain | ReplayBrain, request: BrainRequest) -> Answer:
-    assembler = AnswerAssembler()
-    async with asyncio.timeout(5):
-        async for event in brain.think(request):
-            assembler.feed(event)
-    return assembler.finish()
 
 
 async def moments(brain: SimulatedBrain, request: BrainRequest) -> Moments:

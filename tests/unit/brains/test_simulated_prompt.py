@@ -10,6 +10,7 @@ from agents.brains.counting import estimate
 from agents.brains.port import BrainRequest
 from agents.brains.simulated_prompt import marker, prompt_parts, simulated_output
 from agents.brains.summarizing import SYSTEM
+from tests.unit.brains.answers import user
 
 MESSAGES: list[dict[str, Any]] = [
     {"role": "user", "content": "Hello, how big is it?"},
@@ -27,10 +28,6 @@ def tokens(asked: BrainRequest) -> int:
     return sum(part.tokens for part in prompt_parts(asked))
 
 
-def said(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
-
-
 @pytest.mark.parametrize("count", range(len(MESSAGES) + 1))
 def test_without_markers_the_tokens_are_those_of_the_estimate(count: int) -> None:
     asked = request(*MESSAGES[:count])
@@ -44,7 +41,7 @@ def test_a_longer_conversation_begins_with_the_same_parts() -> None:
 
 
 def test_what_comes_after_a_difference_is_another_beginning() -> None:
-    one, other = prompt_parts(request(*MESSAGES)), prompt_parts(request(said("Hi."), *MESSAGES[1:]))
+    one, other = prompt_parts(request(*MESSAGES)), prompt_parts(request(user("Hi."), *MESSAGES[1:]))
     assert one[0] == other[0]
     assert not {part.key for part in one[1:]} & {part.key for part in other[1:]}
     assert prompt_parts(request(system="another"))[0].key != one[0].key
@@ -52,7 +49,7 @@ def test_what_comes_after_a_difference_is_another_beginning() -> None:
 
 def test_a_message_may_stand_for_a_longer_one() -> None:
     text = f"Hello. {marker(input_tokens=4000, output_tokens=250)}"
-    asked = request(said(text), *MESSAGES[1:])
+    asked = request(user(text), *MESSAGES[1:])
     assert tokens(asked) == estimate(asked) + 4000
     assert prompt_parts(asked)[1].tokens > 4000
     assert simulated_output(asked) == 250
@@ -63,19 +60,19 @@ def test_a_message_may_stand_for_a_longer_one() -> None:
     [("[simulate input_tokens=7]", (7, 0)), ("a [simulate output_tokens=7] b", (0, 7)), ("[simulate]", (0, 0))],
 )
 def test_either_of_both_may_be_left_out(text: str, more: tuple[int, int]) -> None:
-    asked = request(said(text))
+    asked = request(user(text))
     assert (tokens(asked) - estimate(asked), simulated_output(asked)) == more
 
 
 def test_every_message_adds_to_what_is_read_and_the_newest_says_what_is_written() -> None:
-    asked = request(said(marker(input_tokens=10, output_tokens=1)), MESSAGES[3], said(marker(input_tokens=5)))
+    asked = request(user(marker(input_tokens=10, output_tokens=1)), MESSAGES[3], user(marker(input_tokens=5)))
     assert tokens(asked) == estimate(asked) + 15
     assert simulated_output(asked) == 0
 
 
 def test_results_and_answers_say_nothing_of_tokens() -> None:
     asked = request(
-        said("go"),
+        user("go"),
         {"role": "assistant", "content": [{"type": "text", "text": marker(input_tokens=9, output_tokens=9)}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": marker(input_tokens=9)}]},
     )
@@ -84,6 +81,6 @@ def test_results_and_answers_say_nothing_of_tokens() -> None:
 
 
 def test_a_summary_is_as_long_as_it_is() -> None:
-    asked = request(said(marker(input_tokens=100, output_tokens=9)), system=SYSTEM)
+    asked = request(user(marker(input_tokens=100, output_tokens=9)), system=SYSTEM)
     assert simulated_output(asked) == 0
     assert tokens(asked) == estimate(asked) + 100

@@ -11,11 +11,7 @@ import pytest
 from tests.stub_model import running_stub, stub_in_thread
 from tests.stub_model.rules import parse, place, rule_answer
 from tests.stub_model.script import Point, Text, ToolUse
-
-
-def user(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
-
+from tests.unit.brains.answers import user
 
 ANSWER = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "bash", "input": {}}]}
 RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "ok"}]}

@@ -19,7 +19,6 @@ import torch
 from transformers import LlamaForCausalLM
 
 from agents.brain_settings import BrainDefinition
-from agents.brains.assembly import Answer, AnswerAssembler
 from agents.brains.factory import make_engine
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest, EngineUnusable
 from agents.brains.transformers import engine as engine_module
@@ -30,6 +29,7 @@ from agents.brains.transformers.loading import load
 from agents.config import BrainSettings, Settings
 from agents.vault import MemoryVault
 from tests.tiny_model import ForcedModel, forced, tiny_definition, tiny_folder
+from tests.unit.brains.answers import answer_of
 from tests.unit.waiting import until
 
 TOOLS = [{"name": "bash", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}}]
@@ -55,14 +55,6 @@ def ask(text: str = "hello", *, max_tokens: int = 12, **more: Any) -> BrainReque
     return BrainRequest("sesn_1", "tiny", [{"role": "user", "content": text}], max_tokens=max_tokens, **more)
 
 
-async def think(engine: TransformersBrain, request: BrainRequest) -> Answer:
-    assembler = AnswerAssembler()
-    async with asyncio.timeout(20):
-        async for event in engine.think(request):
-            assembler.feed(event)
-    return assembler.finish()
-
-
 def decoder_in(engine: TransformersBrain) -> Any:
     return engine._running.decoder  # type: ignore[union-attr]
 
@@ -77,9 +69,9 @@ async def test_a_request_is_answered_the_same_alone_and_among_others() -> None:
     ]
     settings = {"max_batch": 3, "prefill_tokens": 128}
     async with running(tiny_definition(transformers=settings)) as engine:
-        together = await asyncio.gather(*(think(engine, request) for request in requests))
+        together = await asyncio.gather(*(answer_of(engine, request) for request in requests))
         rounds = decoder_in(engine).rounds
-        alone = [await think(engine, request) for request in requests]
+        alone = [await answer_of(engine, request) for request in requests]
         rounds_alone = decoder_in(engine).rounds - rounds
     assert [answer.blocks for answer in together] == [answer.blocks for answer in alone]
     assert [answer.usage for answer in together] == [answer.usage for answer in alone]
@@ -95,7 +87,7 @@ async def test_its_tokens_are_those_of_the_library() -> None:
     model: Any = loaded.model
     expected = model.generate(torch.tensor([prompt]), max_new_tokens=40, do_sample=False)[0, len(prompt) :].tolist()
     async with running(tiny_definition(transformers={"prefill_tokens": 77})) as engine:
-        blocks = (await think(engine, request)).blocks
+        blocks = (await answer_of(engine, request)).blocks
     said = loaded.tokenizer.text_of([token for token in expected if token not in loaded.tokenizer.silent])
     assert blocks[0].text == said.strip()
 
@@ -104,7 +96,7 @@ async def test_each_token_of_a_prompt_is_read_once() -> None:
     with forced("fine") as models:
         async with running(tiny_definition(transformers={"prefill_tokens": 4096})) as engine:
             before = models[0].read
-            answer = await think(engine, ask("x" * 2000))
+            answer = await answer_of(engine, ask("x" * 2000))
     assert models[0].read - before == answer.usage.input_tokens > 2000
 
 
@@ -112,7 +104,7 @@ async def test_usage_counts_the_tokens() -> None:
     with forced("fünf"):
         async with running() as engine:
             request = ask()
-            answer = await think(engine, request)
+            answer = await answer_of(engine, request)
             assert answer.usage.input_tokens == await engine.count_tokens(request)
     assert answer.usage.output_tokens == len("fünf".encode()) + 1
 
@@ -120,7 +112,7 @@ async def test_usage_counts_the_tokens() -> None:
 async def test_an_answer_ends_after_the_most_tokens() -> None:
     with forced(("on and on", True), ("on and on", True)):
         async with running() as engine:
-            answer = await think(engine, ask(max_tokens=6))
+            answer = await answer_of(engine, ask(max_tokens=6))
     assert (answer.blocks[0].text, answer.stop_reason) == ("on and", "max_tokens")
 
 
@@ -128,11 +120,11 @@ async def test_an_answer_that_fills_the_context_says_so_and_a_prompt_that_does_i
     definition = tiny_definition(capabilities={"context_tokens": 256})
     with forced(("on", True)):
         async with running(definition) as engine:
-            answer = await think(engine, ask("x" * 100, max_tokens=4000))
+            answer = await answer_of(engine, ask("x" * 100, max_tokens=4000))
             assert answer.usage.input_tokens + answer.usage.output_tokens == 256
             assert answer.stop_reason == "model_context_window_exceeded"
             with pytest.raises(BrainFailure, match=r"prompt is too long: \d+ tokens > 256 maximum") as caught:
-                await think(engine, ask("x" * 300))
+                await answer_of(engine, ask("x" * 300))
     assert (caught.value.kind, caught.value.transient) == ("request_failed", False)
 
 
@@ -140,8 +132,8 @@ async def test_a_call_of_a_tool_and_thinking_are_blocks() -> None:
     said = '<think>\nhm\n</think>\n\nLook:\n<tool_call>\n{"name": "bash", "arguments": {"command": "ls"}}\n</tool_call>'
     with forced(said, said):
         async with running(tiny_definition(capabilities={"thinking": True})) as engine:
-            answer = await think(engine, ask(max_tokens=500, tools=TOOLS))
-            without_tools = await think(engine, ask("hello" * 100, max_tokens=500))
+            answer = await answer_of(engine, ask(max_tokens=500, tools=TOOLS))
+            without_tools = await answer_of(engine, ask("hello" * 100, max_tokens=500))
     assert [block.kind for block in answer.blocks] == ["thinking", "text", "tool_use"]
     assert (answer.blocks[2].name, answer.blocks[2].input) == ("bash", {"command": "ls"})
     assert answer.stop_reason == "tool_use"
@@ -177,7 +169,7 @@ async def test_a_model_that_has_learned_to_call_a_tool_calls_it(tmp_path: Path) 
     assert len(prompt) == len("List them:")
     teach(folder, prompt, [*tokenizer._pretrained.encode(call), *tokenizer.stops])
     async with running(definition) as engine:
-        answer = await think(engine, request)
+        answer = await answer_of(engine, request)
     assert [(block.name, block.input) for block in answer.blocks] == [("bash", {"command": "ls -la"})]
     assert answer.stop_reason == "tool_use"
 
@@ -190,7 +182,7 @@ async def test_a_reader_that_leaves_frees_its_slot_within_a_round() -> None:
                 async for event in events:
                     if event["type"] == "content_block_delta":
                         break
-                second = asyncio.create_task(think(engine, ask(max_tokens=3)))
+                second = asyncio.create_task(answer_of(engine, ask(max_tokens=3)))
                 await until(lambda: decoder.waiting == 1)
             before = decoder.rounds
             await second
@@ -203,9 +195,9 @@ async def test_a_request_that_is_left_while_it_waits_never_begins() -> None:
     with forced(("never ends", True), "never said") as models:
         async with running(tiny_definition(transformers={"max_batch": 1})) as engine:
             decoder = decoder_in(engine)
-            first = asyncio.create_task(think(engine, ask(max_tokens=3000)))
+            first = asyncio.create_task(answer_of(engine, ask(max_tokens=3000)))
             await until(lambda: decoder.under_way == 1)
-            second = asyncio.create_task(think(engine, ask()))
+            second = asyncio.create_task(answer_of(engine, ask()))
             await until(lambda: decoder.waiting == 1)
             second.cancel()
             await until(lambda: decoder.waiting == 0)
@@ -225,12 +217,12 @@ async def test_a_model_that_fails_fails_its_requests_and_then_the_replica() -> N
             for _ in range(MOST_FAILURES):
                 engine.check()
                 with pytest.raises(BrainFailure, match="device-side assert") as caught:
-                    await think(engine, ask())
+                    await answer_of(engine, ask())
                 assert (caught.value.kind, caught.value.transient) == ("request_failed", True)
             with pytest.raises(EngineUnusable, match="3 times in a row"):
                 engine.check()
             with pytest.raises(BrainLost):
-                await think(engine, ask())
+                await answer_of(engine, ask())
     assert models
 
 
@@ -247,7 +239,7 @@ async def test_a_step_that_hangs_fails_its_requests_and_then_the_replica(monkeyp
 
         decoder_in(engine)._batch._model = hanging
         with pytest.raises(BrainFailure, match="in time") as caught:
-            await think(engine, ask())
+            await answer_of(engine, ask())
         engine.check()
         monkeypatch.setattr(engine_module, "STALLED_SECONDS", 0.0)
         with pytest.raises(EngineUnusable, match="has not ended"):
@@ -261,7 +253,7 @@ async def test_a_step_that_hangs_fails_its_requests_and_then_the_replica(monkeyp
 async def test_a_prompt_that_fails_leaves_the_others_alone() -> None:
     with forced("a" * 150) as models:
         async with running(tiny_definition(transformers={"prefill_tokens": 4096})) as engine:
-            first = asyncio.create_task(think(engine, ask(max_tokens=600)))
+            first = asyncio.create_task(answer_of(engine, ask(max_tokens=600)))
             await until(lambda: decoder_in(engine).under_way == 1)
 
             def picky(**given: Any) -> Any:
@@ -271,7 +263,7 @@ async def test_a_prompt_that_fails_leaves_the_others_alone() -> None:
 
             decoder_in(engine)._batch._model = picky
             with pytest.raises(BrainFailure, match="out of memory") as caught:
-                await think(engine, ask("y" * 500))
+                await answer_of(engine, ask("y" * 500))
             assert (await first).blocks[0].text == "a" * 150
     assert (caught.value.kind, caught.value.transient) == ("overloaded", True)
 
@@ -279,26 +271,26 @@ async def test_a_prompt_that_fails_leaves_the_others_alone() -> None:
 async def test_closing_ends_what_is_under_way() -> None:
     with forced(("never ends", True)):
         async with running() as engine:
-            asked = asyncio.create_task(think(engine, ask(max_tokens=3000)))
+            asked = asyncio.create_task(answer_of(engine, ask(max_tokens=3000)))
             await until(lambda: engine.under_way == 1)
             await engine.aclose()
             with pytest.raises(BrainLost):
                 await asked
             await engine.aclose()
             with pytest.raises(BrainLost):
-                await think(engine, ask())
+                await answer_of(engine, ask())
 
 
 async def test_sampling_draws_only_from_the_likeliest() -> None:
     """With so small a share only the likeliest is left, at any temperature."""
     async with running() as greedy:
-        expected = (await think(greedy, ask(max_tokens=30))).blocks
+        expected = (await answer_of(greedy, ask(max_tokens=30))).blocks
     nucleus = tiny_definition(transformers={"temperature": 2.0, "top_p": 1e-6})
     async with running(nucleus) as engine:
-        assert (await think(engine, ask(max_tokens=30))).blocks == expected
+        assert (await answer_of(engine, ask(max_tokens=30))).blocks == expected
     wild = tiny_definition(transformers={"temperature": 5.0})
     async with running(wild) as engine:
-        assert (await think(engine, ask(max_tokens=30))).blocks != expected
+        assert (await answer_of(engine, ask(max_tokens=30))).blocks != expected
 
 
 @pytest.mark.parametrize(
@@ -358,7 +350,7 @@ async def test_the_event_loop_goes_on_while_the_model_computes() -> None:
                 return models[0](**given)
 
             decoder_in(engine)._batch._model = slow
-            assert (await think(engine, ask())).blocks[0].text == "fine"
+            assert (await answer_of(engine, ask())).blocks[0].text == "fine"
     assert loop_ran.is_set()
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from mcp import Client
 
-from agents.brains.assembly import Answer, AnswerAssembler, Block
+from agents.brains.assembly import Block
 from agents.brains.plan import PlanBook
 from agents.brains.port import BrainRequest
 from agents.brains.replay import ReplayBrain
@@ -35,6 +35,7 @@ from agents.hand_settings import HandDefinition
 from agents.hands.servers.content import blocks
 from agents.hands.tool_output import text_block
 from agents.hands.toolset import BashInput, ReadInput, ToolInput, WriteInput, parse_input
+from tests.unit.brains.answers import answer_of
 
 SEED = 1
 HANDS = ("crm", "billing", "analytics")
@@ -56,7 +57,7 @@ class Stage:
         messages: list[dict[str, Any]] = [{"role": "user", "content": user_message(arrival, SEED)}]
         called: list[str] = []
         while True:
-            answer = await self._ask(messages)
+            answer = await answer_of(self._brain, BrainRequest("sesn_1", "simulated", messages))
             uses = [block for block in answer.blocks if block.kind == "tool_use"]
             if not uses:
                 assert answer.stop_reason == "end_turn"
@@ -64,12 +65,6 @@ class Stage:
             called += [use.name for use in uses]
             messages.append({"role": "assistant", "content": [block.raw for block in answer.blocks]})
             messages.append({"role": "user", "content": [await self._result(workspace, use) for use in uses]})
-
-    async def _ask(self, messages: list[dict[str, Any]]) -> Answer:
-        assembler = AnswerAssembler()
-        async for event in self._brain.think(BrainRequest("sesn_1", "simulated", messages)):
-            assembler.feed(event)
-        return assembler.finish()
 
     async def _result(self, workspace: Path, use: Block) -> dict[str, Any]:
         given = use.input or {}

@@ -8,13 +8,10 @@ import pytest
 
 from agents.brains.summarizing import summary_block
 from agents.web.provenance import PastUrls, appeared
+from tests.unit.brains.answers import user
 
 URL = "https://docs.example.com/a/b?x=1"
 ALL, NONE = {"type": "all"}, {"type": "none"}
-
-
-def said(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
 
 
 def used(name: str, text: str) -> list[dict[str, Any]]:
@@ -44,7 +41,7 @@ def used(name: str, text: str) -> list[dict[str, Any]]:
     ],
 )
 def test_an_url_is_found_however_a_text_wraps_it(text: str) -> None:
-    assert appeared(URL, [said(text)], None)
+    assert appeared(URL, [user(text)], None)
 
 
 @pytest.mark.parametrize(
@@ -61,20 +58,20 @@ def test_an_url_is_found_however_a_text_wraps_it(text: str) -> None:
     ],
 )
 def test_another_url_is_not_it(text: str) -> None:
-    assert not appeared(URL, [said(text)], None)
+    assert not appeared(URL, [user(text)], None)
 
 
 def test_urls_with_parentheses_and_other_scripts() -> None:
-    assert appeared("https://de.example.org/wiki/A_(b)", [said("see https://de.example.org/wiki/A_(b)")], None)
-    assert appeared("https://xn--bcher-kva.example/", [said("see bücher.example")], None)
-    assert appeared("https://example.com", [said("go to example.com, then stop")], None)
+    assert appeared("https://de.example.org/wiki/A_(b)", [user("see https://de.example.org/wiki/A_(b)")], None)
+    assert appeared("https://xn--bcher-kva.example/", [user("see bücher.example")], None)
+    assert appeared("https://example.com", [user("go to example.com, then stop")], None)
 
 
 def test_what_a_model_says_or_a_summary_holds_is_no_source() -> None:
     told = {"role": "assistant", "content": [{"type": "text", "text": URL}]}
     summary = {"role": "user", "content": [summary_block(f"It found {URL}")]}
 
-    assert not appeared(URL, [said("hello"), told], None)
+    assert not appeared(URL, [user("hello"), told], None)
     assert not appeared(URL, [summary], None)
     assert appeared(URL, [{"role": "system", "content": [{"type": "text", "text": URL}]}], None)
 
@@ -102,8 +99,8 @@ def test_results_count_by_the_tool_that_gave_them(name: str, sources: dict[str, 
 
 
 def test_user_input_can_be_closed() -> None:
-    assert not appeared(URL, [said(URL)], {"user_input": NONE})
-    assert appeared(URL, [said(URL)], {"user_input": ALL})
+    assert not appeared(URL, [user(URL)], {"user_input": NONE})
+    assert appeared(URL, [user(URL)], {"user_input": ALL})
 
 
 def test_a_users_text_document_counts_as_their_text() -> None:
@@ -116,7 +113,7 @@ def test_a_users_text_document_counts_as_their_text() -> None:
 def test_what_a_summary_has_replaced_still_counts_by_the_same_sources() -> None:
     past = PastUrls()
     past.add(
-        [said(f"read {URL}."), *used("web_search", "https://found.example.com/x"), *used("bash", "https://shell.org/")]
+        [user(f"read {URL}."), *used("web_search", "https://found.example.com/x"), *used("bash", "https://shell.org/")]
     )
     past.add(
         [{"role": "user", "content": [summary_block("https://summed.org/")]}, *used("lookup", "https://told.org/")]
@@ -134,7 +131,7 @@ def test_what_a_summary_has_replaced_still_counts_by_the_same_sources() -> None:
 
 def test_the_urls_that_are_remembered_are_bounded_and_the_oldest_go() -> None:
     past = PastUrls()
-    past.add([said(" ".join(f"https://example.com/{number}" for number in range(6000)))])
+    past.add([user(" ".join(f"https://example.com/{number}" for number in range(6000)))])
 
     assert not appeared("https://example.com/999", past.messages(), None)
     assert appeared("https://example.com/5999", past.messages(), None)

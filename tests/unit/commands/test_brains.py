@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 from agents.cli import app
 from agents.commands import client
 from agents.commands.brains import change_brain, list_brains
+from tests.unit.commands.screen import rows, said
 from tests.unit.commands.scripted_api import ScriptedApi
 
 BRAIN: dict[str, Any] = {
@@ -50,19 +50,9 @@ def api() -> Api:
     return Api()
 
 
-def shown(out: Console) -> str:
-    assert isinstance(out.file, io.StringIO)
-    return out.file.getvalue()
-
-
-@pytest.fixture
-def out() -> Console:
-    return Console(file=io.StringIO(), width=140)
-
-
 def test_the_listing_shows_who_gets_the_sessions_and_why_others_do_not(api: Api, out: Console) -> None:
     list_brains(out, api.client(), as_json=False)
-    lines = [" ".join(line.split()) for line in shown(out).splitlines()]
+    lines = rows(out)
     assert lines[1:] == [
         "qwen@1 current 90 % server org/a",
         "qwen@2 trial 10 % server org/b 40 requests, 2 failed, 1 slow",
@@ -72,13 +62,13 @@ def test_the_listing_shows_who_gets_the_sessions_and_why_others_do_not(api: Api,
 
 def test_json_is_what_the_server_answers(api: Api, out: Console) -> None:
     list_brains(out, api.client(), as_json=True)
-    assert json.loads(shown(out)) == {"data": [BRAIN]}
+    assert json.loads(said(out)) == {"data": [BRAIN]}
 
 
 def test_what_is_not_given_is_not_sent(api: Api, out: Console) -> None:
     change_brain(out, api.client(), "qwen", "rollback", {"version": None, "reason": "rude"}, as_json=False)
     assert api.asked == [("/-/brains/qwen/rollback", {"reason": "rude"})]
-    assert "qwen@2" in shown(out)
+    assert "qwen@2" in said(out)
 
 
 @pytest.mark.parametrize(

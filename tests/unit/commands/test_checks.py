@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from agents.commands import checks
 from agents.commands.checks import all_checks
 from agents.commands.doctor import doctor, report
 from agents.commands.findings import Check
 from agents.settings_loading import load_settings
+from tests.unit.commands.screen import said, screen
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +147,7 @@ def test_this_machine_has_what_the_tests_need() -> None:
 
 
 def test_the_exit_code_tells_whether_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = Console(file=io.StringIO(), width=80)
+    out = screen(80)
     monkeypatch.setattr("agents.commands.doctor.all_checks", lambda given: [lambda: Check("a", "note", "hm", "do it")])
     assert doctor(out, settings()) == 0
     monkeypatch.setattr("agents.commands.doctor.all_checks", lambda given: [lambda: Check("a", "problem", "no")])
@@ -156,10 +155,10 @@ def test_the_exit_code_tells_whether_there_is_a_problem(monkeypatch: pytest.Monk
 
 
 def test_the_report_shows_what_to_do_below_what_was_found() -> None:
-    out = io.StringIO()
-    Console(file=out, width=80).print(report([Check("port", "problem", "taken", "choose another")]))
-    assert "PROBLEM" in out.getvalue()
-    assert "→ choose another" in out.getvalue()
+    out = screen(80)
+    out.print(report([Check("port", "problem", "taken", "choose another")]))
+    assert "PROBLEM" in said(out)
+    assert "→ choose another" in said(out)
 
 
 def test_every_check_is_part_of_the_examination() -> None:

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-import yaml
-from rich.console import Console
 
 from agents.commands.experiment_capacity import show_capacity
 from agents.commands.failures import CommandFailed
-from agents.experiments.figures_of_rounds import FiguresFile
 from agents.experiments.model import capacity
-from agents.experiments.trace_rows import TraceWriter
-from tests.unit.reports.synthetic import PLAN, synthetic_figures, synthetic_rows
+from tests.unit.commands.screen import said, screen
+from tests.unit.reports.synthetic import write_run
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(capacity, "_LEAST_SESSIONS", 200)
-    rows = synthetic_rows()
-    with TraceWriter(tmp_path / "trace.parquet") as trace:
-        trace.add(rows)
-    file = FiguresFile(tmp_path / "figures.jsonl")
-    for figures in synthetic_figures(rows):
-        file.add(figures)
-    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(PLAN.model_dump(mode="json")))
+    write_run(tmp_path)
     return tmp_path
 
 
 def shown(run: Path, *loads: float, as_json: bool = False) -> str:
-    out = io.StringIO()
-    show_capacity(Console(file=out, width=200), run, loads, as_json=as_json)
-    return out.getvalue()
+    out = screen(200)
+    show_capacity(out, run, loads, as_json=as_json)
+    return said(out)
 
 
 def test_tables_have_the_models_error_and_the_gpus_of_each_load(run: Path) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-import yaml
-from rich.console import Console
 
 from agents.commands.experiment_report import report_experiment
 from agents.commands.failures import CommandFailed
-from agents.experiments.figures_of_rounds import FiguresFile
-from agents.experiments.trace_rows import TraceWriter
 from agents.statistics import estimates
-from tests.unit.reports.synthetic import PLAN, synthetic_figures, synthetic_rows
+from tests.unit.commands.screen import screen
+from tests.unit.reports.synthetic import write_run
 
 
 @pytest.fixture
@@ -23,20 +19,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Its intervals are not looked at here, and a bootstrap of thousands takes its time.
     monkeypatch.setattr(estimates, "_RESAMPLES", 20)
     folder = tmp_path / "run"
-    rows = synthetic_rows()
-    with TraceWriter(folder / "trace.parquet") as trace:
-        trace.add(rows)
-    file = FiguresFile(folder / "figures.jsonl")
-    for figures in synthetic_figures(rows):
-        file.add(figures)
-    (folder / "plan.yaml").write_text(yaml.safe_dump(PLAN.model_dump(mode="json")))
+    write_run(folder)
     (folder / "machine.json").write_text(json.dumps({"cores": 2, "cpu": "Example", "command": ["x", "run", "a b"]}))
     return folder
 
 
 def test_the_summary_has_the_goals_the_machine_and_the_command_and_the_page_the_rest(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
-    assert report_experiment(Console(file=io.StringIO()), run, out, pictures=False) == 0
+    assert report_experiment(screen(), run, out, pictures=False) == 0
     assert {each.name for each in out.iterdir()} == {
         *("README.md", "analysis.json", "machine.json", "plan.yaml", "report.html")
     }
@@ -53,5 +43,5 @@ def test_the_summary_has_the_goals_the_machine_and_the_command_and_the_page_the_
 def test_a_folder_that_is_no_run_is_said_to_be_none(run: Path, missing: str) -> None:
     (run / missing).unlink()
     with pytest.raises(CommandFailed, match=f"holds no run .* it lacks {missing}"):
-        report_experiment(Console(file=io.StringIO()), run, None, pictures=False)
+        report_experiment(screen(), run, None, pictures=False)
     assert not (run / "report.html").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from agents.commands import experiment_run
 from agents.commands.experiment_run import run_experiment
 from agents.commands.failures import CommandFailed
 from agents.config import Settings
 from agents.experiments.trace_rows import read_rows
+from tests.unit.commands.screen import said, screen
 
 PLAN = """
 name: p
@@ -74,10 +73,10 @@ def rounds_do(monkeypatch: pytest.MonkeyPatch, do: Callable[[], Any]) -> None:
 
 
 def run(plan: Path, **more: Any) -> tuple[int, str]:
-    console = Console(file=io.StringIO(), width=200)
+    console = screen(200)
     given: dict[str, Any] = {"out": plan.parent / "out", "rounds": None, "only": ()}
     code = run_experiment(console, plan, **given | more)
-    return code, console.file.getvalue()  # type: ignore[attr-defined]
+    return code, said(console)
 
 
 def test_each_topology_is_started_and_ended_in_alternating_order(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,13 @@ from agents.experiments.tasks.file_format import parse_tasks
 from agents.experiments.tasks.replays import Answer, PreparedTask
 from agents.experiments.tasks.runner import Episode, TaskReport
 from agents.experiments.tasks.verdict import Check
+from tests.unit.commands.screen import rows
 
 WIRE = {
     "id": "t1",
     "user_scenario": {"instructions": "Go."},
     "evaluation_criteria": {"actions": [{"action_id": "a", "name": "balance", "arguments": {}}]},
 }
-
-
-@pytest.fixture
-def out() -> Console:
-    return Console(file=io.StringIO(), width=140)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +62,13 @@ def test_a_wrong_option_is_named(only: list[str], domain: str, fault: str, tmp_p
 
 def test_a_report_tells_what_failed_why_and_how_fast_it_was(out: Console) -> None:
     [task] = parse_tasks([WIRE], "f")
-    prepared = PreparedTask(task, Path("x"), (Answer("0.00", False),), {}, {"rows": {"new": 2, "old": -1}}, ("a note",))
+    task = replace(task, notes=("a note",))
+    prepared = PreparedTask(task, Path("x"), (Answer("0.00", False),), {}, {"rows": {"new": 2, "old": -1}})
     right = Episode("t1", 0, "sesn_1", 0.25, (Check("turn"), Check("database billing")))
     wrong = Episode("t1", 1, "sesn_2", 9.0, (Check("turn"), Check("database billing", "a row too many: \x1b[31m")))
     report = TaskReport("company", 4, 2, 0.5, (right, wrong), (prepared,), {"t2": "it has a user"})
     show_report(out, report)
-    assert isinstance(out.file, io.StringIO)
-    shown = [" ".join(line.split()) for line in out.file.getvalue().splitlines()]
+    shown = rows(out)
     assert shown[1] == "t1 1 2 2 1 75%"
     assert shown[2].startswith("t1, repetition 1, sesn_2: database billing: a row too many:")
     assert "\x1b" not in shown[2]

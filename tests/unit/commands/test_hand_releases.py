@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from agents.commands.hand_releases import change_hand, golden_text, show_sla
 from agents.errors import InvalidRequest
+from tests.unit.commands.screen import rows, screen
 from tests.unit.commands.scripted_api import ScriptedApi
 
 
@@ -67,17 +67,12 @@ class Api(ScriptedApi):
 
 @pytest.fixture
 def out() -> Console:
-    return Console(file=io.StringIO(), width=80)
-
-
-def lines(out: Console) -> list[str]:
-    assert isinstance(out.file, io.StringIO)
-    return [" ".join(line.split()) for line in out.file.getvalue().splitlines()]
+    return screen(80)
 
 
 def test_the_report_shows_promised_measured_and_what_is_left(out: Console) -> None:
     show_sla(out, Api().client(), None, as_json=False)
-    assert lines(out)[1:] == [
+    assert rows(out)[1:] == [
         "crm@1.0 current 80 % 100 answered 99.5 % 99 % -100% 2.00x",
         "errors ≤ 5 % 1 % 80% 0.20x",
         "p95 ≤ 0.8 s 0.423 s 100% 0.00x",
@@ -89,10 +84,10 @@ def test_the_report_shows_promised_measured_and_what_is_left(out: Console) -> No
 
 def test_json_is_what_the_server_answers(out: Console) -> None:
     show_sla(out, Api().client(), "crm", as_json=True)
-    assert json.loads("\n".join(lines(out))) == HAND
-    every = Console(file=io.StringIO(), width=160)
+    assert json.loads("\n".join(rows(out))) == HAND
+    every = screen(160)
     show_sla(every, Api().client(), None, as_json=True)
-    assert json.loads("\n".join(lines(every))) == {"data": [HAND]}
+    assert json.loads("\n".join(rows(every))) == {"data": [HAND]}
 
 
 def test_what_was_checked_is_told_and_what_is_not_given_is_not_sent(out: Console, tmp_path: Path) -> None:
@@ -102,7 +97,7 @@ def test_what_was_checked_is_told_and_what_is_not_given_is_not_sent(out: Console
     body = {"version": "1.1", "weight": 20, "golden": golden_text(golden), "force": None}
     change_hand(out, api.client(), "crm", "release", body, as_json=False)
     assert api.asked == [("/-/hands/crm/release", {"version": "1.1", "weight": 20, "golden": golden.read_text()})]
-    assert lines(out)[:2] == ["note: price.per_call: was 0 and is 1", "2 golden calls went as expected"]
+    assert rows(out)[:2] == ["note: price.per_call: was 0 and is 1", "2 golden calls went as expected"]
     assert golden_text(None) is None
 
 

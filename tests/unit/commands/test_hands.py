@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 from agents.commands.failures import CommandFailed
 from agents.commands.hands import add_hand, assignments, list_hands, remove_hand
 from agents.hands.deployed.source import unpacked
+from tests.unit.commands.screen import rows
 from tests.unit.commands.scripted_api import ScriptedApi
 
 HAND: dict[str, Any] = {
@@ -45,16 +45,6 @@ class Api(ScriptedApi):
         return HAND
 
 
-@pytest.fixture
-def out() -> Console:
-    return Console(file=io.StringIO(), width=140)
-
-
-def shown(out: Console) -> list[str]:
-    assert isinstance(out.file, io.StringIO)
-    return [" ".join(line.split()) for line in out.file.getvalue().splitlines()]
-
-
 def add(api: Api, out: Console, tmp_path: Path, **given: Any) -> None:
     (tmp_path / "crm.py").write_text("server = None")
     (tmp_path / "contract.yaml").write_text("hand: crm")
@@ -74,7 +64,7 @@ def test_a_hands_code_and_contract_are_sent_and_its_tools_waited_for(out: Consol
     assert unpacked(base64.b64decode(sent.pop("source"))) == {"crm.py": b"server = None"}
     definition = {"server": "crm:server", "version": "1.4"}
     assert sent == {"name": "crm", "definition": definition, "contract": "hand: crm"}
-    assert shown(out)[1:] == ["crm@1.4 RUNNING 1 of 0-4 1 Customers", "find Find a customer."]
+    assert rows(out)[1:] == ["crm@1.4 RUNNING 1 of 0-4 1 Customers", "find Find a customer."]
 
 
 def test_a_hand_that_does_not_start_fails_the_command_with_the_reason(out: Console, tmp_path: Path) -> None:
@@ -97,4 +87,4 @@ def test_hands_are_listed_and_removed(out: Console) -> None:
     api = Api()
     list_hands(out, api.client(), as_json=False)
     remove_hand(out, api.client(), "crm", force=False, as_json=False)
-    assert shown(out)[1:] == ["crm@1.4 RUNNING 2 of 0-4 ? Customers", "removed crm@1.4"]
+    assert rows(out)[1:] == ["crm@1.4 RUNNING 2 of 0-4 ? Customers", "removed crm@1.4"]

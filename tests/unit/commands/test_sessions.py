@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from agents.commands import sessions
 from agents.commands.failures import CommandFailed
 from agents.commands.sessions import kill_session, list_sessions, show_session
 from agents.commands.summary import money, usage_rows
+from tests.unit.commands.screen import said
 from tests.unit.commands.scripted_api import SESSION, ScriptedApi, idle, message
 
 ROW = {
@@ -28,16 +28,6 @@ ROW = {
 @pytest.fixture
 def api() -> ScriptedApi:
     return ScriptedApi()
-
-
-@pytest.fixture
-def out() -> Console:
-    return Console(file=io.StringIO(), width=120)
-
-
-def said(out: Console) -> str:
-    assert isinstance(out.file, io.StringIO)
-    return out.file.getvalue()
 
 
 def test_the_listing_shows_what_tells_sessions_apart(api: ScriptedApi, out: Console) -> None:

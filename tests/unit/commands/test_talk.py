@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from agents.commands.conversation import Outcome
 from agents.commands.failures import CommandFailed
 from agents.commands.talk import Whom, chat, exit_code, run
 from agents.config import Settings
+from tests.unit.commands.screen import said
 from tests.unit.commands.scripted_api import SESSION, ScriptedApi, event, idle, message, running
 
 HEARD = event("sent_0", "user.message", content=[{"type": "text", "text": "go"}])
@@ -24,21 +24,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def out() -> Console:
-    return Console(file=io.StringIO(), width=100)
-
-
-@pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> ScriptedApi:
     made = ScriptedApi()
     made.routes["GET", f"/v1/sessions/{SESSION}"] = lambda request: {"id": SESSION, "usage": {"input_tokens": 42}}
     monkeypatch.setattr(talk, "open_client", lambda settings, url: made.client())
     return made
-
-
-def said(out: Console) -> str:
-    assert isinstance(out.file, io.StringIO)
-    return out.file.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -18,6 +17,7 @@ from agents.commands.standby_check import check_standby, standby_checks
 from agents.commands.topology import force_topology, show_taker, show_topology
 from agents.config import Settings
 from agents.settings_sections import StandbySettings
+from tests.unit.commands.screen import rows
 from tests.unit.commands.scripted_api import ScriptedApi
 
 REPORT: dict[str, Any] = {
@@ -52,19 +52,9 @@ class Api(ScriptedApi):
         return FORCED
 
 
-@pytest.fixture
-def out() -> Console:
-    return Console(file=io.StringIO(), width=140)
-
-
-def shown(out: Console) -> list[str]:
-    assert isinstance(out.file, io.StringIO)
-    return [" ".join(line.split()) for line in out.file.getvalue().splitlines()]
-
-
 def test_where_new_sessions_go_and_why_is_shown(out: Console) -> None:
     show_topology(out, Api().client(), as_json=False)
-    assert shown(out) == [
+    assert rows(out) == [
         "new sessions trial",
         "to the monolith 80%",
         "since 1970-01-02 00:00:00 UTC",
@@ -79,7 +69,7 @@ def test_what_is_forced_is_asked_of_the_server_and_shown(out: Console) -> None:
     api = Api()
     force_topology(out, api.client(), "monolith", as_json=False)
     assert api.asked == [{"mode": "monolith"}]
-    lines = shown(out)
+    lines = rows(out)
     assert (lines[0], lines[2], lines[6]) == (
         "new sessions monolith, by command",
         "since the start",
@@ -91,7 +81,7 @@ def test_what_is_forced_is_asked_of_the_server_and_shown(out: Console) -> None:
 def test_who_took_a_session_is_shown(out: Console) -> None:
     show_taker(out, Api().client(), "sesn_1", as_json=False)
     show_taker(out, Api().client(), "sesn_2", as_json=False)
-    assert shown(out) == ["monolith", "made without a standby"]
+    assert rows(out) == ["monolith", "made without a standby"]
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from rich.console import Console
 
 from agents.commands.vault_check import check_master_key
 from agents.commands.vaults import list_vaults
 from agents.config import Settings
 from agents.vaults.master_keys import KeyFile
 from agents.vaults.settings import VaultSettings
+from tests.unit.commands.screen import said, screen
 from tests.unit.commands.scripted_api import AT, ScriptedApi
 
 ROW: dict[str, Any] = {"metadata": {}, "created_at": AT, "updated_at": AT, "archived_at": None}
@@ -44,10 +43,9 @@ def api() -> ScriptedApi:
 
 
 def listed(api: ScriptedApi, *, as_json: bool) -> str:
-    out = Console(file=io.StringIO(), width=140)
+    out = screen()
     list_vaults(out, api.client(), as_json=as_json)
-    assert isinstance(out.file, io.StringIO)
-    return out.file.getvalue()
+    return said(out)
 
 
 def test_vaults_are_listed_with_what_their_credentials_are_for(api: ScriptedApi) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
-from agents.experiments.figures_of_rounds import RoundFigures
+import yaml
+
+from agents.experiments.figures_of_rounds import FiguresFile, RoundFigures
 from agents.experiments.plan import Plan
-from agents.experiments.trace_rows import TraceRow
+from agents.experiments.trace_rows import TraceRow, TraceWriter
 
 _WORKLOAD = "support"
 _TOOLS = ("crm.find_customer", "billing.list_invoices", "analytics.query")
@@ -76,6 +79,17 @@ def synthetic_figures(rows: list[TraceRow], plan: Plan = PLAN) -> list[RoundFigu
         for load in plan.arrivals[0].load
         for number in range(plan.rounds)
     ]
+
+
+def write_run(folder: Path) -> None:
+    """Write the plan's run into *folder*, but for what is known of its machine."""
+    rows = synthetic_rows()
+    with TraceWriter(folder / "trace.parquet") as trace:
+        trace.add(rows)
+    file = FiguresFile(folder / "figures.jsonl")
+    for figures in synthetic_figures(rows):
+        file.add(figures)
+    (folder / "plan.yaml").write_text(yaml.safe_dump(PLAN.model_dump(mode="json")))
 
 
 def _round(plan: Plan, topology: str, load: float, number: int) -> Iterator[TraceRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -28,6 +28,15 @@ async def hand(server: Any) -> AsyncGenerator[Call]:
             return text_of(result) if result.is_error else result.structured_content
 
         yield call
+
+
+async def assert_told_by_field(server: Any, wrong: Iterable[tuple[str, dict[str, Any], str]]) -> None:
+    """Hold that each of these calls (tool, arguments) is the tool's error and names the field."""
+    async with hand(server) as call:
+        for tool, arguments, field in wrong:
+            told = await call(tool, **arguments)
+            assert isinstance(told, str)
+            assert field in told.removeprefix(f"Error executing tool {tool}")
 
 
 def text_of(result: CallToolResult) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hand_client import hand
+from hand_client import assert_told_by_field, hand
 
 from agents.example_hands.billing import server
 
@@ -108,8 +108,4 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 async def test_what_is_wrong_is_told_by_field_as_the_tools_error() -> None:
-    async with hand(server) as call:
-        for tool, arguments, field in WRONG:
-            told = await call(tool, **arguments)
-            assert isinstance(told, str)
-            assert field in told.removeprefix(f"Error executing tool {tool}")
+    await assert_told_by_field(server, WRONG)

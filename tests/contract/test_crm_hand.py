@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hand_client import hand
+from hand_client import assert_told_by_field, hand
 
 from agents.example_hands.crm import server
 
@@ -63,11 +63,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 async def test_what_is_wrong_is_told_by_field_as_the_tools_error() -> None:
-    async with hand(server) as call:
-        for tool, arguments, field in WRONG:
-            told = await call(tool, **arguments)
-            assert isinstance(told, str)
-            assert field in told.removeprefix(f"Error executing tool {tool}")
+    await assert_told_by_field(server, WRONG)
 
 
 async def test_a_call_repeated_under_its_key_has_one_effect_also_at_once_and_after_a_restart() -> None:

@@ -26,7 +26,18 @@ from agents.commands.hand_releases_app import add_release_commands
 from agents.commands.hands_app import hands_app
 from agents.commands.metering_app import invoices as invoices_command
 from agents.commands.metering_app import usage as usage_command
-from agents.commands.options import ApiKey, Assignments, Config, DataDir, Host, Port, Url, client_from, settings_from
+from agents.commands.options import (
+    ApiKey,
+    Assignments,
+    Config,
+    DataDir,
+    Host,
+    Port,
+    Topology,
+    Url,
+    client_from,
+    settings_from,
+)
 from agents.commands.roi_app import roi as roi_command
 from agents.commands.topology_app import topology as topology_command
 from agents.commands.vaults_app import vaults_app
@@ -67,13 +78,6 @@ AllowPrivate = Annotated[
 ]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session (sesn_…).")]
 _MODEL = "claude-sonnet-5-5"
-
-
-class Topology(StrEnum):
-    """How the parts of a server are divided into processes."""
-
-    DECOUPLED = "decoupled"
-    MONOLITH = "monolith"
 
 
 class Part(StrEnum):

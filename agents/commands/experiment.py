@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from agents.commands.options import Assignments, Config
+from agents.commands.options import Assignments, Config, Topology
 
 experiment_app = typer.Typer(help="Measure the platform, and check what it does.", no_args_is_help=True)
 console = Console(highlight=False)
-
-
-class TaskTopology(StrEnum):
-    """How the parts of the platform under the tasks are divided into processes."""
-
-    DECOUPLED = "decoupled"
-    MONOLITH = "monolith"
 
 
 @experiment_app.command("run")
@@ -77,7 +69,7 @@ def experiment_tasks(
     ] = "agents.experiments.tasks.company:COMPANY",
     repetitions: Annotated[int, typer.Option(min=1, max=100_000, help="How often each task is run.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Sessions at a time.")] = 8,
-    topology: Annotated[TaskTopology | None, typer.Option(help="Brains and hands apart (default), or in one.")] = None,
+    topology: Annotated[Topology | None, typer.Option(help="Brains and hands apart (default), or in one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     config: Config = None,
     assignments: Assignments = None,

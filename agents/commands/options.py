@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,13 @@ Assignments = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the server answers, as JSON.")]
 Url = Annotated[str | None, typer.Option(help="The server (default: the one of the data directory).")]
+
+
+class Topology(StrEnum):
+    """How the parts of a server are divided into processes."""
+
+    DECOUPLED = "decoupled"
+    MONOLITH = "monolith"
 
 
 def settings_from(

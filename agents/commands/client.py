@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-from anthropic import Anthropic, APIConnectionError
+from anthropic import Anthropic, APIConnectionError, AsyncAnthropic
 
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import find_platform
@@ -14,7 +14,7 @@ from agents.commands.platform import find_platform
 if TYPE_CHECKING:
     from agents.config import Settings
 
-_READ_SECONDS = 60.0
+_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
 """The server pings every 15 s; four missed pings mean that the stream is dead."""
 
 
@@ -28,8 +28,16 @@ def server_url(settings: Settings, url: str | None) -> str:
 
 def connect(settings: Settings, url: str) -> Anthropic:
     """Return a client for *url*; the user's own ANTHROPIC_* variables (they mean the brain) play no part."""
-    key = next((key.get_secret_value() for key in settings.principals.values()), "hecaton")
-    return Anthropic(base_url=url, api_key=key, timeout=httpx2.Timeout(_READ_SECONDS, connect=5.0))
+    return Anthropic(base_url=url, api_key=_key(settings), timeout=_TIMEOUT)
+
+
+def connect_async(settings: Settings, url: str) -> AsyncAnthropic:
+    """Return the same client for an event loop."""
+    return AsyncAnthropic(base_url=url, api_key=_key(settings), timeout=_TIMEOUT)
+
+
+def _key(settings: Settings) -> str:
+    return next((key.get_secret_value() for key in settings.principals.values()), "hecaton")
 
 
 def open_client(settings: Settings, url: str | None) -> Anthropic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
+import pkgutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.commands.answers import print_json
-from agents.commands.client import connect
+from agents.commands.client import connect_async
 from agents.commands.embedded import EmbeddedServer
 from agents.commands.options import settings_from
 from agents.commands.timeline import printable
@@ -29,7 +29,6 @@ from agents.experiments.tasks.runner import TaskReport, TaskRunner
 from agents.ports import free_port
 
 _MOST_FAILURES = 20
-_CLIENT_SECONDS = 60.0
 
 
 def run_tasks(
@@ -64,8 +63,7 @@ def run_tasks(
         try:
             with waiting(console, "starting"):
                 server.start()
-            key = connect(settings, server.url).api_key
-            client = AsyncAnthropic(base_url=server.url, api_key=key, timeout=_CLIENT_SECONDS)
+            client = connect_async(settings, server.url)
             runner = TaskRunner(client, made, root / "databases")
             with waiting(console, f"{len(prepared) * repetitions} sessions"):
                 report = asyncio.run(_run(client, runner, prepared, repetitions, concurrency, left_out))
@@ -79,9 +77,8 @@ def run_tasks(
 
 
 def _domain(name: str) -> Domain:
-    module, _, attribute = name.rpartition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidRequest(f"--domain {name}: can not be imported: {error}") from error
     if not isinstance(found, Domain):

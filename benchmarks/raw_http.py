@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from agents.experiments.running.platform_api import message
 from agents.experiments.running.raw_http import Connection, connect
 
 IDLE = b"event: session.status_idle\n"
@@ -74,4 +75,4 @@ class Api:
 
 def user_message(text: str) -> bytes:
     """The body of an event POST with one user message."""
-    return orjson.dumps({"events": [{"type": "user.message", "content": [{"type": "text", "text": text}]}]})
+    return orjson.dumps(message(text))

@@ -30,8 +30,8 @@ DELTA_CHARACTERS = 24
 """Small enough to look like typing at a set pace; an unpaced text goes out in larger pieces."""
 UNPACED_CHARACTERS = 400
 
-Block = tuple[dict[str, Any], list[dict[str, Any]]]
-"""How a block starts, and its deltas."""
+Block = tuple[dict[str, Any], dict[str, Any]]
+"""How a block starts, and the delta that is all of its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Played:
     @property
     def said_tokens(self) -> int:
         """Tokens of its words."""
-        said = sum(len(orjson.dumps(deltas)) for _, deltas in self.blocks)
+        said = sum(len(orjson.dumps([delta])) for _, delta in self.blocks)
         return max(1, said // CHARACTERS_PER_TOKEN)
 
     @property
@@ -90,12 +90,12 @@ class ReplayBrain:
             usage = TokenUsage(input_tokens=estimate(request), output_tokens=played.output_tokens)
         await self._wait(pace.step_seconds)
         yield stream.message_start(played.message_id, request.model, usage)
-        for index, (start, deltas) in enumerate(played.blocks):
+        for index, (start, delta) in enumerate(played.blocks):
             yield stream.block_start(index, start)
-            for delta in _paced(deltas, pace):
-                if pace.characters_per_second and "text" in delta:
-                    await self._wait(len(delta["text"]) / pace.characters_per_second)
-                yield stream.block_delta(index, delta)
+            for piece in _paced(delta, pace):
+                if pace.characters_per_second and "text" in piece:
+                    await self._wait(len(piece["text"]) / pace.characters_per_second)
+                yield stream.block_delta(index, piece)
             yield stream.block_stop(index)
         yield stream.message_delta(played.stop_reason, usage)
         yield stream.message_stop()
@@ -133,32 +133,33 @@ def _blocks(recalled: Recollection) -> list[Block]:
         return [_text_block(f"{NOTICE}{told}.]")]
     text: str = render(step.text or "", recalled.memory)
     if answers == 0:
-        text = f"{NOTICE}; the scripted plan {plan.name!r} is played.]\n\n{text}".rstrip("\n")
+        text = f"{opening(plan.name)}\n\n{text}".rstrip("\n")
     blocks = [_text_block(text)] if text else []
     for place, tool in enumerate(step.calls(recalled.memory)):
         start: dict[str, Any] = {"type": "tool_use", "id": f"toolu_replay_{answers}_{place}", "name": tool.name}
         arguments = orjson.dumps(render(tool.input, recalled.memory)).decode()
-        blocks.append((start | {"input": {}}, [{"type": "input_json_delta", "partial_json": arguments}]))
+        blocks.append((start | {"input": {}}, {"type": "input_json_delta", "partial_json": arguments}))
     if not blocks:
         raise TemplateError("nothing is left to say: an answer without content leaves no trace and would be repeated")
     return blocks
 
 
+def opening(plan: str) -> str:
+    """Return the notice with which the first text of a conversation begins, while *plan* is played."""
+    return f"{NOTICE}; the scripted plan {plan!r} is played.]"
+
+
 def _text_block(text: str) -> Block:
-    return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text}]
+    return {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
 
 
-def _paced(deltas: list[dict[str, Any]], pace: Pace) -> list[dict[str, Any]]:
-    """Cut texts into the pieces in which they are streamed."""
+def _paced(delta: dict[str, Any], pace: Pace) -> list[dict[str, Any]]:
+    """Cut a text into the pieces in which it is streamed."""
+    if "text" not in delta:
+        return [delta]
+    text: str = delta["text"]
     width = DELTA_CHARACTERS if pace.characters_per_second else UNPACED_CHARACTERS
-    pieces: list[dict[str, Any]] = []
-    for delta in deltas:
-        if "text" not in delta:
-            pieces.append(delta)
-            continue
-        text: str = delta["text"]
-        pieces.extend({**delta, "text": text[start : start + width]} for start in range(0, len(text), width))
-    return pieces
+    return [{**delta, "text": text[start : start + width]} for start in range(0, len(text), width)]
 
 
 def _simulated_tokens(step: Step, recalled: Recollection) -> int:

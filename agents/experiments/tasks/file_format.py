@@ -8,7 +8,7 @@ silently count for nothing. A task that needs what no replay has is left out, wi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -131,6 +131,11 @@ class Task:
     """What of the task no replay can check."""
     left_out: str = ""
 
+    @property
+    def given(self) -> frozenset[str]:
+        """All texts in its own arguments: no id among them was drawn by a tool."""
+        return frozenset(_texts([action.arguments for action in self.actions]))
+
 
 def read_tasks(path: Path) -> list[Task]:
     """Read a file of tasks. Raises InvalidRequest, which names the task and the field."""
@@ -145,13 +150,13 @@ def parse_tasks(content: object, source: str) -> list[Task]:
     """Check what a file holds. Raises InvalidRequest with *source*, the task and the field."""
     if not isinstance(content, list) or not content:
         raise InvalidRequest(f"{source}: must be a list of tasks, with one at least")
-    tasks: list[Task] = []
+    tasks: dict[str, Task] = {}
     for place, element in enumerate(cast("list[object]", content)):
         task = _task(element, f"{source}: {_called(element, place)}")
-        if any(task.id == other.id for other in tasks):
+        if task.id in tasks:
             raise InvalidRequest(f"{source}: task {task.id!r}: id: another task has it")
-        tasks.append(task)
-    return tasks
+        tasks[task.id] = task
+    return list(tasks.values())
 
 
 def _called(element: object, place: int) -> str:
@@ -240,3 +245,13 @@ def _left_out(initial: InitialState, actions: Sequence[Action]) -> str:
     if any(call.env_type == "user" for call in initial.initialization_actions or ()):
         return "its initial state is made with the user's own tools, and a replay has no user"
     return ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(list(cast("dict[str, object]", value).values()))
+    elif isinstance(value, list):
+        for part in cast("list[object]", value):
+            yield from _texts(part)

@@ -10,14 +10,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from mcp import Client
 from mcp_types import TextContent
 
-from agents.brains.plan import PlanFile
 from agents.errors import InvalidRequest
 from agents.experiments.tasks.domain import DATABASE, Domain, Rows, copy_databases, task_server
 from agents.experiments.tasks.file_format import Action, Task
@@ -47,18 +46,23 @@ class PreparedTask:
     before: Rows
     wanted: Changes
     """What the direct run has changed."""
-    notes: tuple[str, ...]
-
-    @property
-    def given(self) -> frozenset[str]:
-        """All texts in the task's own arguments: no id among them was drawn by a tool."""
-        return frozenset(_texts([action.arguments for action in self.task.actions]))
 
     @property
     def untold(self) -> list[str]:
         """What has to be communicated though no tool has said it."""
         said = plain("\n".join(answer.text for answer in self.answers))
         return [info for info in self.task.communicate if plain(info) not in said]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the task is not checked, or proves less than it seems to."""
+        if not (untold := self.untold):
+            return self.task.notes
+        said = ", ".join(map(repr, untold))
+        return (
+            *self.task.notes,
+            f"no tool says {said}: the plan says it of itself, which proves only that texts arrive",
+        )
 
 
 def plain(text: str) -> str:
@@ -77,25 +81,23 @@ async def prepare(domain: Domain, tasks: Sequence[Task], root: Path) -> list[Pre
     Raises InvalidRequest for a task that does not fit the domain, or whose trajectory does not work: the message names
     the task and the action.
     """
-    first = root / "first"
+    first, initials, after = root / "first", root / "initial", root / "direct"
     await domain.make(first)
-    initials = [root / "initial" / str(number) for number in range(len(tasks))]
-    for task, initial in zip(tasks, initials, strict=True):
-        copy_databases(first, initial)
-        _lay_over(domain, task, initial)
-    async with _Direct(domain, root / "initial") as direct:
-        for number, task in enumerate(tasks):
-            await direct.begin(str(number), task)
-    answers: list[list[Answer]] = []
-    for number, initial in enumerate(initials):
-        copy_databases(initial, root / "direct" / str(number))
-    async with _Direct(domain, root / "direct") as direct:
-        for number, task in enumerate(tasks):
-            answers.append(await direct.apply(str(number), task))
-    return [
-        _prepared(domain, task, initial, root / "direct" / str(number), tuple(answered))
-        for number, (task, initial, answered) in enumerate(zip(tasks, initials, answers, strict=True))
-    ]
+    numbered = [(str(number), task) for number, task in enumerate(tasks)]
+    async with _Direct(domain, initials) as direct:
+        for number, task in numbered:
+            copy_databases(first, initials / number)
+            _lay_over(domain, task, initials / number)
+            await direct.begin(number, task)
+    prepared: list[PreparedTask] = []
+    async with _Direct(domain, after) as direct:
+        for number, task in numbered:
+            copy_databases(initials / number, after / number)
+            answers = await direct.apply(number, task)
+            before = domain.read(initials / number)
+            wanted = changes(domain, before, domain.read(after / number), task.given)
+            prepared.append(PreparedTask(task, initials / number, answers, before, wanted))
+    return prepared
 
 
 def _lay_over(domain: Domain, task: Task, folder: Path) -> None:
@@ -104,17 +106,6 @@ def _lay_over(domain: Domain, task: Task, folder: Path) -> None:
     except InvalidRequest as error:
         where = "initial_state.initialization_data.agent_data"
         raise InvalidRequest(f"task {task.id!r}: {where}.{error.message}") from error
-
-
-def _prepared(domain: Domain, task: Task, initial: Path, after: Path, answers: tuple[Answer, ...]) -> PreparedTask:
-    before = domain.read(initial)
-    prepared = PreparedTask(task, initial, answers, before, {}, task.notes)
-    wanted = changes(domain, before, domain.read(after), prepared.given)
-    notes = [*task.notes]
-    if untold := prepared.untold:
-        said = ", ".join(map(repr, untold))
-        notes.append(f"no tool says {said}: the plan says it of itself, which proves only that texts arrive")
-    return replace(prepared, wanted=wanted, notes=tuple(notes))
 
 
 class _Direct:
@@ -142,7 +133,7 @@ class _Direct:
             if answer.refused:
                 raise InvalidRequest(f"{where}: {call.func_name} refuses it: {answer.text}")
 
-    async def apply(self, database: str, task: Task) -> list[Answer]:
+    async def apply(self, database: str, task: Task) -> tuple[Answer, ...]:
         """Make the calls of a task's gold trajectory."""
         answers: dict[str, Answer] = {}
         for place, action in enumerate(task.actions):
@@ -158,7 +149,7 @@ class _Direct:
             if action.refused and not answer.refused:
                 raise InvalidRequest(f"{where}: refused is true, but {action.name} answers: {answer.text}")
             answers[action.action_id] = answer
-        return list(answers.values())
+        return tuple(answers.values())
 
     async def _call(self, database: str, tool: str, arguments: Mapping[str, Any], where: str) -> Answer:
         try:
@@ -188,9 +179,7 @@ def _taken(reference: str, answers: Mapping[str, Answer], where: str) -> str:
 
 def plan_file(domain: Domain, prepared: Sequence[PreparedTask]) -> dict[str, Any]:
     """Return the content of a plan file for the replay brain: one plan for each task."""
-    content: dict[str, Any] = {"plans": [_plan(domain, each) for each in prepared]}
-    PlanFile.model_validate(content)
-    return content
+    return {"plans": [_plan(domain, each) for each in prepared]}
 
 
 def _plan(domain: Domain, prepared: PreparedTask) -> dict[str, Any]:
@@ -247,14 +236,3 @@ def _literal(value: Any) -> Any:
     if isinstance(value, list):
         return [_literal(inner) for inner in cast("list[Any]", value)]
     return value
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    parts: list[Any] = []
-    if isinstance(value, dict):
-        parts = list(cast("dict[str, Any]", value).values())
-    elif isinstance(value, list):
-        parts = cast("list[Any]", value)
-    return [text for part in parts for text in _texts(part)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.brains.replay import NOTICE
+from agents.brains.replay import opening
 from agents.experiments.tasks.domain import Domain, Rows
 from agents.experiments.tasks.replays import Answer, PreparedTask, plain
 from agents.experiments.tasks.state import changes, differences
@@ -32,7 +32,7 @@ class Check:
 
 def judge(domain: Domain, prepared: PreparedTask, events: Sequence[Event], rows: Rows) -> tuple[Check, ...]:
     """Check the *events* of a session, and the *rows* that it has left behind, against the direct run."""
-    found = changes(domain, prepared.before, rows, prepared.given)
+    found = changes(domain, prepared.before, rows, prepared.task.given)
     wrong = differences(domain, found, prepared.wanted)
     return (
         Check("turn", _unfinished(events)),
@@ -86,7 +86,7 @@ def _called_otherwise(
 
 def _communicated(prepared: PreparedTask, events: Sequence[Event]) -> list[Check]:
     # What the replay brain says of itself names the task, whose id may hold what is looked for.
-    notice = f"{NOTICE}; the scripted plan {prepared.task.id!r} is played.]"
+    notice = opening(prepared.task.id)
     messages = [_text(event) for event in events if event["type"] == "agent.message"]
     said = plain("\n".join(message.replace(notice, "") for message in messages))
     return [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
-from agents.governance.contract import Contract, InvalidContract, SideEffects, ToolContract
+from agents.governance.contract import Contract, InvalidContract, SideEffects
 from agents.hands.deployed.records import HandVersion
 from agents.hands.servers.port import OfferedTool
 
@@ -30,15 +31,20 @@ def check_contract(hand: HandVersion) -> None:
     contract_of(hand)
 
 
-def drafted(hand: str, version: str, tools: Sequence[OfferedTool]) -> Contract:
-    """Return a contract to begin with: what a server says of its tools, and nothing promised beyond the defaults."""
-    found = {tool.name: _tool(tool) for tool in tools}
+def drafted(
+    hand: str, version: str, tools: Sequence[OfferedTool], outputs: Mapping[str, dict[str, Any]] | None = None
+) -> Contract:
+    """Return a contract to begin with: what a server says of its tools, and nothing promised beyond the defaults.
+
+    *outputs* are the schemas of structured results, by tool. Raises InvalidContract when no contract could say so.
+    """
+    found = {tool.name: _tool(tool, (outputs or {}).get(tool.name)) for tool in tools}
     return Contract.of({"hand": hand, "version": version, "tools": found}, f"the tools of {hand}")
 
 
-def _tool(tool: OfferedTool) -> ToolContract:
+def _tool(tool: OfferedTool, output: dict[str, Any] | None) -> dict[str, Any]:
     effects: SideEffects = "none" if tool.read_only else "idempotent" if tool.idempotent else "destructive"
-    return ToolContract(description=tool.description, input=tool.input_schema, side_effects=effects)
+    return {"description": tool.description, "input": tool.input_schema, "output": output, "side_effects": effects}
 
 
 def lacking(contract: Contract, hand: HandVersion) -> Sequence[str]:

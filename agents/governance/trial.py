@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.governance.contract import Contract, SideEffects, ToolContract
+from agents.governance.contract import Contract, ToolContract
+from agents.governance.contracts import drafted
 from agents.governance.golden import GoldenCall
 from agents.governance.schema_change import narrowings
 from agents.hand_settings import HandDefinition
@@ -40,17 +41,7 @@ class TriedHand:
 
     def draft(self, name: str, version: str) -> Contract:
         """Return a contract to begin with: what the server says of its tools, and nothing promised but the defaults."""
-        tools = {tool.name: self._drafted(tool) for tool in self.tools}
-        return Contract.of({"hand": name, "version": version, "tools": tools}, "the server's tools")
-
-    def _drafted(self, tool: OfferedTool) -> dict[str, Any]:
-        effects: SideEffects = "none" if tool.read_only else "idempotent" if tool.idempotent else "destructive"
-        drafted: dict[str, Any] = {"input": tool.input_schema, "side_effects": effects}
-        if tool.description:
-            drafted["description"] = tool.description
-        if tool.name in self.outputs:
-            drafted["output"] = self.outputs[tool.name]
-        return drafted
+        return drafted(name, version, self.tools, self.outputs)
 
     def faults(self, contract: Contract) -> Sequence[str]:
         """Return where the server does not keep to *contract*: tools, what they take, what they give."""

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from agents.governance.contract import Contract, InvalidContract
+from agents.governance.contracts import drafted
+from agents.hands.servers.port import OfferedTool
 
 CRM = """
 hand: crm
@@ -100,6 +102,13 @@ def test_a_schema_that_cannot_be_checked_here_is_refused(schema: dict[str, Any],
     with pytest.raises(InvalidContract) as refused:
         Contract.of(changed(tools={"a": {"input": {"type": "object", "properties": {"x": schema}}}}), "crm.yaml")
     assert f"properties.x.{fault}" in refused.value.message or fault in refused.value.message
+
+
+def test_a_server_whose_tool_no_contract_could_have_is_told_which_one() -> None:
+    """Its version has no contract, and is compared with one by what it offers."""
+    tools = [OfferedTool("find", "", {"type": "object"}), OfferedTool("count", "", {"type": "array"})]
+    with pytest.raises(InvalidContract, match=r"^the tools of crm: tools\.count\.input: type: must be 'object'"):
+        drafted("crm", "1", tools)
 
 
 def test_a_schema_may_describe_what_is_within_itself() -> None:

@@ -13,17 +13,18 @@ SERVER_PORTS = range(29_000, 30_000)
 """For inference servers, which start at any time: none shall take a port that a platform has chosen and not opened."""
 
 
-def free_port(among: Sequence[int] | None = None) -> int:
+def free_port(among: Sequence[int] = _PORTS) -> int:
     """Return a port that nobody has just now. Raises OSError when there is none."""
     return free_ports(1, among=among)[0]
 
 
-def free_ports(count: int, *, among: Sequence[int] | None = None, besides: Collection[int] = ()) -> list[int]:
-    """Return *count* different ports that nobody has just now, none of them *besides*. Raises OSError if there are
-    fewer."""
-    ports = _PORTS if among is None else among
+def free_ports(count: int, *, among: Sequence[int] = _PORTS, besides: Collection[int] = ()) -> list[int]:
+    """Return *count* different ports that nobody has just now, none of them *besides*.
+
+    Raises OSError if there are fewer.
+    """
     found: list[int] = []
-    for port in random.sample(ports, len(ports)):
+    for port in random.sample(among, len(among)):
         if port in besides:
             continue
         with socket.socket() as probe:
@@ -34,4 +35,4 @@ def free_ports(count: int, *, among: Sequence[int] | None = None, besides: Colle
         found.append(port)
         if len(found) == count:
             return found
-    raise OSError(f"no {count} free ports between {ports[0]} and {ports[-1]}")
+    raise OSError(f"no {count} free ports between {among[0]} and {among[-1]}")

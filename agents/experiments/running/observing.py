@@ -1,4 +1,4 @@
-"""What GPUs and hands did while a round ran: read from the platform's own figures at both ends of a stretch of it.
+"""What GPUs and hands did while a round ran: read from the platform's own figures, some times in a stretch of it.
 
 A *slot* of the hands is a place for one tool call: of a hand's replica as many as its ``concurrency``, of a sandbox
 one. In a monolith each place for a turn is one, for the tools run in the turn, and nothing but the GPUs is paid for.
@@ -63,14 +63,19 @@ class RoundObserver:
 
     async def watch(self, seconds: float) -> None:
         """Look at both ends of the next *seconds*, and between. Raises Refused, OSError."""
-        before = await self._gpu_busy()
+        metrics = await self._metrics()
+        known = _gpu_busy(metrics)
         self._began = datetime.now(UTC)
         for look in range(_LOOKS):
-            self._slots.append(await self._count())
+            self._slots.append(await self._count(metrics))
             passed = (datetime.now(UTC) - self._began).total_seconds()
             await asyncio.sleep((look + 1) * seconds / _LOOKS - passed)
-        self._ended = datetime.now(UTC)
-        self._busy = sum(_grown(before, await self._gpu_busy()))
+            self._ended = datetime.now(UTC)
+            # Each time, for of a process that was killed only what it did since the last look is lost.
+            metrics = await self._metrics()
+            busy = _gpu_busy(metrics)
+            self._busy += sum(_grown(known, busy))
+            known |= busy  # one that is missing did not answer, and goes on from what it said before
 
     async def figures(self, key: RoundKey, rows: Sequence[TraceRow]) -> RoundFigures:
         """Return the figures of what was watched; *rows* are the round's. Raises Refused, OSError."""
@@ -95,22 +100,22 @@ class RoundObserver:
             usd=hourly * seconds / 3600,
         )
 
-    async def _gpu_busy(self) -> dict[str, float]:
-        """Return the seconds that each GPU worked since it came up."""
-        busy = [each for each in await self._metrics() if each.name.endswith(GPU_BUSY)]
-        return {str(sorted(each.labels.items())): each.value for each in busy}
-
     async def _metrics(self) -> list[Sample]:
         text = (await self._api.ask("GET", "/metrics"))[0].decode()
         return [each for family in text_string_to_metric_families(text) for each in family.samples]
 
-    async def _count(self) -> Slots:
+    async def _count(self, metrics: Sequence[Sample]) -> Slots:
         if self._held.turn_places:
             return Slots(self._held.turn_places, 0)
         hands: list[Mapping[str, Any]] = (await self._api.get("/-/hands"))["data"]
-        sandboxes = sum(each.value for each in await self._metrics() if each.name == _SANDBOXES)
+        sandboxes = sum(each.value for each in metrics if each.name == _SANDBOXES)
         places = sum(hand["replicas"] * hand["definition"]["concurrency"] for hand in hands)
         return Slots(places + sandboxes, sum(hand["replicas"] for hand in hands) + sandboxes)
+
+
+def _gpu_busy(metrics: Sequence[Sample]) -> dict[str, float]:
+    """Return the seconds that each GPU worked since it came up."""
+    return {str(sorted(each.labels.items())): each.value for each in metrics if each.name.endswith(GPU_BUSY)}
 
 
 def _grown(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[float]:

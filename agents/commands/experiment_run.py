@@ -48,6 +48,11 @@ def run_experiment(console: Console, file: Path, out: Path | None, rounds: int |
     """
     plan = read_plan(file)
     topologies = _chosen(plan, only)
+    if plan.faults and "RAY_ADDRESS" in os.environ:
+        raise CommandFailed(
+            "faults: only processes of this machine can be killed, and RAY_ADDRESS names a cluster; unset it",
+            exit_code=2,
+        )
     plan = plan if rounds is None else plan.model_copy(update={"rounds": rounds})
     folder = (out or Path(".hecaton/experiments") / f"{plan.name}-{time.strftime('%Y%m%dT%H%M%S')}").absolute()
     if (folder / TRACE).exists():

@@ -18,7 +18,10 @@ from agents.errors import InvalidRequest
 from agents.settings_base import Section
 
 WorkloadName = Literal["support", "extraction", "recommendation"]
+FaultPart = Literal["brain", "harness", "hand", "sandbox"]
 Seconds = Annotated[float, Field(gt=0)]
+FAULT_SEEN_SECONDS = 5.0
+"""No fault comes later than this before a round's end: sessions that begin behind it are to see what it does, too."""
 
 
 class Topology(Section):
@@ -75,12 +78,22 @@ class Arrivals(Section):
         return self
 
 
+class Faults(Section):
+    """Processes of the platform that are killed while a round runs: at the same moments, of the same parts, in every
+    topology. One that does several parts' work dies of a fault of any."""
+
+    every_seconds: Seconds
+    """Mean of the gaps between two faults, which are exponential."""
+    parts: list[FaultPart] = Field(min_length=1)
+    """Each as often as the others; one that is named twice, twice as often."""
+
+
 class Plan(Section):
     """One experiment."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
     seed: int = 1
-    """Of all that is drawn by lot: arrivals and requests; the same for every topology."""
+    """Of all that is drawn by lot: arrivals, requests and faults; the same for every topology."""
     baseline: str = "monolith"
     """The topology that the others are compared with."""
     topologies: list[Topology] = Field(min_length=1)
@@ -99,6 +112,8 @@ class Plan(Section):
     """The service times of the simulated brain; other brains are named in ``settings.brains``."""
     hands: HandTime = HandTime()
     """The times of the systems behind the hands."""
+    faults: Faults | None = None
+    """What fails while a round runs; nothing without it."""
     settings: dict[str, Any] = Field(default_factory=lambda: {})
     """Settings of the platform, the same for every topology."""
 
@@ -111,6 +126,8 @@ class Plan(Section):
             raise ValueError(f"baseline {self.baseline!r} is none of the topologies {', '.join(names)}")
         if self.warm_up_seconds >= self.seconds:
             raise ValueError("warm_up_seconds must be less than seconds")
+        if self.faults and self.warm_up_seconds + FAULT_SEEN_SECONDS >= self.seconds:
+            raise ValueError(f"faults come between the warm-up and {FAULT_SEEN_SECONDS:g} s before the round's end")
         return self
 
 

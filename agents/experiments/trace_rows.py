@@ -1,4 +1,4 @@
-"""The trace of an experiment: a row for each session, inference, tool call and state update, as Parquet.
+"""The trace of an experiment: a row for each session, inference, tool call, state update and fault, as Parquet.
 
 All moments are seconds since the round began. What an open loop was to begin at ``due`` counts from there, whenever it
 was really begun: else a platform that cannot keep up would be asked less and look the faster (coordinated omission,
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-Kind = Literal["session", "inference", "tool_call", "state_update"]
+Kind = Literal["session", "inference", "tool_call", "state_update", "fault"]
 UNFINISHED = "unfinished"
 """The outcome of what did not end within the round's patience."""
 

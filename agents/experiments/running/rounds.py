@@ -14,6 +14,7 @@ from agents.experiments.figures_of_rounds import FiguresFile
 from agents.experiments.plan import Arrivals, Plan, Topology
 from agents.experiments.running.deploying import brain_of, turn_places
 from agents.experiments.running.driving import Driver, Played, Stretch, interrupt_unfinished
+from agents.experiments.running.killing import fault_rows, kill_when_due
 from agents.experiments.running.observing import Held, RoundObserver
 from agents.experiments.running.platform_api import PlatformApi
 from agents.experiments.running.pricing import cost_of
@@ -21,6 +22,7 @@ from agents.experiments.running.raw_http import Refused
 from agents.experiments.running.recording import RoundKey, SessionRecorder, events_of_session
 from agents.experiments.trace_rows import TraceRow, TraceWriter
 from agents.experiments.work.arrivals import Arrival, arrivals_of
+from agents.experiments.work.faults import faults_of
 from agents.experiments.work.workloads import is_right, user_message, workload_agent
 from agents.statistics.percentiles import percentile
 
@@ -76,18 +78,20 @@ class Round:
         driver = Driver(api, bodies, partial(_text, plan.seed), stretch)
         observer = RoundObserver(api, self._held)
         watching = asyncio.create_task(_watch(observer, driver, stretch))
+        killing = asyncio.create_task(kill_when_due(faults_of(plan, arrivals, load, self._number), driver))
         try:
             if arrivals.kind == "closed":
                 await driver.closed_loop(due, int(load))
             else:
                 await driver.open_loop(due)
-            seen = await watching
+            seen, killed = await watching, await killing
         finally:
             watching.cancel()
+            killing.cancel()
         if not await interrupt_unfinished(api, driver.played):
             self._books.tell(f"{told}: sessions still run that were interrupted; the next load bears them")
         key = RoundKey(self._topology.name, arrivals.kind, load, self._number, driver.zero)
-        rows = await self._rows(api, key, driver.played)
+        rows = [*await self._rows(api, key, driver.played), *fault_rows(key, killed)]
         self._books.trace.add(rows)
         if seen:
             self._books.tell(f"{told}: no figures of GPUs and hands: {seen}")
@@ -116,6 +120,9 @@ def summary(rows: Sequence[TraceRow]) -> str:
     words = [f"{len(sessions)} sessions", *(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))]
     if seconds:
         words.append(f"p50 {percentile(seconds, 50):.2f} s, p95 {percentile(seconds, 95):.2f} s")
+    faults = Counter(row.name if row.outcome == "ok" else row.outcome for row in rows if row.kind == "fault")
+    if faults:
+        words.append(f"killed: {', '.join(f'{count} {part}' for part, count in sorted(faults.items()))}")
     return ", ".join(words)
 
 

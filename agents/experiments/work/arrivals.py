@@ -10,9 +10,12 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from agents.experiments.plan import Arrivals, Plan, WorkloadName
 from agents.experiments.work.production_trace import TraceRequest, read_trace
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ def arrivals_of(plan: Plan, arrivals: Arrivals, load: float, round_number: int) 
     trace that can not be used.
     """
     # Another lot for each, so that no two loads get the same bursts.
-    lot = _lot(plan.seed, "arrivals", arrivals.kind, f"{load:g}", round_number)
-    workloads = _workloads(plan, lot)
+    lot = lot_of(plan.seed, "arrivals", arrivals.kind, f"{load:g}", round_number)
+    workloads = in_blocks(tuple(plan.workloads), lot)
     if arrivals.kind == "closed":
         yield from (Arrival(request, 0.0, next(workloads)) for request in itertools.count())
         return
@@ -93,13 +96,14 @@ def replayed(
         yield (at(place) - began) / (ended - began) * seconds, trace[place % len(trace)]
 
 
-def _workloads(plan: Plan, lot: random.Random) -> Iterator[WorkloadName]:
-    """Yield workloads for ever: each as often as the others, in blocks that have every one once."""
+def in_blocks(items: Sequence[T], lot: random.Random) -> Iterator[T]:
+    """Yield *items* for ever: each as often as the others, in blocks that have every one once."""
     while True:
-        block = list(plan.workloads)
+        block = list(items)
         lot.shuffle(block)
         yield from block
 
 
-def _lot(*what: object) -> random.Random:
+def lot_of(*what: object) -> random.Random:
+    """Return what draws by lot for *what*: the same for the same words."""
     return random.Random(":".join(map(str, what)))  # noqa: S311 (no secret is drawn)

@@ -149,6 +149,16 @@ def test_a_folder_with_a_run_in_it_is_left_alone(
         run(plan)
 
 
+def test_faults_are_refused_where_the_platform_joins_a_cluster(
+    plan: Path, happened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan.write_text(f"{PLAN}faults: {{every_seconds: 8, parts: [brain]}}\n")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    with pytest.raises(CommandFailed, match="faults: only processes of this machine"):
+        run(plan)
+    assert happened == []
+
+
 def test_a_topology_that_the_plan_has_not_is_named(plan: Path, happened: list[str]) -> None:
     with pytest.raises(CommandFailed, match="--only apart: the plan has monolith, decoupled"):
         run(plan, only=["apart"])

@@ -48,7 +48,7 @@ def test_an_experiment_that_ships_is_a_plan_of_valid_platforms(path: Path) -> No
 
 
 def test_those_that_the_proof_is_made_of_ship() -> None:
-    assert {path.stem for path in SHIPPED} >= {"proof", "ablation", "scale", "trace", "smoke"}
+    assert {path.stem for path in SHIPPED} >= {"proof", "ablation", "scale", "trace", "smoke", "faults"}
 
 
 def test_a_topology_of_the_ablation_leaves_out_one_mechanism_and_nothing_else() -> None:
@@ -87,6 +87,10 @@ def test_the_topologies_of_the_proof_differ_in_nothing_else() -> None:
         ({"workloads": {"gaming": {"seconds": 1, "first_seconds": 1}}}, "workloads.gaming"),
         ({"hands": {"median_seconds": -1}}, "hands.median_seconds"),
         ({"hand": {}}, "hand: "),
+        ({"faults": {"every_seconds": 1, "parts": ["brain"]}}, "faults come between the warm-up and 5 s before"),
+        ({"faults": {"every_seconds": 0, "parts": ["brain"]}}, "faults.every_seconds: "),
+        ({"faults": {"every_seconds": 8, "parts": []}}, "faults.parts: "),
+        ({"faults": {"every_seconds": 8, "parts": ["gateway"]}}, "faults.parts.0: "),
     ],
 )
 def test_a_fault_of_a_plan_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:

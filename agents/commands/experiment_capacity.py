@@ -10,15 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.commands.answers import print_json
-from agents.commands.experiment_files import FIGURES, PLAN, TRACE, check_run
-from agents.commands.failures import CommandFailed
+from agents.commands.experiment_files import read_run
 from agents.commands.waiting import waiting
-from agents.experiments.figures_of_rounds import FiguresFile
 from agents.experiments.model.capacity import Need, gpus_needed
-from agents.experiments.model.models import models_of
-from agents.experiments.model.validation import Comparison, Modelled, validate
-from agents.experiments.plan import Plan, read_plan
-from agents.experiments.trace_rows import read_rows
+from agents.experiments.model.models import Modelled
+from agents.experiments.model.validation import Comparison, learn
+from agents.experiments.plan import Plan
 
 
 def show_capacity(console: Console, run: Path, loads: Sequence[float], *, as_json: bool) -> None:
@@ -27,16 +24,10 @@ def show_capacity(console: Console, run: Path, loads: Sequence[float], *, as_jso
     Raises CommandFailed when the folder holds no run, InvalidRequest when it cannot be learnt from, or a package is
     missing.
     """
-    check_run(run)
-    plan = read_plan(run / PLAN)
-    figures = FiguresFile(run / FIGURES).read() if (run / FIGURES).exists() else []
-    try:
-        with waiting(console, "calibrating the model and playing the run on it"):
-            models = models_of(plan, lambda: read_rows(run / TRACE))
-            compared = validate(plan, read_rows(run / TRACE), figures, models)
-    except ValueError as error:
-        raise CommandFailed(f"{run}: {error}", exit_code=2) from error
-    needs = [(load, name, _need(console, plan, name, models[name], load)) for load in loads for name in models]
+    kept = read_run(run)
+    with waiting(console, "calibrating the model and playing the run on it"):
+        models, compared = learn(kept.plan, kept.rows(), kept.figures)
+    needs = [(load, name, _need(console, kept.plan, name, models[name], load)) for load in loads for name in models]
     if as_json:
         print_json(
             console,

@@ -13,17 +13,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from agents.commands.experiment_files import FIGURES, MACHINE, PLAN, TRACE, check_run
-from agents.commands.failures import CommandFailed
+from agents.commands.experiment_files import MACHINE, PLAN, KeptRun, read_run
 from agents.commands.waiting import waiting
 from agents.economics.roi.evaluation import evaluate
 from agents.economics.roi.inputs import read_scenario
 from agents.experiments.analysis.analysis import analyse
-from agents.experiments.figures_of_rounds import FiguresFile, RoundFigures
-from agents.experiments.model.models import models_of
-from agents.experiments.model.validation import Comparison, validate
-from agents.experiments.plan import Plan, read_plan
-from agents.experiments.trace_rows import read_rows
+from agents.experiments.model.validation import Comparison, learn
 from agents.reports.contents import Section
 from agents.reports.page import write_report
 from agents.reports.pictures import write_pictures
@@ -45,15 +40,12 @@ def report_experiment(
     a package or the browser for the pictures is missing.
     """
     folder = out or run
-    check_run(run)
-    try:
-        with waiting(console, "reading the trace and comparing"):
-            report = read_report(run)
-        if scenario is not None:
-            with waiting(console, "working out what the change is worth"):
-                report = replace(report, money=evaluate(read_scenario(scenario)))
-    except ValueError as error:
-        raise CommandFailed(f"{run}: {error}", exit_code=2) from error
+    kept = read_run(run)
+    with waiting(console, "reading the trace and comparing"):
+        report = report_of(kept)
+    if scenario is not None:
+        with waiting(console, "working out what the change is worth"):
+            report = replace(report, money=evaluate(read_scenario(scenario)))
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(console, "writing the report"):
         sections = write_report(folder / PAGE, report)
@@ -70,22 +62,18 @@ def report_experiment(
     return 0
 
 
-def read_report(run: Path) -> Report:
-    """Read a run's folder and analyse it. Raises OSError, ValueError, InvalidRequest."""
-    plan = read_plan(run / PLAN)
-    told = run / MACHINE
-    machine: Mapping[str, Any] = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
-    rounds = FiguresFile(run / FIGURES).read() if (run / FIGURES).exists() else []
-    analysis = analyse(plan, read_rows(run / TRACE), rounds)
-    seen, title = sample(read_rows(run / TRACE)), f"Experiment {plan.name}"
-    return Report(title, plan, seen, analysis, rounds, machine, _validation(run, plan, rounds))
+def report_of(run: KeptRun) -> Report:
+    """Read a run's trace and analyse it. Raises OSError, CommandFailed, InvalidRequest."""
+    analysis = analyse(run.plan, run.rows(), run.figures)
+    seen, title = sample(run.rows()), f"Experiment {run.plan.name}"
+    return Report(title, run.plan, seen, analysis, run.figures, run.machine, _validation(run))
 
 
-def _validation(run: Path, plan: Plan, rounds: Sequence[RoundFigures]) -> Sequence[Comparison]:
+def _validation(run: KeptRun) -> Sequence[Comparison]:
     """How far the model of larger platforms is from the run; nothing where it has no open loop to be learnt from."""
-    if all(each.kind == "closed" for each in plan.arrivals):
+    if all(each.kind == "closed" for each in run.plan.arrivals):
         return ()
-    return validate(plan, read_rows(run / TRACE), rounds, models_of(plan, lambda: read_rows(run / TRACE)))
+    return learn(run.plan, run.rows(), run.figures)[1]
 
 
 def summary(report: Report, sections: Sequence[Section], pictures: Sequence[Path]) -> Iterator[str]:

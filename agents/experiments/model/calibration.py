@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,22 +28,8 @@ from agents.experiments.model.queueing.inputs import (
     Workload,
 )
 from agents.experiments.model.queueing.simulation import simulate
+from agents.experiments.model.turn_rows import Source, TurnRows
 from agents.experiments.trace_rows import TraceRow
-
-_MOST_SESSIONS = 20_000
-"""Sessions that are looked at: twenty times what a p99 of them needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Which rows to learn from."""
-
-    topology: str
-    arrivals: str
-    load: float
-
-    def has(self, row: TraceRow) -> bool:
-        return (row.topology, row.arrivals, row.load) == (self.topology, self.arrivals, self.load)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +66,22 @@ class Calibration:
         return asdict(self)
 
 
-def lowest_load(rows: Iterable[TraceRow], topology: str) -> Source:
-    """Return the open loop's lowest load at which *topology* was run. Raises InvalidRequest when there is none."""
-    found = {(row.load, row.arrivals) for row in rows if row.topology == topology and row.arrivals != "closed"}
-    if not found:
-        raise InvalidRequest(f"the trace has no open loop of topology {topology!r} to learn from")
-    load, arrivals = min(found)
-    return Source(topology, arrivals, load)
+def lowest_loads(sources: Iterable[Source]) -> dict[str, Source]:
+    """Return the lowest load of an open loop of each topology that has one: there it is learnt from."""
+    found: dict[str, Source] = {}
+    for each in sorted(sources, key=lambda each: (each.load, each.arrivals)):
+        if each.arrivals != "closed":
+            found.setdefault(each.topology, each)
+    return found
 
 
-def calibrate(rows: Iterable[TraceRow], source: Source, brain: ServiceTime, gpus: int) -> Calibration:
-    """Learn from the *rows* of *source*, where *gpus* simulated brains had the service times *brain*.
+def calibrate(source: Source, played: Iterable[TurnRows], brain: ServiceTime, gpus: int) -> Calibration:
+    """Learn from what was *played* of *source*, where *gpus* simulated brains had the service times *brain*.
 
     Where they keep prompts, a beginning that was read before counts as kept: the turn's last prompt, and of its first
     what the shortest first prompt of the workload has. Raises InvalidRequest when no session is of use.
     """
-    turns = [turn for turn in _turns_of(rows, source) if turn.learnt_from]
+    turns = [turn for turn in played if turn.learnt_from]
     if not turns:
         raise InvalidRequest(
             f"the trace has no session of {source.topology!r} at load {source.load:g} that ended well after the warm-up"
@@ -119,69 +105,14 @@ def calibrate(rows: Iterable[TraceRow], source: Source, brain: ServiceTime, gpus
     )
 
 
-# -- turns of the trace ----------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class TurnRows:
-    """One session's rows: its own, and those of its parts in the order of when they were asked for."""
-
-    session: TraceRow | None = None
-    inferences: list[TraceRow] = field(default_factory=lambda: [])
-    calls: list[TraceRow] = field(default_factory=lambda: [])
-
-    def add(self, row: TraceRow) -> None:
-        """Take in one of them."""
-        match row.kind:
-            case "session":
-                self.session = row
-            case "inference":
-                self.inferences.append(row)
-            case "tool_call":
-                self.calls.append(row)
-            case "state_update":
-                pass
-
-    @property
-    def learnt_from(self) -> bool:
-        """Whether it ended well after the warm-up, and its parts say how."""
-        session = self.session
-        if session is None or session.warm_up or session.outcome != "ok" or session.ended is None:
-            return False
-        return self.complete
-
-    @property
-    def complete(self) -> bool:
-        """Whether its parts are a turn: all of them ended well, and an answer is the last."""
-        if not self.inferences or any(row.ended is None for row in (*self.inferences, *self.calls)):
-            return False
-        self.inferences.sort(key=lambda row: row.due)
-        self.calls.sort(key=lambda row: row.due)
-        return all(row.outcome == "ok" for row in self.inferences) and not self.steps[-1]
-
-    @property
-    def steps(self) -> list[list[TraceRow]]:
-        """The calls of each inference: those that were asked for after it had been, and before the next one."""
-        asked = [row.due for row in self.inferences]
-        steps: list[list[TraceRow]] = [[] for _ in asked]
-        for call in self.calls:
-            steps[max(0, bisect_right(asked, call.due) - 1)].append(call)
-        return steps
-
-
-def _turns_of(rows: Iterable[TraceRow], source: Source) -> Iterable[TurnRows]:
-    turns: dict[str, TurnRows] = {}
-    for row in rows:
-        if not source.has(row) or (row.session not in turns and len(turns) == _MOST_SESSIONS):
-            continue
-        turns.setdefault(row.session, TurnRows()).add(row)
-    return turns.values()
+def _ended(row: TraceRow) -> float:
+    assert row.ended is not None, "turns are complete here"
+    return row.ended
 
 
 def _seconds(row: TraceRow) -> float:
-    assert row.ended is not None, "turns are complete here"
     # Clocks of two machines may disagree by a little.
-    return max(0.0, row.ended - row.began)
+    return max(0.0, _ended(row) - row.began)
 
 
 def _parallel(turns: Sequence[TurnRows]) -> bool:
@@ -201,15 +132,15 @@ def _kept(turns: Sequence[TurnRows]) -> dict[str, int]:
     """Return the tokens of each workload's shortest first prompt."""
     kept: dict[str, int] = {}
     for turn in turns:
-        first = turn.inferences[0]
-        kept[first.workload] = min(first.tokens_in, kept.get(first.workload, first.tokens_in))
+        workload, tokens = turn.session.workload, turn.inferences[0].tokens_in
+        kept[workload] = min(tokens, kept.get(workload, tokens))
     return kept
 
 
 def _workloads(turns: Sequence[TurnRows], shapes: Sequence[Shape]) -> tuple[Workload, ...]:
     of_name: dict[str, Counter[Shape]] = {}
     for turn, shape in zip(turns, shapes, strict=True):
-        of_name.setdefault(turn.inferences[0].workload, Counter())[shape] += 1
+        of_name.setdefault(turn.session.workload, Counter())[shape] += 1
     return tuple(
         Workload(
             name,
@@ -223,12 +154,12 @@ def _shape(turn: TurnRows, kept: Mapping[str, int] | None) -> Shape:
     prompts = [row.tokens_in for row in turn.inferences]
     # A shorter prompt than the last one is a conversation that was made shorter: all of it is new.
     read = [after - before if kept is not None and after > before else after for before, after in pairwise(prompts)]
-    read.insert(0, prompts[0] - (kept or {}).get(turn.inferences[0].workload, 0))
+    read.insert(0, prompts[0] - (kept or {}).get(turn.session.workload, 0))
     steps = tuple(
         Step(max(1, tokens), row.tokens_out, tuple(call.name for call in calls))
         for tokens, row, calls in zip(read, turn.inferences, turn.steps, strict=True)
     )
-    first = turn.session.first if turn.session is not None else None
+    first = turn.session.first
     asked = [row.due for row in turn.inferences]
     return Shape(steps, len(steps) - 1 if first is None else max(0, bisect_right(asked, first) - 1))
 
@@ -241,9 +172,8 @@ def _overhead(turns: Sequence[TurnRows], beyond: float) -> Overhead:
     before, between, after = list[float](), list[float](), list[float]()
     for turn in turns:
         session, inferences = turn.session, turn.inferences
-        assert session is not None and session.ended is not None, "turns are complete here"
         before.append(beyond + max(0.0, inferences[0].due - session.due))
-        after.append(max(0.0, session.ended - _ended(inferences[-1])))
+        after.append(max(0.0, _ended(session) - _ended(inferences[-1])))
         for calls, (one, following) in zip(turn.steps, pairwise(inferences), strict=False):
             gap = following.due - _ended(one)
             if calls:
@@ -254,20 +184,15 @@ def _overhead(turns: Sequence[TurnRows], beyond: float) -> Overhead:
     )
 
 
-def _ended(row: TraceRow) -> float:
-    assert row.ended is not None, "turns are complete here"
-    return row.ended
-
-
 def _beyond_service(turns: Sequence[TurnRows], shapes: Sequence[Shape], brain: ServiceTime, gpus: int) -> float:
     """Return by how much the model requests took longer than the same ones, asked for at the same moments, on GPUs
     that have the service times and nothing else. Requests of other sessions than *turns* are not there to wait for.
     """
-    rounds = sorted({turn.inferences[0].round for turn in turns})
+    rounds = sorted({turn.session.round for turn in turns})
     length = 2 * max(_ended(row) for turn in turns for row in turn.inferences) + 1
     asked = list[tuple[float, Step, float]]()
     for turn, shape in zip(turns, shapes, strict=True):
-        later = rounds.index(turn.inferences[0].round) * length
+        later = rounds.index(turn.session.round) * length
         asked += [
             (later + row.due, step, _ended(row) - row.due)
             for row, step in zip(turn.inferences, shape.steps, strict=True)

@@ -15,11 +15,10 @@ import numpy as np
 
 from agents.errors import InvalidRequest
 from agents.experiments.analysis.at_goal import SERVED_SHARE
-from agents.experiments.model.models import SANDBOXES
+from agents.experiments.model.models import SANDBOXES, Modelled
 from agents.experiments.model.queueing.inputs import Hands, Requests, Shape, Stretch, System, Workload
 from agents.experiments.model.queueing.results import Run
 from agents.experiments.model.queueing.simulation import simulate
-from agents.experiments.model.validation import Modelled
 from agents.experiments.plan import Goal, Plan
 
 _LENGTHS = 8

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.errors import InvalidRequest
-from agents.experiments.model.calibration import calibrate, lowest_load
+from agents.experiments.model.calibration import Calibration, calibrate, lowest_loads
 from agents.experiments.model.queueing.inputs import Hands, System
-from agents.experiments.model.validation import Modelled
+from agents.experiments.model.turn_rows import Source, Turns
 from agents.experiments.plan import Plan, Topology
 from agents.experiments.running.deploying import hand_definitions
-from agents.experiments.trace_rows import TraceRow
 from agents.hand_settings import HandDefinition
 from agents.settings_base import as_mapping, laid_over
 
@@ -22,25 +22,29 @@ _SANDBOX_CALLS = 100_000
 _AS_DEFINED = ("min_replicas", "max_replicas", "concurrency", "idle_seconds")
 
 
-def models_of(plan: Plan, rows: Callable[[], Iterable[TraceRow]]) -> dict[str, Modelled]:
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """A topology of the plan, as the model has it."""
+
+    calibration: Calibration
+    system: System
+
+
+def models_of(plan: Plan, turns: Turns) -> dict[str, Modelled]:
     """Return the model of each of the plan's topologies that an open loop was played on, calibrated at its lowest load.
 
-    *rows* begins to read the trace anew with each call. Raises InvalidRequest when there is no such topology.
+    Raises InvalidRequest when there is no such topology.
     """
-    played = {(row.topology, row.arrivals) for row in rows() if row.kind == "session"}
-    found = {
-        each.name: _model(plan, each, rows)
-        for each in plan.topologies
-        if any(topology == each.name and arrivals != "closed" for topology, arrivals in played)
-    }
+    lowest = lowest_loads(turns)
+    found = {each.name: _model(plan, each, lowest[each.name], turns) for each in plan.topologies if each.name in lowest}
     if not found:
         raise InvalidRequest("the trace has no open loop to learn from: arrivals of kind poisson or trace")
     return found
 
 
-def _model(plan: Plan, topology: Topology, rows: Callable[[], Iterable[TraceRow]]) -> Modelled:
+def _model(plan: Plan, topology: Topology, source: Source, turns: Turns) -> Modelled:
     settings = laid_over(plan.settings, topology.settings)
-    learnt = calibrate(rows(), lowest_load(rows(), topology.name), plan.brain, plan.gpus)
+    learnt = calibrate(source, turns[source], plan.brain, plan.gpus)
     monolith: Mapping[Any, Any] = as_mapping(settings.get("monolith")) or {}
     base = System(
         topology.topology,

@@ -8,23 +8,25 @@ What is counted, and how what never ended is counted, is as in ``agents.experime
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.errors import InvalidRequest
 from agents.experiments.figures_of_rounds import RoundFigures
-from agents.experiments.model.calibration import Calibration, TurnRows
-from agents.experiments.model.queueing.inputs import Requests, Shape, Stretch, System, Workload
+from agents.experiments.model.calibration import Calibration
+from agents.experiments.model.models import Modelled, models_of
+from agents.experiments.model.queueing.inputs import Requests, Shape, Stretch, Workload
 from agents.experiments.model.queueing.results import Run
 from agents.experiments.model.queueing.simulation import simulate
+from agents.experiments.model.turn_rows import Source, TurnRows, Turns, turns_of
 from agents.experiments.plan import Plan
-from agents.experiments.trace_rows import UNFINISHED, TraceRow
-from agents.extras import extra
+from agents.experiments.trace_rows import TraceRow
+from agents.experiments.trace_samples import SessionSamples, sessions_of, together
+from agents.statistics.samples import Floats
+from agents.statistics.scipy_stats import stats
 
 Metric = Literal[
     "throughput_per_second",
@@ -36,8 +38,6 @@ Metric = Literal[
 ]
 _SPARE = 4
 """In a closed loop the model may serve more requests than the live run did: so many times as many are at hand."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,76 +77,55 @@ class Comparison:
         return {**asdict(self), "figures": figures}
 
 
-@dataclass(frozen=True, slots=True)
-class Modelled:
-    """A topology of the plan, as the model has it."""
+def learn(
+    plan: Plan, rows: Iterable[TraceRow], figures: Sequence[RoundFigures]
+) -> tuple[dict[str, Modelled], list[Comparison]]:
+    """Return the model of each topology that a run can teach, and how far it is from that run. Raises InvalidRequest.
 
-    calibration: Calibration
-    system: System
+    *rows* are the run's trace, *figures* those of its rounds.
+    """
+    turns = turns_of(rows)
+    models = models_of(plan, turns)
+    return models, validate(plan, turns, figures, models)
 
 
 def validate(
-    plan: Plan, rows: Iterable[TraceRow], figures: Sequence[RoundFigures], modelled: Mapping[str, Modelled]
+    plan: Plan, turns: Turns, figures: Sequence[RoundFigures], modelled: Mapping[str, Modelled]
 ) -> list[Comparison]:
-    """Play the arrivals of each round in *rows* on the model of its topology and compare, load by load.
+    """Play the arrivals of each round of *turns* on the model of its topology and compare, load by load.
 
     Topologies without a model are left out. Raises InvalidRequest when SciPy or SimPy is missing, or a workload of the
     trace has not been seen in calibration.
     """
-    cells: dict[tuple[str, str, float], dict[int, _Round]] = {}
-    for row in rows:
-        if row.topology in modelled:
-            rounds = cells.setdefault((row.topology, row.arrivals, row.load), {})
-            rounds.setdefault(row.round, _Round()).add(row, plan)
     busy = _busy_shares(figures)
-    return [_compare(plan, key, rounds, busy.get(key), modelled[key[0]]) for key, rounds in sorted(cells.items())]
+    return [
+        _compare(plan, source, samples, turns[source], busy.get(source), modelled[source.topology])
+        for source, samples in _measured(plan, turns).items()
+        if source.topology in modelled
+    ]
 
 
-@dataclass(slots=True)
-class _Round:
-    """The sessions of one live round."""
+def _measured(plan: Plan, turns: Turns) -> dict[Source, SessionSamples]:
+    """Return the samples of all workloads together, in the order of topology, arrivals and load."""
+    found: dict[Source, list[SessionSamples]] = {}
+    for cell, samples in sessions_of(plan, (turn.session for each in turns.values() for turn in each)).items():
+        found.setdefault(Source(cell.topology, cell.arrivals, cell.load), []).append(samples)
+    return {source: together(found[source]) for source in sorted(found)}
 
-    turns: dict[int, TurnRows] = field(default_factory=lambda: {})
-    """By their requests: a session that could not be made has no id."""
-    latency: array[float] = field(default_factory=lambda: array("d"))
-    first: array[float] = field(default_factory=lambda: array("d"))
-    served: int = 0
-    """Ended well between the warm-up and the round's end."""
 
-    def add(self, row: TraceRow, plan: Plan) -> None:
-        """Take in a row."""
-        self.turns.setdefault(row.request, TurnRows()).add(row)
-        if row.kind == "session":
-            self._add_session(row, plan)
-
-    def _add_session(self, row: TraceRow, plan: Plan) -> None:
-        if row.outcome == "ok" and row.ended is not None and plan.warm_up_seconds <= row.ended < plan.seconds:
-            self.served += 1
-        if row.warm_up or row.outcome not in ("ok", UNFINISHED):
-            return
-        given_up = plan.seconds + plan.patience_seconds
-        self.latency.append((given_up if row.ended is None else row.ended) - row.due)
-        if row.first is not None or row.ended is None:
-            self.first.append((given_up if row.first is None else row.first) - row.due)
-
-    def requests(self, calibration: Calibration, *, closed: bool) -> tuple[Requests, list[Workload]]:
-        """Return the arrivals as the model takes them, and a workload for each course that a session took."""
-        sessions = [(turn.session, turn) for turn in self.turns.values() if turn.session is not None]
-        sessions.sort(key=lambda each: (each[0].due, each[0].request))
-        by_lot = {each.name: each for each in calibration.workloads}
-        courses: dict[tuple[str, Shape | None], Workload] = {}
-        numbers: dict[tuple[str, Shape | None], int] = {}
-        kinds: list[int] = []
-        for session, turn in sessions:
-            key = (session.workload, calibration.shape_of(turn))
-            if key not in courses:
-                courses[key] = _course(*key, f"{session.workload} {len(courses)}", by_lot)
-            kinds.append(numbers.setdefault(key, len(numbers)))
-        workloads = list(courses.values())
-        due = [0.0 if closed else session.due for session, _ in sessions]
-        spare = _SPARE if closed else 1
-        names = tuple(each.name for each in workloads)
-        return Requests(np.array(due * spare), np.array(kinds * spare, dtype=np.int64), names), workloads
+def _requests(turns: Iterable[TurnRows], calibration: Calibration, *, closed: bool) -> tuple[Requests, list[Workload]]:
+    """Return a round's arrivals as the model takes them, and a workload for each course that a session took."""
+    by_lot = {each.name: each for each in calibration.workloads}
+    courses: dict[tuple[str, Shape | None], int] = {}
+    due, kinds = list[float](), list[int]()
+    for turn in sorted(turns, key=lambda each: (each.session.due, each.session.request)):
+        course = (turn.session.workload, calibration.shape_of(turn))
+        kinds.append(courses.setdefault(course, len(courses)))
+        due.append(0.0 if closed else turn.session.due)
+    workloads = [_course(*course, f"{course[0]} {number}", by_lot) for course, number in courses.items()]
+    spare = _SPARE if closed else 1
+    names = tuple(each.name for each in workloads)
+    return Requests(np.array(due * spare), np.array(kinds * spare, dtype=np.int64), names), workloads
 
 
 def _course(workload: str, shape: Shape | None, name: str, by_lot: Mapping[str, Workload]) -> Workload:
@@ -157,31 +136,32 @@ def _course(workload: str, shape: Shape | None, name: str, by_lot: Mapping[str, 
     return replace(by_lot[workload], name=name)
 
 
-def _busy_shares(figures: Sequence[RoundFigures]) -> dict[tuple[str, str, float], float]:
-    seconds: dict[tuple[str, str, float], tuple[float, float]] = {}
+def _busy_shares(figures: Sequence[RoundFigures]) -> dict[Source, float]:
+    seconds: dict[Source, tuple[float, float]] = {}
     for each in figures:
-        key = (each.topology, each.arrivals, each.load)
+        key = Source(each.topology, each.arrivals, each.load)
         busy, held = seconds.get(key, (0.0, 0.0))
         seconds[key] = busy + each.gpu_busy_seconds, held + each.gpus * each.seconds
     return {key: busy / held for key, (busy, held) in seconds.items() if held}
 
 
 def _compare(
-    plan: Plan, key: tuple[str, str, float], rounds: Mapping[int, _Round], busy: float | None, modelled: Modelled
+    plan: Plan,
+    source: Source,
+    samples: SessionSamples,
+    turns: Sequence[TurnRows],
+    busy: float | None,
+    modelled: Modelled,
 ) -> Comparison:
-    topology, arrivals, load = key
-    runs = [
-        _played(plan, rounds[number], modelled, number, load, closed=arrivals == "closed") for number in sorted(rounds)
-    ]
+    rounds = {number: [turn for turn in turns if turn.session.round == number] for number in sorted(samples.done)}
+    runs = [_played(plan, source, modelled, number, of_round) for number, of_round in rounds.items()]
     window = (plan.seconds - plan.warm_up_seconds) * len(rounds)
-    latency, first = (
-        np.concatenate([np.array(getattr(each, name)) for each in rounds.values()]) for name in ("latency", "first")
-    )
+    latency, first = (each[~np.isnan(each)] for each in (samples.latency_seconds, samples.ttft_seconds))
     of_model, first_of_model = (np.concatenate(each) for each in zip(*map(_counted, runs), strict=True))
     figures = [
         Agreement(
             "throughput_per_second",
-            sum(each.served for each in rounds.values()) / window,
+            sum(each.sessions for each in samples.done.values()) / window,
             float(np.mean([run.figures.throughput_per_second for run in runs])),
         ),
         *_percentiles("latency_p50_seconds", "latency_p95_seconds", latency, of_model),
@@ -190,28 +170,28 @@ def _compare(
     if busy is not None:
         shares = [run.figures.gpu_busy_share for run in runs]
         figures.append(Agreement("gpu_busy_share", busy, float(np.mean(shares))))
-    source = modelled.calibration.source
     return Comparison(
-        topology,
-        arrivals,
-        load,
+        source.topology,
+        source.arrivals,
+        source.load,
         rounds=len(rounds),
-        sessions=latency.size,
-        learnt_from=(source.topology, source.arrivals, source.load) == key,
+        sessions=samples.places.size,
+        learnt_from=modelled.calibration.source == source,
         figures=tuple(figures),
         latency_distance=_distance(latency, of_model) if latency.size and of_model.size else None,
     )
 
 
-def _played(plan: Plan, one: _Round, modelled: Modelled, number: int, load: float, *, closed: bool) -> Run:
-    requests, workloads = one.requests(modelled.calibration, closed=closed)
+def _played(plan: Plan, source: Source, modelled: Modelled, number: int, turns: Iterable[TurnRows]) -> Run:
+    closed = source.arrivals == "closed"
+    requests, workloads = _requests(turns, modelled.calibration, closed=closed)
     return simulate(
         requests,
         workloads,
         modelled.system,
         Stretch(plan.seconds, plan.warm_up_seconds, plan.patience_seconds),
         seed=plan.seed + number,
-        under_way=round(load) if closed else None,
+        under_way=round(source.load) if closed else None,
     )
 
 
@@ -228,4 +208,4 @@ def _percentiles(p50: Metric, p95: Metric, measured: Floats, modelled: Floats) -
 
 
 def _distance(one: Floats, other: Floats) -> float:
-    return float(extra("scipy.stats", "comparing distributions needs SciPy").ks_2samp(one, other).statistic)
+    return float(stats().ks_2samp(one, other).statistic)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import pytest
 
 from agents.brains.service_time import ServiceTime
 from agents.errors import InvalidRequest
-from agents.experiments.model.calibration import Source, calibrate, lowest_load
+from agents.experiments.model.calibration import Calibration, calibrate, lowest_loads
 from agents.experiments.model.queueing.inputs import Step, System
+from agents.experiments.model.turn_rows import Source, turns_of
 from agents.experiments.trace_rows import TraceRow
 
 BRAIN = ServiceTime(prefill_tokens_per_second=1000, step_seconds=0.1, step_seconds_per_answer=0)
@@ -47,8 +48,12 @@ def rows() -> list[TraceRow]:
     return [*found, *shortest]
 
 
+def learnt_from(found: Iterable[TraceRow], brain: ServiceTime = BRAIN) -> Calibration:
+    return calibrate(SOURCE, turns_of(found)[SOURCE], brain, gpus=1)
+
+
 def test_parts_and_what_is_between_them_are_as_observed() -> None:
-    learnt = calibrate(rows(), SOURCE, BRAIN, gpus=1)
+    learnt = learnt_from(rows())
     assert learnt.sessions == 5
     assert learnt.tools["crm.look"].values == pytest.approx((1, 2, 3, 4))
     assert learnt.tools["bash"].values == pytest.approx([0.5] * 4)
@@ -68,7 +73,7 @@ def test_parts_and_what_is_between_them_are_as_observed() -> None:
 
 def test_without_a_prefix_cache_every_prompt_is_read_from_its_beginning() -> None:
     uncached = BRAIN.model_copy(update={"prefix_cache_tokens": 0})
-    [support] = calibrate(rows(), SOURCE, uncached, gpus=1).workloads
+    [support] = learnt_from(rows(), uncached).workloads
     assert {tuple(step.tokens_in for step in shape.steps) for shape in support.shapes} == {(1100, 1150), (1000, 1050)}
 
 
@@ -79,7 +84,7 @@ def test_calls_that_wait_for_each_other_are_told_from_those_that_do_not() -> Non
 
     found = [replace(row, due=row.due) for row in rows()]
     apart = [after_the_first(row) for row in found]
-    assert not calibrate(apart, SOURCE, BRAIN, gpus=1).parallel_calls
+    assert not learnt_from(apart).parallel_calls
 
 
 def test_only_sessions_that_ended_well_after_the_warm_up_are_learnt_from() -> None:
@@ -91,13 +96,13 @@ def test_only_sessions_that_ended_well_after_the_warm_up_are_learnt_from() -> No
         *(replace(row, ended=None) if row.kind == "tool_call" else row for row in turn(14, 180.0)),
         *(row for row in turn(15, 200.0) if row.kind != "inference"),
     ]
-    assert calibrate([*other, *rows()], SOURCE, BRAIN, gpus=1) == calibrate(rows(), SOURCE, BRAIN, gpus=1)
+    assert learnt_from([*other, *rows()]) == learnt_from(rows())
     with pytest.raises(InvalidRequest, match="no session of 'decoupled' at load 1 that ended well"):
-        calibrate(turn(10, 100.0, warm_up=True), SOURCE, BRAIN, gpus=1)
+        learnt_from(turn(10, 100.0, warm_up=True))
 
 
 def test_what_was_observed_replaces_what_a_platform_was_thought_to_take() -> None:
-    learnt = calibrate(rows(), SOURCE, BRAIN, gpus=1)
+    learnt = learnt_from(rows())
     base = System("decoupled", BRAIN, gpus=7, turn_retries=2)
     platform = learnt.system(base)
     assert (platform.gpus, platform.turn_retries) == (7, 2)
@@ -106,6 +111,5 @@ def test_what_was_observed_replaces_what_a_platform_was_thought_to_take() -> Non
 
 def test_it_is_learnt_where_least_waits() -> None:
     found = [*turn(0, 0.0, load=4.0), *turn(1, 9.0, load=2.0), *turn(2, 20.0, load=1.0, arrivals="closed")]
-    assert lowest_load(found, "decoupled") == Source("decoupled", "poisson", 2.0)
-    with pytest.raises(InvalidRequest, match="no open loop of topology 'monolith'"):
-        lowest_load(found, "monolith")
+    closed = turn(3, 30.0, topology="monolith", arrivals="closed")
+    assert lowest_loads(turns_of([*found, *closed])) == {"decoupled": Source("decoupled", "poisson", 2.0)}

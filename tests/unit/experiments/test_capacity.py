@@ -9,11 +9,11 @@ import pytest
 from agents.brains.service_time import ServiceTime
 from agents.errors import InvalidRequest
 from agents.experiments.model import capacity
-from agents.experiments.model.calibration import Calibration, Source
+from agents.experiments.model.calibration import Calibration
 from agents.experiments.model.capacity import Need, gpus_needed
-from agents.experiments.model.models import SANDBOXES, models_of
+from agents.experiments.model.models import SANDBOXES, Modelled, models_of
 from agents.experiments.model.queueing.inputs import Empirical, Hands, Overhead, Shape, Step, System, Workload
-from agents.experiments.model.validation import Modelled
+from agents.experiments.model.turn_rows import Source, turns_of
 from agents.experiments.plan import Plan
 from tests.unit.experiments import test_calibration
 from tests.unit.reports import synthetic
@@ -99,7 +99,7 @@ def test_models_have_what_a_trace_and_its_plan_say() -> None:
             "gpus": 2,
         }
     )
-    models = models_of(plan, lambda: rows)
+    models = models_of(plan, turns_of(rows))
     assert list(models) == ["decoupled", "slots"]
     system = models["decoupled"].system
     assert (system.topology, system.gpus, system.turns) == ("decoupled", 2, None)
@@ -108,11 +108,13 @@ def test_models_have_what_a_trace_and_its_plan_say() -> None:
     assert system.hands_of("bash").name == SANDBOXES
     assert (models["slots"].system.topology, models["slots"].system.slots) == ("monolith", 2)
     with pytest.raises(InvalidRequest, match="no open loop to learn from"):
-        models_of(plan, lambda: [replace(row, arrivals="closed") for row in rows])
+        models_of(plan, turns_of(replace(row, arrivals="closed") for row in rows))
 
 
 def test_a_topology_of_a_made_up_experiment_is_modelled() -> None:
-    rows = synthetic.synthetic_rows()
-    assert set(models_of(synthetic.PLAN, lambda: rows)) == {"monolith", "decoupled", "serial-hands"}
-    parallel = {name: each.system.parallel_calls for name, each in models_of(synthetic.PLAN, lambda: rows).items()}
-    assert parallel == {"monolith": True, "decoupled": True, "serial-hands": False}
+    models = models_of(synthetic.PLAN, turns_of(synthetic.synthetic_rows()))
+    assert {name: each.system.parallel_calls for name, each in models.items()} == {
+        "monolith": True,
+        "decoupled": True,
+        "serial-hands": False,
+    }

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from agents.brains.service_time import ServiceTime
-from agents.experiments.model.calibration import Calibration, Source
+from agents.experiments.model.calibration import Calibration
+from agents.experiments.model.models import Modelled
 from agents.experiments.model.queueing.inputs import (
     Empirical,
     Hands,
@@ -23,7 +24,8 @@ from agents.experiments.model.queueing.inputs import (
     Workload,
 )
 from agents.experiments.model.queueing.simulation import simulate
-from agents.experiments.model.validation import Agreement, Modelled, validate
+from agents.experiments.model.turn_rows import Source, turns_of
+from agents.experiments.model.validation import Agreement, validate
 from agents.experiments.plan import Plan
 from agents.experiments.trace_rows import TraceRow
 from tests.unit.experiments.experiment_rows import figures, session
@@ -80,7 +82,7 @@ def live(system: System, number: int, *, load: float = 1.0, closed: bool = False
 def test_a_run_of_the_model_itself_is_met() -> None:
     rows = [row for number in range(2) for row in live(SYSTEM, number)]
     of_rounds = [figures(round=number, seconds=270.0, gpus=1, gpu_busy_seconds=250.0) for number in range(2)]
-    [found] = validate(PLAN, rows, of_rounds, {"decoupled": Modelled(LEARNT, SYSTEM)})
+    [found] = validate(PLAN, turns_of(rows), of_rounds, {"decoupled": Modelled(LEARNT, SYSTEM)})
     assert (found.topology, found.arrivals, found.load, found.rounds) == ("decoupled", "poisson", 1.0, 2)
     assert found.learnt_from
     assert found.sessions == sum(not row.warm_up for row in rows)
@@ -119,11 +121,11 @@ def test_each_session_takes_the_course_that_it_took_in_the_run() -> None:
             rows.append(replace(begun, kind="inference", tokens_in=int(prompt), tokens_out=int(step.tokens_out)))
             rows += [replace(begun, kind="tool_call", name=tool, due=due + at + 0.5) for tool in step.tools]
     learnt = replace(LEARNT, kept_tokens={"support": 1000})
-    [same] = validate(PLAN, rows, [], {"decoupled": Modelled(learnt, SYSTEM)})
+    [same] = validate(PLAN, turns_of(rows), [], {"decoupled": Modelled(learnt, SYSTEM)})
     assert [each.relative_error for each in same.figures[:3]] == pytest.approx([0] * 3, abs=1e-5)
     assert same.latency_distance == pytest.approx(0, abs=0.02)
     [by_lot] = validate(
-        PLAN, [row for row in rows if row.kind == "session"], [], {"decoupled": Modelled(learnt, SYSTEM)}
+        PLAN, turns_of(row for row in rows if row.kind == "session"), [], {"decoupled": Modelled(learnt, SYSTEM)}
     )
     assert by_lot.latency_distance is not None
     assert by_lot.latency_distance > same.latency_distance + 0.05
@@ -131,7 +133,7 @@ def test_each_session_takes_the_course_that_it_took_in_the_run() -> None:
 
 def test_a_run_on_a_slower_platform_is_missed_by_as_much() -> None:
     slower = replace(SYSTEM, tools={"look": Empirical.fixed(10.0)})
-    [found] = validate(PLAN, live(slower, 0), [], {"decoupled": Modelled(LEARNT, SYSTEM)})
+    [found] = validate(PLAN, turns_of(live(slower, 0)), [], {"decoupled": Modelled(LEARNT, SYSTEM)})
     errors = {each.metric: each.relative_error for each in found.figures}
     assert errors["latency_p50_seconds"] is not None
     assert errors["latency_p50_seconds"] < -0.7
@@ -141,7 +143,7 @@ def test_a_run_on_a_slower_platform_is_missed_by_as_much() -> None:
 
 
 def test_a_closed_loop_is_played_as_one() -> None:
-    [found] = validate(PLAN, live(SYSTEM, 0, closed=True), [], {"decoupled": Modelled(LEARNT, SYSTEM)})
+    [found] = validate(PLAN, turns_of(live(SYSTEM, 0, closed=True)), [], {"decoupled": Modelled(LEARNT, SYSTEM)})
     assert (found.arrivals, found.learnt_from) == ("closed", False)
     throughput = next(each for each in found.figures if each.metric == "throughput_per_second")
     assert throughput.relative_error == pytest.approx(0, abs=1e-5)
@@ -155,15 +157,18 @@ def test_refused_sessions_are_no_slow_answers_and_come_on_the_model_all_the_same
         session(10_000 + number, float(number), None, session="", first=None, outcome="http_529", warm_up=number < 30)
         for number in range(300)
     ]
-    [without], [found] = validate(PLAN, rows, [], models), validate(PLAN, [*rows, *refused], [], models)
+    [without], [found] = (
+        validate(PLAN, turns_of(rows), [], models),
+        validate(PLAN, turns_of([*rows, *refused]), [], models),
+    )
     assert [each.measured for each in found.figures] == [each.measured for each in without.figures]
     assert found.figures[0].modelled > 1.5 * without.figures[0].modelled
 
 
 def test_topologies_without_a_model_are_left_out_and_all_of_it_is_json() -> None:
     rows = list(live(SYSTEM, 0))
-    assert validate(PLAN, rows, [], {}) == []
-    [found] = validate(PLAN, rows, [], {"decoupled": Modelled(LEARNT, SYSTEM)})
+    assert validate(PLAN, turns_of(rows), [], {}) == []
+    [found] = validate(PLAN, turns_of(rows), [], {"decoupled": Modelled(LEARNT, SYSTEM)})
     text = json.dumps(found.as_dict(), allow_nan=False)
     assert json.loads(text)["figures"][0]["relative_error"] == pytest.approx(found.figures[0].relative_error)
 

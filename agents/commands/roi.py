@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from pydantic_core import to_jsonable_python
 from rich.console import Console
@@ -13,28 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.commands.answers import print_json
+from agents.commands.roi_app import Per
 from agents.commands.timeline import printable
-from agents.economics.roi.break_even import BreakEven
 from agents.economics.roi.cash_flow import Return
 from agents.economics.roi.evaluation import Evaluation, evaluate
 from agents.economics.roi.inputs import Scenario
-from agents.economics.roi.ownership import Costs, Ownership, cents, ownership, reduction
+from agents.economics.roi.ownership import Ownership, cents, ownership, reduction
 from agents.economics.roi.risk import RiskAdjusted, Spread
 from agents.economics.roi.seeds import readings
 from agents.economics.roi.sensitivity import Bar, Cell
-
-Per = Literal["hour", "month", "horizon"]
-_BARS = 10
+from agents.reports.money import MOST_BARS, months, volume
 
 
 def show_roi(console: Console, scenario: Scenario, per: Per, *, as_json: bool) -> None:
     """Print what *scenario* comes to; its table of costs is about an hour or a month (the first), or all of them."""
     found = evaluate(scenario)
     owned = {"monolith": found.monolith, "decoupled": found.decoupled}
-    if per == "horizon":
-        months = scenario.horizon_months
-        owned = {name: ownership(scenario, getattr(scenario, name), months) for name in owned}
-    hours = scenario.hours_per_month if per == "hour" else Decimal(1)
+    if per is Per.HORIZON:
+        owned = {name: ownership(scenario, getattr(scenario, name), scenario.horizon_months) for name in owned}
+    hours = scenario.hours_per_month if per is Per.HOUR else Decimal(1)
     if as_json:
         print_json(console, to_jsonable_python(_report(found, owned, per, hours)))
         return
@@ -65,7 +61,7 @@ def show_readings(console: Console, *, as_json: bool) -> None:
 
 def _show_costs(console: Console, owned: dict[str, Ownership], title: str, hours: Decimal) -> None:
     monolith, decoupled = (
-        {name: amount / hours for name, amount in _lines(each.costs).items()} for each in owned.values()
+        {name: amount / hours for name, amount in each.costs.lines().items()} for each in owned.values()
     )
     rows = [
         (name.replace("_", " "), *map(_usd, (before, decoupled[name], decoupled[name] - before)))
@@ -91,17 +87,16 @@ def _show_served(console: Console, owned: dict[str, Ownership]) -> None:
 
 def _show_worth(console: Console, found: Evaluation) -> None:
     worth: Return = found.returns
-    months = found.scenario.horizon_months
     rate = found.scenario.discount_rate_per_year
     rows = [
         ("migration", f"{_usd(found.scenario.migration_usd)} USD"),
-        (f"NPV over {months} months at {rate:.1%} a year", f"{worth.npv_usd:,.2f} USD"),
+        (f"NPV over {found.scenario.horizon_months} months at {rate:.1%} a year", f"{worth.npv_usd:,.2f} USD"),
         ("IRR a year", "none" if worth.irr_per_year is None else f"{worth.irr_per_year:.1%}"),
         ("ROI", "none: nothing is invested" if worth.roi is None else f"{worth.roi:.2f} times"),
-        ("payback", _months(worth.payback_months)),
-        ("payback, discounted", _months(worth.discounted_payback_months)),
-        ("decoupled is the cheaper one", _at(found.break_even)),
-        ("the same, migration spread over it", _at(found.break_even_with_migration)),
+        ("payback", months(worth.payback_months)),
+        ("payback, discounted", months(worth.discounted_payback_months)),
+        ("decoupled is the cheaper one", volume(found.break_even, "{:,.0f}".format)),
+        ("the same, migration spread over it", volume(found.break_even_with_migration, "{:,.0f}".format)),
     ]
     _print(console, ("return", ""), rows)
 
@@ -117,7 +112,7 @@ def _show_risk(console: Console, risk: RiskAdjusted) -> None:
 def _show_tornado(console: Console, bars: Sequence[Bar]) -> None:
     rows = [
         (bar.path, _rounded(bar.low), _rounded(bar.high), f"{bar.npv_at_low:,.0f}", f"{bar.npv_at_high:,.0f}")
-        for bar in bars[:_BARS]
+        for bar in bars[:MOST_BARS]
     ]
     _print(console, ("what moves the NPV most", "low", "high", "USD at low", "USD at high"), rows)
 
@@ -146,28 +141,12 @@ def _print(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str
     console.print()
 
 
-def _lines(costs: Costs) -> dict[str, Decimal]:
-    parts: dict[str, Decimal] = {field.name: getattr(costs, field.name) for field in fields(costs)}
-    return parts | {"total": costs.total}
-
-
 def _spread(given: Spread) -> tuple[float, float, float, float]:
     return given.mean, given.p5, given.p50, given.p95
 
 
 def _usd(amount: Decimal) -> str:
     return f"{cents(amount):,.2f}"
-
-
-def _months(months: float | None) -> str:
-    return "not within the horizon" if months is None else f"{months:.1f} months"
-
-
-def _at(found: BreakEven) -> str:
-    if found.interactions_per_month is None:
-        return found.when
-    told = f"{found.when} {found.interactions_per_month:,.0f} interactions a month"
-    return told if found.within_capacity else f"{told}, more than one of them can serve"
 
 
 def _rounded(value: Decimal) -> str:
@@ -189,7 +168,7 @@ def _report(found: Evaluation, owned: dict[str, Ownership], per: Per, hours: Dec
 
 def _ownership(owned: Ownership, hours: Decimal) -> dict[str, Any]:
     return {
-        "usd": {name: cents(amount / hours) for name, amount in _lines(owned.costs).items()},
+        "usd": {name: cents(amount / hours) for name, amount in owned.costs.lines().items()},
         "interactions_asked": owned.asked / hours,
         "interactions_served": owned.served / hours,
         "usd_per_interaction": owned.per_interaction,

@@ -82,4 +82,4 @@ def roi(
         except OSError as error:
             raise CommandFailed(f"{save} can not be written: {error.strerror}") from error
         stderr.print(f"the scenario is in {save}", markup=False)
-    show_roi(console, chosen, per.value, as_json=as_json)
+    show_roi(console, chosen, per, as_json=as_json)

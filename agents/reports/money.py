@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from agents.economics.roi.break_even import BreakEven
 from agents.economics.roi.evaluation import Evaluation
-from agents.economics.roi.ownership import Costs, cents
+from agents.economics.roi.ownership import cents
 from agents.reports.drawing import BLUE, VERMILION, Drawing, Figure, axis
 from agents.reports.measures import number
 from agents.reports.tables import Cell, Column, Facts, Table
 
-_MOST_BARS = 10
+MOST_BARS = 10
+"""Inputs of a tornado that are shown, of those that move most."""
 _BAND = 30
 """Pixels of a tornado's bar with its share of the gap."""
 
@@ -41,13 +42,12 @@ class TornadoBar:
 
 def costs_data(evaluation: Evaluation) -> list[CostRow]:
     """Return the lines that are not 0 on both bills, and their totals."""
-    below, above = evaluation.monolith.costs, evaluation.decoupled.costs
+    above = evaluation.decoupled.costs.lines()
     lines = [
-        CostRow(field.name.replace("_", " "), getattr(below, field.name), getattr(above, field.name))
-        for field in fields(Costs)
+        CostRow(name.replace("_", " "), amount, above[name])
+        for name, amount in evaluation.monolith.costs.lines().items()
     ]
-    kept = [line for line in lines if line.monolith or line.decoupled]
-    return [*kept, CostRow("total", below.total, above.total)]
+    return [line for line in lines if line.monolith or line.decoupled or line.name == "total"]
 
 
 def costs_table(evaluation: Evaluation) -> Table:
@@ -73,10 +73,10 @@ def return_facts(evaluation: Evaluation) -> Facts:
             "rate of return",
             "none" if returns.irr_per_year is None else f"{number(returns.irr_per_year * 100)} % a year",
         ),
-        ("payback", _months(returns.payback_months)),
-        ("payback, discounted", _months(returns.discounted_payback_months)),
-        ("decoupled is cheaper", _volume(evaluation.break_even)),
-        ("the same, with the migration", _volume(evaluation.break_even_with_migration)),
+        ("payback", months(returns.payback_months)),
+        ("payback, discounted", months(returns.discounted_payback_months)),
+        ("decoupled is cheaper", volume(evaluation.break_even)),
+        ("the same, with the migration", volume(evaluation.break_even_with_migration)),
     ]
     if risk is not None:
         npv = risk.npv_usd
@@ -89,14 +89,16 @@ def return_facts(evaluation: Evaluation) -> Facts:
     return Facts(facts)
 
 
-def _months(value: float | None) -> str:
+def months(value: float | None) -> str:
+    """Return a time until something is paid back in words."""
     return "not within the horizon" if value is None else f"{value:.1f} months"
 
 
-def _volume(each: BreakEven) -> str:
+def volume(each: BreakEven, written: Callable[[float], str] = number) -> str:
+    """Return in words at which volumes the decoupled platform is the cheaper one; numbers as *written*."""
     if each.interactions_per_month is None:
         return each.when
-    text = f"{each.when} {number(each.interactions_per_month)} interactions a month"
+    text = f"{each.when} {written(each.interactions_per_month)} interactions a month"
     return text if each.within_capacity else f"{text}, which one of them cannot serve"
 
 
@@ -111,7 +113,7 @@ def tornado_data(evaluation: Evaluation) -> list[TornadoBar]:
             bar.npv_at_low - base,
             bar.npv_at_high - base,
         )
-        for bar in evaluation.tornado[:_MOST_BARS]
+        for bar in evaluation.tornado[:MOST_BARS]
     ]
 
 

@@ -8,7 +8,7 @@ a % of the total"). Everything is linear in the volume, so a deployment is a lin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from agents.economics.roi.inputs import Deployment, HiddenCosts, Scenario
@@ -41,6 +41,10 @@ class Costs:
         """Direct and hidden costs."""
         hidden = self.hidden_observability + self.hidden_training + self.hidden_security + self.hidden_staff
         return self.direct + hidden
+
+    def lines(self) -> dict[str, Decimal]:
+        """Return every line by its name, and the total."""
+        return {**asdict(self), "total": self.total}
 
 
 @dataclass(frozen=True, slots=True)

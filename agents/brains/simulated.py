@@ -18,7 +18,7 @@ from agents.brains.port import BrainLost, BrainRequest, EngineUnusable
 from agents.brains.replay import Played, play
 from agents.brains.service_time import ServiceTime
 from agents.brains.simulated_prompt import prompt_parts, simulated_output
-from agents.brains.speech import Speech
+from agents.brains.speech import spoken
 from agents.brains.virtual_gpu import VirtualGpu, Work
 from agents.clock import Clock, SystemClock, within
 
@@ -83,13 +83,11 @@ class SimulatedBrain:
             await self._wait(news)
             usage = TokenUsage(work.prompt_tokens - work.cached, work.tokens, work.cached)
             yield stream.message_start(played.message_id, request.model, usage)
-            speech = Speech(played.blocks)
-            while True:
-                for event in speech.until(work.written / work.tokens):
+            for event in spoken(played.blocks, lambda: work.written / work.tokens):
+                if event is None:
+                    await self._wait(news)
+                else:
                     yield event
-                if work.done:
-                    break
-                await self._wait(news)
         finally:
             self._askers.discard(news)
             if not work.done:
@@ -117,16 +115,13 @@ class SimulatedBrain:
     async def _advance(self) -> None:
         while (due := self._gpu.due()) is not None:
             self._changed.clear()
-            await within(self._clock, due - self._clock.monotonic(), self._change())
+            await within(self._clock, due - self._clock.monotonic(), self._changed.wait())
             self._gpu.advance(self._clock.monotonic())
 
     def _driven(self, driving: asyncio.Task[None]) -> None:
         if not driving.cancelled() and (fault := driving.exception()) is not None:
             self._fault = fault
             self._lose_all()
-
-    async def _change(self) -> None:
-        await self._changed.wait()
 
     def _lose_all(self) -> None:
         self._closed = True

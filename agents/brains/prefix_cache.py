@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,28 +27,21 @@ class PrefixCache:
 
     def held(self, prompt: Sequence[PromptPart]) -> int:
         """Return how many tokens of the prompt's beginning are kept; they have just been used then."""
-        known = prompt[: self._known(prompt)]
-        self._touch(known)
+        known = list(itertools.takewhile(lambda part: part.key in self._kept, prompt))
+        self._use(known)
         return sum(part.tokens for part in known)
 
     def keep(self, prompt: Sequence[PromptPart]) -> None:
         """Take in a prompt that was read; as much of its beginning as there is room for."""
-        fitting, room = 0, self._most
-        while fitting < len(prompt) and prompt[fitting].tokens <= room:
-            room -= prompt[fitting].tokens
-            fitting += 1
-        for part in prompt[:fitting]:
-            if part.key not in self._kept:
-                self._kept[part.key] = part.tokens
-                self.tokens += part.tokens
-        self._touch(prompt[:fitting])
+        ends = itertools.accumulate(part.tokens for part in prompt)
+        fitting = [part for part, end in zip(prompt, ends, strict=True) if end <= self._most]
+        self.tokens += sum(part.tokens for part in fitting if part.key not in self._kept)
+        self._use(fitting)
         while self.tokens > self._most:
             self.tokens -= self._kept.popitem(last=False)[1]
 
-    def _known(self, prompt: Sequence[PromptPart]) -> int:
-        return next((place for place, part in enumerate(prompt) if part.key not in self._kept), len(prompt))
-
-    def _touch(self, parts: Sequence[PromptPart]) -> None:
+    def _use(self, parts: Sequence[PromptPart]) -> None:
         # From the end to the beginning: what others may share, and what the rest is useless without, stays longest.
         for part in reversed(parts):
+            self._kept[part.key] = part.tokens
             self._kept.move_to_end(part.key)

@@ -7,13 +7,13 @@ where the conversation stood, and the plan goes on from there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from agents.brains.plan import Plan, PlanBook, Step
 from agents.brains.plan_templates import Memory, Result
-from agents.brains.port import BrainRequest
+from agents.brains.port import BrainRequest, content_blocks, texts_in
 from agents.brains.summarizing import ASSISTANT, TOOL, USER, entries_of, summary_in
 
 _GONE = Result.of("(no longer in the conversation)", name="", is_error=False)
@@ -39,12 +39,7 @@ def recall(request: BrainRequest, book: PlanBook) -> Recollection:
             walk.answer(message)
         else:
             walk.user(message)
-    return Recollection(
-        plan=walk.plan,
-        step=walk.step(),
-        answers=walk.answers,
-        memory=walk.memory(),
-    )
+    return Recollection(walk.plan, walk.step(), walk.answers, walk.memory())
 
 
 def remember(request: BrainRequest, book: PlanBook) -> str:
@@ -100,7 +95,7 @@ class _Walk:
         )
 
     def answer(self, message: dict[str, Any]) -> None:
-        uses = [block for block in _blocks(message) if block["type"] == "tool_use"]
+        uses = [block for block in content_blocks(message["content"]) if block["type"] == "tool_use"]
         # An answer without calls has no labels to give, and may be one that a client wrote.
         step = self.step() if uses else None
         calls = step.calls(self.memory()) if step else []
@@ -109,8 +104,8 @@ class _Walk:
         self.answers += 1
 
     def user(self, message: dict[str, Any]) -> None:
-        self.hear([block["text"] for block in _blocks(message) if block["type"] == "text"])
-        for block in _blocks(message):
+        self.hear(texts_in(message["content"]))
+        for block in content_blocks(message["content"]):
             if block["type"] == "tool_result":
                 self._result(block)
 
@@ -144,18 +139,8 @@ class _Walk:
 
     def _result(self, block: dict[str, Any]) -> None:
         name, label = self._calls.get(block["tool_use_id"], ("", None))
-        result = Result.of(_text(block.get("content")), name=name, is_error=bool(block.get("is_error")))
+        text = "\n".join(texts_in(block.get("content") or ""))
+        result = Result.of(text, name=name, is_error=bool(block.get("is_error")))
         self.results.append(result)
         if label:
             self.labelled[label] = result
-
-
-def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
-    content: object = message["content"]
-    return [{"type": "text", "text": content}] if isinstance(content, str) else cast("list[dict[str, Any]]", content)
-
-
-def _text(content: str | list[dict[str, Any]] | None) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(block["text"] for block in content if block["type"] == "text")

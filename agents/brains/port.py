@@ -57,6 +57,16 @@ class BrainRequest:
     ``agents.brains.chunks``. It stays with who asks, and without it the context travels whole."""
 
 
+def content_blocks(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the blocks of what a message or a tool's result holds: a string is one of text."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def texts_in(content: str | list[dict[str, Any]]) -> list[str]:
+    """Return the texts among the blocks of what a message or a tool's result holds."""
+    return [block["text"] for block in content_blocks(content) if block["type"] == "text"]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """What a model server has against the request itself: status (400, 404, 413 or 422) and words of its own."""

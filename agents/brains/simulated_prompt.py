@@ -7,20 +7,19 @@ and say nothing of the kind.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import orjson
 
+from agents.brains.chunks import Key, chunk_key
 from agents.brains.counting import CHARACTERS_PER_TOKEN
-from agents.brains.port import BrainRequest
+from agents.brains.port import BrainRequest, texts_in
 from agents.brains.prefix_cache import PromptPart
 from agents.brains.summarizing import asks_for_summary
 
 _MARK = re.compile(r"\[simulate(?: input_tokens=(?P<input>\d{1,9}))?(?: output_tokens=(?P<output>\d{1,9}))?\]")
-_KEY_BYTES = 16
 
 
 def marker(*, input_tokens: int = 0, output_tokens: int = 0) -> str:
@@ -34,13 +33,14 @@ def prompt_parts(request: BrainRequest) -> list[PromptPart]:
     Without markers its tokens are those that ``agents.brains.counting.estimate`` counts.
     """
     parts: list[PromptPart] = []
-    key, characters, counted = b"", 0, 0
+    key: Key | None = None
+    characters, counted = 1, 0
     for content, more in _contents(request):
         # With the commas and brackets that the whole would have; of less than a token nothing is lost but the last.
-        characters += len(content) + (3 if not key else 1 if len(parts) > 1 else 0)
-        tokens = max(characters // CHARACTERS_PER_TOKEN, 1) - counted
+        characters += len(content) + 1
+        tokens = characters // CHARACTERS_PER_TOKEN - counted
         counted += tokens
-        key = hashlib.blake2b(key + content, digest_size=_KEY_BYTES).digest()
+        key = chunk_key(key, content)
         parts.append(PromptPart(key, tokens + more))
     return parts
 
@@ -53,8 +53,8 @@ def simulated_output(request: BrainRequest) -> int:
     if asks_for_summary(request):
         return 0
     for message in reversed(request.messages):
-        if message["role"] == "user" and (texts := list(_texts(message))):
-            return sum(int(mark["output"] or 0) for mark in _marks(texts))
+        if message["role"] == "user" and (texts := texts_in(message["content"])):
+            return _marked(texts, "output")
     return 0
 
 
@@ -62,18 +62,9 @@ def _contents(request: BrainRequest) -> Iterator[tuple[bytes, int]]:
     """Each part's content, and the tokens that it stands for beyond it."""
     yield orjson.dumps([request.system, request.tools]), 0
     for message in request.messages:
-        texts = list(_texts(message)) if message["role"] == "user" else []
-        yield orjson.dumps(message), sum(int(mark["input"] or 0) for mark in _marks(texts))
+        more = _marked(texts_in(message["content"]), "input") if message["role"] == "user" else 0
+        yield orjson.dumps(message), more
 
 
-def _marks(texts: Sequence[str]) -> Iterator[re.Match[str]]:
-    for text in texts:
-        yield from _MARK.finditer(text)
-
-
-def _texts(message: dict[str, Any]) -> Iterator[str]:
-    content: str | list[dict[str, Any]] = message["content"]
-    if isinstance(content, str):
-        yield content
-    else:
-        yield from (block["text"] for block in content if block["type"] == "text")
+def _marked(texts: Iterable[str], what: Literal["input", "output"]) -> int:
+    return sum(int(mark[what] or 0) for text in texts for mark in _MARK.finditer(text))

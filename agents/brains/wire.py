@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.brains.port import BrainRequest
+from agents.brains.port import BrainRequest, content_blocks
 
 DEFAULT_EFFORT = "high"
 FAST_MODE_BETA = "fast-mode-2026-02-01"
@@ -77,7 +77,7 @@ def _marked_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _marked_content(content: str | list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """A copy whose last markable block is marked, or None when there is no such block."""
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    blocks = content_blocks(content)
     for place in range(len(blocks) - 1, -1, -1):
         block = blocks[place]
         empty = block["type"] == "text" and not block["text"]

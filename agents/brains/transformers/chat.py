@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import orjson
 
-from agents.brains.port import BrainFailure, BrainRequest, Refusal
+from agents.brains.port import BrainFailure, BrainRequest, Refusal, content_blocks
 
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 _SAYS_WHAT = {"image": "an image", "document": "a document that is no plain text"}
@@ -34,7 +34,7 @@ def chat_of(request: BrainRequest, *, tools: bool) -> Chat:
     messages: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
     names: dict[str, str] = {}
     for message in request.messages:
-        blocks = _blocks(message["content"])
+        blocks = content_blocks(message["content"])
         if message["role"] == "assistant":
             names |= {block["id"]: block["name"] for block in blocks if block["type"] == "tool_use"}
             messages.append(_answer(blocks))
@@ -46,10 +46,6 @@ def chat_of(request: BrainRequest, *, tools: bool) -> Chat:
 def refused(message: str) -> BrainFailure:
     """The failure of a request that is itself at fault."""
     return BrainFailure("request_failed", message, transient=False, refusal=Refusal(400, message))
-
-
-def _blocks(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _answer(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -85,7 +81,7 @@ def _question(blocks: Iterable[dict[str, Any]], names: Mapping[str, str]) -> Ite
 
 
 def _result(block: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    text = _text(_blocks(block.get("content") or ""))
+    text = _text(content_blocks(block.get("content") or ""))
     call_id = block["tool_use_id"]
     content = f"Error: {text}" if block.get("is_error") else text
     return {"role": "tool", "tool_call_id": call_id, "name": names.get(call_id, ""), "content": content}

@@ -104,12 +104,13 @@ class PlatformProcess:
 
         from actors.bootstrap import check_topology
         from actors.database import check_brains, check_cluster
+        from actors.names import NAMESPACE
 
         # The platform's own actors reserve little; tools and brains bring their own requests.
         # "local" so that a cluster somebody else left on this machine is never joined by accident.
         where: dict[str, Any] = {} if self._joins else {"address": "local", "num_cpus": max(4, os.cpu_count() or 1)}
         context = ray.init(
-            namespace="hecaton",
+            namespace=NAMESPACE,
             include_dashboard=False if os.environ.get("HECATON_NO_DASHBOARD") else None,
             log_to_driver=False,
             logging_level=logging.WARNING,

@@ -22,7 +22,8 @@ from agents.experiments.tasks.domain import DATABASE, Domain, Rows, copy_databas
 from agents.experiments.tasks.file_format import Action, Task
 from agents.experiments.tasks.state import Changes, changes
 
-_TEMPLATE = re.compile(r"\{[{%#]")
+_NOT_PLAIN = re.compile(r"\{[{%#]|\r")
+"""What a template does not give back as it stands: its own marks, and line ends that are not ``\\n``."""
 _NOTHING = "Nothing was done."
 
 
@@ -230,7 +231,7 @@ def _tool(domain: Domain, action: Action, labels: Mapping[str, str]) -> dict[str
 def _literal(value: Any) -> Any:
     """Return what a plan must hold so that *value* comes out: a text in a plan is a template."""
     if isinstance(value, str):
-        return f"{{{{ {json.dumps(value, ensure_ascii=False)} }}}}" if _TEMPLATE.search(value) else value
+        return f"{{{{ {json.dumps(value, ensure_ascii=False)} }}}}" if _NOT_PLAIN.search(value) else value
     if isinstance(value, dict):
         return {key: _literal(inner) for key, inner in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):

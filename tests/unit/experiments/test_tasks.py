@@ -223,6 +223,14 @@ def test_a_plan_says_exactly_what_the_task_says(shipped: Mapping[str, PreparedTa
     assert log["name"] == "mcp__crm__log_interaction"
 
 
+def test_a_plan_keeps_the_line_ends_of_a_text() -> None:
+    given = {"channel": "email", "summary": "one\r\ntwo\rthree\n"}
+    task = simple(action("log_interaction", arguments=given))
+    [plan] = plan_file(COMPANY, [PreparedTask(task, Path(), (), {}, {})])["plans"]
+    rendered = render(plan["steps"][0]["tools"][0]["input"], Memory(session_id="sesn_1"))
+    assert rendered == {"database": "sesn_1", **given}
+
+
 def test_each_task_has_a_plan_of_its_own(shipped: Mapping[str, PreparedTask]) -> None:
     plans = plan_file(COMPANY, list(shipped.values()))["plans"]
     for prepared in shipped.values():

@@ -95,10 +95,6 @@ class Requests:
     workload: NDArray[np.int64]
     """Places among the names."""
     names: tuple[str, ...]
-    context_tokens: NDArray[np.int64] | None = None
-    """Tokens of each request's first prompt beyond those of its shape; later prompts find them in the prefix cache."""
-    output_tokens: NDArray[np.int64] | None = None
-    """Tokens of each request's last answer beyond those of its shape."""
 
     def __post_init__(self) -> None:
         if len(self.workload) != len(self.due):
@@ -107,10 +103,6 @@ class Requests:
             raise InvalidRequest("due: must be finite seconds from 0 on, ascending")
         if len(self.workload) and not 0 <= self.workload.min() <= self.workload.max() < len(self.names):
             raise InvalidRequest(f"workload: must be places among the {len(self.names)} names")
-        for name in ("context_tokens", "output_tokens"):
-            tokens: NDArray[np.int64] | None = getattr(self, name)
-            if tokens is not None and (len(tokens) != len(self.due) or (len(tokens) and tokens.min() < 0)):
-                raise InvalidRequest(f"{name}: must have {len(self.due)} values of 0 or more")
 
     def __len__(self) -> int:
         return len(self.due)

@@ -20,11 +20,15 @@ Lifetime = Callable[[Faults], float]
 class Platform(ABC):
     """What both have in common: the course of a turn from part to part."""
 
-    def __init__(self, schedule: Schedule, tally: Tally, system: System, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, schedule: Schedule, tally: Tally, system: System, ended: Callable[[], None], lifetime: Lifetime
+    ) -> None:
         """*ended* is called with each turn's end."""
         self.schedule = schedule
         self.tally = tally
         self.system = system
+        self.lifetime = lifetime
+        self.pools: list[HandPool] = []
         self._ended = ended
         self._before = system.overhead.before.values
         self._between = system.overhead.between.values
@@ -124,8 +128,7 @@ class Decoupled(Platform):
     def __init__(
         self, schedule: Schedule, tally: Tally, system: System, ended: Callable[[], None], lifetime: Lifetime
     ) -> None:
-        super().__init__(schedule, tally, system, ended)
-        self._lifetime = lifetime
+        super().__init__(schedule, tally, system, ended, lifetime)
         self._gpus = GpuPool(schedule, tally, system.brain.max_batch)
         for _ in range(system.gpus):
             self._add_gpu(Gpu(schedule, system.brain, tally, done=self._thought, first=self.spoke))
@@ -177,7 +180,7 @@ class Decoupled(Platform):
     def _add_gpu(self, gpu: Gpu) -> None:
         self._gpus.add(gpu)
         if (faults := self.system.brain_faults) is not None:
-            self.schedule.after(self._lifetime(faults), self._gpu_lost, gpu)
+            self.schedule.after(self.lifetime(faults), self._gpu_lost, gpu)
 
     def _gpu_lost(self, event: Event) -> None:
         gpu: Gpu = event.value
@@ -218,8 +221,7 @@ class Monolith(Platform):
     def __init__(
         self, schedule: Schedule, tally: Tally, system: System, ended: Callable[[], None], lifetime: Lifetime
     ) -> None:
-        super().__init__(schedule, tally, system, ended)
-        self._lifetime = lifetime
+        super().__init__(schedule, tally, system, ended, lifetime)
         self._slots = system.slots
         self._faults = system.whole_faults
         self._wholes = [
@@ -277,7 +279,7 @@ class Monolith(Platform):
 
     def _expect_fault(self, whole: _Whole) -> None:
         if self._faults is not None:
-            self.schedule.after(self._lifetime(self._faults), self._lost, whole)
+            self.schedule.after(self.lifetime(self._faults), self._lost, whole)
 
     def _lost(self, event: Event) -> None:
         whole: _Whole = event.value

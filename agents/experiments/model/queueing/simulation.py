@@ -63,22 +63,18 @@ class _Play:
         def lifetime(faults: Faults) -> float:
             return float(lots.exponential(faults.mean_seconds_between))
 
-        pools = []
         # Before all other events of their moments, so that what ends at the border is on one side of it.
         schedule.after(stretch.warm_up, self._mark)
         schedule.after(stretch.seconds, self._mark)
-        if self._system.topology == "decoupled":
-            platform = Decoupled(schedule, tally, self._system, self._ended, lifetime)
-            pools = platform.pools
-        else:
-            platform = Monolith(schedule, tally, self._system, self._ended, lifetime)
+        kind = Decoupled if self._system.topology == "decoupled" else Monolith
+        platform = kind(schedule, tally, self._system, self._ended, lifetime)
         self._begin = platform.begin
         self._closed = under_way is not None
         self._last = len(self._requests) if under_way is None else min(under_way, len(self._requests))
         self._await_next()
         # A hair later: SimPy leaves out what is due at the very end.
         schedule.run(math.nextafter(stretch.horizon, math.inf))
-        return run_of(tally, self._system, pools, self._due, stretch, seed=seed, events=schedule.events)
+        return run_of(tally, self._system, platform.pools, self._due, stretch, seed=seed, events=schedule.events)
 
     def _mark(self, _: Event) -> None:
         self._tally.mark(self._schedule.now)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.experiments.model.queueing.inputs import Requests, Shape, Workload
 
@@ -45,8 +44,6 @@ class Dealt(NamedTuple):
     course: Course
     lots: list[float]
     """Numbers from 0 up to 1, as many as any course needs."""
-    context_tokens: int
-    output_tokens: int
 
 
 class Turn:
@@ -54,14 +51,12 @@ class Turn:
 
     __slots__ = (
         "asked",
-        "context_tokens",
         "course",
         "due",
         "epoch",
         "lots",
         "number",
         "open_calls",
-        "output_tokens",
         "part_retries",
         "place",
         "said",
@@ -72,7 +67,7 @@ class Turn:
     def __init__(self, number: int, due: float, dealt: Dealt) -> None:
         self.number = number
         self.due = due
-        self.course, self.lots, self.context_tokens, self.output_tokens = dealt
+        self.course, self.lots = dealt
         self.epoch = 0
         """Goes up when what is under way for it is lost: events from before concern it no longer."""
         self.turn_retries = 0
@@ -97,15 +92,13 @@ class Turn:
 
     @property
     def tokens_in(self) -> float:
-        """Tokens to read for its step. What comes before the conversation is read once."""
-        tokens = self.course.tokens_in[self.step]
-        return tokens if self.step else tokens + self.context_tokens
+        """Tokens to read for its step."""
+        return self.course.tokens_in[self.step]
 
     @property
     def tokens_out(self) -> float:
         """Tokens to write in its step."""
-        tokens = self.course.tokens_out[self.step]
-        return tokens if self.step + 1 < len(self.course.tokens_out) else tokens + self.output_tokens
+        return self.course.tokens_out[self.step]
 
 
 class Dealer:
@@ -113,7 +106,7 @@ class Dealer:
 
     def __init__(self, requests: Requests, workloads: Sequence[Workload], seed: int) -> None:
         """*workloads*: those that ``requests.names`` names, in that order."""
-        self._requests = requests
+        self._kinds = requests.workload
         self._seed = seed
         self._courses = [[Course.of(shape) for shape in workload.shapes] for workload in workloads]
         self._chances = [np.cumsum([shape.weight for shape in workload.shapes]) for workload in workloads]
@@ -129,18 +122,11 @@ class Dealer:
         return self._dealt[place]
 
     def _deal_block(self, block: int) -> list[Dealt]:
-        part = slice(block * _BLOCK, (block + 1) * _BLOCK)
-        kinds = self._requests.workload[part]
+        kinds = self._kinds[block * _BLOCK : (block + 1) * _BLOCK]
         lots = np.random.default_rng((self._seed, block)).random((len(kinds), 1 + self._width))
         shapes = np.zeros(len(kinds), dtype=np.intp)
         for kind, chances in enumerate(self._chances):
             here = kinds == kind
             shapes[here] = np.searchsorted(chances, lots[here, 0] * chances[-1], side="right")
-        context = _part(self._requests.context_tokens, part, len(kinds))
-        output = _part(self._requests.output_tokens, part, len(kinds))
-        drawn = zip(kinds.tolist(), shapes.tolist(), lots[:, 1:].tolist(), context, output, strict=True)
-        return [Dealt(self._courses[kind][shape], row, more, last) for kind, shape, row, more, last in drawn]
-
-
-def _part(tokens: NDArray[np.int64] | None, part: slice, count: int) -> list[int]:
-    return [0] * count if tokens is None else tokens[part].tolist()
+        drawn = zip(kinds.tolist(), shapes.tolist(), lots[:, 1:].tolist(), strict=True)
+        return [Dealt(self._courses[kind][shape], row) for kind, shape, row in drawn]

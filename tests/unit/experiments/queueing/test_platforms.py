@@ -180,7 +180,6 @@ def test_what_cannot_be_played_is_said(names: tuple[str, ...], workload: Workloa
         (lambda: Requests(np.array([2.0, 1.0]), np.array([0, 0]), ("work",)), "due: .* ascending"),
         (lambda: Requests(np.array([1.0]), np.array([1]), ("work",)), "workload: must be places among"),
         (lambda: Requests(np.array([1.0]), np.array([0, 0]), ("work",)), "workload: has 2 values"),
-        (lambda: Requests(np.array([1.0]), np.array([0]), ("work",), np.array([-1])), "context_tokens"),
         (lambda: Empirical.of([]), "at least one value"),
         (lambda: Empirical.of([1.0, float("nan")]), "finite"),
         (lambda: Faults(0), "mean_seconds_between: must be above 0"),

@@ -178,16 +178,6 @@ def test_shapes_are_dealt_by_their_weights() -> None:
     assert float((run.latency > 10).mean()) == pytest.approx(0.75, abs=0.02)
 
 
-def test_tokens_of_a_production_trace_come_on_top_of_the_shape() -> None:
-    requests = Requests(
-        np.array([0.0, 100.0]), np.zeros(2, dtype=np.int64), ("work",), np.array([0, 8000]), np.array([0, 50])
-    )
-    brain = ServiceTime(prefill_tokens_per_second=8000, step_seconds=0.02)
-    run = simulate(requests, [work(("look",), tokens=10)], system("decoupled", brain), Stretch(200.0)).requests
-    assert run.latency == pytest.approx([1 + 2 * 0.2, 1 + 2 * 0.2 + 1 + 50 * 0.02], abs=1e-5)
-    assert run.first_text == pytest.approx([1.2 + 0.02, 1.2 + 0.02 + 1], abs=1e-5)
-
-
 def test_the_platforms_own_time_comes_before_between_and_after() -> None:
     overhead = Overhead(Empirical.fixed(0.1), Empirical.fixed(0.2), Empirical.fixed(0.4))
     for topology in ("decoupled", "monolith"):

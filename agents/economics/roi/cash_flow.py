@@ -10,17 +10,17 @@ rate of return and its pitfalls).
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from agents.economics.roi.inputs import Deployment, Scenario
 from agents.economics.roi.ownership import cost_line
+from agents.extras import extra
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def monthly_rate(per_year: float) -> float:
 
 def net_present_value(rate: float, flow: Sequence[float] | Floats) -> float:
     """Return what *flow* is worth when it begins, in its own unit, at *rate* per period of the flow."""
-    return float(_financial().npv(rate, flow))
+    return float(extra("numpy_financial", "present values are numpy-financial's work").npv(rate, flow))
 
 
 def rate_of_return(flow: Sequence[float] | Floats) -> float | None:
@@ -117,7 +117,8 @@ def rate_of_return(flow: Sequence[float] | Floats) -> float | None:
         low /= 2
     while worth(high) * signs[0] > 0:
         high *= 2
-    return 1 / _root(worth, low, high) - 1
+    optimize = extra("scipy.optimize", "rates of return are SciPy's work")
+    return 1 / float(optimize.brentq(worth, low, high, xtol=1e-15)) - 1
 
 
 def payback(flow: Sequence[float] | Floats) -> float | None:
@@ -164,14 +165,3 @@ def benefit_for(roi: Decimal, investment: Decimal) -> Decimal:
 def _line(scenario: Scenario, deployment: Deployment) -> tuple[float, float, float]:
     line = cost_line(scenario, deployment)
     return float(line.fixed), float(line.unit), float("inf") if line.capacity is None else float(line.capacity)
-
-
-# Behind functions, for these libraries have no types.
-
-
-def _financial() -> Any:
-    return importlib.import_module("numpy_financial")
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(importlib.import_module("scipy.optimize").brentq(function, low, high, xtol=1e-15))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from agents.settings_base import Section
+from agents.statistics.scipy_stats import stats
 
 _Factor = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 
@@ -54,13 +54,12 @@ Distribution = Annotated[Uniform | Triangular | LogNormal, Field(discriminator="
 
 
 def frozen(given: Uniform | Triangular | LogNormal) -> Any:
-    """Return the distribution as SciPy has it (``rvs``, ``ppf``, ``mean``); SciPy has no types."""
-    stats = importlib.import_module("scipy.stats")
+    """Return the distribution as SciPy has it (``rvs``, ``ppf``, ``mean``)."""
     match given:
         case Uniform():
-            return stats.uniform(loc=given.low, scale=given.high - given.low)
+            return stats().uniform(loc=given.low, scale=given.high - given.low)
         case Triangular():
             width = given.high - given.low
-            return stats.triang((given.mode - given.low) / width, loc=given.low, scale=width)
+            return stats().triang((given.mode - given.low) / width, loc=given.low, scale=width)
         case LogNormal():
-            return stats.lognorm(given.sigma, scale=given.median)
+            return stats().lognorm(given.sigma, scale=given.median)

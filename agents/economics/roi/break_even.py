@@ -10,7 +10,7 @@ volume from which the change has paid for itself at its end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal
 
@@ -35,10 +35,7 @@ def break_even(scenario: Scenario, *, with_migration: bool = False) -> BreakEven
     """Compare running costs; *with_migration*, a part of the migration's cost is added to each month's."""
     extra = scenario.migration_usd / scenario.horizon_months if with_migration else Decimal(0)
     decoupled = cost_line(scenario, scenario.decoupled)
-    return crossing(
-        cost_line(scenario, scenario.monolith),
-        CostLine(decoupled.fixed + extra, decoupled.unit, decoupled.capacity),
-    )
+    return crossing(cost_line(scenario, scenario.monolith), replace(decoupled, fixed=decoupled.fixed + extra))
 
 
 def crossing(monolith: CostLine, decoupled: CostLine) -> BreakEven:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from agents.economics.roi.inputs import Deployment, HiddenCosts, Scenario
+from agents.economics.roi.inputs import Deployment, Scenario
 
 _SECONDS_PER_HOUR = 3600
 _CENT = Decimal("0.01")
@@ -104,15 +104,10 @@ def costs(scenario: Scenario, deployment: Deployment, *, hours: Decimal, volume:
     transfer = (prices.transfer_usd_per_interaction + by_size) * volume
     fees = prices.observability_usd_per_month * hours / scenario.hours_per_month
     other = deployment.other_usd_per_month * hours / scenario.hours_per_month
-    hidden = hidden_of(scenario, deployment)
+    hidden = deployment.hidden or scenario.hidden
     direct = brain + hands + transfer + fees + other
     shares = (direct * share for share in (hidden.observability, hidden.training, hidden.security, hidden.staff))
     return Costs(brain, hands, transfer, fees, other, *shares)
-
-
-def hidden_of(scenario: Scenario, deployment: Deployment) -> HiddenCosts:
-    """Return the deployment's own hidden costs, or the scenario's."""
-    return deployment.hidden or scenario.hidden
 
 
 def cost_line(scenario: Scenario, deployment: Deployment) -> CostLine:
@@ -131,15 +126,11 @@ def cost_line(scenario: Scenario, deployment: Deployment) -> CostLine:
     return CostLine(fixed, unit, min(limits, default=None))
 
 
-def volume_of(scenario: Scenario, month: int) -> Decimal:
-    """Return the interactions asked for in *month*, the first of which is 1."""
-    return scenario.interactions_per_month * (1 + scenario.growth_per_month) ** (month - 1)
-
-
 def ownership(scenario: Scenario, deployment: Deployment, months: int = 1) -> Ownership:
     """Return what *deployment* costs in the first *months* months together, not discounted."""
     line = cost_line(scenario, deployment)
-    volumes = [volume_of(scenario, month) for month in range(1, months + 1)]
+    growth = 1 + scenario.growth_per_month
+    volumes = [scenario.interactions_per_month * growth**month for month in range(months)]
     served = sum((line.served(volume) for volume in volumes), Decimal(0))
     spent = costs(scenario, deployment, hours=scenario.hours_per_month * months, volume=served)
     each = scenario.tokens_per_interaction

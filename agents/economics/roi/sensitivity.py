@@ -48,12 +48,7 @@ class Cell:
 
 def tornado(scenario: Scenario) -> list[Bar]:
     """Return a bar for each input that is not 0, the one that does most first; those that do nothing are left out."""
-    bars: list[Bar] = []
-    for path, value in numbers_of(scenario).items():
-        low, high = (value * factor for factor in _factors(scenario, path))
-        if value:
-            npvs = (returns(with_numbers(scenario, {path: each})).npv_usd for each in (low, high))
-            bars.append(Bar(path, low, high, *npvs))
+    bars = [_bar(scenario, path, value) for path, value in numbers_of(scenario).items() if value]
     return sorted((bar for bar in bars if bar.width), key=lambda bar: bar.width, reverse=True)
 
 
@@ -82,6 +77,12 @@ def _cell(scenario: Scenario, hands: Decimal, brain: Decimal) -> Cell:
     tried = scaled(scenario, hands=hands, brain=brain)
     owned = ownership(tried, tried.decoupled, tried.horizon_months)
     return Cell(hands, brain, returns(tried).npv_usd, owned.per_interaction, owned.served / owned.asked)
+
+
+def _bar(scenario: Scenario, path: str, value: Decimal) -> Bar:
+    low, high = (value * factor for factor in _factors(scenario, path))
+    npvs = (returns(with_numbers(scenario, {path: each})).npv_usd for each in (low, high))
+    return Bar(path, low, high, *npvs)
 
 
 def _factors(scenario: Scenario, path: str) -> Sequence[Decimal]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
-from agents.economics.price_book import PriceBook
+from agents.economics.price_book import MICRO, PriceBook, half_up
 from agents.errors import HecatonError
 from agents.governance.contract import Contract, Price
 from agents.hands.deployed.records import HandRecords
@@ -26,7 +26,6 @@ from agents.hands.servers.port import (
     ToolServer,
 )
 
-_MICRO = 1_000_000
 _BYTES_PER_MB = 1_000_000
 _VERSIONS = 1000
 """Versions whose price is remembered; it never changes."""
@@ -51,11 +50,11 @@ def cost(price: Price, consumption: Consumption) -> tuple[int, int]:
     if consumption.cached:
         exact = price.per_call * price.cached_rate
     else:
-        cpu = Decimal(round(consumption.cpu_seconds * _MICRO)) / _MICRO
+        cpu = Decimal(round(consumption.cpu_seconds * MICRO)) / MICRO
         size = Decimal(consumption.bytes_in + consumption.bytes_out) / _BYTES_PER_MB
         exact = price.per_call + price.per_cpu_second * cpu + price.per_mb * size
-    whole = _rounded(exact * _MICRO)
-    return whole, _rounded(whole * price.provider_share)
+    whole = half_up(exact * MICRO)
+    return whole, half_up(whole * price.provider_share)
 
 
 class PricedServers:
@@ -118,7 +117,3 @@ class PricedServers:
         if len(self._prices) > _VERSIONS:
             self._prices.popitem(last=False)
         return price
-
-
-def _rounded(value: Decimal) -> int:
-    return int(value.to_integral_value(ROUND_HALF_UP))

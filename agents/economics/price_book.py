@@ -112,7 +112,7 @@ class ModelPrice:
         is_long = self.long is not None and self.long_over is not None and prompt > self.long_over
         rates = self.long if is_long and self.long is not None else self.rates
         factor = self.fast if speed == "fast" else Decimal(1)
-        return _rounded(rates.times_tokens(usage) * factor / MICRO)
+        return half_up(rates.times_tokens(usage) * factor / MICRO)
 
 
 class PriceBook:
@@ -142,8 +142,8 @@ class PriceBook:
             first = error.errors()[0]
             raise PriceBookError(f"{source}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
         models = {prefix: _model_price(prefix, model) for prefix, model in book.models.items()}
-        searches = _rounded(book.web_searches * MICRO / 1000)
-        return cls(models, _rounded(book.running_hour * MICRO), searches, book.hands)
+        searches = half_up(book.web_searches * MICRO / 1000)
+        return cls(models, half_up(book.running_hour * MICRO), searches, book.hands)
 
     @property
     def models(self) -> Sequence[str]:
@@ -196,7 +196,7 @@ def _rates(given: _Rates) -> Rates:
     """Reads cost a tenth of the input, five-minute writes 1.25 times, one-hour writes twice, unless given."""
 
     def micro(value: Decimal | None, factor: str = "1") -> int:
-        return _rounded((given.input * Decimal(factor) if value is None else value) * MICRO)
+        return half_up((given.input * Decimal(factor) if value is None else value) * MICRO)
 
     return Rates(
         input=micro(given.input),
@@ -207,5 +207,6 @@ def _rates(given: _Rates) -> Rates:
     )
 
 
-def _rounded(value: Decimal) -> int:
+def half_up(value: Decimal) -> int:
+    """Return the nearest whole number, of two the upper one."""
     return int(value.to_integral_value(ROUND_HALF_UP))

@@ -12,6 +12,7 @@ from typing import Any
 
 from agents.governance.contract import Contract, ToolContract
 from agents.governance.schema_change import narrowings
+from agents.hands.deployed.records import SCHEME
 
 Uses = Mapping[str, Collection[str]]
 """Who may call a tool: ids of agents, by the tool's name."""
@@ -92,7 +93,7 @@ def uses_of(hand: str, tools: Collection[str], agents: Iterable[tuple[str, Mappi
     """
     found: dict[str, set[str]] = {}
     for agent_id, body in agents:
-        servers = {server["name"] for server in body.get("mcp_servers", ()) if server["url"] == f"hand://{hand}"}
+        servers = {server["name"] for server in body.get("mcp_servers", ()) if _means(server["url"], hand)}
         for toolset in body.get("tools", ()):
             if toolset["type"] == "mcp_toolset" and toolset["mcp_server_name"] in servers:
                 for tool in _enabled(toolset, tools):
@@ -102,8 +103,15 @@ def uses_of(hand: str, tools: Collection[str], agents: Iterable[tuple[str, Mappi
 
 def who_name(version: str, agents: Iterable[tuple[str, Mapping[str, Any]]]) -> Sequence[str]:
     """Return which of *agents* (id and body) name just this version (an id) of a hand, and can have no other."""
-    url = f"hand://{version}"
-    return [agent_id for agent_id, body in agents if any(each["url"] == url for each in body.get("mcp_servers", ()))]
+    return [
+        agent_id
+        for agent_id, body in agents
+        if any(_means(each["url"], version) for each in body.get("mcp_servers", ()))
+    ]
+
+
+def _means(url: str, hand: str) -> bool:
+    return url.rstrip("/") == f"{SCHEME}{hand}"
 
 
 def _enabled(toolset: Mapping[str, Any], tools: Collection[str]) -> Iterator[str]:

@@ -124,3 +124,10 @@ def test_an_agent_uses_the_tools_that_it_has_switched_on_of_the_hand_that_it_nam
     }
     assert who_name("crm@1", agents.items()) == ["pinned"]
     assert uses_of("crm", ["find", "delete"], agents.items()) == {"find": {"all", "less", "one"}, "delete": {"all"}}
+
+
+def test_a_url_that_ends_in_a_slash_names_the_same_hand() -> None:
+    """Its calls go there, too."""
+    agents = {"all": agent("hand://crm/"), "pinned": agent("hand://crm@1/")}
+    assert who_name("crm@1", agents.items()) == ["pinned"]
+    assert uses_of("crm", ["find"], agents.items()) == {"find": {"all"}}

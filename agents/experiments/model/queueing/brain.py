@@ -106,7 +106,7 @@ class Gpu:
         self._idle = False
         if self._unread:
             turn = self._unread.popleft()
-            self._schedule.after(turn.tokens_in / self._reading_speed, self._read, (self._event, turn))
+            self._schedule.after(turn.part.tokens_in / self._reading_speed, self._read, (self._event, turn))
         elif self._answers:
             seconds = self._step_seconds[len(self._answers)]
             for turn in self._silent:
@@ -131,7 +131,7 @@ class Gpu:
         number, turn = event.value
         if number != self._event:
             return
-        heappush(self._answers, (self._steps + max(1, ceil(turn.tokens_out)), next(self._numbers), turn))
+        heappush(self._answers, (self._steps + max(1, ceil(turn.part.tokens_out)), next(self._numbers), turn))
         self._silent.append(turn)
         self._next(self._schedule.now)
 
@@ -153,7 +153,7 @@ class Gpu:
         del self._turns[turn]
         tally.thinking.change(-1, now)
         tally.counts.inferences += 1
-        tally.counts.tokens_out += turn.tokens_out
+        tally.counts.tokens_out += turn.part.tokens_out
         if not self._turns:
             tally.busy_gpus.change(-1, now)
         if self._waiting:

@@ -45,10 +45,9 @@ class Platform(ABC):
 
     def answered(self, _: Gpu, turn: Turn) -> None:
         """Go on after an answer."""
-        course, step = turn.course, turn.step
-        if course.tools[step]:
-            self.act(turn, course.tools[step])
-        elif step + 1 < len(course.tools):
+        if tools := turn.part.tools:
+            self.act(turn, tools)
+        elif turn.step + 1 < len(turn.shape.steps):
             self.acted(turn)
         else:
             self.later(turn, _drawn(self._after, turn), self.finish)
@@ -78,7 +77,9 @@ class Platform(ABC):
 
     def spoke(self, turn: Turn, at: float) -> None:
         """Take note that the first token of an answer comes at that moment."""
-        if turn.step == turn.course.speaks_at and not turn.said:
+        shape = turn.shape
+        # Counted from the end where it is below 0, as an index is.
+        if turn.step == shape.speaks_at % len(shape.steps) and not turn.said:
             turn.said = True
             self.tally.first[turn.number] = at - turn.due
 
@@ -173,7 +174,7 @@ class Decoupled(Platform):
         if not turn.open_calls:
             self.acted(turn)
         elif not self.system.parallel_calls:
-            self._next_call(turn, turn.course.tools[turn.step])
+            self._next_call(turn, turn.part.tools)
 
     # -- faults ------------------------------------------------------------------------------------
 

@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from agents.experiments.model.queueing.inputs import Requests, Shape, Workload
+from agents.experiments.model.queueing.inputs import Requests, Shape, Step, Workload
 
 _BLOCK = 4096
 """Requests that are dealt at a time: enough for NumPy to be quick, few enough to need no memory to speak of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """A shape as the model plays it: of each step the tokens that are read and written, and the tools."""
-
-    tokens_in: tuple[float, ...]
-    tokens_out: tuple[float, ...]
-    tools: tuple[tuple[str, ...], ...]
-    speaks_at: int
-
-    @staticmethod
-    def of(shape: Shape) -> Course:
-        return Course(
-            tuple(step.tokens_in for step in shape.steps),
-            tuple(step.tokens_out for step in shape.steps),
-            tuple(step.tools for step in shape.steps),
-            range(len(shape.steps))[shape.speaks_at],
-        )
-
-    @property
-    def lots(self) -> int:
-        """Lots that a turn needs: for its owner, before and after it, and for each step's calls and what is between."""
-        return 3 + sum(1 + len(tools) for tools in self.tools)
-
-
 class Dealt(NamedTuple):
     """What one request has drawn; a tuple, for there are many."""
 
-    course: Course
+    shape: Shape
     lots: list[float]
-    """Numbers from 0 up to 1, as many as any course needs."""
+    """Numbers from 0 up to 1, as many as any shape needs."""
 
 
 class Turn:
@@ -51,7 +26,6 @@ class Turn:
 
     __slots__ = (
         "asked",
-        "course",
         "due",
         "epoch",
         "lots",
@@ -60,6 +34,7 @@ class Turn:
         "part_retries",
         "place",
         "said",
+        "shape",
         "step",
         "turn_retries",
     )
@@ -67,7 +42,7 @@ class Turn:
     def __init__(self, number: int, due: float, dealt: Dealt) -> None:
         self.number = number
         self.due = due
-        self.course, self.lots = dealt
+        self.shape, self.lots = dealt
         self.epoch = 0
         """Goes up when what is under way for it is lost: events from before concern it no longer."""
         self.turn_retries = 0
@@ -91,14 +66,9 @@ class Turn:
         return lot
 
     @property
-    def tokens_in(self) -> float:
-        """Tokens to read for its step."""
-        return self.course.tokens_in[self.step]
-
-    @property
-    def tokens_out(self) -> float:
-        """Tokens to write in its step."""
-        return self.course.tokens_out[self.step]
+    def part(self) -> Step:
+        """What its step asks for."""
+        return self.shape.steps[self.step]
 
 
 class Dealer:
@@ -108,9 +78,9 @@ class Dealer:
         """*workloads*: those that ``requests.names`` names, in that order."""
         self._kinds = requests.workload
         self._seed = seed
-        self._courses = [[Course.of(shape) for shape in workload.shapes] for workload in workloads]
+        self._shapes = [workload.shapes for workload in workloads]
         self._chances = [np.cumsum([shape.weight for shape in workload.shapes]) for workload in workloads]
-        self._width = max(course.lots for courses in self._courses for course in courses)
+        self._width = max(_lots(shape) for shapes in self._shapes for shape in shapes)
         self._block = -1
         self._dealt: list[Dealt] = []
 
@@ -129,4 +99,9 @@ class Dealer:
             here = kinds == kind
             shapes[here] = np.searchsorted(chances, lots[here, 0] * chances[-1], side="right")
         drawn = zip(kinds.tolist(), shapes.tolist(), lots[:, 1:].tolist(), strict=True)
-        return [Dealt(self._courses[kind][shape], row) for kind, shape, row in drawn]
+        return [Dealt(self._shapes[kind][shape], row) for kind, shape, row in drawn]
+
+
+def _lots(shape: Shape) -> int:
+    """Return the lots that a turn needs: for its owner, before and after it, each step's calls and what is between."""
+    return 3 + sum(1 + len(step.tools) for step in shape.steps)

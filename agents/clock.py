@@ -107,3 +107,11 @@ def parse_rfc3339(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time needs a zone, such as 2026-11-21T00:00:00Z")
     return moment.astimezone(UTC)
+
+
+def parse_day_or_time(text: str) -> datetime:
+    """Parse a day, whose first moment (UTC) is meant, or an RFC 3339 time. Raises ValueError, which says so."""
+    try:
+        return parse_rfc3339(f"{text}T00:00:00Z" if len(text) == len("2026-11-01") else text)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a day such as 2026-11-21 or an RFC 3339 time such as 2026-11-21T00:00:00Z") from None

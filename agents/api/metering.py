@@ -19,7 +19,7 @@ from agents.api.query import Query
 from agents.api.routes import Operation, Parameter
 from agents.api.wire import parse, read_json
 from agents.catalog.limits import check_length
-from agents.clock import parse_rfc3339, rfc3339
+from agents.clock import parse_day_or_time, rfc3339
 from agents.economics.call_books import CallBooks, call_folder
 from agents.economics.call_invoices import Invoice, InvoiceLine, Payout, invoices_of, month_span, payouts_of
 from agents.economics.call_usage import CallFilter, CallTotal, Grouping
@@ -203,11 +203,9 @@ def _moment(query: Query, name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_rfc3339(f"{text}T00:00:00Z" if len(text) == len("2026-11-01") else text)
-    except (ValueError, OverflowError):
-        raise InvalidRequest(
-            f"{name}: must be a day such as 2026-11-21 or an RFC 3339 time such as 2026-11-21T00:00:00Z"
-        ) from None
+        return parse_day_or_time(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {error}") from None
 
 
 def _usage_row(total: CallTotal) -> UsageRow:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from anthropic import Anthropic
 
-from agents.clock import parse_rfc3339, rfc3339
+from agents.clock import parse_day_or_time, rfc3339
 from agents.commands.failures import CommandFailed
 from agents.commands.timeline import part
 from agents.economics.roi.inputs import Scenario
@@ -60,9 +60,6 @@ def _moment(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_rfc3339(f"{text}T00:00:00Z" if len(text) == len("2026-11-01") else text)
-    except (ValueError, OverflowError):
-        raise CommandFailed(
-            f"{option} {text}: must be a day such as 2026-11-21 or an RFC 3339 time such as 2026-11-21T00:00:00Z",
-            exit_code=2,
-        ) from None
+        return parse_day_or_time(text)
+    except ValueError as error:
+        raise CommandFailed(f"{option} {text}: {error}", exit_code=2) from None

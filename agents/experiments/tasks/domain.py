@@ -21,7 +21,7 @@ from typing import Any
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from sqlalchemy import Connection, Table, and_, create_engine, insert, select, update
+from sqlalchemy import Connection, Engine, NullPool, Table, and_, create_engine, insert, select, update
 from sqlalchemy.engine import URL
 
 from agents.clock import ManualClock
@@ -93,13 +93,9 @@ class Domain:
         """Put rows into a folder's databases, in place of those with the same key. Raises InvalidRequest."""
         for name, given in rows.items():
             hand, table = self._table(name)
-            engine = create_engine(_url("sqlite", hand, folder))
-            try:
-                with engine.begin() as connection:
-                    for place, row in enumerate(given):
-                        _put(connection, table, row, f"{name}.{place}")
-            finally:
-                engine.dispose()
+            with _engine(hand, folder).begin() as connection:
+                for place, row in enumerate(given):
+                    _put(connection, table, row, f"{name}.{place}")
 
     def _table(self, name: str) -> tuple[TaskHand, Table]:
         known = {table.name: (hand, table) for hand in self.hands for table in hand.tables}
@@ -111,13 +107,9 @@ class Domain:
         """Return all rows of a folder's databases."""
         found: dict[str, Sequence[tuple[Any, ...]]] = {}
         for hand in self.hands:
-            engine = create_engine(_url("sqlite", hand, folder))
-            try:
-                with engine.connect().execution_options(compiled_cache=_COMPILED) as connection:
-                    for table in hand.tables:
-                        found[table.name] = [tuple(row) for row in connection.execute(select(table))]
-            finally:
-                engine.dispose()
+            with _engine(hand, folder).connect().execution_options(compiled_cache=_COMPILED) as connection:
+                for table in hand.tables:
+                    found[table.name] = [tuple(row) for row in connection.execute(select(table))]
         return found
 
 
@@ -229,6 +221,11 @@ def _put(connection: Connection, table: Table, row: Mapping[str, Any], where: st
 
 def _url(driver: str, hand: TaskHand, folder: Path) -> URL:
     return URL.create(driver, database=str(hand.file(folder)))
+
+
+def _engine(hand: TaskHand, folder: Path) -> Engine:
+    # Without a pool nothing stays open behind a connection.
+    return create_engine(_url("sqlite", hand, folder), poolclass=NullPool)
 
 
 def _opened(hand: TaskHand, folder: Path, seed: Seed | None = None) -> HandDatabase:

@@ -6,9 +6,10 @@ that the load takes at its peaks and may have as many more as they ask for: GPUs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil, sqrt
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class _Probe:
         def of_shape(shape: Shape) -> float:
             return sum(step.tokens_out * token + brain.prefill_seconds(ceil(step.tokens_in)) for step in shape.steps)
 
-        return _mean([_weighted(each, of_shape) for each in self._workloads])
+        return _mean(self._workloads, of_shape)
 
     def run(self, gpus: int) -> tuple[Run, float] | None:
         """Return the run with so many GPUs and the part of the sessions that met their goals; None if too few did."""
@@ -141,7 +142,7 @@ def _poisson(load: float, seconds: float, names: tuple[str, ...], seed: int) -> 
     return Requests(np.sort(lots.random(count)) * seconds, lots.integers(len(names), size=count), names)
 
 
-def _with_hands(system: System, workloads: list[Workload], load: float) -> System:
+def _with_hands(system: System, workloads: Sequence[Workload], load: float) -> System:
     """Return *system* with the replicas of hands that the load takes at its peaks, and as many more as it asks for."""
 
     def grown(hands: Hands) -> Hands:
@@ -149,17 +150,15 @@ def _with_hands(system: System, workloads: list[Workload], load: float) -> Syste
             tools = [tool for step in shape.steps for tool in step.tools if system.hands_of(tool) is hands]
             return sum(system.tools[tool].mean for tool in tools)
 
-        busy = load * _mean([_weighted(each, of_shape) for each in workloads])
+        busy = load * _mean(workloads, of_shape)
         least = max(hands.min_replicas, ceil((busy + _SLACK * sqrt(busy)) / hands.concurrency))
         return replace(hands, min_replicas=least, max_replicas=max(_HANDS, least))
 
     return replace(system, hands=tuple(grown(hands) for hands in system.hands))
 
 
-def _weighted(workload: Workload, of_shape: Callable[[Shape], float]) -> float:
-    weights = sum(shape.weight for shape in workload.shapes)
-    return sum(shape.weight * of_shape(shape) for shape in workload.shapes) / weights
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _mean(workloads: Sequence[Workload], of_shape: Callable[[Shape], float]) -> float:
+    """Return the mean over sessions, as many of each workload."""
+    return fmean(
+        fmean(map(of_shape, each.shapes), weights=[shape.weight for shape in each.shapes]) for each in workloads
+    )

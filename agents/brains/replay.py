@@ -9,6 +9,7 @@ said (``play``) the simulated brain says, too, only slower.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,8 @@ NOTICE = "[Replay: no model was called"
 DELTA_CHARACTERS = 24
 """Small enough to look like typing at a set pace; an unpaced text goes out in larger pieces."""
 UNPACED_CHARACTERS = 400
+_COUNT = re.compile(r"[0-9]{1,9}")
+"""More can a user's message, which a template may take a count from, not make an answer cost."""
 
 Block = tuple[dict[str, Any], dict[str, Any]]
 """How a block starts, and the delta that is all of its words."""
@@ -164,6 +167,6 @@ def _paced(delta: dict[str, Any], pace: Pace) -> list[dict[str, Any]]:
 
 def _simulated_tokens(step: Step, recalled: Recollection) -> int:
     told: str = str(render(step.simulated_tokens, recalled.memory)).strip()
-    if not (told.isascii() and told.isdigit()):
+    if not _COUNT.fullmatch(told):
         raise TemplateError(f"simulate.output_tokens is no number of tokens: {told[:200]!r}")
     return int(told)

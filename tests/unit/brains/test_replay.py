@@ -214,6 +214,14 @@ async def test_a_plan_for_each_turn_starts_anew_with_every_message() -> None:
     assert not (await ask(brain, *history)).blocks[0].text.startswith(NOTICE)
 
 
+async def test_more_tokens_than_anybody_counts_fail_the_request() -> None:
+    brain = brain_of({"text": "x", "simulate": {"output_tokens": "{{ message }}"}})
+    assert (await ask(brain, user("9" * 9))).usage.output_tokens > 999_999_999
+    for digits in (10, 30, 5000):
+        with pytest.raises(BrainFailure, match="is no number of tokens: '999"):
+            await ask(brain, user("9" * digits))
+
+
 async def test_usage_is_simulated_or_zero() -> None:
     short = (await ask(brain_of({"text": "x"}), user("go"))).usage
     long = (await ask(brain_of({"text": "x" * 4000}), user("go" * 4000))).usage

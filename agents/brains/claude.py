@@ -84,7 +84,7 @@ class ClaudeBrain:
                         "/v1/messages/count_tokens",
                         cast_to=object,
                         content=content,
-                        options={"headers": request_headers(request), "max_retries": 0},
+                        options={"headers": request_headers(request)},
                     )
                 )
             return int(counted["input_tokens"])
@@ -171,7 +171,7 @@ class ClaudeBrain:
                         "/v1/messages",
                         cast_to=object,
                         content=content,
-                        options={"headers": request_headers(request), "max_retries": 0},
+                        options={"headers": request_headers(request)},
                         stream=True,
                         stream_cls=AsyncStream[object],
                     )

@@ -14,12 +14,11 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
-import platform
 import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -30,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.config import SandboxSettings
+from agents.experiments.running.machine import machine_description
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, Workspace
 
@@ -193,9 +193,8 @@ def main() -> int:
     finally:
         shutil.rmtree(root, ignore_errors=True)
     if arguments.json:
-        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-        facts = {"git": sha, "machine": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()}
-        arguments.json.write_text(json.dumps({"facts": facts, "milliseconds": figures, "cpu": cpu}))
+        found = {"machine": machine_description(sys.argv), "milliseconds": figures, "cpu": cpu}
+        arguments.json.write_text(json.dumps(found))
     show_cpu(cpu)
     return 0 if show(figures) else 1
 

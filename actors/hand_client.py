@@ -10,7 +10,7 @@ from actors.hand_pool import HandPool
 from actors.replica_faults import Fault
 from actors.replica_lookup import ReplicaLookup, Table
 from agents.hands.deployed.records import HandRecords, HandVersion
-from agents.hands.deployed.registry import Choose, HandRegistry, newest
+from agents.hands.deployed.registry import HandRegistry
 from agents.hands.servers.port import Caller, Offer, OfferedTool, ServerCall, ServerResult, ToolServer
 
 _TABLE_SECONDS = 10.0
@@ -20,9 +20,9 @@ _FAULTS_SECONDS = 15.0
 class HandClient:
     """Lists and calls the tools of hands; replicas are linked to once somebody needs their hand."""
 
-    def __init__(self, records: HandRecords, choose: Choose = newest) -> None:
+    def __init__(self, records: HandRecords) -> None:
         self._records = records
-        self.registry = HandRegistry(records, choose)
+        self.registry = HandRegistry(records)
         self._pools: dict[str, HandPool] = {}
         self._lookup = ReplicaLookup(lambda: dict(self._pools), _ask_for_replicas, _ask_for_faults)
         self._telling: set[asyncio.Task[None]] = set()

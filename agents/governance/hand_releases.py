@@ -106,7 +106,7 @@ class HandReleases:
         return self._declared.get(name, Split(""))
 
     def choose(self, name: str, versions: Sequence[HandVersion], caller: Caller) -> HandVersion:
-        """Return the version that a session gets which has none yet (the registry's hook)."""
+        """Return the version that a session gets which has none yet."""
         chosen = version_for(name, self._split(name, versions), caller.session_id)
         return next(each for each in versions if each.version == chosen)
 

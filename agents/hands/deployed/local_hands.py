@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agents.hands.deployed.loading import HandUnusable, check_secrets, load_apart
 from agents.hands.deployed.records import HandRecords, HandVersion
-from agents.hands.deployed.registry import Choose, HandRegistry, newest
+from agents.hands.deployed.registry import HandRegistry
 from agents.hands.deployed.running_hand import RunningHand
 from agents.hands.deployed.source import unpack
 from agents.hands.deployed.table_shelf import MemoryShelf
@@ -28,11 +28,11 @@ from agents.hands.servers.port import (
 class LocalHands:
     """The ToolServers of hands that run where they are called; each starts with its first call."""
 
-    def __init__(self, records: HandRecords, sources: Path, choose: Choose = newest) -> None:
+    def __init__(self, records: HandRecords, sources: Path) -> None:
         """*sources* is where their code is unpacked."""
         self._records = records
         self._sources = sources
-        self.registry = HandRegistry(records, choose)
+        self.registry = HandRegistry(records)
         self._starting: dict[str, asyncio.Task[RunningHand]] = {}
         self._shelf = MemoryShelf()
         self._incarnation = f"local-{secrets.token_hex(8)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from agents.errors import HecatonError, NotFound
 from agents.hands.deployed.records import HandRecords, HandVersion, hand_of
@@ -14,22 +14,12 @@ logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 5.0
 
-Choose = Callable[[str, Sequence[HandVersion], Caller], HandVersion]
-"""Chooses the version of a hand, by name, that a caller who names none gets."""
-
-
-def newest(name: str, versions: Sequence[HandVersion], caller: Caller) -> HandVersion:
-    """Choose the version that was added last."""
-    del name, caller
-    return versions[-1]
-
 
 class HandRegistry:
     """What the store knows of hands, read again every few seconds; it goes on with what it knew while that is away."""
 
-    def __init__(self, records: HandRecords, choose: Choose = newest) -> None:
+    def __init__(self, records: HandRecords) -> None:
         self._records = records
-        self._choose = choose
         self._versions: Mapping[str, Sequence[HandVersion]] = {}
         self._known: Mapping[str, HandVersion] = {}
         self._read_at = float("-inf")
@@ -47,7 +37,7 @@ class HandRegistry:
             self._watching = asyncio.create_task(self._watch())
 
     async def find(self, url: str, caller: Caller) -> HandVersion:
-        """Return the version that *url* means for *caller*: the one it names, the session's own, or the one chosen.
+        """Return the version that *url* means for *caller*: the one it names, the session's own, or the newest.
 
         Raises ServerUnreachable when there is no such hand, VersionMismatch when there is but not in that version.
         """
@@ -63,7 +53,7 @@ class HandRegistry:
             there = ", ".join(self._versions) or "none"
             raise ServerUnreachable(f"there is no hand {name!r}; there are: {there}")
         if own is None:
-            return self._choose(name, versions, caller)
+            return versions[-1]
         if not self._has(name, own):
             raise self._mismatch(name, own, pinned=version is not None)
         return self._known[f"{name}@{own}"]

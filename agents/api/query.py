@@ -57,13 +57,13 @@ class Query:
             raise InvalidRequest(f"{name}: must not be empty")
         return values[0]
 
-    def integer(self, name: str, *, least: int = 1) -> int | None:
-        """Return a whole number of at least *least*. Raises InvalidRequest."""
+    def integer(self, name: str) -> int | None:
+        """Return a whole number of at least 1. Raises InvalidRequest."""
         text = self.text(name)
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) >= least):
-            raise InvalidRequest(f"{name}: must be a whole number of at least {least}, not {text[:40]!r}")
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) >= 1):
+            raise InvalidRequest(f"{name}: must be a whole number of at least 1, not {text[:40]!r}")
         return int(text)
 
     def limit(self, default: int, most: int) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 _ABORT_SECONDS = 5.0
 _REAP_SECONDS = 10.0
 _READ_BYTES = 64 * 1024
+_MAX_OUTPUT = 64 * 1024
 _MAX_UNWRITTEN = 8 * 1024 * 1024
 
 
@@ -153,12 +154,12 @@ class ChildProcess:
             self._on_output(chunk)
 
 
-async def run_program(argv: Sequence[str], *, seconds: float, max_output: int = 64 * 1024) -> tuple[int, str]:
+async def run_program(argv: Sequence[str], *, seconds: float) -> tuple[int, str]:
     """Run a short helper program and return its status and merged output; killed, it raises TimeoutError."""
     output = bytearray()
 
     def collect(chunk: bytes) -> None:
-        if len(output) < max_output:
+        if len(output) < _MAX_OUTPUT:
             output.extend(chunk)
 
     child = ChildProcess(argv, env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}, on_output=collect)
@@ -170,4 +171,4 @@ async def run_program(argv: Sequence[str], *, seconds: float, max_output: int = 
             child.kill()
             async with asyncio.timeout(_REAP_SECONDS):
                 await child.wait()
-    return status, output[:max_output].decode(errors="replace")
+    return status, output[:_MAX_OUTPUT].decode(errors="replace")

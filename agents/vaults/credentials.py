@@ -132,7 +132,7 @@ def renewals_of(settings: Settings, vaults: VaultRepository, envelope: Envelope,
     return Renewals(vaults, envelope, endpoint, clock)
 
 
-def vault_credentials(settings: Settings, vaults: VaultRepository, clock: Clock | None = None) -> VaultCredentials:
+def vault_credentials(settings: Settings, vaults: VaultRepository) -> VaultCredentials:
     """Return the credentials of a platform, for its MCP client and its egress proxy."""
-    clock, envelope = clock or SystemClock(), Envelope(master_keys(settings))
+    clock, envelope = SystemClock(), Envelope(master_keys(settings))
     return VaultCredentials(vaults, envelope, renewals_of(settings, vaults, envelope, clock), clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from agents.economics.roi.evaluation import evaluate
 from agents.economics.roi.inputs import read_scenario
 from agents.experiments.analysis.analysis import analyse
 from agents.experiments.model.validation import Comparison, learn
+from agents.experiments.trace_rows import TraceRow
 from agents.reports.contents import Section
 from agents.reports.page import write_report
 from agents.reports.pictures import write_pictures
@@ -63,17 +64,24 @@ def report_experiment(
 
 
 def report_of(run: KeptRun) -> Report:
-    """Read a run's trace and analyse it. Raises OSError, CommandFailed, InvalidRequest."""
-    analysis = analyse(run.plan, run.rows(), run.figures)
-    seen, title = sample(run.rows()), f"Experiment {run.plan.name}"
-    return Report(title, run.plan, seen, analysis, run.figures, run.machine, _validation(run))
+    """Read a run's trace, but once where it is small enough to be kept whole, and analyse it.
+
+    Raises OSError, CommandFailed, InvalidRequest.
+    """
+    seen = sample(run.rows())
+
+    def rows() -> Iterable[TraceRow]:
+        return seen.rows if seen.share == 1 else run.rows()
+
+    analysis, validation = analyse(run.plan, rows(), run.figures), _validation(run, rows())
+    return Report(f"Experiment {run.plan.name}", run.plan, seen, analysis, run.figures, run.machine, validation)
 
 
-def _validation(run: KeptRun) -> Sequence[Comparison]:
+def _validation(run: KeptRun, rows: Iterable[TraceRow]) -> Sequence[Comparison]:
     """How far the model of larger platforms is from the run; nothing where it has no open loop to be learnt from."""
     if all(each.kind == "closed" for each in run.plan.arrivals):
         return ()
-    return learn(run.plan, run.rows(), run.figures)[1]
+    return learn(run.plan, rows, run.figures)[1]
 
 
 def summary(report: Report, sections: Sequence[Section], pictures: Sequence[Path]) -> Iterator[str]:

@@ -55,10 +55,6 @@ class Played:
         said = sum(len(orjson.dumps([delta])) for _, delta in self.blocks)
         return max(1, said // CHARACTERS_PER_TOKEN)
 
-    @property
-    def output_tokens(self) -> int:
-        return self.said_tokens + self.simulated_tokens
-
 
 class ReplayBrain:
     """Plays the plan whose ``when`` fits the conversation; *pace* scales all pauses (0 plays at once)."""
@@ -90,7 +86,7 @@ class ReplayBrain:
         pace = played.plan.pace if played.plan else Pace()
         usage = TokenUsage()
         if played.plan is None or played.plan.simulate_usage:
-            usage = TokenUsage(input_tokens=estimate(request), output_tokens=played.output_tokens)
+            usage = TokenUsage(estimate(request), played.said_tokens + played.simulated_tokens)
         await self._wait(pace.step_seconds)
         yield stream.message_start(played.message_id, request.model, usage)
         for index, (start, delta) in enumerate(played.blocks):

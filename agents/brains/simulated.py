@@ -131,5 +131,7 @@ class SimulatedBrain:
 
 def _tokens(played: Played, request: BrainRequest) -> int:
     """How many tokens the answer takes; what it says is said even where the request allows less."""
-    more = simulated_output(request) if played.stop_reason == "end_turn" else 0
-    return max(played.said_tokens, min(played.output_tokens + more, request.max_tokens))
+    said, more = played.said_tokens, played.simulated_tokens
+    if played.stop_reason == "end_turn":
+        more += simulated_output(request)
+    return max(said, min(said + more, request.max_tokens))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import anthropic
@@ -12,8 +13,13 @@ import pytest
 import uvicorn
 from api_fakes import Server
 
+from agents.clock import SystemClock, rfc3339
+from agents.commands.roi_meters import metered_scenario
 from agents.config import Settings
-from agents.sessions.events import EventType
+from agents.economics.roi.inputs import Scenario
+from agents.sessions.events import EventType, Usage
+from agents.store.call_records import row_of
+from tests.unit.economics.call_samples import call
 
 T = TypeVar("T")
 
@@ -165,3 +171,23 @@ def test_environments_are_made_changed_and_deleted(client: anthropic.Anthropic) 
     assert (changed.description, changed.config) == ("d", environment.config)
     assert environment.id in {each.id for each in client.beta.environments.list()}
     assert client.beta.environments.delete(environment.id).id == environment.id
+
+
+def test_what_a_server_has_metered_goes_into_a_scenario(client: anthropic.Anthropic, live: LiveServer) -> None:
+    since = rfc3339(SystemClock().now())
+    used = Usage(input_tokens=1000, output_tokens=500, cache_creation_5m_input_tokens=10, token_cost_micro_usd=120_000)
+    for name in ("metered", "metered-too"):
+        session = make_session(client, name)
+        live.run(live.api.host.log(session.id, EventType.SESSION_IDLE, usage=used))
+    calls = [call(key, at=SystemClock().now(), cpu_us=4_000_000) for key in ("a", "b", "c")]
+    live.api.store.calls.rows |= {each.key: row_of(each) for each in calls}
+    scenario = Scenario.model_validate({"name": "s", "interactions_per_month": 1, "monolith": {}, "decoupled": {}})
+    metered = metered_scenario(client, scenario, "decoupled", since=since, until=None)
+    assert metered.tokens_per_interaction == 1510
+    assert metered.source.startswith("Meters of the decoupled: 2 sessions")
+    assert metered.decoupled.model_dump(exclude_defaults=True) == {
+        "brain_usd_per_interaction": Decimal("0.12"),
+        "cpu_seconds_per_interaction": 6,
+        "gb_per_interaction": Decimal("165e-9"),
+        "hand_usd_per_interaction": Decimal("0.0024"),
+    }

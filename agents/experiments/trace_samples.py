@@ -69,14 +69,17 @@ class SessionSamples:
     metered_usd: Floats
     done: dict[int, WorkDone]
     """By round, also of rounds in which no session was due."""
+    faults: int
+    """Processes that were killed in those rounds."""
 
 
 @dataclass(slots=True)
 class _Columns:
     """A cell's samples while rows stream in."""
 
-    rounds: set[int]
-    """That were run at this load: all workloads' cells share it, for one that nobody asked for had its time as well."""
+    faults: Counter[int]
+    """Of each round that was run at this load: all workloads' cells share it, for one that nobody asked for had its
+    time as well."""
     places: array[int] = field(default_factory=lambda: array("q"))
     ok: array[int] = field(default_factory=lambda: array("b"))
     unfinished: array[int] = field(default_factory=lambda: array("b"))
@@ -98,13 +101,16 @@ def sessions_of(plan: Plan, rows: Iterable[TraceRow]) -> dict[Cell, SessionSampl
     """
     goals: dict[str, Goal] = {**plan.workloads}
     cells: dict[tuple[str, str, str, float], _Columns] = {}
-    rounds: dict[tuple[str, str, float], set[int]] = {}
+    faults: dict[tuple[str, str, float], Counter[int]] = {}
     for row in rows:
+        of_load = faults.setdefault((row.topology, row.arrivals, row.load), Counter())
+        of_load[row.round] += row.kind == "fault" and row.outcome == "ok"
+        if row.kind == "fault":
+            continue
         key = (row.topology, row.workload, row.arrivals, row.load)
         columns = cells.get(key)
         if columns is None:
-            columns = cells[key] = _Columns(rounds.setdefault((row.topology, row.arrivals, row.load), set()))
-        columns.rounds.add(row.round)
+            columns = cells[key] = _Columns(of_load)
         _count_done(plan, row, columns)
         if row.warm_up:
             continue
@@ -128,9 +134,9 @@ def together(samples: Sequence[SessionSamples]) -> SessionSamples:
     def joined(name: str) -> Any:
         return np.concatenate([getattr(each, name) for each in samples])[order]
 
-    arrays = [each.name for each in fields(SessionSamples) if each.name != "done"]
+    arrays = [each.name for each in fields(SessionSamples) if each.name not in ("done", "faults")]
     done = {number: _sum([each.done[number] for each in samples]) for number in samples[0].done}
-    return SessionSamples(**{name: joined(name) for name in arrays}, done=done)
+    return SessionSamples(**{name: joined(name) for name in arrays}, done=done, faults=samples[0].faults)
 
 
 def _sum(parts: Sequence[WorkDone]) -> WorkDone:
@@ -193,8 +199,9 @@ def _samples(cell: Cell, columns: _Columns) -> SessionSamples:
         metered_usd=_prices(places, columns),
         done={
             number: WorkDone(columns.sessions[number], columns.tokens_in[number], columns.tokens_out[number])
-            for number in sorted(columns.rounds)
+            for number in sorted(columns.faults)
         },
+        faults=columns.faults.total(),
     )
 
 

@@ -46,7 +46,15 @@ def _planned(plan: Plan) -> list[tuple[str, str]]:
             "; ".join(f"{each.kind} at {', '.join(f'{load:g}' for load in each.load)}" for each in plan.arrivals),
         ),
         ("GPUs", f"{plan.gpus}, the same for every topology"),
+        *_faults(plan),
     ]
+
+
+def _faults(plan: Plan) -> list[tuple[str, str]]:
+    if plan.faults is None:
+        return []
+    every, parts = plan.faults.every_seconds, ", ".join(plan.faults.parts)
+    return [("faults", f"a process is killed every {every:g} s on average: {parts}, at the same moments everywhere")]
 
 
 def _times(plan: Plan) -> list[tuple[str, str]]:

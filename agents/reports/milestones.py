@@ -47,7 +47,7 @@ def milestones_data(analysis: Analysis, pair: Pair, setting: Setting) -> list[Ch
             _mtbf(below.rates),
             _mtbf(above.rates),
             _mtbf_outcome(above.rates),
-            _mtbf_remark(above.rates),
+            _mtbf_remark(above),
         ),
         Check(
             "180 days: full production",
@@ -93,12 +93,13 @@ def _mtbf_outcome(rates: Rates) -> Outcome:
     return "pass" if shown_mtbf_hours(rates) > MTBF_HOURS else "open"
 
 
-def _mtbf_remark(rates: Rates) -> str:
+def _mtbf_remark(metrics: CellMetrics) -> str:
+    rates = metrics.rates
+    killed = f"; {metrics.faults} processes were killed meanwhile" if metrics.faults else ""
     if rates.mtbf_hours is not None:
-        return "a failed session is a failure"
-    return (
-        f"so long without one shows an MTBF above {_duration(shown_mtbf_hours(rates))} with 95 % confidence, not more"
-    )
+        return f"a failed session is a failure{killed}"
+    shown = _duration(shown_mtbf_hours(rates))
+    return f"so long without one shows an MTBF above {shown} with 95 % confidence, not more{killed}"
 
 
 def _usd(value: float | None) -> str:

@@ -48,6 +48,8 @@ class CellMetrics:
     """From when a session was due to its first text."""
     metered_usd_per_session: float
     """By tokens and calls, as a tenant would be billed; see ``rates`` for what the machines cost."""
+    faults: int = 0
+    """Processes of the platform that were killed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _metrics(cell: Cell, samples: SessionSamples, overall: Rates) -> CellMetrics
         latency_seconds=distribution(samples.latency_seconds),
         ttft_seconds=distribution(samples.ttft_seconds),
         metered_usd_per_session=float(samples.metered_usd.mean()),
+        faults=samples.faults,
     )
 
 

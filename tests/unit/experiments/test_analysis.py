@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -306,3 +307,16 @@ def test_a_single_session_has_no_variance() -> None:
     assert spread is not None
     assert spread.variance_seconds2 == pytest.approx(np.var([1.0, 3.0], ddof=1))
     assert spread.coefficient_of_variation == pytest.approx(math.sqrt(2) / 2)
+
+
+def test_processes_that_were_killed_are_counted_once_and_are_no_sessions() -> None:
+    def fault(**fields: Any) -> TraceRow:
+        return session(0, workload="", session="", kind="fault", name="brain", **fields)
+
+    rows = [fault(), session(0), fault(outcome="no_process"), fault(round=1), session(1, workload="extraction")]
+    found = analyse(plan_of(("support", "extraction")), rows)
+    assert {each.cell.workload: (each.faults, each.rounds, each.rates.sessions) for each in found.cells} == {
+        "all": (2, 2, 2),
+        "extraction": (2, 2, 1),
+        "support": (2, 2, 1),
+    }

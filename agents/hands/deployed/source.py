@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -123,14 +124,16 @@ def unpack(archive: bytes, digest: str, root: Path) -> Path:
         return target
     root.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=root))
-    for name, content in unpacked(archive).items():
-        file = scratch / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
     try:
+        for name, content in unpacked(archive).items():
+            file = scratch / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
         scratch.rename(target)
     except OSError:
         # Another replica on this node was first.
         if not target.is_dir():
             raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return target

@@ -78,6 +78,23 @@ def test_archives_are_bounded_by_what_they_unpack_to(monkeypatch: pytest.MonkeyP
             unpacked(broken)
 
 
+def test_who_is_not_the_first_to_unpack_leaves_nothing_beside_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Replicas of a hand start together on a node."""
+    archive = packed_files({"crm.py": SERVER.encode()})
+    digest, read = digest_of(archive), source.unpacked
+
+    def after_another(packed: bytes) -> dict[str, bytes]:
+        monkeypatch.setattr(source, "unpacked", read)
+        unpack(packed, digest, tmp_path)
+        return read(packed)
+
+    monkeypatch.setattr(source, "unpacked", after_another)
+    assert unpack(archive, digest, tmp_path) == tmp_path / digest
+    assert [each.name for each in tmp_path.iterdir()] == [digest]
+
+
 def test_a_server_is_imported_from_where_its_archive_was_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,3 +50,10 @@ def test_json_has_the_calibration_the_validation_and_the_capacity(run: Path) -> 
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"it lacks plan.yaml, trace.parquet"):
         shown(tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["trace.parquet", "machine.json"])
+def test_a_file_that_is_not_whole_is_said_to_be_so(run: Path, broken: str) -> None:
+    (run / broken).write_bytes(b"{PAR")
+    with pytest.raises(CommandFailed, match=str(run)):
+        shown(run)

@@ -82,9 +82,7 @@ def test_calls_that_wait_for_each_other_are_told_from_those_that_do_not() -> Non
         assert row.ended is not None
         return replace(row, began=row.began + 4, ended=row.ended + 4) if row.name == "bash" else row
 
-    found = [replace(row, due=row.due) for row in rows()]
-    apart = [after_the_first(row) for row in found]
-    assert not learnt_from(apart).parallel_calls
+    assert not learnt_from(map(after_the_first, rows())).parallel_calls
 
 
 def test_only_sessions_that_ended_well_after_the_warm_up_are_learnt_from() -> None:

@@ -33,21 +33,23 @@ def metered_scenario(
 
 
 def _used(client: Anthropic, begin: datetime, end: datetime) -> MeteredUse:
-    sessions = tokens = cents = 0
+    sessions: set[str] = set()
+    tokens = cents = 0
     for session in client.beta.sessions.list(
         created_at_gte=begin, created_at_lt=end, include_archived=True, limit=_PAGE
     ):
         usage = part(session.to_dict(mode="json"), "usage")
-        sessions += 1
+        sessions.add(session.id)
         tokens += sum(int(usage.get(f"{kind}_tokens") or 0) for kind in ("input", "cache_read_input", "output"))
         tokens += sum(int(written or 0) for written in part(usage, "cache_creation").values())
         cents += int(part(usage, "list_cost").get("amount", 0))
-    window: dict[str, object] = {"by": "hand", "since": rfc3339(begin), "until": rfc3339(end)}
+    window: dict[str, object] = {"by": "session", "since": rfc3339(begin), "until": rfc3339(end)}
     answer = cast("dict[str, Any]", client.get("/-/usage", cast_to=object, options={"params": window}))
-    rows: list[dict[str, int]] = answer["data"]
+    # Of these sessions, as tokens and cost are: not of those from before or deleted since, nor of MCP clients.
+    rows: list[dict[str, Any]] = [row for row in answer["data"] if row["group"] in sessions]
     return MeteredUse(
         hours=Decimal((end - begin) // timedelta(microseconds=1)) / 3_600_000_000,
-        sessions=sessions,
+        sessions=len(sessions),
         tokens=tokens,
         list_cents=cents,
         cpu_us=sum(row["cpu_us"] for row in rows),

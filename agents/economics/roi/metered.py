@@ -34,7 +34,7 @@ class MeteredUse:
     list_cents: int
     """Their list cost in US cents: tokens, web searches, hours of running."""
     cpu_us: int
-    """CPU microseconds of calls to hands."""
+    """CPU microseconds of their calls to hands."""
     moved_bytes: int
     """Bytes that these calls took and gave."""
     provider_micro_usd: int

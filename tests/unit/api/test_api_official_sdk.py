@@ -176,10 +176,11 @@ def test_environments_are_made_changed_and_deleted(client: anthropic.Anthropic) 
 def test_what_a_server_has_metered_goes_into_a_scenario(client: anthropic.Anthropic, live: LiveServer) -> None:
     since = rfc3339(SystemClock().now())
     used = Usage(input_tokens=1000, output_tokens=500, cache_creation_5m_input_tokens=10, token_cost_micro_usd=120_000)
+    calls = [call("of an MCP client", at=SystemClock().now(), session=""), call("from before", at=SystemClock().now())]
     for name in ("metered", "metered-too"):
         session = make_session(client, name)
+        calls.append(call(name, at=SystemClock().now(), session=session.id, cpu_us=4_000_000))
         live.run(live.api.host.log(session.id, EventType.SESSION_IDLE, usage=used))
-    calls = [call(key, at=SystemClock().now(), cpu_us=4_000_000) for key in ("a", "b", "c")]
     live.api.store.calls.rows |= {each.key: row_of(each) for each in calls}
     scenario = Scenario.model_validate({"name": "s", "interactions_per_month": 1, "monolith": {}, "decoupled": {}})
     metered = metered_scenario(client, scenario, "decoupled", since=since, until=None)
@@ -187,7 +188,7 @@ def test_what_a_server_has_metered_goes_into_a_scenario(client: anthropic.Anthro
     assert metered.source.startswith("Meters of the decoupled: 2 sessions")
     assert metered.decoupled.model_dump(exclude_defaults=True) == {
         "brain_usd_per_interaction": Decimal("0.12"),
-        "cpu_seconds_per_interaction": 6,
-        "gb_per_interaction": Decimal("165e-9"),
-        "hand_usd_per_interaction": Decimal("0.0024"),
+        "cpu_seconds_per_interaction": 4,
+        "gb_per_interaction": Decimal("110e-9"),
+        "hand_usd_per_interaction": Decimal("0.0016"),
     }

@@ -17,7 +17,13 @@ from agents.commands import client
 from agents.commands.failures import CommandFailed
 from tests.unit.commands.scripted_api import AT, ScriptedApi
 
-USAGE: dict[str, Any] = {"cpu_us": 6_000_000, "bytes_in": 1_000_000, "bytes_out": 2_000_000, "provider_micro_usd": 9}
+USAGE: dict[str, Any] = {
+    "group": "sesn_1",
+    "cpu_us": 6_000_000,
+    "bytes_in": 1_000_000,
+    "bytes_out": 2_000_000,
+    "provider_micro_usd": 9,
+}
 TOKENS = {"input_tokens": 10, "cache_read_input_tokens": 20, "output_tokens": 5}
 SESSION: dict[str, Any] = {
     "id": "sesn_1",
@@ -44,7 +50,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 
         return told
 
-    api.routes["GET", "/v1/sessions"] = answer({"data": [SESSION, {**SESSION, "usage": {}}], "next_page": None})
+    api.routes["GET", "/v1/sessions"] = answer(
+        {"data": [SESSION, {**SESSION, "id": "sesn_2", "usage": {}}], "next_page": None}
+    )
     api.routes["GET", "/-/usage"] = answer({"data": [USAGE, USAGE]})
     monkeypatch.setattr(client, "open_client", lambda settings, url=None: api.client())
     return seen

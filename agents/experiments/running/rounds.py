@@ -84,7 +84,8 @@ class Round:
                 await driver.closed_loop(due, int(load))
             else:
                 await driver.open_loop(due)
-            seen, killed = await watching, await killing
+            killed = await killing
+            await asyncio.wait([watching])
         finally:
             watching.cancel()
             killing.cancel()
@@ -93,10 +94,15 @@ class Round:
         key = RoundKey(self._topology.name, arrivals.kind, load, self._number, driver.zero)
         rows = [*await self._rows(api, key, driver.played), *fault_rows(key, killed)]
         self._books.trace.add(rows)
-        if seen:
-            self._books.tell(f"{told}: no figures of GPUs and hands: {seen}")
+        try:
+            await watching
+            figures = await observer.figures(key, rows)
+        except (Refused, OSError) as failure:
+            # They may lack where a platform is too busy, or too broken, to tell them; its sessions are measured all
+            # the same.
+            self._books.tell(f"{told}: no figures of GPUs and hands: {str(failure) or type(failure).__name__}")
         else:
-            self._books.figures.add(await observer.figures(key, rows))
+            self._books.figures.add(figures)
         self._books.tell(f"{told}: {summary(rows)}")
 
     async def _rows(self, api: PlatformApi, key: RoundKey, played: Sequence[Played]) -> list[TraceRow]:
@@ -126,17 +132,10 @@ def summary(rows: Sequence[TraceRow]) -> str:
     return ", ".join(words)
 
 
-async def _watch(observer: RoundObserver, driver: Driver, stretch: Stretch) -> str:
-    """Watch the round but for its warm-up; returns why that could not be done, empty when it was.
-
-    Figures may lack where a platform is too busy to tell them; its sessions are measured all the same.
-    """
+async def _watch(observer: RoundObserver, driver: Driver, stretch: Stretch) -> None:
+    """Watch the round but for its warm-up. Raises Refused, OSError."""
     await driver.sleep_until(stretch.warm_up)
-    try:
-        await observer.watch(stretch.seconds - driver.now())
-    except (Refused, OSError) as failure:
-        return str(failure) or type(failure).__name__
-    return ""
+    await observer.watch(stretch.seconds - driver.now())
 
 
 def _text(seed: int, arrival: Arrival) -> str:

@@ -15,7 +15,9 @@ from agents.experiments.figures_of_rounds import FiguresFile
 from agents.experiments.plan import Plan
 from agents.experiments.running.deploying import HandsNotReady, add_hands, hand_definitions
 from agents.experiments.running.driving import Driver, Played, Stretch, interrupt_unfinished
+from agents.experiments.running.observing import RoundObserver
 from agents.experiments.running.platform_api import PlatformApi, message
+from agents.experiments.running.raw_http import Refused
 from agents.experiments.running.rounds import Books, Round
 from agents.experiments.trace_rows import UNFINISHED, TraceRow, TraceWriter, read_rows
 from agents.experiments.work.arrivals import Arrival
@@ -76,6 +78,24 @@ async def test_every_arrival_is_a_session_whose_parts_pair_up(
     assert [(each.arrivals, each.gpus) for each in figures] == [("poisson", 1), ("closed", 1)]
     assert all(each.hand_busy_seconds > 0 for each in figures)
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("method", ["watch", "figures"])
+async def test_a_round_whose_figures_can_not_be_read_has_its_sessions_all_the_same(
+    api: PlatformApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def refused(*_: object) -> None:
+        raise Refused("nobody listens")
+
+    monkeypatch.setattr(RoundObserver, method, refused)
+    told: list[str] = []
+    plan = PLAN.model_copy(update={"arrivals": PLAN.arrivals[:1]})
+    figures = tmp_path / "figures.jsonl"
+    with TraceWriter(tmp_path / "trace.parquet") as trace:
+        await Round(plan, PLAN.topologies[0], 0, SETTINGS, Books(trace, FiguresFile(figures), told.append)).play(api)
+    assert any(row.kind == "session" for row in read_rows(tmp_path / "trace.parquet"))
+    assert not figures.exists()
+    assert told[0] == "round 1, apart, poisson 8: no figures of GPUs and hands: nobody listens"
 
 
 def check_session(session: TraceRow, parts: list[TraceRow]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from agents.economics.roi.inputs import PriceList
@@ -65,7 +66,7 @@ def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palett
     steps = [above.parts[part] - below.parts[part] for part in _PARTS]
     values = [below.total, *steps, above.total]
     labels = [below.topology, *_PARTS, above.topology]
-    tops = _tops(below.total, steps, above.total)
+    top = max(accumulate([below.total, *steps]))
     trace: dict[str, Any] = {
         "type": "waterfall",
         "x": labels,
@@ -82,7 +83,7 @@ def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palett
     }
     layout = {
         "xaxis": axis("", showgrid=False),
-        "yaxis": axis("USD per million tokens", rangemode="tozero", range=[0, max(tops) * 1.15 or 1]),
+        "yaxis": axis("USD per million tokens", rangemode="tozero", range=[0, top * 1.15 or 1]),
         "waterfallgap": 0.35,
     }
     told = ", ".join(f"{part} {_signed(step)}" for part, step in zip(_PARTS, steps, strict=True))
@@ -97,14 +98,6 @@ def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palett
         f"{number(above.total)}.",
         Drawing([trace], layout, 400),
     )
-
-
-def _tops(first: float, steps: Sequence[float], last: float) -> list[float]:
-    tops = [first, last]
-    for step in steps:
-        first += step
-        tops.append(first)
-    return tops
 
 
 def _signed(value: float) -> str:

@@ -32,7 +32,7 @@ def find_browser() -> str:
     return found
 
 
-def drawn_page(page: Path, fragment: str = "", width: int = 1000, height: int = 1400) -> str:
+def drawn_page(page: Path, fragment: str = "") -> str:
     """Open *page* in a headless browser without a network and return its document once it has been drawn.
 
     Raises InvalidRequest without a browser, BrowserFailed when it fails or the page recorded an error.
@@ -49,7 +49,7 @@ def drawn_page(page: Path, fragment: str = "", width: int = 1000, height: int = 
             "--no-first-run",
             "--host-resolver-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={profile}",
-            f"--window-size={width},{height}",
+            "--window-size=1000,1400",
             f"--virtual-time-budget={_VIRTUAL_MS}",
             "--dump-dom",
             address,

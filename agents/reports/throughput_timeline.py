@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -135,7 +136,7 @@ def _frames(lines: Sequence[Mapping[str, Any]], end: float) -> list[dict[str, An
 
 
 def _until(line: Mapping[str, Any], moment: float) -> dict[str, Any]:
-    count = sum(x <= moment for x in line["x"])
+    count = bisect_right(line["x"], moment)
     return {"type": "scatter", "x": line["x"][:count], "y": line["y"][:count]}
 
 

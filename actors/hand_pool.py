@@ -17,6 +17,7 @@ from agents.brains.fair_queue import FairQueue
 from agents.errors import HecatonError, Overloaded, Unavailable
 from agents.hands.call_memory import CANCELLED, Key
 from agents.hands.deployed.records import HandVersion
+from agents.hands.servers.bounded import GRACE_SECONDS
 from agents.hands.servers.port import (
     Caller,
     OfferedTool,
@@ -26,8 +27,6 @@ from agents.hands.servers.port import (
     ServerUnreachable,
 )
 
-_GRACE_SECONDS = 15.0
-"""The replica itself ends a call at its deadline; this much later nobody waits."""
 _ASK_SECONDS = 10.0
 _START_SECONDS = 120.0
 _MOST_RETRY_SECONDS = 30.0
@@ -128,7 +127,7 @@ class HandPool:
         sent = replace(call, intend=None)
         try:
             return await self._links[replica].call(
-                "call", "call_tool", (self.hand.id, sent, caller), timeout=call.deadline + _GRACE_SECONDS
+                "call", "call_tool", (self.hand.id, sent, caller), timeout=call.deadline + GRACE_SECONDS
             )
         except LinkDown as error:
             raise _NotSent from error

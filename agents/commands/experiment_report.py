@@ -18,6 +18,7 @@ from agents.commands.waiting import waiting
 from agents.economics.roi.evaluation import evaluate
 from agents.economics.roi.inputs import read_scenario
 from agents.experiments.analysis.analysis import analyse
+from agents.experiments.model.calibration import NothingToLearn
 from agents.experiments.model.validation import Comparison, learn
 from agents.experiments.trace_rows import TraceRow
 from agents.reports.contents import Section
@@ -78,10 +79,11 @@ def report_of(run: KeptRun) -> Report:
 
 
 def _validation(run: KeptRun, rows: Iterable[TraceRow]) -> Sequence[Comparison]:
-    """How far the model of larger platforms is from the run; nothing where it has no open loop to be learnt from."""
-    if all(each.kind == "closed" for each in run.plan.arrivals):
+    """How far the model of larger platforms is from the run; nothing where it cannot be learnt from it."""
+    try:
+        return learn(run.plan, rows, run.figures)[1]
+    except NothingToLearn:
         return ()
-    return learn(run.plan, rows, run.figures)[1]
 
 
 def summary(report: Report, sections: Sequence[Section], pictures: Sequence[Path]) -> Iterator[str]:

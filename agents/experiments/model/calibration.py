@@ -32,6 +32,10 @@ from agents.experiments.model.turn_rows import Source, TurnRows
 from agents.experiments.trace_rows import TraceRow
 
 
+class NothingToLearn(InvalidRequest):
+    """A run does not say what a model needs; the message says what is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What a live run says about turns and the platform they ran on."""
@@ -79,11 +83,11 @@ def calibrate(source: Source, played: Iterable[TurnRows], brain: ServiceTime, gp
     """Learn from what was *played* of *source*, where *gpus* simulated brains had the service times *brain*.
 
     Where they keep prompts, a beginning that was read before counts as kept: the turn's last prompt, and of its first
-    what the shortest first prompt of the workload has. Raises InvalidRequest when no session is of use.
+    what the shortest first prompt of the workload has. Raises NothingToLearn when no session is of use.
     """
     turns = [turn for turn in played if turn.learnt_from]
     if not turns:
-        raise InvalidRequest(
+        raise NothingToLearn(
             f"the trace has no session of {source.topology!r} at load {source.load:g} that ended well after the warm-up"
         )
     kept = _kept(turns) if brain.prefix_cache_tokens else None

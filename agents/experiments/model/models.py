@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.errors import InvalidRequest
-from agents.experiments.model.calibration import Calibration, calibrate, lowest_loads
+from agents.experiments.model.calibration import Calibration, NothingToLearn, calibrate, lowest_loads
 from agents.experiments.model.queueing.inputs import Hands, System
 from agents.experiments.model.turn_rows import Source, Turns
 from agents.experiments.plan import Plan, Topology
@@ -33,12 +32,12 @@ class Modelled:
 def models_of(plan: Plan, turns: Turns) -> dict[str, Modelled]:
     """Return the model of each of the plan's topologies that an open loop was played on, calibrated at its lowest load.
 
-    Raises InvalidRequest when there is no such topology.
+    Raises NothingToLearn when there is no such topology, or no session of one that is of use.
     """
     lowest = lowest_loads(turns)
     found = {each.name: _model(plan, each, lowest[each.name], turns) for each in plan.topologies if each.name in lowest}
     if not found:
-        raise InvalidRequest("the trace has no open loop to learn from: arrivals of kind poisson or trace")
+        raise NothingToLearn("the trace has no open loop to learn from: arrivals of kind poisson or trace")
     return found
 
 

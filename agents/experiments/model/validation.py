@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from agents.errors import InvalidRequest
 from agents.experiments.figures_of_rounds import RoundFigures
-from agents.experiments.model.calibration import Calibration
+from agents.experiments.model.calibration import Calibration, NothingToLearn
 from agents.experiments.model.models import Modelled, models_of
 from agents.experiments.model.queueing.inputs import Requests, Shape, Stretch, Workload
 from agents.experiments.model.queueing.results import Run
@@ -80,9 +79,9 @@ class Comparison:
 def learn(
     plan: Plan, rows: Iterable[TraceRow], figures: Sequence[RoundFigures]
 ) -> tuple[dict[str, Modelled], list[Comparison]]:
-    """Return the model of each topology that a run can teach, and how far it is from that run. Raises InvalidRequest.
+    """Return the model of each topology that a run can teach, and how far it is from that run.
 
-    *rows* are the run's trace, *figures* those of its rounds.
+    *rows* are the run's trace, *figures* those of its rounds. Raises as ``models_of`` and ``validate`` do.
     """
     turns = turns_of(rows)
     models = models_of(plan, turns)
@@ -94,8 +93,8 @@ def validate(
 ) -> list[Comparison]:
     """Play the arrivals of each round of *turns* on the model of its topology and compare, load by load.
 
-    Topologies without a model are left out. Raises InvalidRequest when SciPy or SimPy is missing, or a workload of the
-    trace has not been seen in calibration.
+    Topologies without a model are left out. Raises InvalidRequest when SciPy or SimPy is missing, NothingToLearn when a
+    workload of the trace has not been seen in calibration.
     """
     busy = _busy_shares(figures)
     return [
@@ -132,7 +131,7 @@ def _course(workload: str, shape: Shape | None, name: str, by_lot: Mapping[str, 
     if shape is not None:
         return Workload(name, (shape,))
     if workload not in by_lot:
-        raise InvalidRequest(f"workload {workload}: the model was calibrated without it")
+        raise NothingToLearn(f"workload {workload}: the model was calibrated without it")
     return replace(by_lot[workload], name=name)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents.commands.experiment_report import report_experiment
 from agents.commands.failures import CommandFailed
+from agents.experiments.trace_rows import TraceWriter, read_rows
 from agents.statistics import estimates
 from tests.unit.commands.screen import screen
 from tests.unit.reports.synthetic import write_run
@@ -45,3 +47,15 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(run: Path, missing: str) -> 
     with pytest.raises(CommandFailed, match=f"holds no run .* it lacks {missing}"):
         report_experiment(screen(), run, None, pictures=False)
     assert not (run / "report.html").exists()
+
+
+def test_a_run_that_the_model_cannot_be_learnt_from_is_reported_all_the_same(run: Path, tmp_path: Path) -> None:
+    rows = list(read_rows(run / "trace.parquet"))
+    with TraceWriter(run / "trace.parquet") as trace:
+        trace.add(
+            replace(row, outcome="http_529", ended=None) if (row.topology, row.load) == ("monolith", 0.5) else row
+            for row in rows
+        )
+    out = tmp_path / "report"
+    report_experiment(screen(), run, out, pictures=False)
+    assert "it was not held against this run" in (out / "report.html").read_text()

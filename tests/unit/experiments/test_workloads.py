@@ -32,6 +32,7 @@ from agents.experiments.work.workloads import (
     workload_agent,
 )
 from agents.hand_settings import HandDefinition
+from agents.hands.notices import RESTORED, notice_block
 from agents.hands.servers.content import blocks
 from agents.hands.tool_output import text_block
 from agents.hands.toolset import BashInput, ReadInput, ToolInput, WriteInput, parse_input
@@ -48,6 +49,8 @@ class Stage:
     def __init__(self, hands: Mapping[str, Client], folder: Path) -> None:
         self.hands = hands
         self._folder = folder
+        self.restarted_before = ""
+        """A sandbox tool before each call of which the sandbox is another one."""
         self._brain = ReplayBrain(PlanBook.load(PLAN_FILE), pace=0)
 
     async def play(self, arrival: Arrival) -> tuple[str, list[str]]:
@@ -75,6 +78,8 @@ class Stage:
             content = blocks(result)
         else:
             content = text_block(in_folder(workspace, parse_input(use.name, given)))
+            if use.name == self.restarted_before:
+                content = [notice_block(RESTORED), *content]
         return {"type": "tool_result", "tool_use_id": use.tool_use_id, "content": content}
 
 
@@ -117,6 +122,14 @@ def one_of_each_end(workload: WorkloadName) -> list[Arrival]:
         kind = re.sub(r"[A-Z]-[0-9-]+: |cus_\d+|inv_\w+|[0-9]+(\.[0-9]+)?", "", expected_answer(each, SEED))
         found.setdefault(kind, each)
     return list(found.values())
+
+
+@pytest.mark.parametrize("tool", ["write", "bash", "read"])
+async def test_a_session_that_is_told_of_a_restored_sandbox_comes_to_its_right_end(folder: Path, tool: str) -> None:
+    async with stage_for(folder) as stage:
+        stage.restarted_before = tool
+        for each in one_of_each_end("extraction"):
+            assert is_right(each, SEED, (await stage.play(each))[0])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agents.commands import hands
 from agents.commands.failures import CommandFailed
 from agents.commands.hands import add_hand, assignments, list_hands, remove_hand
 from agents.hands.deployed.source import unpacked
@@ -43,6 +44,11 @@ class Api(ScriptedApi):
     def _added(self, request: Any) -> Any:
         self.asked.append(json.loads(request.content))
         return HAND
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "_LOOK_SECONDS", 0.0)
 
 
 def add(api: Api, out: Console, tmp_path: Path, **given: Any) -> None:

@@ -105,8 +105,6 @@ def sessions_of(plan: Plan, rows: Iterable[TraceRow]) -> dict[Cell, SessionSampl
     for row in rows:
         of_load = faults.setdefault((row.topology, row.arrivals, row.load), Counter())
         of_load[row.round] += row.kind == "fault" and row.outcome == "ok"
-        if row.kind == "fault":
-            continue
         key = (row.topology, row.workload, row.arrivals, row.load)
         columns = cells.get(key)
         if columns is None:

@@ -111,7 +111,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def arrival(workload: WorkloadName, request: int, **tokens: int) -> Arrival:
+def arrival(workload: WorkloadName, request: int, **tokens: Any) -> Arrival:
     return Arrival(request, 0.0, workload, **tokens)
 
 

@@ -10,7 +10,7 @@ STAMP := $(VENV)/.ready
 TORCH := $(VENV)/.torch
 DIR ?= .
 LANES ?= 0
-PROOFS ?= proof ablation
+PROOFS ?= proof ablation faults
 
 .PHONY: help setup programs demo test chaos lint format docs bench bench-proof lock clean
 

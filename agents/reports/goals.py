@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agents.experiments.analysis.analysis import Analysis
 from agents.experiments.analysis.comparisons import Comparison
 from agents.reports.checks import Check, judged
-from agents.reports.findings import comparison_at
+from agents.reports.findings import comparison_at, metrics_at
 from agents.reports.measures import counted, number, with_interval
 from agents.reports.setting import Pair, Setting
 from agents.statistics.verdicts import Verdict
@@ -39,13 +39,14 @@ class Goal:
         return ratio >= self.limit if self.at_least else ratio <= self.limit
 
 
+FAILURES = "failures_per_hour"
 GOALS = (
     Goal("throughput at the goal", "served_per_second_at_goal", "", 3.0, at_least=True),
     Goal("latency p95", "latency_seconds", "p95", 0.30, at_least=False),
     Goal("time to the first text, p95", "ttft_seconds", "p95", 0.10, at_least=False),
     Goal("cost of a session", "usd_per_session", "", 1 - 0.67, at_least=False),
     # An MTBF 60 % longer is as many failures an hour over 1.6; a rate can be 0, and an MTBF then is not a number.
-    Goal("failures per hour (MTBF +60 %)", "failures_per_hour", "", 1 / 1.6, at_least=False),
+    Goal("failures per hour (MTBF +60 %)", FAILURES, "", 1 / 1.6, at_least=False),
     Goal("sessions with a retry", "retry_rate", "", 0.75, at_least=False),
 )
 
@@ -53,10 +54,12 @@ GOALS = (
 def goals_data(analysis: Analysis, pair: Pair, setting: Setting) -> list[Check]:
     """Hold the compared topology's ratios to the baseline to the goals; what was not measured is left out."""
     found = ((goal, comparison_at(analysis, pair, setting, goal.measure)) for goal in GOALS)
-    return [_check(goal, comparison) for goal, comparison in found if comparison is not None]
+    compared = metrics_at(analysis, pair.compared, setting)
+    killed = compared.faults if compared else 0
+    return [_check(goal, comparison, killed) for goal, comparison in found if comparison is not None]
 
 
-def _check(goal: Goal, comparison: Comparison) -> Check:
+def _check(goal: Goal, comparison: Comparison, killed: int) -> Check:
     paired = comparison.paired
     ratio = comparison.ratios.get(goal.statistic) if goal.statistic else paired.ratio
     place = "over all loads" if comparison.load is None else f"at load {comparison.load:g}"
@@ -64,15 +67,20 @@ def _check(goal: Goal, comparison: Comparison) -> Check:
     if ratio is None and goal.statistic:
         return Check(goal.name, goal.asked, "1", "–", "open", f"{remark}; no ratio")
     if ratio is None:
-        return _without_ratio(goal, comparison, remark)
+        return _without_ratio(goal, comparison, remark, killed)
     return Check(goal.name, goal.asked, "1", with_interval(ratio), judged(ratio, goal.met), remark)
 
 
-def _without_ratio(goal: Goal, comparison: Comparison, remark: str) -> Check:
+def _without_ratio(goal: Goal, comparison: Comparison, remark: str, killed: int) -> Check:
     """Some round has 0 of it, so means are held against each other, which have no interval: the goal is met only where
-    the difference is significant, or nothing is left of what is to become less. 0 against 0 shows nothing."""
+    the difference is significant, or nothing is left of what is to become less. 0 against 0 shows nothing, unless
+    *killed* processes were to make it more."""
     below, above = comparison.paired.baseline_mean, comparison.paired.candidate_mean
     if below == 0 and above == 0:
+        if goal.measure == FAILURES and killed:
+            return Check(
+                goal.name, goal.asked, "0", "0", "pass", f"{remark}; no failure at all, a process killed {killed} times"
+            )
         return Check(goal.name, goal.asked, "0", "0", "open", f"{remark}; none in either")
     told = (goal.name, goal.asked, number(below), number(above))
     remark += "; means, for some round has 0 of it and ratios no interval"

@@ -95,7 +95,7 @@ def _mtbf_outcome(rates: Rates) -> Outcome:
 
 def _mtbf_remark(metrics: CellMetrics) -> str:
     rates = metrics.rates
-    killed = f"; {metrics.faults} processes were killed meanwhile" if metrics.faults else ""
+    killed = f"; a process was killed {metrics.faults} times" if metrics.faults else ""
     if rates.mtbf_hours is not None:
         return f"a failed session is a failure{killed}"
     shown = _duration(shown_mtbf_hours(rates))

@@ -62,6 +62,7 @@ def test_a_topology_of_the_ablation_leaves_out_one_mechanism_and_nothing_else() 
     } == {
         "decoupled": set(),
         "monolith": {"topology"},
+        "monolith-64-turns": {"topology", "monolith.turns"},
         "serial-hands": {*places, "sandbox.max_parallel_calls"},
         "cold-sandboxes": {"sandbox.warm"},
         "whole-contexts": {"brain.context_cache_bytes"},

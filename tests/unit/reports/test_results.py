@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agents.experiments.figures_of_rounds import RoundFigures
@@ -63,6 +65,15 @@ def test_means_alone_meet_no_goal(above: float, verdict: Verdict, outcome: str) 
     found = analysis(comparison("served_per_second_at_goal", None, below=1.0, above=above, load=None, verdict=verdict))
     (check,) = goals_data(found, PAIR, SETTING)
     assert check.outcome == outcome
+
+
+@pytest.mark.parametrize(("killed", "outcome"), [(0, "open"), (4, "pass")])
+def test_no_failure_at_all_meets_the_goal_where_processes_were_killed(killed: int, outcome: str) -> None:
+    cells = (replace(metrics("decoupled"), faults=killed), metrics("monolith"))
+    found = analysis(comparison("failures_per_hour", None, below=0.0, above=0.0), cells=cells)
+    (check,) = goals_data(found, PAIR, SETTING)
+    assert check.outcome == outcome
+    assert ("killed 4 times" in check.remark) == bool(killed)
 
 
 def test_other_workloads_and_loads_say_nothing_of_a_goal() -> None:

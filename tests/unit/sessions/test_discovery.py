@@ -87,9 +87,12 @@ async def test_a_server_that_was_away_is_not_waited_for_again_in_the_same_turn(s
 @pytest.mark.parametrize(
     ("url", "setting"), [("http://deaf", "connect_timeout_seconds"), ("hand://deaf", "hand_start_seconds")]
 )
-async def test_a_server_that_does_not_answer_delays_a_turn_only_so_long(url: str, setting: str) -> None:
+async def test_a_server_that_does_not_answer_delays_a_turn_only_so_long(
+    url: str, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = ServedWorld()
-    scene.world.ports.settings.mcp.__dict__[setting] = 0.01
+    # Put back afterwards: settings that nobody gives are one object, which other tests have, too.
+    monkeypatch.setitem(scene.world.ports.settings.mcp.__dict__, setting, 0.01)
     scene.servers.serve(url, MemoryServer(offer_gate=asyncio.Event()))
     await scene.start()
     session = await scene.create(mcp_toolset("deaf"), deaf=url)

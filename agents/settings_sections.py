@@ -147,6 +147,9 @@ class SandboxSettings(Section):
     """Sandboxes kept ready per host, at least; with 0 there are none."""
     warm_most: int = Field(default=8, ge=0)
     """As many are kept ready while many are wanted, those with packages of environments among them."""
+    provision: Literal["when_called", "before_turn"] = "when_called"
+    """When a session gets its sandbox: with its first call of one, or before each turn of an agent that may call one,
+    which then waits for it."""
     max_live: int = Field(default=64, ge=1)
     """Live sandboxes per host; above it the least recently used idle one is put away (its files stay)."""
     idle_seconds: float = Field(default=300.0, gt=0)

@@ -42,7 +42,7 @@ from agents.hands.sandbox_pool import SandboxPool
 from agents.hands.session_sandbox import SessionSandbox
 from agents.hands.stand_in import remove_abandoned
 from agents.hands.tombstones import delete_session
-from agents.hands.tool_batch import PlannedCall, changes_files, plan_batch, run_planned
+from agents.hands.tool_batch import PlannedCall, changes_files, is_shown, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
 from agents.net.guard import Guard
@@ -347,7 +347,8 @@ class SandboxHost:
         if changes_files(plan):
             await session.files.cover()
         version = session.files.newer_than(known)
-        content = [*session.take_notices(), *content]
+        if is_shown(plan):
+            content = [*session.take_notices(), *content]
         unreachable = session.unreachable
         return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version, unreachable=unreachable)
 

@@ -35,6 +35,10 @@ class Workspace:
     vault_ids: tuple[str, ...] = ()
 
 
+PROVISION = "provision"
+"""Name of a call that makes the session's sandbox and does nothing in it: the platform's own, no tool of a model's."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One call of a built-in tool; ``deadline`` is in seconds from its dispatch."""

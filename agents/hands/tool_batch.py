@@ -11,11 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.hands.port import ToolCall
+from agents.hands.port import PROVISION, ToolCall
 from agents.hands.session_sandbox import SessionSandbox
 from agents.hands.shell_calls import ForkedCalls
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.toolset import BashInput, EditInput, GrepInput, ToolInput, WriteInput, parse_input
+
+
+class Provision:
+    """A call for a sandbox, and for nothing in it."""
+
+
+Request = ToolInput | Provision | ToolFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +30,14 @@ class PlannedCall:
     """A call with its parsed input, or with what is wrong with it, and the forked batch it is a member of."""
 
     call: ToolCall
-    request: ToolInput | ToolFailure
+    request: Request
     index: int
     beside: ForkedCalls | None
 
 
 def plan_batch(calls: Sequence[ToolCall]) -> dict[str, PlannedCall]:
     """Parse the calls of one batch and decide how they run; keyed by call id, the first of equal ids wins."""
-    requests: dict[str, tuple[ToolCall, ToolInput | ToolFailure]] = {}
+    requests: dict[str, tuple[ToolCall, Request]] = {}
     for call in calls:
         requests.setdefault(call.call_id, (call, _parsed(call)))
     in_order = any(isinstance(request, BashInput) and request.restart for _, request in requests.values())
@@ -44,14 +51,16 @@ def plan_batch(calls: Sequence[ToolCall]) -> dict[str, PlannedCall]:
     }
 
 
-def _parsed(call: ToolCall) -> ToolInput | ToolFailure:
+def _parsed(call: ToolCall) -> Request:
+    if call.name == PROVISION:
+        return Provision()
     try:
         return parse_input(call.name, call.input)
     except ToolFailure as failure:
         return failure
 
 
-def _batch_of(request: ToolInput | ToolFailure, forked: ForkedCalls | None) -> ForkedCalls | None:
+def _batch_of(request: Request, forked: ForkedCalls | None) -> ForkedCalls | None:
     match request:
         case GrepInput():
             return forked or ForkedCalls(1, merges=False)  # never in the shell itself: its end must not end that
@@ -66,11 +75,19 @@ def changes_files(plan: PlannedCall) -> bool:
     return isinstance(plan.request, BashInput | WriteInput | EditInput)
 
 
+def is_shown(plan: PlannedCall) -> bool:
+    """Whether a model sees the result."""
+    return not isinstance(plan.request, Provision)
+
+
 async def run_planned(session: SessionSandbox, plan: PlannedCall) -> list[dict[str, Any]]:
     """Run one call and return its content blocks; raises ToolFailure, SandboxUnavailable."""
     match plan.request:
         case ToolFailure():
             raise plan.request
+        case Provision():
+            await session.running()
+            return []
         case BashInput():
             return await session.bash(plan.call, plan.request, plan.beside, plan.index)
         case GrepInput():

@@ -22,6 +22,7 @@ from agents.sessions.model_requests import Spent
 from agents.sessions.owner import SessionOwner
 from agents.sessions.permissions import Toolbox
 from agents.sessions.previews import PREVIEWED, PreviewWriter
+from agents.sessions.provisioning import begins_turn, provide_sandbox
 from agents.sessions.served import offers_told
 from agents.sessions.summarizing import record_summary, summary_of, summary_request
 
@@ -109,7 +110,7 @@ class Thinker:
         self._asked = self._owner.ports.clock.monotonic()
         try:
             await self._owner.take_slot()
-            record = await (self._turn() if self._owner.state.keeps is None else self._summary())
+            record = await (self._turn(request_id) if self._owner.state.keeps is None else self._summary())
         except BrainFailure as failure:
             await self._failed(request_id, failure)
             return
@@ -141,9 +142,11 @@ class Thinker:
         )
         await ports.meter.record([row])
 
-    async def _turn(self) -> Record:
+    async def _turn(self, request_id: EventId) -> Record:
         """Get the agent's next answer. Raises BrainFailure."""
         self._offers = await self._discovery.offers()
+        if self._has_sandbox_first():
+            await provide_sandbox(self._owner.ports, self._owner.state, request_id)
         answer, preview_ids = await self._answer(self._request)
         rules, toolbox, shown, urls = self._owner.rules, self._toolbox(), self._offers, self._discovery.urls()
 
@@ -152,6 +155,15 @@ class Thinker:
             transitions.record_answer(draft, rules, answer, spent, toolbox, preview_ids, offers=told)
 
         return record
+
+    def _has_sandbox_first(self) -> bool:
+        state, settings = self._owner.state, self._owner.ports.settings.sandbox
+        return (
+            settings.provision == "before_turn"
+            and not state.record.self_hosted
+            and self._toolbox().has_sandbox_tools
+            and begins_turn(state)
+        )
 
     async def _summary(self) -> Record:
         """Get a summary, from the session's own model when the one meant for it fails. Raises BrainFailure."""

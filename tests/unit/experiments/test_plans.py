@@ -64,6 +64,7 @@ def test_a_topology_of_the_ablation_leaves_out_one_mechanism_and_nothing_else() 
         "monolith": {"topology"},
         "monolith-64-turns": {"topology", "monolith.turns"},
         "serial-hands": {*places, "sandbox.max_parallel_calls"},
+        "eager-sandboxes": {"sandbox.provision"},
         "cold-sandboxes": {"sandbox.warm"},
         "whole-contexts": {"brain.context_cache_bytes"},
         "no-hand-cache": {"hand_cache.ttl_seconds"},

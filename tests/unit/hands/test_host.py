@@ -16,10 +16,12 @@ import uvloop
 from agents.clock import ManualClock
 from agents.config import SandboxSettings
 from agents.errors import Unavailable
+from agents.hands import notices
 from agents.hands.host import SandboxHost, check
-from agents.hands.port import CallRefused, ToolCall, Workspace
+from agents.hands.port import PROVISION, CallRefused, ToolCall, Workspace
 from agents.hands.sandbox import SandboxUnavailable
-from tests.unit.hands.conftest import Hands, Start, said, sandbox_processes
+from tests.unit.hands.checkpoint_hosts import wrapped
+from tests.unit.hands.conftest import Hands, Start, said, sandbox_processes, told
 from tests.unit.waiting import until
 
 
@@ -125,6 +127,17 @@ async def test_an_idle_sandbox_is_put_away_and_comes_back_on_demand(start: Start
     await until(lambda: hands.host.stats().live == 0)
     assert not sandbox_processes(str(hands.host.root / "sesn_a"))
     assert await hands.out("cat f; echo [$A]") == "kept\n[]"
+
+
+async def test_a_sandbox_that_is_asked_for_runs_and_what_the_model_must_be_told_waits_for_a_call(start: Start) -> None:
+    hands = await start(idle_seconds=0.2)
+    assert (await hands.one(PROVISION)).content == []
+    assert hands.host.stats().live == 1
+    await hands.bash("cd /tmp; echo x > f")
+    await until(lambda: hands.host.stats().live == 0)
+    result = await hands.one(PROVISION)
+    assert (result.content, result.is_error, hands.host.stats().live) == ([], False, 1)
+    assert told(await hands.bash("true")) == wrapped(notices.IDLE)
 
 
 async def test_a_busy_sandbox_is_not_put_away(start: Start) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from agents.experiments.analysis.analysis import Analysis, CellMetrics
 from agents.reports.drawing import GREY, Drawing, Figure, Palette, axis, axis_name, panel_title
-from agents.reports.findings import metrics_at
-from agents.reports.measures import number
-from agents.reports.setting import Pair, Setting
+from agents.reports.findings import comparison_at, metrics_at
+from agents.reports.measures import number, with_interval
+from agents.reports.setting import DECOUPLED, Pair, Setting
+from agents.reports.tables import Cell, Column, Table
 from agents.statistics.estimates import Estimate
 
 _GAP = 0.05
@@ -72,12 +73,50 @@ def ablation_figure(bars: Sequence[Ablation], pair: Pair, setting: Setting, pale
     return Figure(
         "ablation",
         "What each mechanism earns",
-        f"At {setting.text}, all workloads together. Every row but {pair.baseline} and {pair.compared} is "
-        f"{pair.compared} with one mechanism left out: what it loses is what the mechanism earns. Whiskers are 95 % "
-        "intervals.",
+        f"At {setting.text}, all workloads together. {_whole(pair)} has all mechanisms, every other row lacks one: "
+        "what it loses is what the mechanism earns. Whiskers are 95 % intervals.",
         "Bar charts by topology. " + "; ".join(told) + ".",
         Drawing(traces, layout, _BAND * len(bars) + 110, narrowest=520),
     )
+
+
+def ablation_table(analysis: Analysis, bars: Sequence[Ablation], pair: Pair, setting: Setting) -> Table:
+    """Hold each topology against the baseline, which has all mechanisms."""
+    columns = [
+        Column("topology"),
+        Column("sessions/s that met their goal", number=True),
+        Column("latency p95, s", number=True),
+        Column("latency, times", number=True),
+        Column("first text p95, times", number=True),
+        Column("USD per 1 000 sessions", number=True),
+        Column("latency is"),
+    ]
+    caption = (
+        f"At {setting.text}. Times {pair.baseline}, with 95 % intervals: the geometric mean over pairs of the same "
+        "request, and the ratio of quantiles. Each row lacks one mechanism."
+    )
+    rows = [_row(analysis, each, Pair(pair.baseline, each.topology), setting) for each in bars]
+    return Table("mechanisms", "What each mechanism earns", caption, columns, rows)
+
+
+def _row(analysis: Analysis, bar: Ablation, pair: Pair, setting: Setting) -> list[Cell]:
+    whole = bar.topology == pair.baseline
+    latency = comparison_at(analysis, pair, setting, "latency_seconds")
+    first = comparison_at(analysis, pair, setting, "ttft_seconds")
+    ratios = (latency and latency.paired.ratio, first and first.ratios.get("p95"))
+    thousand = _thousand(bar.usd_per_session)
+    return [
+        Cell(bar.topology),
+        Cell(number(bar.served_per_second)),
+        Cell("–" if bar.p95_seconds is None else number(bar.p95_seconds.value)),
+        *(Cell("1" if whole else "–" if each is None else with_interval(each)) for each in ratios),
+        Cell("–" if thousand is None else number(thousand.value)),
+        Cell("" if latency is None else latency.verdict),
+    ]
+
+
+def _whole(pair: Pair) -> str:
+    return DECOUPLED if DECOUPLED in pair else pair.compared
 
 
 def _thousand(usd: float | None) -> Estimate | None:

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from agents.experiments.figures_of_rounds import RoundFigures
-from agents.reports.ablation import ablation_data, ablation_figure
+from agents.reports.ablation import ablation_data, ablation_figure, ablation_table
 from agents.reports.checks import judged
 from agents.reports.cost_waterfall import BUSY, HANDS, IDLE, cost_waterfall_data, cost_waterfall_figure
 from agents.reports.drawing import Palette
 from agents.reports.goals import goals_data
 from agents.reports.measures import measured, number, p_value, with_interval
 from agents.reports.milestones import milestones_data
+from agents.reports.setting import Pair
 from agents.reports.statistics_table import all_statistics_data, statistics_data, statistics_table
 from agents.statistics.estimates import Estimate
 from agents.statistics.verdicts import Verdict
@@ -161,6 +162,22 @@ def test_the_ablation_has_a_row_per_topology_that_had_the_load() -> None:
     assert served["x"] == [1.5, 1.5, 1.5]
     assert (latency["error_x"]["array"][0], latency["error_x"]["arrayminus"][0]) == (1.0, 0.5)
     assert cost["x"] == [0.4, None, 0.4]
+
+
+def test_what_a_mechanism_earns_is_held_against_the_whole() -> None:
+    pair = Pair("decoupled", "no-cache")
+    ratio = Estimate(2.0, 1.5, 2.5)
+    found = analysis(
+        replace(comparison("latency_seconds", ratio, verdict=Verdict.WORSE), topology="no-cache", baseline="decoupled"),
+        replace(comparison("ttft_seconds", ratio, ratios={"p95": Estimate(3.0)}), topology="no-cache"),
+        cells=(metrics("decoupled"), metrics("no-cache")),
+    )
+    bars = ablation_data(found, ["decoupled", "no-cache"], SETTING)
+    rows = [[cell.text for cell in row] for row in ablation_table(found, bars, pair, SETTING).rows]
+    assert rows == [
+        ["decoupled", "1.50", "4.00", "1", "1", "0.400", ""],
+        ["no-cache", "1.50", "4.00", "2.00 (1.50 to 2.50)", "3.00 (no interval)", "0.400", "worse"],
+    ]
 
 
 @pytest.mark.parametrize(

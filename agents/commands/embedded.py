@@ -10,7 +10,10 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import (
@@ -29,6 +32,7 @@ START_SECONDS = 120.0
 _READY = re.compile(r"^ready (http://\S+)", re.MULTILINE)
 _LOOK_SECONDS = 0.05
 _TAIL_LINES = 15
+_KILLED_SECONDS = 10.0
 
 
 def local_only(settings: Settings) -> Settings:
@@ -73,6 +77,20 @@ class EmbeddedServer:
         if self._process is None:
             return
         stop_platform(PlatformRecord(self._process.pid, self.url), patience_of(self._settings))
+        self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it at once, and all that it has started: for who wants nothing of it any more, not even its data."""
+        if self._process is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            below = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()
+            for each in below:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            psutil.wait_procs(below, timeout=_KILLED_SECONDS)
         self._process.wait()
         self._process = None
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from agents.commands.failures import CommandFailed
 from agents.commands.options import Assignments, Config, Topology
 
 experiment_app = typer.Typer(help="Measure the platform, and check what it does.", no_args_is_help=True)
 console = Console(highlight=False)
+_NEEDED = ("numpy", "plotly", "scipy", "simpy")
+"""Of reports and models; running an experiment does without."""
 
 
 @experiment_app.command("run")
@@ -24,11 +28,16 @@ def experiment_run(
     only: Annotated[
         list[str] | None, typer.Option(metavar="TOPOLOGY", help="Only this one of the plan's (repeatable).")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Then write what came out as a page; needs hecaton[proof].")
+    ] = None,
 ) -> None:
     """Run the same sessions on each topology of a plan, round by round, and write down all that was done."""
+    if report is not None:
+        _need_extra()
     from agents.commands.experiment_run import run_experiment
 
-    raise typer.Exit(run_experiment(console, file, out, rounds, only or ()))
+    raise typer.Exit(run_experiment(console, file, out, rounds, only or (), report))
 
 
 @experiment_app.command("report")
@@ -41,6 +50,7 @@ def experiment_report(
     ] = None,
 ) -> None:
     """Compare the topologies of a run, and say what came out: a page, pictures and JSON."""
+    _need_extra()
     from agents.commands.experiment_report import report_experiment
 
     raise typer.Exit(report_experiment(console, run, out, pictures=pictures, scenario=scenario))
@@ -55,6 +65,7 @@ def experiment_capacity(
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, the calibration too.")] = False,
 ) -> None:
     """Model the platform by a run, say how far the model is from it, and how many GPUs greater loads take."""
+    _need_extra()
     from agents.commands.experiment_capacity import show_capacity
 
     show_capacity(console, run, load or (), as_json=as_json)
@@ -90,3 +101,8 @@ def experiment_tasks(
         as_json=as_json,
     )
     raise typer.Exit(code)
+
+
+def _need_extra() -> None:
+    if not all(map(find_spec, _NEEDED)):
+        raise CommandFailed("reports and models of experiments need pip install 'hecaton[proof]'", exit_code=2)

@@ -30,7 +30,7 @@ from agents.reports.tables import Table
 
 PAGE, ANALYSIS, SUMMARY, PICTURES = "report.html", "analysis.json", "README.md", "figures"
 """What a report leaves in its folder, beside the machine's description."""
-_SUMMARISED = frozenset({"goals", "milestones"})
+_SUMMARISED = frozenset({"goals", "milestones", "mechanisms"})
 
 
 def report_experiment(
@@ -62,6 +62,13 @@ def report_experiment(
     (folder / SUMMARY).write_text("\n".join(summary(report, sections, drawn)) + "\n", encoding="utf-8")
     console.print(Text(f"done; {folder / PAGE} is the page, {folder / SUMMARY} the short of it"), soft_wrap=True)
     return 0
+
+
+def write_page(console: Console, run: Path, page: Path) -> None:
+    """Write only the page, with the figures in it. Raises as :func:`report_experiment` does."""
+    with waiting(console, "writing the report"):
+        write_report(page, report_of(read_run(run)))
+    console.print(Text(f"the page is {page}"), soft_wrap=True)
 
 
 def report_of(run: KeptRun) -> Report:

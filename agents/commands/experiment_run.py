@@ -41,10 +41,13 @@ from agents.ports import free_port
 _INTERRUPTED = 130
 
 
-def run_experiment(console: Console, file: Path, out: Path | None, rounds: int | None, only: Sequence[str]) -> int:
-    """Run the experiment of *file*; returns the exit code.
+def run_experiment(
+    console: Console, file: Path, out: Path | None, rounds: int | None, only: Sequence[str], page: Path | None = None
+) -> int:
+    """Run the experiment of *file* and, where a *page* is asked for, report on it; returns the exit code.
 
-    Raises InvalidRequest for a plan that is not right, CommandFailed when a platform does not start or is lost.
+    Raises InvalidRequest for a plan that is not right, CommandFailed
+    when a platform does not start or is lost.
     """
     plan = read_plan(file)
     topologies = _chosen(plan, only)
@@ -70,6 +73,10 @@ def run_experiment(console: Console, file: Path, out: Path | None, rounds: int |
         console.print(Text(f"stopped; what was measured until then is in {folder}", style="yellow"), soft_wrap=True)
         return _INTERRUPTED
     console.print(Text(f"done; trace, figures and machine are in {folder}"), soft_wrap=True)
+    if page is not None:
+        from agents.commands.experiment_report import write_page
+
+        write_page(console, folder, page)
     return 0
 
 
@@ -106,6 +113,8 @@ class _Run:
             with waiting(self._console, f"{told}: starting the platform"):
                 url = server.start()
             uvloop.run(self._round(Round(self._plan, topology, number, asked, self._books), topology, settings, url))
+            if self._port is None:
+                server.kill()  # nothing of it is needed any more; a cluster that was joined is left as it was found
         except (Refused, OSError) as failure:
             raise CommandFailed(f"{told}: the platform is lost: {failure}") from failure
         finally:

@@ -15,8 +15,7 @@ from agents.commands.answers import print_json
 from agents.commands.roi_app import Per
 from agents.commands.timeline import printable
 from agents.economics.roi.cash_flow import Return
-from agents.economics.roi.evaluation import Evaluation, evaluate
-from agents.economics.roi.inputs import Scenario
+from agents.economics.roi.evaluation import Evaluation
 from agents.economics.roi.ownership import Ownership, cents, ownership, reduction
 from agents.economics.roi.risk import RiskAdjusted, Spread
 from agents.economics.roi.seeds import readings
@@ -24,9 +23,9 @@ from agents.economics.roi.sensitivity import Bar, Cell
 from agents.reports.money import MOST_BARS, months, volume
 
 
-def show_roi(console: Console, scenario: Scenario, per: Per, *, as_json: bool) -> None:
-    """Print what *scenario* comes to; its table of costs is about an hour or a month (the first), or all of them."""
-    found = evaluate(scenario)
+def show_roi(console: Console, found: Evaluation, per: Per, *, as_json: bool) -> None:
+    """Print what a scenario comes to; its table of costs is about an hour or a month (the first), or all of them."""
+    scenario = found.scenario
     owned = {"monolith": found.monolith, "decoupled": found.decoupled}
     if per is Per.HORIZON:
         owned = {name: ownership(scenario, getattr(scenario, name), scenario.horizon_months) for name in owned}

@@ -5,13 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from agents.commands.failures import CommandFailed
 from agents.commands.options import ApiKey, Config, DataDir, Url, client_from
+
+if TYPE_CHECKING:
+    from agents.economics.roi.evaluation import Evaluation
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -55,6 +58,9 @@ def roi(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print it as JSON; amounts that are exact are strings.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write it as a page: tables and pictures in one HTML file.")
+    ] = None,
     url: Url = None,
     data_dir: DataDir = None,
     config: Config = None,
@@ -65,6 +71,7 @@ def roi(
         raise CommandFailed("hecaton roi needs SciPy and numpy-financial: pip install 'hecaton[proof]'", exit_code=2)
     from agents.commands.roi import show_readings, show_roi
     from agents.commands.roi_meters import metered_scenario
+    from agents.economics.roi.evaluation import evaluate
     from agents.economics.roi.inputs import read_scenario, scenario_text
 
     if readings:
@@ -82,4 +89,17 @@ def roi(
         except OSError as error:
             raise CommandFailed(f"{save} can not be written: {error.strerror}") from error
         stderr.print(f"the scenario is in {save}", markup=False)
-    show_roi(console, chosen, per, as_json=as_json)
+    found = evaluate(chosen)
+    if report is not None:
+        _write_page(report, found)
+    show_roi(console, found, per, as_json=as_json)
+
+
+def _write_page(path: Path, found: Evaluation) -> None:
+    from agents.reports.page import write_worth
+
+    try:
+        write_worth(path, found)
+    except OSError as error:
+        raise CommandFailed(f"{path} can not be written: {error.strerror}") from error
+    stderr.print(f"the page is {path}", markup=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.economics.roi.evaluation import Evaluation
 from agents.experiments.analysis.analysis import Analysis
-from agents.reports.ablation import ablation_data, ablation_figure
+from agents.reports.ablation import ablation_data, ablation_figure, ablation_table
 from agents.reports.checks import Outcome, checks_table
 from agents.reports.conditions import conditions
 from agents.reports.cost_waterfall import cost_waterfall_data, cost_waterfall_figure
@@ -18,7 +19,7 @@ from agents.reports.model_agreement import model_agreement_data, model_agreement
 from agents.reports.money import costs_table, return_facts, scale_figure, tornado_data, tornado_figure
 from agents.reports.report import Report
 from agents.reports.request_gantt import request_gantt_data, request_gantt_figure
-from agents.reports.setting import Pair, Setting, pair_of, ramp_of, settings_of
+from agents.reports.setting import DECOUPLED, Pair, Setting, pair_of, ramp_of, settings_of
 from agents.reports.statistics_table import all_statistics_data, statistics_data, statistics_table
 from agents.reports.tables import Code, Facts, Table
 from agents.reports.throughput_timeline import throughput_timeline_data, throughput_timeline_figure
@@ -63,16 +64,27 @@ def contents(report: Report) -> list[Section]:
     others = [each.name for each in report.plan.topologies if each.name not in pair]
     view = _View(report, pair, ramp, _shown(report.analysis, pair, ramp), Palette.of(*pair, others))
     return [
-        Section("results", "Results", _results(view)),
+        Section("results", "Results", _mechanisms(view, others) if pair.baseline == DECOUPLED else _results(view)),
         Section("load", "Under load", [_throughput(view), _latency(view), _utilisation(view)]),
         Section("sessions", "Inside a session", [_waiting(view), *_gantts(view)]),
         Section("money", "What a token costs", [_waterfall(view)]),
         Section("mechanisms", "Mechanisms", [_ablation(view, others)]),
         Section("statistics", "Statistics", _statistics(view)),
         Section("model", "The model against the run", [_model(report)]),
-        Section("return", "What the change is worth", _money(report)),
+        worth(report.money),
         run,
     ]
+
+
+def worth(money: Evaluation | None) -> Section:
+    """Return what a scenario comes to, where there is one."""
+    parts: list[Part] = [Missing("Return", "no scenario was given; `hecaton roi` works one out")]
+    if money is not None:
+        parts = [costs_table(money), return_facts(money)]
+        if bars := tornado_data(money):
+            parts.append(tornado_figure(bars))
+        parts.append(scale_figure(money))
+    return Section("return", "What the change is worth", parts)
 
 
 def _nothing(reason: str) -> Section:
@@ -109,6 +121,12 @@ def _results(view: _View) -> list[Part]:
     else:
         parts.append(Missing("Milestones", f"at {setting.text} no session was due after the warm-up"))
     return parts
+
+
+def _mechanisms(view: _View, others: Sequence[str]) -> list[Part]:
+    """Where all mechanisms are the baseline, others are held against it; the proof's goals are of another question."""
+    bars = ablation_data(view.report.analysis, [*view.pair, *others], view.setting)
+    return [ablation_table(view.report.analysis, bars, view.pair, view.setting)]
 
 
 def _throughput(view: _View) -> Part:
@@ -171,15 +189,6 @@ def _model(report: Report) -> Part:
     if not report.validation:
         return Missing("Discrete-event model", "it was not held against this run")
     return model_agreement_table(model_agreement_data(report.validation))
-
-
-def _money(report: Report) -> list[Part]:
-    if report.money is None:
-        return [Missing("Return", "no scenario was given; `hecaton roi` works one out")]
-    parts: list[Part] = [costs_table(report.money), return_facts(report.money)]
-    if bars := tornado_data(report.money):
-        parts.append(tornado_figure(bars))
-    return [*parts, scale_figure(report.money)]
 
 
 def _statistics(view: _View) -> list[Part]:

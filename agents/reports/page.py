@@ -6,12 +6,14 @@ escaped by the template, the figures' JSON too: a script element ends wherever `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from agents.reports.contents import Section, contents
+from agents.economics.roi.evaluation import Evaluation
+from agents.reports.contents import Section, contents, worth
 from agents.reports.drawing import Figure, figure_json, plotly_js, themes
 from agents.reports.measures import counted
 from agents.reports.report import Report
@@ -22,9 +24,19 @@ _PARTS = Path(__file__).parent
 def write_report(path: Path, report: Report) -> list[Section]:
     """Write *report* to *path*; return its sections. Raises OSError; InvalidRequest when Plotly is not installed."""
     sections = contents(report)
+    _write(path, report.title, _lead(report), sections)
+    return sections
+
+
+def write_worth(path: Path, money: Evaluation) -> None:
+    """Write what a scenario comes to to *path*. Raises as :func:`write_report` does."""
+    _write(path, f"Scenario {money.scenario.name}", money.scenario.source, [worth(money)])
+
+
+def _write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
     page = _template().render(
-        title=report.title,
-        lead=_lead(report),
+        title=title,
+        lead=lead,
         sections=sections,
         css=_text("report.css"),
         script=_text("report.js"),
@@ -33,10 +45,9 @@ def write_report(path: Path, report: Report) -> list[Section]:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
-    return sections
 
 
-def _figures(sections: list[Section]) -> dict[str, Any]:
+def _figures(sections: Sequence[Section]) -> dict[str, Any]:
     figures = [part for section in sections for part in section.parts if isinstance(part, Figure)]
     return {
         "themes": themes(),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.commands.experiment_report import report_experiment
+from agents.commands.experiment_report import report_experiment, write_page
 from agents.commands.failures import CommandFailed
 from agents.experiments.trace_rows import TraceWriter, read_rows
 from agents.statistics import estimates
@@ -39,6 +39,14 @@ def test_the_summary_has_the_goals_the_machine_and_the_command_and_the_page_the_
     found = json.loads((out / "analysis.json").read_text())
     assert found["experiment"] == "synthetic" and found["comparisons"]
     assert "Content-Security-Policy" in (out / "report.html").read_text()
+
+
+def test_a_page_alone_is_the_same_page_where_it_is_asked_for(run: Path, tmp_path: Path) -> None:
+    page, out = tmp_path / "deep" / "page.html", tmp_path / "report"
+    write_page(screen(), run, page)
+    report_experiment(screen(), run, out, pictures=False)
+    assert page.read_text() == (out / "report.html").read_text()
+    assert not (run / "report.html").exists()
 
 
 @pytest.mark.parametrize("missing", ["plan.yaml", "trace.parquet"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from agents.cli import app
 from agents.commands import experiment_run
 from agents.commands.experiment_run import run_experiment
 from agents.commands.failures import CommandFailed
@@ -40,6 +43,9 @@ class Platform:
         self.log.write_text("said")
         self._happened.append(f"{self._name} starts")
         return "http://127.0.0.1:1"
+
+    def kill(self) -> None:
+        """Of a round that went well nothing is needed any more."""
 
     def stop(self) -> None:
         self._happened.append(f"{self._name} ends")
@@ -162,4 +168,29 @@ def test_faults_are_refused_where_the_platform_joins_a_cluster(
 def test_a_topology_that_the_plan_has_not_is_named(plan: Path, happened: list[str]) -> None:
     with pytest.raises(CommandFailed, match="--only apart: the plan has monolith, decoupled"):
         run(plan, only=["apart"])
+    assert happened == []
+
+
+def test_a_run_leaves_a_page_where_one_is_asked_for(
+    plan: Path, happened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds_do(monkeypatch, lambda: asyncio.sleep(0))
+    written: list[tuple[Path, Path]] = []
+    report = "agents.commands.experiment_report.write_page"
+    monkeypatch.setattr(report, lambda console, folder, page: written.append((folder, page)))
+    assert run(plan)[0] == 0 and written == []
+    page, out = plan.parent / "page.html", plan.parent / "other"
+    assert run(plan, page=page, out=out)[0] == 0
+    assert written == [(out, page)]
+
+
+@pytest.mark.parametrize("asked", [["run", "p.yaml", "--report", "p.html"], ["report", "out"], ["capacity", "out"]])
+def test_what_a_report_needs_is_missed_before_anything_is_done(
+    asked: list[str], happened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("agents.commands.experiment.find_spec", lambda name: None if name == "plotly" else found(name))
+    result = CliRunner().invoke(app, ["experiment", *asked])
+    assert isinstance(result.exception, CommandFailed)
+    assert "hecaton[proof]" in str(result.exception)
     assert happened == []

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agents.commands import embedded, platform
@@ -122,6 +123,20 @@ def test_an_embedded_server_is_ready_when_it_says_so(settings: Settings, monkeyp
     server.stop()
     server.stop()
     assert "ready" in server.log.read_text()
+
+
+def test_a_killed_embedded_server_leaves_nothing_that_it_started(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    pretend(monkeypatch, below + "print('ready http://127.0.0.1:9', flush=True);" + _WAITS)
+    server = EmbeddedServer(settings)
+    server.start(within=20)
+    (child,) = psutil.Process(server._process.pid).children()  # type: ignore[union-attr]
+    server.kill()
+    assert not child.is_running()
+    server.kill()
+    server.stop()
 
 
 def test_an_embedded_server_that_dies_shows_its_last_words(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,3 +192,18 @@ def test_a_missing_library_is_named_with_what_to_install(monkeypatch: pytest.Mon
     result = CliRunner().invoke(app, ["roi"])
     assert isinstance(result.exception, CommandFailed)
     assert "hecaton[proof]" in str(result.exception)
+
+
+def test_a_page_of_a_scenario_has_its_bills_and_pictures_and_the_answer_stays_whole(tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "roi.html"
+    result = CliRunner().invoke(app, ["roi", "--scenario", "round", "--report", str(page), "--json"])
+    assert json.loads(result.stdout)["scenario"]["name"] == "round"
+    source = page.read_text(encoding="utf-8")
+    assert "<h1>Scenario round</h1>" in source and "Total cost of ownership" in source
+    assert 'id="tornado"' in source and 'id="scale-grid"' in source
+
+
+def test_a_page_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["roi", "--report", str(tmp_path)])
+    assert isinstance(result.exception, CommandFailed)
+    assert f"{tmp_path} can not be written" in str(result.exception)

@@ -105,7 +105,7 @@ def _shown(analysis: Analysis, pair: Pair, ramp: Sequence[Setting]) -> Setting:
 def _results(view: _View) -> list[Part]:
     analysis, pair, setting = view.report.analysis, view.pair, view.setting
     parts: list[Part] = []
-    if goals := goals_data(analysis, pair, setting):
+    if goals := goals_data(analysis, pair, setting, faults=view.report.plan.faults is not None):
         caption = (
             f"Ratio of {pair.compared} to {pair.baseline} with its 95 % interval. Met: all of the interval meets the "
             "goal; missed: none of it does; open: some does."

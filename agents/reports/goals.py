@@ -26,6 +26,8 @@ class Goal:
     """A quantile of the analysis' ratios; empty for the ratio of the pairs."""
     limit: float
     at_least: bool
+    under_faults: bool = False
+    """Whether it is about what becomes of sessions while processes are killed; the others are about calm platforms."""
 
     @property
     def asked(self) -> str:
@@ -46,14 +48,16 @@ GOALS = (
     Goal("time to the first text, p95", "ttft_seconds", "p95", 0.10, at_least=False),
     Goal("cost of a session", "usd_per_session", "", 1 - 0.67, at_least=False),
     # An MTBF 60 % longer is as many failures an hour over 1.6; a rate can be 0, and an MTBF then is not a number.
-    Goal("failures per hour (MTBF +60 %)", FAILURES, "", 1 / 1.6, at_least=False),
-    Goal("sessions with a retry", "retry_rate", "", 0.75, at_least=False),
+    Goal("failures per hour (MTBF +60 %)", FAILURES, "", 1 / 1.6, at_least=False, under_faults=True),
+    Goal("sessions with a retry", "retry_rate", "", 0.75, at_least=False, under_faults=True),
 )
 
 
-def goals_data(analysis: Analysis, pair: Pair, setting: Setting) -> list[Check]:
-    """Hold the compared topology's ratios to the baseline to the goals; what was not measured is left out."""
-    found = ((goal, comparison_at(analysis, pair, setting, goal.measure)) for goal in GOALS)
+def goals_data(analysis: Analysis, pair: Pair, setting: Setting, *, faults: bool) -> list[Check]:
+    """Hold the compared topology's ratios to the baseline to the goals of a plan with or without *faults*; what was not
+    measured is left out."""
+    goals = [goal for goal in GOALS if goal.under_faults == faults]
+    found = ((goal, comparison_at(analysis, pair, setting, goal.measure)) for goal in goals)
     compared = metrics_at(analysis, pair.compared, setting)
     killed = compared.faults if compared else 0
     return [_check(goal, comparison, killed) for goal, comparison in found if comparison is not None]

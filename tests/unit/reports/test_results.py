@@ -42,10 +42,12 @@ def test_goals_are_held_against_the_ratios_of_the_run() -> None:
         comparison("failures_per_hour", None, below=3.0, above=0.0),
         comparison("retry_rate", None, below=0.0, above=0.0),
     )
-    checks = {check.name: check for check in goals_data(found, PAIR, SETTING)}
+    checks = {check.name: check for check in goals_data(found, PAIR, SETTING, faults=False)}
     assert {name: check.outcome for name, check in checks.items()} == {
         "throughput at the goal": "fail",
         "latency p95": "pass",
+    }
+    assert {check.name: check.outcome for check in goals_data(found, PAIR, SETTING, faults=True)} == {
         "failures per hour (MTBF +60 %)": "pass",
         "sessions with a retry": "open",
     }
@@ -64,7 +66,7 @@ def test_goals_are_held_against_the_ratios_of_the_run() -> None:
 )
 def test_means_alone_meet_no_goal(above: float, verdict: Verdict, outcome: str) -> None:
     found = analysis(comparison("served_per_second_at_goal", None, below=1.0, above=above, load=None, verdict=verdict))
-    (check,) = goals_data(found, PAIR, SETTING)
+    (check,) = goals_data(found, PAIR, SETTING, faults=False)
     assert check.outcome == outcome
 
 
@@ -72,7 +74,7 @@ def test_means_alone_meet_no_goal(above: float, verdict: Verdict, outcome: str) 
 def test_no_failure_at_all_meets_the_goal_where_processes_were_killed(killed: int, outcome: str) -> None:
     cells = (replace(metrics("decoupled"), faults=killed), metrics("monolith"))
     found = analysis(comparison("failures_per_hour", None, below=0.0, above=0.0), cells=cells)
-    (check,) = goals_data(found, PAIR, SETTING)
+    (check,) = goals_data(found, PAIR, SETTING, faults=True)
     assert check.outcome == outcome
     assert ("killed 4 times" in check.remark) == bool(killed)
 
@@ -82,7 +84,7 @@ def test_other_workloads_and_loads_say_nothing_of_a_goal() -> None:
         comparison("usd_per_session", Estimate(0.1), workload="support"),
         comparison("usd_per_session", Estimate(0.1), load=1.0),
     ]
-    assert goals_data(analysis(*elsewhere), PAIR, SETTING) == []
+    assert goals_data(analysis(*elsewhere), PAIR, SETTING, faults=False) == []
 
 
 def test_milestones_pass_or_fail_by_the_run() -> None:

@@ -30,7 +30,7 @@ from agents.reports.tables import Table
 
 PAGE, ANALYSIS, SUMMARY, PICTURES = "report.html", "analysis.json", "README.md", "figures"
 """What a report leaves in its folder, beside the machine's description."""
-_SUMMARISED = frozenset({"goals", "milestones", "mechanisms"})
+_SUMMARISED = frozenset({"goals", "milestones", "mechanisms", "statistics-table", "model-agreement"})
 
 
 def report_experiment(
@@ -51,7 +51,7 @@ def report_experiment(
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(console, "writing the report"):
         sections = write_report(folder / PAGE, report)
-        _write_json(folder / ANALYSIS, report.analysis.as_dict())
+        _write_json(folder / ANALYSIS, _found(report))
         _write_json(folder / MACHINE, report.machine)
         if folder.resolve() != run.resolve():
             shutil.copy(run / PLAN, folder / PLAN)
@@ -85,6 +85,11 @@ def report_of(run: KeptRun) -> Report:
     return Report(f"Experiment {run.plan.name}", run.plan, seen, analysis, run.figures, run.machine, validation)
 
 
+def _found(report: Report) -> dict[str, Any]:
+    """The analysis, and how far the model is from the run: empty where it was not held against it."""
+    return {**report.analysis.as_dict(), "validation": [each.as_dict() for each in report.validation]}
+
+
 def _validation(run: KeptRun, rows: Iterable[TraceRow]) -> Sequence[Comparison]:
     """How far the model of larger platforms is from the run; nothing where it cannot be learnt from it."""
     try:
@@ -94,7 +99,7 @@ def _validation(run: KeptRun, rows: Iterable[TraceRow]) -> Sequence[Comparison]:
 
 
 def summary(report: Report, sections: Sequence[Section], pictures: Sequence[Path]) -> Iterator[str]:
-    """Yield the lines of a Markdown page: the goals and milestones, the machine and the command, the pictures."""
+    """Yield the lines of a Markdown page: the findings in tables, the machine and the command, the pictures."""
     yield f"# {report.title}"
     tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
     for table in tables:
@@ -109,7 +114,8 @@ def summary(report: Report, sections: Sequence[Section], pictures: Sequence[Path
         yield f"The brain is simulated: its service times are in [{PLAN}]({PLAN})."
     if command := machine.get("command"):
         yield from ("", "```", shlex.join(["hecaton", *command[1:]]), "```")
-    yield from ("", f"All comparisons: [{ANALYSIS}]({ANALYSIS}); the machine: [{MACHINE}]({MACHINE}).")
+    found = f"[{ANALYSIS}]({ANALYSIS})"
+    yield from ("", f"All comparisons, and the model's errors: {found}; the machine: [{MACHINE}]({MACHINE}).")
     for picture in pictures:
         yield from ("", f"![{picture.stem}]({PICTURES}/{picture.name})")
 

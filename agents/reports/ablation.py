@@ -73,8 +73,9 @@ def ablation_figure(bars: Sequence[Ablation], pair: Pair, setting: Setting, pale
     return Figure(
         "ablation",
         "What each mechanism earns",
-        f"At {setting.text}, all workloads together. {_whole(pair)} has all mechanisms, every other row lacks one: "
-        "what it loses is what the mechanism earns. Whiskers are 95 % intervals.",
+        f"At {setting.text}, all workloads together. {_whole(pair)} has all mechanisms; every other row is without "
+        "one, or built as its name says. What a row without one loses is what that mechanism earns. Whiskers are "
+        "95 % intervals.",
         "Bar charts by topology. " + "; ".join(told) + ".",
         Drawing(traces, layout, _BAND * len(bars) + 110, narrowest=520),
     )
@@ -93,7 +94,8 @@ def ablation_table(analysis: Analysis, bars: Sequence[Ablation], pair: Pair, set
     ]
     caption = (
         f"At {setting.text}. Times {pair.baseline}, with 95 % intervals: the geometric mean over pairs of the same "
-        "request, and the ratio of quantiles. Each row lacks one mechanism."
+        f"request, and the ratio of quantiles. {pair.baseline} has all mechanisms; every other row is without one, or "
+        "built as its name says."
     )
     rows = [_row(analysis, each, Pair(pair.baseline, each.topology), setting) for each in bars]
     return Table("mechanisms", "What each mechanism earns", caption, columns, rows)

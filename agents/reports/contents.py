@@ -197,12 +197,13 @@ def _statistics(view: _View) -> list[Part]:
         return [Missing("Statistics", f"nothing was paired with {view.pair.baseline}")]
     caption = (
         f"At {view.setting.text}, all workloads together. Pairs are the same request, or the same round, in both "
-        "topologies. p is the paired t-test's, corrected for the number of comparisons by Holm's method; effect sizes "
-        "are Cohen's d_z and the rank-biserial correlation r of the signed ranks, −1 where every pair is lower. "
+        "topologies. p is the paired t-test's, corrected for the number of comparisons by Holm's method; what is said "
+        "of ranks is the Wilcoxon signed-rank test's, corrected likewise. Effect sizes are Cohen's d_z and the "
+        "rank-biserial correlation r of the signed ranks, −1 where every pair is lower. "
         "Quantiles have bootstrap intervals, which are not corrected."
     )
     rows = statistics_data(analysis, view.pair, view.setting)
-    shown = statistics_table(rows, "statistics-table", "", caption, view.pair)
+    shown = statistics_table(rows, "statistics-table", "Statistics", caption, view.pair)
     everything = statistics_table(
         all_statistics_data(analysis),
         "all-statistics",

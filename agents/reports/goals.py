@@ -5,13 +5,15 @@ A goal is met when its whole 95 % interval meets it, missed when none of the int
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.experiments.analysis.analysis import Analysis
+from agents.experiments.analysis.analysis import Analysis, CellMetrics
 from agents.experiments.analysis.comparisons import Comparison
-from agents.reports.checks import Check, judged
+from agents.reports.checks import Check, Outcome, judged
 from agents.reports.findings import comparison_at, metrics_at
 from agents.reports.measures import counted, number, with_interval
+from agents.reports.milestones import duration, shown_mtbf_hours
 from agents.reports.setting import Pair, Setting
 from agents.statistics.verdicts import Verdict
 
@@ -58,12 +60,11 @@ def goals_data(analysis: Analysis, pair: Pair, setting: Setting, *, faults: bool
     measured is left out."""
     goals = [goal for goal in GOALS if goal.under_faults == faults]
     found = ((goal, comparison_at(analysis, pair, setting, goal.measure)) for goal in goals)
-    compared = metrics_at(analysis, pair.compared, setting)
-    killed = compared.faults if compared else 0
-    return [_check(goal, comparison, killed) for goal, comparison in found if comparison is not None]
+    both = [metrics for name in reversed(pair) if (metrics := metrics_at(analysis, name, setting))]
+    return [_check(goal, comparison, both) for goal, comparison in found if comparison is not None]
 
 
-def _check(goal: Goal, comparison: Comparison, killed: int) -> Check:
+def _check(goal: Goal, comparison: Comparison, both: Sequence[CellMetrics]) -> Check:
     paired = comparison.paired
     ratio = comparison.ratios.get(goal.statistic) if goal.statistic else paired.ratio
     place = "over all loads" if comparison.load is None else f"at load {comparison.load:g}"
@@ -71,21 +72,18 @@ def _check(goal: Goal, comparison: Comparison, killed: int) -> Check:
     if ratio is None and goal.statistic:
         return Check(goal.name, goal.asked, "1", "–", "open", f"{remark}; no ratio")
     if ratio is None:
-        return _without_ratio(goal, comparison, remark, killed)
+        return _without_ratio(goal, comparison, remark, both)
     return Check(goal.name, goal.asked, "1", with_interval(ratio), judged(ratio, goal.met), remark)
 
 
-def _without_ratio(goal: Goal, comparison: Comparison, remark: str, killed: int) -> Check:
+def _without_ratio(goal: Goal, comparison: Comparison, remark: str, both: Sequence[CellMetrics]) -> Check:
     """Some round has 0 of it, so means are held against each other, which have no interval: the goal is met only where
-    the difference is significant, or nothing is left of what is to become less. 0 against 0 shows nothing, unless
-    *killed* processes were to make it more."""
+    the difference is significant, or nothing is left of what is to become less. 0 against 0 shows nothing, but of
+    failures (see :func:`_no_failure`)."""
     below, above = comparison.paired.baseline_mean, comparison.paired.candidate_mean
     if below == 0 and above == 0:
-        if goal.measure == FAILURES and killed:
-            return Check(
-                goal.name, goal.asked, "0", "0", "pass", f"{remark}; no failure at all, a process killed {killed} times"
-            )
-        return Check(goal.name, goal.asked, "0", "0", "open", f"{remark}; none in either")
+        outcome, said = _no_failure(both) if goal.measure == FAILURES else ("open", "none in either")
+        return Check(goal.name, goal.asked, "0", "0", outcome, f"{remark}; {said}")
     told = (goal.name, goal.asked, number(below), number(above))
     remark += "; means, for some round has 0 of it and ratios no interval"
     if not (above >= goal.limit * below if goal.at_least else above <= goal.limit * below):
@@ -93,3 +91,19 @@ def _without_ratio(goal: Goal, comparison: Comparison, remark: str, killed: int)
     if comparison.verdict == Verdict.BETTER or above == 0:
         return Check(*told, "pass", remark)
     return Check(*told, "open", f"{remark}; {comparison.verdict}")
+
+
+def _no_failure(both: Sequence[CellMetrics]) -> tuple[Outcome, str]:
+    """Judge that no compared round had a failure, in words too: the goal is met where processes of both topologies were
+    killed meanwhile, and the MTBF that so short a time shows is said with it."""
+    # A round that the other topology lacks is not compared, but its failures are failures all the same.
+    if any(each.rates.failed for each in both):
+        return "open", "none in the rounds that both had, but in others"
+    if not any(each.faults for each in both):
+        return "open", "none in either"
+    killed = ", ".join(f"{each.faults} in {each.cell.topology}" for each in both)
+    said = f"no failure at all; processes killed: {killed}"
+    if len(both) < 2 or not all(each.faults for each in both):
+        return "open", said
+    shown = duration(min(shown_mtbf_hours(each.rates) for each in both))
+    return "pass", f"{said}; that shows an MTBF above {shown} with 95 % confidence, not more"

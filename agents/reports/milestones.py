@@ -72,11 +72,12 @@ def _below(estimate: Estimate | None, limit: float) -> Outcome:
 
 def _mtbf(rates: Rates) -> str:
     if rates.mtbf_hours is None:
-        return f"no failure in {_duration(rates.window_seconds / 3600)}"
-    return _duration(rates.mtbf_hours)
+        return f"no failure in {duration(rates.window_seconds / 3600)}"
+    return duration(rates.mtbf_hours)
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
+    """Return *hours* in words: hours, minutes or, below two of those, seconds."""
     if hours >= 1:
         return f"{number(hours)} h"
     return f"{hours * 60:.0f} min" if hours >= 1 / 30 else f"{hours * 3600:.0f} s"
@@ -98,7 +99,7 @@ def _mtbf_remark(metrics: CellMetrics) -> str:
     killed = f"; a process was killed {metrics.faults} times" if metrics.faults else ""
     if rates.mtbf_hours is not None:
         return f"a failed session is a failure{killed}"
-    shown = _duration(shown_mtbf_hours(rates))
+    shown = duration(shown_mtbf_hours(rates))
     return f"so long without one shows an MTBF above {shown} with 95 % confidence, not more{killed}"
 
 

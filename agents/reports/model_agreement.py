@@ -81,4 +81,4 @@ def model_agreement_table(rows: Iterable[AgreementRow]) -> Table:
         ]
         for each in rows
     ]
-    return Table("model-agreement", "", caption, columns, cells)
+    return Table("model-agreement", "How far the model is from the run", caption, columns, cells)

@@ -12,7 +12,7 @@ from agents.reports.measures import counted, measure_name, measured, p_value, wi
 from agents.reports.setting import Pair, Setting
 from agents.reports.tables import Cell, Column, Table, Tone
 from agents.statistics.estimates import Estimate
-from agents.statistics.verdicts import Verdict
+from agents.statistics.verdicts import ALPHA, Verdict
 
 _TONES: dict[Verdict, Tone] = {Verdict.BETTER: "good", Verdict.WORSE: "bad"}
 _QUANTILES = ("p50", "p95", "p99")
@@ -62,9 +62,6 @@ def _row(each: Comparison, where: str) -> StatisticsRow:
     effect = "" if paired.cohens_dz is None else f"d_z {paired.cohens_dz:.2g}"
     if paired.rank_biserial is not None:
         effect += f"{', ' if effect else ''}r {paired.rank_biserial:.2f}"
-    verdict = str(each.verdict)
-    if each.confirmed is not None and each.verdict not in (Verdict.NO_DIFFERENCE, Verdict.TOO_FEW):
-        verdict += ", also by ranks" if each.confirmed else ", not by ranks"
     return StatisticsRow(
         where,
         f"{measure_name(each.measure)} ({counted(paired.pairs, each.pairs_of)})",
@@ -73,9 +70,24 @@ def _row(each: Comparison, where: str) -> StatisticsRow:
         with_interval(paired.ratio),
         p_value(each.p_holm),
         effect.replace("-", "−") or "–",
-        verdict,
+        _in_words(each),
         _TONES.get(each.verdict, "quiet"),
     )
+
+
+def _in_words(each: Comparison) -> str:
+    """The verdict, and what the signed-rank test says of it where it has pairs enough to say anything."""
+    verdict = str(each.verdict)
+    if each.verdict == Verdict.TOO_FEW or each.confirmed is None:
+        return verdict
+    if each.verdict != Verdict.NO_DIFFERENCE:
+        return f"{verdict}, also by ranks" if each.confirmed else f"{verdict}, not by ranks"
+    if each.confirmed:
+        return f"{verdict}; by ranks there is one"
+    # What ranks find the other way than the mean is not confirmed, but a reader who sees no difference is to know.
+    if each.wilcoxon_p_holm is not None and each.wilcoxon_p_holm < ALPHA:
+        return f"{verdict}; by ranks there is one, not the mean's way"
+    return verdict
 
 
 def _quantiles(analysis: Analysis, pair: Pair, setting: Setting, each: Comparison) -> Iterator[StatisticsRow]:

@@ -26,7 +26,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_summary_has_the_goals_the_machine_and_the_command_and_the_page_the_rest(run: Path, tmp_path: Path) -> None:
+def test_the_summary_has_the_findings_the_machine_and_the_command_and_the_page_the_rest(
+    run: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "report"
     assert report_experiment(screen(), run, out, pictures=False) == 0
     assert {each.name for each in out.iterdir()} == {
@@ -35,9 +37,13 @@ def test_the_summary_has_the_goals_the_machine_and_the_command_and_the_page_the_
     said = (out / "README.md").read_text()
     assert "| throughput at the goal | ≥ 3 times |" in said
     assert "## Milestones" in said
+    assert "## Statistics" in said and "| latency, p95, s |" in said
+    assert "## How far the model is from the run" in said and "| latency p95, s |" in said
     assert "2 cores (Example)" in said and "hecaton run 'a b'" in said
     found = json.loads((out / "analysis.json").read_text())
     assert found["experiment"] == "synthetic" and found["comparisons"]
+    assert {each["topology"] for each in found["validation"]} >= {"monolith", "decoupled"}
+    assert all(isinstance(figure["relative_error"], float) for figure in found["validation"][0]["figures"])
     assert "Content-Security-Policy" in (out / "report.html").read_text()
 
 
@@ -67,3 +73,5 @@ def test_a_run_that_the_model_cannot_be_learnt_from_is_reported_all_the_same(run
     out = tmp_path / "report"
     report_experiment(screen(), run, out, pictures=False)
     assert "it was not held against this run" in (out / "report.html").read_text()
+    assert json.loads((out / "analysis.json").read_text())["validation"] == []
+    assert "How far the model is" not in (out / "README.md").read_text()

@@ -31,13 +31,16 @@ def experiment_run(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Then write what came out as a page; needs hecaton[proof].")
     ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="TRACE", help="Replay this production trace instead of the plan's.")
+    ] = None,
 ) -> None:
     """Run the same sessions on each topology of a plan, round by round, and write down all that was done."""
     if report is not None:
         _need_extra()
     from agents.commands.experiment_run import run_experiment
 
-    raise typer.Exit(run_experiment(console, file, out, rounds, only or (), report))
+    raise typer.Exit(run_experiment(console, file, out, rounds, only or (), report, trace))
 
 
 @experiment_app.command("report")

@@ -42,14 +42,20 @@ _INTERRUPTED = 130
 
 
 def run_experiment(
-    console: Console, file: Path, out: Path | None, rounds: int | None, only: Sequence[str], page: Path | None = None
+    console: Console,
+    file: Path,
+    out: Path | None,
+    rounds: int | None,
+    only: Sequence[str],
+    page: Path | None = None,
+    replayed: Path | None = None,
 ) -> int:
     """Run the experiment of *file* and, where a *page* is asked for, report on it; returns the exit code.
 
-    Raises InvalidRequest for a plan that is not right, CommandFailed
-    when a platform does not start or is lost.
+    *replayed* is a production trace that takes the place of the plan's. Raises InvalidRequest for a plan that is not
+    right, CommandFailed for what does not fit it, and when a platform does not start or is lost.
     """
-    plan = read_plan(file)
+    plan = _replaying(read_plan(file), replayed)
     topologies = _chosen(plan, only)
     if plan.faults and "RAY_ADDRESS" in os.environ:
         raise CommandFailed(
@@ -85,6 +91,19 @@ def _chosen(plan: Plan, only: Sequence[str]) -> list[Topology]:
     if unknown := set(only) - set(names):
         raise CommandFailed(f"--only {min(unknown)}: the plan has {', '.join(names)}", exit_code=2)
     return [each for each in plan.topologies if not only or each.name in only]
+
+
+def _replaying(plan: Plan, trace: Path | None) -> Plan:
+    """Return *plan* with *trace*, where one is given, in place of its production traces. Raises CommandFailed."""
+    if trace is None:
+        return plan
+    if all(each.kind != "trace" for each in plan.arrivals):
+        raise CommandFailed(f"--trace {trace}: the plan has no arrivals of kind trace", exit_code=2)
+    if not trace.is_file():
+        raise CommandFailed(f"--trace {trace}: there is no such file", exit_code=2)
+    file = trace.absolute()
+    arrivals = [each.model_copy(update={"trace": file}) if each.kind == "trace" else each for each in plan.arrivals]
+    return plan.model_copy(update={"arrivals": arrivals})
 
 
 class _Run:

@@ -18,6 +18,7 @@ from agents.commands import experiment_run
 from agents.commands.experiment_run import run_experiment
 from agents.commands.failures import CommandFailed
 from agents.config import Settings
+from agents.experiments.plan import read_plan
 from agents.experiments.trace_rows import read_rows
 from tests.unit.commands.screen import said, screen
 
@@ -168,6 +169,42 @@ def test_faults_are_refused_where_the_platform_joins_a_cluster(
 def test_a_topology_that_the_plan_has_not_is_named(plan: Path, happened: list[str]) -> None:
     with pytest.raises(CommandFailed, match="--only apart: the plan has monolith, decoupled"):
         run(plan, only=["apart"])
+    assert happened == []
+
+
+@pytest.fixture
+def replaying(plan: Path) -> Path:
+    """A plan that replays a trace among other arrivals."""
+    kinds = "{kind: closed, load: [1]}, {kind: trace, load: [1], trace: mine.csv}"
+    plan.write_text(PLAN.replace("{kind: closed, load: [1]}", kinds))
+    return plan
+
+
+def test_another_trace_takes_the_place_of_the_plans(
+    replaying: Path, happened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds_do(monkeypatch, lambda: asyncio.sleep(0))
+    monkeypatch.chdir(replaying.parent)
+    Path("other.csv").touch()
+    run(replaying, replayed=Path("other.csv"), rounds=1)
+    kept = read_plan(replaying.parent / "out" / "plan.yaml")
+    assert [each.trace for each in kept.arrivals] == [None, replaying.parent / "other.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "said"),
+    [
+        ("plan", "--trace other.csv: the plan has no arrivals of kind trace"),
+        ("replaying", "--trace other.csv: there is no such file"),
+    ],
+)
+def test_a_trace_that_can_not_be_taken_is_refused(
+    arrivals: str, said: str, request: pytest.FixtureRequest, happened: list[str]
+) -> None:
+    file = request.getfixturevalue(arrivals)
+    result = CliRunner().invoke(app, ["experiment", "run", str(file), "--trace", "other.csv"])
+    assert isinstance(result.exception, CommandFailed)
+    assert (str(result.exception), result.exception.exit_code) == (said, 2)
     assert happened == []
 
 

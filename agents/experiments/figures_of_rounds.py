@@ -30,14 +30,21 @@ class RoundFigures(Section):
     """Length of the stretch that the other figures are of."""
     gpus: int = Field(ge=0)
     """GPUs that were held, used or not."""
-    gpu_busy_seconds: Seconds
-    """Seconds in which they read or wrote tokens, of all GPUs together: at most gpus x seconds."""
+    gpu_busy_seconds: Seconds | None
+    """Seconds in which they read or wrote tokens, of all GPUs together: at most gpus x seconds. None where no brain
+    says it: only simulated ones do."""
     hands: float = Field(ge=0, allow_inf_nan=False)
     """CPU slots that were held for hands and sandboxes, on average."""
     hand_busy_seconds: Seconds
     """Seconds in which a tool ran in one, of all slots together."""
     usd: float = Field(ge=0, allow_inf_nan=False)
-    """Price of what was held for so long, used or not, by the price book."""
+    """Price of what was held for so long, used or not, by the plan's prices."""
+
+
+def gpu_seconds(rounds: Iterable[RoundFigures]) -> tuple[float, float]:
+    """Return the seconds that GPUs worked and were held, of the rounds whose brains say how long they worked."""
+    known = [(each.gpu_busy_seconds, each.gpus * each.seconds) for each in rounds if each.gpu_busy_seconds is not None]
+    return sum(busy for busy, _ in known), sum(held for _, held in known)
 
 
 class FiguresFile:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from agents.brains.service_time import ServiceTime
+from agents.economics.roi.inputs import PriceList
 from agents.errors import InvalidRequest
 from agents.settings_base import Section
 
@@ -22,6 +23,7 @@ FaultPart = Literal["brain", "harness", "hand", "sandbox"]
 Seconds = Annotated[float, Field(gt=0)]
 FAULT_SEEN_SECONDS = 5.0
 """No fault comes later than this before a round's end: sessions that begin behind it are to see what it does, too."""
+_PRICED = frozenset({"gpu_usd_per_hour", "cpu_usd_per_hour"})
 
 
 class Topology(Section):
@@ -112,10 +114,19 @@ class Plan(Section):
     """The service times of the simulated brain; other brains are named in ``settings.brains``."""
     hands: HandTime = HandTime()
     """The times of the systems behind the hands."""
+    prices: PriceList = PriceList()
+    """What an hour of a GPU and of a hand costs; a scenario's other prices are no part of an experiment."""
     faults: Faults | None = None
     """What fails while a round runs; nothing without it."""
     settings: dict[str, Any] = Field(default_factory=lambda: {})
     """Settings of the platform, the same for every topology."""
+
+    @field_validator("prices")
+    @classmethod
+    def _of_what_is_held(cls, prices: PriceList) -> PriceList:
+        if others := [name for name, price in prices if price and name not in _PRICED]:
+            raise ValueError(f"an experiment pays for GPUs and hands alone, so {others[0]} would count nowhere")
+        return prices
 
     @model_validator(mode="after")
     def _consistent(self) -> Plan:

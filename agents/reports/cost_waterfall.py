@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from agents.economics.roi.inputs import PriceList
-from agents.experiments.analysis.analysis import Analysis
-from agents.experiments.figures_of_rounds import RoundFigures
+from agents.experiments.analysis.analysis import Analysis, HourlyPrices
+from agents.experiments.figures_of_rounds import RoundFigures, gpu_seconds
 from agents.reports.drawing import GREY, Drawing, Figure, Palette, axis
 from agents.reports.findings import metrics_at
 from agents.reports.measures import number
@@ -31,6 +30,7 @@ class CostOfToken:
     topology: str
     parts: Mapping[str, float]
     """US dollars per million tokens, by part of the bill."""
+    prices: HourlyPrices
 
     @property
     def total(self) -> float:
@@ -49,15 +49,14 @@ def cost_waterfall_data(
 
 def _cost(analysis: Analysis, rounds: Sequence[RoundFigures], name: str, setting: Setting) -> CostOfToken | None:
     metrics = metrics_at(analysis, name, setting)
+    # Where a brain does not say how long its GPUs worked, their price can not be split.
+    rounds = [each for each in rounds if each.gpu_busy_seconds is not None]
     if metrics is None or not rounds or not metrics.rates.tokens_per_second:
         return None
-    seconds = sum(each.seconds for each in rounds)
-    tokens = metrics.rates.tokens_per_second * seconds
-    gpu_second = float(PriceList().gpu_usd_per_hour) / 3600
-    held = sum(each.gpus * each.seconds for each in rounds) * gpu_second
-    busy = sum(each.gpu_busy_seconds for each in rounds) * gpu_second
+    tokens = metrics.rates.tokens_per_second * sum(each.seconds for each in rounds)
+    busy, held = (seconds * analysis.prices.gpu_usd / 3600 for seconds in gpu_seconds(rounds))
     usd = {IDLE: held - busy, BUSY: busy, HANDS: sum(each.usd for each in rounds) - held}
-    return CostOfToken(name, {part: value / tokens * _MILLION for part, value in usd.items()})
+    return CostOfToken(name, {part: value / tokens * _MILLION for part, value in usd.items()}, analysis.prices)
 
 
 def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palette: Palette) -> Figure:
@@ -87,12 +86,12 @@ def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palett
         "waterfallgap": 0.35,
     }
     told = ", ".join(f"{part} {_signed(step)}" for part, step in zip(_PARTS, steps, strict=True))
-    prices = PriceList()
+    prices = above.prices
     return Figure(
         "cost-waterfall",
         "Cost per token, from one topology to the other",
         f"At {setting.text}, all tokens read and written. What is held is paid for, used or not: "
-        f"{prices.gpu_usd_per_hour} USD for an hour of a GPU, {prices.cpu_usd_per_hour} USD for an hour of a hand. "
+        f"{prices.gpu_usd:g} USD for an hour of a GPU, {prices.hand_usd:g} USD for an hour of a hand. "
         "Bars between the totals are what each part of the bill adds or takes away.",
         f"Waterfall chart in USD per million tokens: {below.topology} {number(below.total)}, {told}, {above.topology} "
         f"{number(above.total)}.",

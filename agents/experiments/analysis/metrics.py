@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.experiments.figures_of_rounds import RoundFigures
+from agents.experiments.figures_of_rounds import RoundFigures, gpu_seconds
 from agents.experiments.trace_samples import SessionSamples, WorkDone
 from agents.statistics.estimates import Estimate, mean, quantile
 from agents.statistics.samples import Floats
@@ -48,7 +48,7 @@ class Rates:
     """Read and written, by inferences that ended well."""
     output_tokens_per_second: float
     gpu_utilisation: float | None
-    """Busy time of the GPUs held, of all of it."""
+    """Busy time of the GPUs held, of all of it, in the rounds whose brains say how long their GPUs worked."""
     hand_utilisation: float | None
     """Busy time of the hands' CPU slots held, of all of it."""
     usd_per_session: float | None
@@ -111,9 +111,7 @@ def rates(samples: SessionSamples, rounds: Collection[int], window_seconds: floa
         mtbf_hours=_over(window / _HOUR, failed),
         tokens_per_second=tokens,
         output_tokens_per_second=output_tokens,
-        gpu_utilisation=_over(
-            sum(each.gpu_busy_seconds for each in held), sum(each.gpus * each.seconds for each in held)
-        ),
+        gpu_utilisation=_over(*gpu_seconds(held)),
         hand_utilisation=_over(
             sum(each.hand_busy_seconds for each in held), sum(each.hands * each.seconds for each in held)
         ),

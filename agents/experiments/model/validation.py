@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from agents.experiments.figures_of_rounds import RoundFigures
+from agents.experiments.figures_of_rounds import RoundFigures, gpu_seconds
 from agents.experiments.model.calibration import Calibration, NothingToLearn
 from agents.experiments.model.models import Modelled, models_of
 from agents.experiments.model.queueing.inputs import Requests, Shape, Stretch, Workload
@@ -136,12 +136,11 @@ def _course(workload: str, shape: Shape | None, name: str, by_lot: Mapping[str, 
 
 
 def _busy_shares(figures: Sequence[RoundFigures]) -> dict[Source, float]:
-    seconds: dict[Source, tuple[float, float]] = {}
+    rounds: dict[Source, list[RoundFigures]] = {}
     for each in figures:
-        key = Source(each.topology, each.arrivals, each.load)
-        busy, held = seconds.get(key, (0.0, 0.0))
-        seconds[key] = busy + each.gpu_busy_seconds, held + each.gpus * each.seconds
-    return {key: busy / held for key, (busy, held) in seconds.items() if held}
+        rounds.setdefault(Source(each.topology, each.arrivals, each.load), []).append(each)
+    seconds = {source: gpu_seconds(of_source) for source, of_source in rounds.items()}
+    return {source: busy / held for source, (busy, held) in seconds.items() if held}
 
 
 def _compare(

@@ -54,17 +54,19 @@ class Held:
 class RoundObserver:
     """Looks at a platform while it works, from the end of the warm-up to the round's end."""
 
-    def __init__(self, api: PlatformApi, held: Held) -> None:
+    def __init__(self, api: PlatformApi, held: Held, prices: PriceList) -> None:
+        """What is *held* is paid for by *prices*."""
         self._api = api
         self._held = held
+        self._prices = prices
         self._slots: list[Slots] = []
-        self._busy = 0.0
+        self._busy: float | None = None
         self._began = self._ended = datetime.now(UTC)
 
     async def watch(self, seconds: float) -> None:
         """Look at both ends of the next *seconds*, and between. Raises Refused, OSError."""
         metrics = await self._metrics()
-        known = _gpu_busy(metrics)
+        known, worked = _gpu_busy(metrics), 0.0
         self._began = datetime.now(UTC)
         for look in range(_LOOKS):
             self._slots.append(await self._count(metrics))
@@ -74,8 +76,9 @@ class RoundObserver:
             # Each time, for of a process that was killed only what it did since the last look is lost.
             metrics = await self._metrics()
             busy = _gpu_busy(metrics)
-            self._busy += sum(_grown(known, busy))
+            worked += sum(_grown(known, busy))
             known |= busy  # one that is missing did not answer, and goes on from what it said before
+        self._busy = worked if known else None
 
     async def figures(self, key: RoundKey, rows: Sequence[TraceRow]) -> RoundFigures:
         """Return the figures of what was watched; *rows* are the round's. Raises Refused, OSError."""
@@ -84,7 +87,7 @@ class RoundObserver:
         usage = await self._api.get(f"/-/usage?by=hand&since={since}&until={until}")
         served = sum(row["run_ms"] for row in usage["data"]) / 1000
         from_, to = (moment.timestamp() - key.zero for moment in (self._began, self._ended))
-        prices, containers = PriceList(), fmean(each.containers for each in self._slots)
+        prices, containers = self._prices, fmean(each.containers for each in self._slots)
         hourly = self._held.gpus * float(prices.gpu_usd_per_hour) + containers * float(prices.cpu_usd_per_hour)
         return RoundFigures(
             topology=key.topology,
@@ -94,7 +97,7 @@ class RoundObserver:
             seconds=seconds,
             gpus=self._held.gpus,
             # Both ends are read a moment late, and not always by the same moment.
-            gpu_busy_seconds=min(self._busy, self._held.gpus * seconds),
+            gpu_busy_seconds=None if self._busy is None else min(self._busy, self._held.gpus * seconds),
             hands=fmean(each.places for each in self._slots),
             hand_busy_seconds=served + sum(_sandbox_seconds(rows, from_, to)),
             usd=hourly * seconds / 3600,

@@ -76,7 +76,7 @@ class Round:
         stretch = Stretch(plan.seconds, plan.warm_up_seconds, plan.patience_seconds)
         due = arrivals_of(plan, arrivals, load, self._number)
         driver = Driver(api, bodies, partial(_text, plan.seed), stretch)
-        observer = RoundObserver(api, self._held)
+        observer = RoundObserver(api, self._held, plan.prices)
         watching = asyncio.create_task(_watch(observer, driver, stretch))
         killing = asyncio.create_task(kill_when_due(faults_of(plan, arrivals, load, self._number), driver))
         try:

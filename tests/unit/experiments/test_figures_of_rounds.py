@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import InvalidRequest
-from agents.experiments.figures_of_rounds import FiguresFile, RoundFigures
+from agents.experiments.figures_of_rounds import FiguresFile, RoundFigures, gpu_seconds
 
 FIGURES = RoundFigures(
     topology="decoupled",
@@ -29,6 +29,16 @@ def test_figures_come_back_as_they_were(tmp_path: Path) -> None:
     for each in rounds:
         file.add(each)
     assert file.read() == rounds
+
+
+def test_gpus_of_which_nothing_is_known_are_not_counted(tmp_path: Path) -> None:
+    file = FiguresFile(tmp_path / "figures.jsonl")
+    file.add(FIGURES)
+    file.add(FIGURES.model_copy(update={"round": 1, "gpu_busy_seconds": None}))
+    known, unknown = file.read()
+    assert unknown.gpu_busy_seconds is None
+    assert gpu_seconds([known, unknown]) == (21.0, 30.0)
+    assert gpu_seconds([unknown]) == (0, 0)
 
 
 @pytest.mark.parametrize(

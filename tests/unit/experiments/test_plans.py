@@ -89,6 +89,8 @@ def test_the_topologies_of_the_proof_differ_in_nothing_else() -> None:
         ({"workloads": {"gaming": {"seconds": 1, "first_seconds": 1}}}, "workloads.gaming"),
         ({"hands": {"median_seconds": -1}}, "hands.median_seconds"),
         ({"hand": {}}, "hand: "),
+        ({"prices": {"gpu_usd_per_hour": -1}}, "prices.gpu_usd_per_hour: "),
+        ({"prices": {"transfer_usd_per_gb": 1}}, "prices: an experiment pays for GPUs and hands alone"),
         ({"faults": {"every_seconds": 1, "parts": ["brain"]}}, "faults come between the warm-up and 5 s before"),
         ({"faults": {"every_seconds": 0, "parts": ["brain"]}}, "faults.every_seconds: "),
         ({"faults": {"every_seconds": 8, "parts": []}}, "faults.parts: "),

@@ -39,6 +39,7 @@ PLAN = Plan.model_validate(
         "seconds": 0.5,
         "warm_up_seconds": 0.1,
         "patience_seconds": 20,
+        "prices": {"gpu_usd_per_hour": 3600},
     }
 )
 
@@ -77,6 +78,7 @@ async def test_every_arrival_is_a_session_whose_parts_pair_up(
     figures = FiguresFile(tmp_path / "figures.jsonl").read()
     assert [(each.arrivals, each.gpus) for each in figures] == [("poisson", 1), ("closed", 1)]
     assert all(each.hand_busy_seconds > 0 for each in figures)
+    assert all(each.usd > 0.99 * each.seconds for each in figures)  # a dollar a second for the GPU
     assert len(told) == 2
 
 

@@ -102,6 +102,12 @@ def test_a_run_of_the_model_itself_is_met() -> None:
     assert found.latency_distance == pytest.approx(0, abs=0.005)
 
 
+def test_gpus_of_brains_that_do_not_tell_are_not_compared() -> None:
+    of_round = figures(seconds=270.0, gpus=1, gpu_busy_seconds=None)
+    [found] = validate(PLAN, turns_of(live(SYSTEM, 0)), [of_round], {"decoupled": Modelled(LEARNT, SYSTEM)})
+    assert "gpu_busy_share" not in {each.metric for each in found.figures}
+
+
 def test_each_session_takes_the_course_that_it_took_in_the_run() -> None:
     shapes, stretch = WORK.shapes, Stretch(PLAN.seconds, PLAN.warm_up_seconds, PLAN.patience_seconds)
     alone = [Workload(str(number), (shape,)) for number, shape in enumerate(shapes)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,26 +15,16 @@ import yaml
 from anthropic import Anthropic
 
 from agents.ports import free_ports
+from tests.cluster.ray_head import BIN, ROOT, ray_head
 
-_ROOT = Path(__file__).resolve().parents[2]
-_BIN = Path(sys.executable).parent
 _READY_SECONDS = 150
-# Everything that `ray start` leaves behind stays below this process, and ends with it.
-_CLUSTER = """
-import signal, subprocess, sys
-from actors.reaper import go_on_guarded
-go_on_guarded()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print("started", flush=True)
-signal.sigwait({signal.SIGTERM})
-"""
 
 
 @pytest.fixture
 def deployed(tmp_path: Path) -> Iterator[str]:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    gcs, dashboard, port, metrics, stats, fallback = free_ports(6)
+    port, metrics, stats, fallback = free_ports(4)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -46,33 +34,21 @@ def deployed(tmp_path: Path) -> Iterator[str]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         "RAY_AUTH_MODE": "disabled",
         "RAY_raylet_start_wait_time_s": "90",
-        "RAY_DASHBOARD_ADDRESS": f"http://127.0.0.1:{dashboard}",
         "HECATON_BRAIN__REPLAY_PACE": "0",
     }
     settings = tmp_path / "settings.yaml"
     settings.write_text(json.dumps({"data_dir": str(data_dir)}))
-    config = yaml.safe_load((_ROOT / "serve_configs" / "local.yaml").read_text())
+    config = yaml.safe_load((ROOT / "serve_configs" / "local.yaml").read_text())
     config["http_options"]["port"] = port
     for application in config["applications"]:
         application["args"] = {"settings": str(settings)}
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(config))
-    start = [str(_BIN / "ray"), "start", "--head", "--num-cpus=4", f"--port={gcs}", f"--dashboard-port={dashboard}"]
-    start += ["--include-dashboard=true", "--disable-usage-stats"]
-    cluster = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER, *start], env=environment, stdout=subprocess.PIPE, text=True, cwd=_ROOT
-    )
-    try:
-        assert cluster.stdout is not None and cluster.stdout.readline() == "started\n"
-        deploy = [str(_BIN / "serve"), "deploy", str(tmp_path / "local.yaml")]
-        subprocess.run(deploy, env=environment, check=True, timeout=60, cwd=_ROOT, stdout=subprocess.DEVNULL)
+    with ray_head(environment, cpus=4, besides=[port, metrics, stats, fallback]) as head:
+        deploy = [str(BIN / "serve"), "deploy", "--address", head.dashboard, str(tmp_path / "local.yaml")]
+        subprocess.run(deploy, env=environment, check=True, timeout=60, cwd=ROOT, stdout=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url)
         yield url
-    finally:
-        cluster.send_signal(signal.SIGTERM)
-        cluster.wait(30)
-        # `ray start` names the cluster it started in a file that later `ray.init()` calls would follow.
-        Path("/tmp/ray/ray_current_cluster").unlink(missing_ok=True)
 
 
 def _wait_until_ready(url: str) -> None:

@@ -168,11 +168,12 @@ def _gantts(view: _View) -> list[Part]:
 
 
 def _waterfall(view: _View) -> Part:
-    costs = cost_waterfall_data(view.report.analysis, view.report.rounds, view.pair, view.setting)
+    prices = view.report.plan.prices
+    costs = cost_waterfall_data(view.report.analysis, view.report.rounds, prices, view.pair, view.setting)
     if not costs:
         reason = f"at {view.setting.text} nothing was kept of what GPUs and hands did, or no token was read"
         return Missing("Cost per token", reason)
-    return cost_waterfall_figure(costs, view.setting, view.palette)
+    return cost_waterfall_figure(costs, prices, view.setting, view.palette)
 
 
 def _ablation(view: _View, others: Sequence[str]) -> Part:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from agents.experiments.analysis.analysis import Analysis, HourlyPrices
+from agents.economics.roi.inputs import PriceList
+from agents.experiments.analysis.analysis import Analysis
 from agents.experiments.figures_of_rounds import RoundFigures, gpu_seconds
 from agents.reports.drawing import GREY, Drawing, Figure, Palette, axis
 from agents.reports.findings import metrics_at
@@ -30,7 +31,6 @@ class CostOfToken:
     topology: str
     parts: Mapping[str, float]
     """US dollars per million tokens, by part of the bill."""
-    prices: HourlyPrices
 
     @property
     def total(self) -> float:
@@ -39,27 +39,33 @@ class CostOfToken:
 
 
 def cost_waterfall_data(
-    analysis: Analysis, rounds: Iterable[RoundFigures], pair: Pair, setting: Setting
+    analysis: Analysis, rounds: Iterable[RoundFigures], prices: PriceList, pair: Pair, setting: Setting
 ) -> list[CostOfToken]:
-    """Split both topologies' cost of a token at *setting*; empty when a figure of it was not kept."""
+    """Split both topologies' cost of a token at *setting* by the *prices* that were paid; empty when a figure of it was
+    not kept."""
     kept = [each for each in rounds if Setting(each.arrivals, each.load) == setting]
-    costs = [_cost(analysis, [each for each in kept if each.topology == name], name, setting) for name in pair]
+    gpu_usd = float(prices.gpu_usd_per_hour)
+    costs = [_cost(analysis, [each for each in kept if each.topology == name], gpu_usd, name, setting) for name in pair]
     return [each for each in costs if each is not None] if None not in costs else []
 
 
-def _cost(analysis: Analysis, rounds: Sequence[RoundFigures], name: str, setting: Setting) -> CostOfToken | None:
+def _cost(
+    analysis: Analysis, rounds: Sequence[RoundFigures], gpu_usd: float, name: str, setting: Setting
+) -> CostOfToken | None:
     metrics = metrics_at(analysis, name, setting)
     # Where a brain does not say how long its GPUs worked, their price can not be split.
     rounds = [each for each in rounds if each.gpu_busy_seconds is not None]
     if metrics is None or not rounds or not metrics.rates.tokens_per_second:
         return None
     tokens = metrics.rates.tokens_per_second * sum(each.seconds for each in rounds)
-    busy, held = (seconds * analysis.prices.gpu_usd / 3600 for seconds in gpu_seconds(rounds))
+    busy, held = (seconds * gpu_usd / 3600 for seconds in gpu_seconds(rounds))
     usd = {IDLE: held - busy, BUSY: busy, HANDS: sum(each.usd for each in rounds) - held}
-    return CostOfToken(name, {part: value / tokens * _MILLION for part, value in usd.items()}, analysis.prices)
+    return CostOfToken(name, {part: value / tokens * _MILLION for part, value in usd.items()})
 
 
-def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palette: Palette) -> Figure:
+def cost_waterfall_figure(
+    costs: Sequence[CostOfToken], prices: PriceList, setting: Setting, palette: Palette
+) -> Figure:
     """Draw the two costs as bars with the parts' differences between them."""
     below, above = costs
     steps = [above.parts[part] - below.parts[part] for part in _PARTS]
@@ -86,12 +92,11 @@ def cost_waterfall_figure(costs: Sequence[CostOfToken], setting: Setting, palett
         "waterfallgap": 0.35,
     }
     told = ", ".join(f"{part} {_signed(step)}" for part, step in zip(_PARTS, steps, strict=True))
-    prices = above.prices
     return Figure(
         "cost-waterfall",
         "Cost per token, from one topology to the other",
         f"At {setting.text}, all tokens read and written. What is held is paid for, used or not: "
-        f"{prices.gpu_usd:g} USD for an hour of a GPU, {prices.hand_usd:g} USD for an hour of a hand. "
+        f"{prices.gpu_usd_per_hour} USD for an hour of a GPU, {prices.cpu_usd_per_hour} USD for an hour of a hand. "
         "Bars between the totals are what each part of the bill adds or takes away.",
         f"Waterfall chart in USD per million tokens: {below.topology} {number(below.total)}, {told}, {above.topology} "
         f"{number(above.total)}.",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from agents.economics.roi.inputs import PriceList
 from agents.errors import InvalidRequest
 from agents.experiments.analysis.at_goal import SERVED_SHARE, AtGoal, at_goal, by_round
 from agents.experiments.analysis.comparisons import (
@@ -54,20 +53,6 @@ class CellMetrics:
 
 
 @dataclass(frozen=True, slots=True)
-class HourlyPrices:
-    """What was paid for an hour of what was held."""
-
-    gpu_usd: float
-    hand_usd: float
-    """Of a hand's replica or a sandbox; a monolith pays for its GPUs alone."""
-
-    @classmethod
-    def of(cls, prices: PriceList) -> HourlyPrices:
-        """Return those of *prices* that an experiment pays."""
-        return cls(float(prices.gpu_usd_per_hour), float(prices.cpu_usd_per_hour))
-
-
-@dataclass(frozen=True, slots=True)
 class Analysis:
     """What an experiment found, in the order of topology, workload, arrivals and load."""
 
@@ -80,8 +65,6 @@ class Analysis:
     cells: tuple[CellMetrics, ...]
     at_goal: tuple[AtGoal, ...]
     comparisons: tuple[Comparison, ...]
-    prices: HourlyPrices = field(default_factory=lambda: HourlyPrices.of(PriceList()))
-    """What the costs of all of these are worked out with."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON has it; the same run gives the same text."""
@@ -117,7 +100,6 @@ def analyse(plan: Plan, rows: Iterable[TraceRow], figures: Sequence[RoundFigures
         cells=tuple(_metrics(cell, samples[cell], overall[cell]) for cell in samples),
         at_goal=tuple(at_goal(*key, {cell.load: overall[cell] for cell in cells}) for key, cells in _loads(samples)),
         comparisons=tuple(judged([*_in_cells(plan, samples, by_rounds), *_at_goal(plan, by_rounds)])),
-        prices=HourlyPrices.of(plan.prices),
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from agents.experiments.analysis.analysis import HourlyPrices
+from agents.economics.roi.inputs import PriceList
 from agents.experiments.figures_of_rounds import RoundFigures
 from agents.reports.cost_waterfall import BUSY, HANDS, IDLE, cost_waterfall_data, cost_waterfall_figure
 from agents.reports.drawing import Palette
@@ -32,16 +32,17 @@ def of_hour(topology: str, number: int = 0, busy: float | None = 900.0, usd: flo
 
 
 def test_the_plans_prices_are_what_is_split_and_told() -> None:
-    priced = replace(FOUND, prices=HourlyPrices(gpu_usd=8.0, hand_usd=0.125))
-    costs = cost_waterfall_data(priced, [of_hour("monolith", usd=16.0), of_hour("decoupled")], PAIR, SETTING)
+    prices = PriceList(gpu_usd_per_hour=Decimal(8), cpu_usd_per_hour=Decimal("0.125"))
+    rounds = [of_hour("monolith", usd=16.0), of_hour("decoupled")]
+    costs = cost_waterfall_data(FOUND, rounds, prices, PAIR, SETTING)
     assert costs[0].parts == pytest.approx({IDLE: 14 / 3.6, BUSY: 2 / 3.6, HANDS: 0.0})
     assert costs[1].parts == pytest.approx({IDLE: 14 / 3.6, BUSY: 2 / 3.6, HANDS: 4 / 3.6})
-    caption = cost_waterfall_figure(costs, SETTING, Palette.of(*PAIR)).caption
+    caption = cost_waterfall_figure(costs, prices, SETTING, Palette.of(*PAIR)).caption
     assert "8 USD for an hour of a GPU, 0.125 USD for an hour of a hand" in caption
 
 
 def test_rounds_whose_brains_do_not_tell_are_left_out() -> None:
     known = [of_hour("monolith"), of_hour("decoupled")]
-    both = cost_waterfall_data(FOUND, [*known, of_hour("decoupled", 1, None, 90.0)], PAIR, SETTING)
-    assert both == cost_waterfall_data(FOUND, known, PAIR, SETTING) != []
-    assert cost_waterfall_data(FOUND, [known[0], of_hour("decoupled", busy=None)], PAIR, SETTING) == []
+    both = cost_waterfall_data(FOUND, [*known, of_hour("decoupled", 1, None, 90.0)], PriceList(), PAIR, SETTING)
+    assert both == cost_waterfall_data(FOUND, known, PriceList(), PAIR, SETTING) != []
+    assert cost_waterfall_data(FOUND, [known[0], of_hour("decoupled", busy=None)], PriceList(), PAIR, SETTING) == []

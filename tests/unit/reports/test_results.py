@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from agents.economics.roi.inputs import PriceList
 from agents.experiments.figures_of_rounds import RoundFigures
 from agents.reports.ablation import ablation_data, ablation_figure, ablation_table
 from agents.reports.checks import judged
@@ -194,13 +195,13 @@ def test_a_token_costs_what_was_held_whether_it_worked_or_not() -> None:
         cells=(metrics("monolith", tokens_per_second=100.0), metrics("decoupled", tokens_per_second=250.0))
     )
     rounds = [figures("monolith", 1800, 5.0), figures("decoupled", 5400, 5.2)]
-    monolith, decoupled = cost_waterfall_data(found, rounds, PAIR, SETTING)
+    monolith, decoupled = cost_waterfall_data(found, rounds, PriceList(), PAIR, SETTING)
     assert monolith.parts == pytest.approx({IDLE: 3.75 / 0.36, BUSY: 1.25 / 0.36, HANDS: 0.0})
     assert decoupled.parts == pytest.approx({IDLE: 1.25 / 0.9, BUSY: 3.75 / 0.9, HANDS: 0.2 / 0.9})
-    (bars,) = cost_waterfall_figure([monolith, decoupled], SETTING, Palette.of(*PAIR)).drawing.traces
+    (bars,) = cost_waterfall_figure([monolith, decoupled], PriceList(), SETTING, Palette.of(*PAIR)).drawing.traces
     assert bars["measure"] == ["absolute", "relative", "relative", "relative", "total"]
     assert sum(bars["y"][:-1]) == pytest.approx(bars["y"][-1], abs=1e-5)
-    assert cost_waterfall_data(found, rounds[:1], PAIR, SETTING) == []
+    assert cost_waterfall_data(found, rounds[:1], PriceList(), PAIR, SETTING) == []
 
 
 def test_the_ablation_has_a_row_per_topology_that_had_the_load() -> None:

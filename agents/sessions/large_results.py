@@ -6,17 +6,15 @@ session has no sandbox tool to read it with, or no sandbox takes it, what is mis
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from agents.errors import HecatonError
-from agents.hands.port import ToolCall, ToolResult
+from agents.hands.port import ToolResult
 from agents.hands.servers.port import ServerResult
 from agents.sessions.events import SessionRecord
-from agents.sessions.ledger import workspace_of
+from agents.sessions.own_calls import own_call
 from agents.sessions.permissions import AGENT_TOOLSET
 from agents.sessions.ports import HarnessPorts
 
@@ -27,7 +25,6 @@ MOST_CHARS = 100_000
 _PREVIEW_CHARS = 8_000
 """Of each of the two ends, as for the built-in tools."""
 _FOLDER = "/tmp/tool-output"  # noqa: S108 - the sandbox's, where the built-in tools put theirs
-_KEEP_SECONDS = 60.0
 
 
 async def fitted(
@@ -64,15 +61,14 @@ def _can_read(record: SessionRecord) -> bool:
 
 async def _keep(ports: HarnessPorts, record: SessionRecord, call_id: str, text: str) -> ToolResult | None:
     """Write *text* into the session's sandbox; None when it does not take it."""
-    # No intent goes before it: writing the same file twice does no harm (agents.hands.toolset.REPEATABLE).
-    call = ToolCall(f"{call_id}-whole", "write", {"file_path": _path(call_id), "content": text}, _KEEP_SECONDS)
+    body = {"file_path": _path(call_id), "content": text}
     try:
-        async with asyncio.timeout(_KEEP_SECONDS), aclosing(ports.hands.execute(workspace_of(record), [call])) as done:
-            async for result in done:
-                return None if result.is_error else result
+        # Writing the same file twice does no harm (agents.hands.toolset.REPEATABLE).
+        result = await own_call(ports, record, f"{call_id}-whole", "write", body)
     except (HecatonError, TimeoutError) as error:
         logger.warning("a result of %s was not kept: %s", record.id, error or type(error).__name__)
-    return None
+        return None
+    return None if result.is_error else result
 
 
 def _path(call_id: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from agents.commands.failures import CommandFailed
+from agents.commands.failures import need_packages
 from agents.commands.options import Assignments, Config, Topology
 
 experiment_app = typer.Typer(help="Measure the platform, and check what it does.", no_args_is_help=True)
@@ -107,5 +106,4 @@ def experiment_tasks(
 
 
 def _need_extra() -> None:
-    if not all(map(find_spec, _NEEDED)):
-        raise CommandFailed("reports and models of experiments need pip install 'hecaton[proof]'", exit_code=2)
+    need_packages("reports and models of experiments need pip install 'hecaton[proof]'", *_NEEDED)

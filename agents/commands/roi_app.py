@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from agents.commands.failures import CommandFailed
+from agents.commands.failures import CommandFailed, need_packages
 from agents.commands.options import ApiKey, Config, DataDir, Url, client_from
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ def roi(
     api_key: ApiKey = None,
 ) -> None:
     """Work out what going from a monolith to brains and hands apart costs, saves and is worth."""
-    if not all(map(find_spec, _NEEDED)):
-        raise CommandFailed("hecaton roi needs SciPy and numpy-financial: pip install 'hecaton[proof]'", exit_code=2)
+    need_packages("hecaton roi needs SciPy and numpy-financial: pip install 'hecaton[proof]'", *_NEEDED)
     from agents.commands.roi import show_readings, show_roi
     from agents.commands.roi_meters import metered_scenario
     from agents.economics.roi.evaluation import evaluate

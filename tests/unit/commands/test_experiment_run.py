@@ -226,7 +226,7 @@ def test_what_a_report_needs_is_missed_before_anything_is_done(
     asked: list[str], happened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr("agents.commands.experiment.find_spec", lambda name: None if name == "plotly" else found(name))
+    monkeypatch.setattr("agents.commands.failures.find_spec", lambda name: None if name == "plotly" else found(name))
     result = CliRunner().invoke(app, ["experiment", *asked])
     assert isinstance(result.exception, CommandFailed)
     assert "hecaton[proof]" in str(result.exception)

@@ -188,7 +188,7 @@ def test_times_without_meters_are_refused() -> None:
 
 def test_a_missing_library_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr("agents.commands.roi_app.find_spec", lambda name: None if name == "scipy" else found(name))
+    monkeypatch.setattr("agents.commands.failures.find_spec", lambda name: None if name == "scipy" else found(name))
     result = CliRunner().invoke(app, ["roi"])
     assert isinstance(result.exception, CommandFailed)
     assert "hecaton[proof]" in str(result.exception)

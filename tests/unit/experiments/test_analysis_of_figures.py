@@ -1,8 +1,6 @@
-"""What an analysis makes of the rounds' figures: nothing of what they do not say, all of it at the plan's prices."""
+"""What an analysis makes of the rounds' figures: nothing of what they do not say."""
 
 from __future__ import annotations
-
-import json
 
 from agents.experiments.analysis.analysis import analyse
 from tests.unit.experiments.experiment_rows import figures, plan_of, session
@@ -20,8 +18,3 @@ def test_gpus_of_brains_that_do_not_tell_have_no_utilisation() -> None:
     assert "gpu_utilisation" not in {each.measure for each in found.comparisons}
     found = analyse(plan_of(), rows, [*told[:2], *untold[2:]])
     assert [cell.rates.gpu_utilisation for cell in found.cells] == [0.6, 0.6]
-
-
-def test_the_analysis_says_what_it_was_priced_with() -> None:
-    found = analyse(plan_of(prices={"gpu_usd_per_hour": 4}), [session()])
-    assert json.loads(json.dumps(found.as_dict()))["prices"] == {"gpu_usd": 4.0, "hand_usd": 0.05}

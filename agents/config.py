@@ -33,6 +33,7 @@ from agents.settings_sections import (
     SandboxSettings,
     StandbySettings,
 )
+from agents.telemetry.settings import TelemetrySettings
 from agents.vaults.settings import VaultSettings
 from agents.web.settings import WebSettings
 from agents.worker_settings import WorkerSettings
@@ -115,6 +116,7 @@ class Settings(BaseSettings):
     vaults: VaultSettings = VaultSettings()
     workers: WorkerSettings = WorkerSettings()
     metering: MeteringSettings = MeteringSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
     def settings_customise_sources(

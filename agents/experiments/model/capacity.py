@@ -29,6 +29,12 @@ _CLOSE = 0.02
 """What is found is at most this part above the fewest."""
 _MORE = 1.25
 """How much further the next guess goes when one was too few."""
+_MANY = 100
+"""GPUs that the work takes, from which on the search begins at what a tenth of the load needs: beyond, ten times the
+load takes about ten times the GPUs."""
+_LESS = 10
+_NEAR = 1.05
+"""How much further the next guess goes from there."""
 _MOST_IDLE = 50
 """Times the GPUs that the work takes; who misses the goals with so many would with any number."""
 _HANDS = 1_000_000
@@ -68,12 +74,49 @@ def gpus_needed(plan: Plan, topology: str, modelled: Modelled, load: float) -> N
     if not load > 0:
         raise InvalidRequest(f"load: must be above 0 sessions per second, not {load}")
     probe = _Probe(plan, modelled, load)
-    fewest = high = max(1, ceil(load * probe.gpu_seconds))
+    fewest = max(1, ceil(load * probe.gpu_seconds))
     most = _MOST_IDLE * fewest
-    if probe.run(most) is None:
+    if fewest >= _MANY:
+        less = gpus_needed(plan, topology, modelled, load / _LESS)
+        if less is None:
+            return None
+        found = _fewest(probe, fewest, most, guess=_LESS * less.gpus, factor=_NEAR)
+    else:
+        found = None if probe.run(most) is None else _fewest(probe, fewest, most, guess=fewest, factor=_MORE)
+    if found is None:
         return None
+    gpus, run, share = found
+    figures = run.figures
+    assert figures.latency_seconds is not None, "sessions were served"
+    return Need(
+        topology,
+        load,
+        gpus,
+        met_share=share,
+        sessions=figures.due,
+        latency_p95_seconds=figures.latency_seconds.p95,
+        thinking_share=figures.thinking_share,
+        sessions_per_gpu_hour=load * 3600 / gpus,
+        hand_replicas=sum(each.mean_replicas for each in figures.hands if each.name != SANDBOXES),
+    )
+
+
+def _fewest(probe: _Probe, fewest: int, most: int, *, guess: int, factor: float) -> tuple[int, Run, float] | None:
+    """Return the fewest GPUs that do, from *fewest* to *most*, and their run; None if none do.
+
+    From *guess* steps of *factor* lead up or down to one that does beside one that does not; then the gap is halved.
+    """
+    high = guess
     while (enough := probe.run(high)) is None:
-        fewest, high = high + 1, min(most, ceil(high * _MORE))
+        if high >= most:
+            return None
+        fewest, high = high + 1, min(most, ceil(high * factor))
+    while high <= guess and (lower := max(fewest, int(high / factor))) < high:
+        found = probe.run(lower)
+        if found is None:
+            fewest = lower + 1
+            break
+        high, enough = lower, found
     while high - fewest > int(_CLOSE * high):
         middle = (fewest + high) // 2
         found = probe.run(middle)
@@ -81,20 +124,7 @@ def gpus_needed(plan: Plan, topology: str, modelled: Modelled, load: float) -> N
             fewest = middle + 1
         else:
             high, enough = middle, found
-    run, share = enough
-    figures = run.figures
-    assert figures.latency_seconds is not None, "sessions were served"
-    return Need(
-        topology,
-        load,
-        high,
-        met_share=share,
-        sessions=figures.due,
-        latency_p95_seconds=figures.latency_seconds.p95,
-        thinking_share=figures.thinking_share,
-        sessions_per_gpu_hour=load * 3600 / high,
-        hand_replicas=sum(each.mean_replicas for each in figures.hands if each.name != SANDBOXES),
-    )
+    return high, *enough
 
 
 class _Probe:

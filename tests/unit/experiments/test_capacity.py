@@ -78,6 +78,27 @@ def test_one_gpu_fewer_would_not_do() -> None:
     assert probe.run(found.gpus - 1) is None
 
 
+@pytest.mark.parametrize(("topology", "load"), [("monolith", 18.0), ("decoupled", 60.0)])
+def test_what_a_tenth_of_the_load_takes_leads_to_the_same(
+    topology: str, load: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = need(topology, load)
+    monkeypatch.setattr(capacity, "_MANY", 2)
+    began_at: list[int] = []
+    run = capacity._Probe.run
+
+    def seen(self: capacity._Probe, gpus: int) -> object:
+        began_at.append(gpus)
+        return run(self, gpus)
+
+    monkeypatch.setattr(capacity._Probe, "run", seen)
+    found = need(topology, load)
+    assert usual is not None and found is not None
+    assert found.gpus == pytest.approx(usual.gpus, rel=0.05)
+    less = need(topology, load / capacity._LESS)
+    assert less is not None and capacity._LESS * less.gpus in began_at
+
+
 def test_no_number_of_gpus_makes_a_turn_shorter_than_its_tools() -> None:
     goal = PLAN.workloads["support"].model_copy(update={"seconds": 3.9})
     assert need("decoupled", 0.5, PLAN.model_copy(update={"workloads": {"support": goal}})) is None

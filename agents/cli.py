@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agents.commands.backup_app import backup as backup_command
+from agents.commands.backup_app import restore as restore_command
 from agents.commands.brains_app import brains_app
 from agents.commands.environments_app import environments_app
 from agents.commands.environments_app import worker as worker_command
@@ -64,6 +66,8 @@ app.command("topology")(topology_command)
 app.command("usage")(usage_command)
 app.command("invoices")(invoices_command)
 app.command("roi")(roi_command)
+app.command("backup")(backup_command)
+app.command("restore")(restore_command)
 console = Console(highlight=False)
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Allow every tool call that asks for permission.")]

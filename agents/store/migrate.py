@@ -29,7 +29,7 @@ from agents.store.tables import schema_info
 
 logger = logging.getLogger(__name__)
 
-_SCRIPTS = Path(__file__).parent / "migrations"
+SCRIPTS = Path(__file__).parent / "migrations"
 _DEADLINE_SECONDS = 120.0
 _ADVISORY_KEY = 0x4865_6361_746F_6E00  # "Hecaton", so that no other application's lock is meant
 _LOOK_SECONDS = 0.01
@@ -48,7 +48,7 @@ async def migrate(database: Database, revision: str = "head") -> None:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
         config = Config()
-        config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+        config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
         config.attributes["connection"] = connection
         if not _is_newer(connection, ScriptDirectory.from_config(config)):
             command.upgrade(config, revision)

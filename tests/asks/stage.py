@@ -21,36 +21,53 @@ _TIMEOUT = 20.0
 class RestartableServer:
     """The whole platform but Ray, in a thread; its model is a stub that outlives it."""
 
-    def __init__(self, data_dir: Path, stub: StubControl) -> None:
+    def __init__(self, data_dir: Path, stub: StubControl, *, port: int = 0) -> None:
         # Turns that hang on the model are left where they are at once: that is what these tests are about.
         self._settings = settings_for(data_dir, stub.url, harness={"drain_seconds": 0.1})
-        self._stub = stub
-        self._thread = ServerThread(self._settings)
+        self.stub = stub
+        self._thread: ServerThread | None = ServerThread(self._settings, port=port)
         self.url = self._thread.start()
 
     @property
     def live(self) -> LivePlatform:
-        return LivePlatform(self.url, self._stub)
+        return LivePlatform(self.url, self.stub)
+
+    @property
+    def port(self) -> int:
+        return httpx.URL(self.url).port or 0
 
     async def restart(self) -> None:
         """Stop in order, and start anew; clients keep the address."""
-        await asyncio.to_thread(self._thread.stop)
-        self._thread = ServerThread(self._settings, port=httpx.URL(self.url).port or 0)
+        await self.end()
+        self._thread = ServerThread(self._settings, port=self.port)
         assert await asyncio.to_thread(self._thread.start) == self.url
 
+    async def end(self) -> None:
+        """Stop in order, for good; turns stay where they are."""
+        thread, self._thread = self._thread, None
+        assert thread is not None, "it has ended already"
+        await asyncio.to_thread(thread.stop)
+
     def stop(self) -> None:
-        self._stub.release("*")
-        self._thread.stop()
+        self.stub.release("*")
+        if self._thread is not None:
+            self._thread.stop()
 
 
 @contextmanager
 def restartable(data_dir: Path) -> Iterator[RestartableServer]:
-    with stub_in_thread() as stub:
-        server = RestartableServer(data_dir, stub)
-        try:
-            yield server
-        finally:
-            server.stop()
+    with stub_in_thread() as stub, restartable_with(data_dir, stub, 0) as server:
+        yield server
+
+
+@contextmanager
+def restartable_with(data_dir: Path, stub: StubControl, port: int) -> Iterator[RestartableServer]:
+    """Another server with the model, and at the address, of one that has ended."""
+    server = RestartableServer(data_dir, stub, port=port)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
-from agents.hands.host import SandboxHost, admission_of
+from agents.hands.host import host_of
 from agents.hands.toolset import tool_definitions
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -93,12 +93,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         store = await open_store(settings.data_dir / "hecaton.db")
         stack.push_async_callback(store.close)
         credentials = vault_credentials(settings, store.vaults)
-        hands = SandboxHost(
-            settings.sandbox,
-            settings.data_dir / "sandboxes",
-            admission=admission_of(settings, credentials),
-            packages=settings.packages,
-        )
+        hands = host_of(settings, settings.data_dir / "sandboxes", credentials=credentials)
         await hands.start()
         stack.push_async_callback(hands.stop)
         registry = registry_of(settings)

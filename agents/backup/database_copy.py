@@ -1,0 +1,81 @@
+"""A copy of the database as it was at one moment, while others go on writing, and what a backup must know of it.
+
+SQLite copies itself by its own backup interface (one read transaction; writers are not held up). PostgreSQL's is
+made by ``pg_dump`` on a snapshot that the questions here are asked on too, so that the answers are of the copy.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from agents.backup.manifest import BadBackup
+from agents.errors import Unavailable
+
+SESSIONS = "SELECT id, state FROM sessions ORDER BY id"
+MASTER_KEYS = "SELECT DISTINCT master_key FROM vault_credentials WHERE master_key IS NOT NULL ORDER BY master_key"
+REVISION = "SELECT version_num FROM alembic_version"
+_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """What a copy of the database holds."""
+
+    revision: str
+    files: dict[str, int]
+    """Every session, with the version of the files that its log stands on; 0 when it never had any."""
+    master_keys: tuple[str, ...]
+
+
+def files_version(state: str) -> int:
+    """Return the version of a session's files from its row's ``state``."""
+    workspace = orjson.loads(state).get("workspace") or (None, 0)
+    return int(workspace[1])
+
+
+def session_ids(database: Path) -> list[str]:
+    """Return the sessions there are now. Raises Unavailable."""
+    try:
+        with closing(_opened(database, "ro")) as connection:
+            return [row[0] for row in connection.execute("SELECT id FROM sessions ORDER BY id")]
+    except sqlite3.Error as error:
+        raise Unavailable(f"{database}: {error}") from error
+
+
+def copy_sqlite(database: Path, copy: Path) -> None:
+    """Write a copy of a database that may be in use, as one file. Raises Unavailable."""
+    try:
+        with closing(_opened(database, "ro")) as source, closing(sqlite3.connect(copy)) as target:
+            # All at once: a copy in steps begins anew whenever somebody writes in between.
+            source.backup(target, pages=-1)
+            # No companion files: what is backed up is one file.
+            target.execute("PRAGMA journal_mode=DELETE").close()
+    except sqlite3.Error as error:
+        raise Unavailable(f"{database} cannot be copied: {error}") from error
+    copy.chmod(0o600)
+
+
+def facts_of_sqlite(copy: Path) -> DatabaseFacts:
+    """Look through a copy; raises BadBackup when SQLite finds a fault in it."""
+    try:
+        with closing(_opened(copy, "ro")) as connection:
+            [(verdict,), *_] = connection.execute("PRAGMA integrity_check(1)").fetchall()
+            if verdict != "ok":
+                raise BadBackup(f"the database is damaged: {verdict}")
+            return DatabaseFacts(
+                revision=connection.execute(REVISION).fetchone()[0],
+                files={row[0]: files_version(row[1]) for row in connection.execute(SESSIONS)},
+                master_keys=tuple(row[0] for row in connection.execute(MASTER_KEYS)),
+            )
+    except (sqlite3.Error, TypeError) as error:
+        raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
+
+
+def _opened(database: Path, mode: str) -> sqlite3.Connection:
+    # As a URI: a plain path would make a database that is not there.
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode={mode}", uri=True, timeout=_WAIT_SECONDS)

@@ -1,0 +1,55 @@
+"""``python -m cluster.monitoring.building``: writes the generated files, or says with ``--check`` which are stale."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from cluster.monitoring.building.objectives import objective_rules
+from cluster.monitoring.building.pages import PAGES
+
+_HOME = Path(__file__).parents[1]
+_HEAD = "# Written by python -m cluster.monitoring.building (objectives.py says what is promised): change it there.\n"
+
+
+class _Blocks(yaml.SafeDumper):
+    """Writes texts of several lines as blocks."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Blocks.add_representer(str, _text)
+
+
+def files() -> dict[Path, str]:
+    """Return the text of every generated file by its path."""
+    encoder = JSONEncoder(sort_keys=True, indent=2)
+    made = {
+        _HOME / "dashboards" / f"{name}.json": encoder.encode(make().build()) + "\n" for name, make in PAGES.items()
+    }
+    rules = yaml.dump(objective_rules(), Dumper=_Blocks, sort_keys=False, width=120)
+    made[_HOME / "rules" / "objectives.yaml"] = _HEAD + rules
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or compare them; returns the exit status."""
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if arguments == ["--check"]:
+        for path in stale:
+            sys.stderr.write(f"{path} is not what python -m cluster.monitoring.building makes\n")
+        return bool(stale)
+    made = files()
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made[path], encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

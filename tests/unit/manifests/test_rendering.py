@@ -1,0 +1,64 @@
+"""The renderer of these tests does what kubectl does; what it cannot do faithfully it refuses."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.manifests.kustomize import Object, build, identity
+from tests.unit.manifests.manifests import KUBERNETES, OVERLAYS
+
+
+def _kubectl_renders() -> bool:
+    # Kustomize in kubectl before 1.27 lacks what we use; Debian has an older one.
+    if shutil.which("kubectl") is None:
+        return False
+    shown = subprocess.run(["kubectl", "kustomize", "--help"], capture_output=True, text=True)
+    version = subprocess.run(["kubectl", "version", "--client", "-o", "yaml"], capture_output=True, text=True)
+    return shown.returncode == 0 and "kustomizeVersion: v5" in version.stdout
+
+
+@pytest.mark.skipif(not _kubectl_renders(), reason="kubectl comes neither from apt (in this version) nor from PyPI")
+def test_the_renderer_makes_what_kubectl_makes(overlay: str, objects: list[Object]) -> None:
+    shown = subprocess.run(["kubectl", "kustomize", OVERLAYS[overlay]], capture_output=True, text=True, check=True)
+    theirs = {identity(made): made for made in yaml.load_all(shown.stdout, Loader=yaml.CSafeLoader)}
+    assert {identity(made): made for made in objects} == theirs
+
+
+def test_every_file_of_the_base_and_of_an_overlay_is_used() -> None:
+    for folder in [path.parent for path in KUBERNETES.rglob("kustomization.yaml")]:
+        wanted: Any = yaml.safe_load((folder / "kustomization.yaml").read_text())
+        used = {"kustomization.yaml", *wanted.get("resources", [])}
+        used |= {patch["path"] for patch in wanted.get("patches", []) if "path" in patch}
+        for generator in wanted.get("configMapGenerator", []):
+            used |= {*generator.get("files", []), *generator.get("envs", [])}
+        there = {path.name for path in folder.iterdir() if path.is_file()} - {"cluster.yaml"}  # kind's own
+        assert there == {name for name in used if "/" not in name}, folder
+
+
+def _kustomization(folder: Path, text: str) -> Path:
+    (folder / "kustomization.yaml").write_text(text)
+    (folder / "map.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {a: b}}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{resources: [map.yaml], namePrefix: my-}",
+        "{resources: [map.yaml, map.yaml]}",
+        "{resources: [map.yaml], patches: [{target: {kind: Secret}, patch: '[]'}]}",
+        "{resources: [map.yaml], patches: [{target: {kind: ConfigMap}, patch: '[{op: remove, path: /data/c}]'}]}",
+        "{resources: [map.yaml], patches: [{target: {kind: ConfigMap}, patch: '[{op: test, path: /data/a}]'}]}",
+        "{resources: [map.yaml], patches: [{target: {kind: ConfigMap}, patch: '{data: [1]}'}]}",
+        "{resources: [map.yaml], configMapGenerator: [{name: two, literals: [a=b]}]}",
+    ],
+)
+def test_what_the_renderer_does_not_know_or_does_not_fit_stops_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError):
+        build(_kustomization(tmp_path, text))

@@ -26,6 +26,7 @@ from agents.commands.experiment import experiment_app
 from agents.commands.failures import CommandFailed
 from agents.commands.hand_releases_app import add_release_commands
 from agents.commands.hands_app import hands_app
+from agents.commands.keys_app import keys_app
 from agents.commands.metering_app import invoices as invoices_command
 from agents.commands.metering_app import usage as usage_command
 from agents.commands.options import (
@@ -60,6 +61,7 @@ add_release_commands(hands_app)
 app.add_typer(hands_app, name="hands")
 app.add_typer(vaults_app, name="vaults")
 app.add_typer(environments_app, name="environments")
+app.add_typer(keys_app, name="keys")
 app.add_typer(experiment_app, name="experiment")
 app.command("worker")(worker_command)
 app.command("topology")(topology_command)

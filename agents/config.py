@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agents.access.settings import AccessSettings
 from agents.brain_settings import BrainDefinition
 from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
@@ -77,12 +78,13 @@ class Settings(BaseSettings):
     data_dir: AbsolutePath = Path(".hecaton")
     """Everything that must survive: database, sandboxes' files, logs."""
     api_key: Secret | None = None
-    """When set, every request must carry it, or one of ``api_keys``; when neither is set the server accepts any key
-    (and says so at start-up)."""
+    """When set, every request must carry it, or one of ``api_keys``, or a key made with ``hecaton keys``; when there is
+    no key at all the server accepts any (and says so at start-up)."""
     api_keys: dict[KeyName, Secret] = Field(default_factory=lambda: {})
-    """More keys, each under a name that limits and shares are counted by (``api_keys.team-a``). All keys see and
-    change the same agents, environments and sessions: they tell callers apart, they do not separate them. Only vaults
-    are their maker's (docs/vaults.md)."""
+    """More keys, each under a name that limits and shares are counted by (``api_keys.team-a``). Keys of the settings
+    are the operator's: all have the scope admin, and see and change the same agents, environments and sessions, those
+    of the workspace ``default``. They tell callers apart, they do not separate them; only vaults are their maker's
+    (docs/vaults.md). Keys with narrower scopes and workspaces are made with ``hecaton keys`` (docs/security.md)."""
     anthropic_api_key: SecretStr | None = None
     """Key of the claude engine; ``ANTHROPIC_API_KEY`` when unset."""
     database_url: SecretStr | None = None
@@ -117,6 +119,7 @@ class Settings(BaseSettings):
     workers: WorkerSettings = WorkerSettings()
     metering: MeteringSettings = MeteringSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    access: AccessSettings = AccessSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -181,8 +184,9 @@ class Settings(BaseSettings):
 
     @property
     def key_share(self) -> float:
-        """The part that one API key has a right to: everything while there is only one."""
-        return self.gateway.key_share if len(self.principals) > 1 else 1.0
+        """The part that one API key, or one workspace, has a right to: everything while there is only one."""
+        several = len(self.principals) > 1 or self.access.share_between_workspaces
+        return self.gateway.key_share if several else 1.0
 
     @property
     def engine(self) -> Literal["claude", "replay"]:

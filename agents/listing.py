@@ -23,3 +23,5 @@ class Listing:
     created_gte: datetime | None = None
     created_lt: datetime | None = None
     created_lte: datetime | None = None
+    workspace_id: str | None = None
+    """Only of this workspace; None is for what hangs below one object, and for the platform itself."""

@@ -27,10 +27,14 @@ class GatewaySettings(Section):
     max_ongoing_requests: int = Field(default=512, ge=1)
     """Requests one replica of the edge serves at a time."""
     requests_per_minute: int = Field(default=0, ge=0)
-    """Writing requests (POST, DELETE) that one API key may make per minute; above it 429. 0 sets no limit. Each
+    """Writing requests (POST, DELETE) that one API key of the settings, or all keys of one workspace together, may make
+    per minute; above it 429. 0 sets no limit. Each
     replica enforces its part, the limit divided by ``gateway.replicas``, and tells it in its headers."""
     reads_per_minute: int = Field(default=0, ge=0)
     """Reading requests (GET) that one API key may make per minute; counted as ``requests_per_minute`` is."""
+    hsts_seconds: int = Field(default=0, ge=0)
+    """Sent as ``Strict-Transport-Security``: browsers then come by TLS only, for so long. Set it only where every way
+    to the server is behind TLS; 0 sends nothing."""
     key_share: float = Field(default=0.5, gt=0, le=1)
     """With several API keys: the part of a replica's requests and streams, and of a harness's active sessions, that
     each key may hold however busy the others are. Beyond it a key gets more only while an eighth stays free."""

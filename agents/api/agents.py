@@ -56,7 +56,7 @@ class AgentRoutes:
         body = agent_body(parse(AgentCreateParams, await read_json(request)))
         self._brains.check(body["model"]["id"])
         now = self._clock.now()
-        agent = AgentRecord(new_agent_id(), 1, body, now, now)
+        agent = AgentRecord(new_agent_id(), 1, body, now, now, workspace_id=request.state.workspace_id)
         await self._agents.insert(agent)
         return json_answer(agent_wire(agent))
 
@@ -100,7 +100,8 @@ class AgentRoutes:
     async def list(self, request: Request) -> Response:
         query = Query(request.query_params)
         wanted = page_request(query, "agents", default=20, most=100)
-        found = await self._agents.list(Listing(include_archived=query.flag("include_archived"), **wanted.listing()))
+        archived, mine = query.flag("include_archived"), request.state.workspace_id
+        found = await self._agents.list(Listing(include_archived=archived, workspace_id=mine, **wanted.listing()))
         page = wanted.page(found)
         return json_answer({"data": [agent_wire(agent) for agent in page.rows], "next_page": page.next_page})
 

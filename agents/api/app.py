@@ -10,7 +10,10 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
+from agents.access.key_book import KeyBook
+from agents.api.access import AccessGuard
 from agents.api.agents import AgentRoutes
+from agents.api.api_keys import ApiKeyRoutes
 from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
 from agents.api.credentials import CredentialRoutes
@@ -30,6 +33,7 @@ from agents.api.peers import guard_for
 from agents.api.platform import Platform
 from agents.api.rate_limits import RateLimits
 from agents.api.routes import Operation, routes
+from agents.api.secure_headers import SecureHeaders
 from agents.api.sessions import SessionRoutes
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
@@ -47,7 +51,8 @@ _NOT_YET = re.compile(
 
 def create_app(platform: Platform) -> FastAPI:
     """Return the application that serves the whole API."""
-    events = EventRoutes(platform)
+    book = KeyBook(platform.store.api_keys, platform.clock, seconds=platform.settings.access.key_cache_seconds)
+    events, guard = EventRoutes(platform, book), AccessGuard(platform.store.owners)
     # Paths are tried in this order: the busiest first.
     operations: list[Operation] = [
         *events.operations(),
@@ -66,6 +71,7 @@ def create_app(platform: Platform) -> FastAPI:
         *HandRoutes(platform).operations(),
         *HandReleaseRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
+        *ApiKeyRoutes(platform, book).operations(),
     ]
 
     @cache
@@ -75,18 +81,19 @@ def create_app(platform: Platform) -> FastAPI:
     operations.extend(MetaRoutes(platform, description).operations())
     # Routes are mounted bare: hot paths parse their own bodies, so FastAPI's per-request machinery has no part in them.
     app = FastAPI(title="Hecaton", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.router.routes.extend(routes([*operations, *HandMcpRoutes(platform).operations()]))
+    app.router.routes.extend(routes([*operations, *HandMcpRoutes(platform).operations()], guard.permit))
     app.router.default = _unknown_path
     app.openapi = description
     app.add_middleware(
         Edge,
-        keys=Keyring(platform.settings.principals),
+        keys=Keyring(platform.settings.principals, book),
         max_body_bytes=platform.settings.gateway.max_body_bytes,
         max_ongoing_requests=platform.settings.gateway.max_ongoing_requests,
         share=platform.settings.key_share,
         limits=RateLimits(platform.settings.gateway, platform.clock),
         guard=guard_for(platform.settings, platform.clock),
         gate=WorkerGate(operations, platform.store, platform.clock),
+        headers=SecureHeaders(hsts_seconds=platform.settings.gateway.hsts_seconds),
     )
     return app
 

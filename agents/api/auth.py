@@ -1,14 +1,18 @@
-"""Who calls: the name of the API key that came as a bearer token or as ``x-api-key`` (spec section 0)."""
+"""Who calls: found by the API key that came as a bearer token or as ``x-api-key`` (spec section 0)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 from starlette.types import Scope
 
+from agents.access.key_book import KeyBook
+from agents.access.scopes import KeyScope
+from agents.access.workspaces import DEFAULT_WORKSPACE, principal_of
 from agents.api.pages import refuse_pages
 from agents.errors import AuthenticationFailed
 from agents.workers.credentials import is_workers
@@ -47,30 +51,52 @@ def workers_credential(scope: Scope) -> str | None:
     return next((each for each in shown if is_workers(each)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who calls, and what that opens. ``key_id`` is set for keys of the store, which may be revoked meanwhile."""
+
+    principal: str
+    workspace_id: str
+    scope: KeyScope
+    key_id: str | None = None
+
+
+_OPEN = Access("", DEFAULT_WORKSPACE, KeyScope.ADMIN)
+"""Everybody, on open paths and on a server without keys."""
+
+
 class Keyring:
-    """The API keys by name; an empty one accepts any key, or none."""
+    """The API keys: those of the settings, by name, and those of the store. Without any, every caller is let in.
 
-    def __init__(self, keys: Mapping[str, SecretStr]) -> None:
+    A key of the settings is the operator's own: it has the scope admin, in the default workspace.
+    """
+
+    def __init__(self, keys: Mapping[str, SecretStr], book: KeyBook) -> None:
         self._keys = {name: key.get_secret_value().encode() for name, key in keys.items()}
+        self._book = book
 
-    def principal(self, scope: Scope) -> str:
-        """Return the name of the key that the request carries: empty on open paths and without configured keys.
+    async def admit(self, scope: Scope) -> Access:
+        """Return who calls: nobody by name on open paths and where there are no keys.
 
-        Raises AuthenticationFailed, and without configured keys PermissionDenied for web pages.
+        Raises AuthenticationFailed, Unavailable, and where there are no keys PermissionDenied for web pages.
         """
         if scope["path"] in OPEN_PATHS:
-            return ""
-        if not self._keys:
-            refuse_pages(scope)
-            return ""
+            return _OPEN
         candidates = _candidates(scope)
-        if not candidates:
-            raise AuthenticationFailed("an API key is required: send Authorization: Bearer <key> or x-api-key: <key>")
         # Every candidate is compared with every key, and in constant time, so that timing tells nothing of them.
         matches = [name for name, key in self._keys.items() for shown in candidates if hmac.compare_digest(shown, key)]
-        if not matches:
-            raise AuthenticationFailed("the API key is not valid")
-        return matches[0]
+        if matches:
+            return Access(matches[0], DEFAULT_WORKSPACE, KeyScope.ADMIN)
+        for shown in candidates:
+            key = await self._book.find(shown.decode("latin-1"))
+            if key is not None:
+                return Access(principal_of(key.workspace_id), key.workspace_id, key.scope, key.id)
+        if not self._keys and not await self._book.exist():
+            refuse_pages(scope)
+            return _OPEN
+        if not candidates:
+            raise AuthenticationFailed("an API key is required: send Authorization: Bearer <key> or x-api-key: <key>")
+        raise AuthenticationFailed("the API key is not valid")
 
 
 def caller_digest(scope: Scope) -> bytes:

@@ -13,11 +13,13 @@ from contextlib import nullcontext
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agents.access.scopes import KeyScope
 from agents.api.answers import RequestTimedOut, error_answer
-from agents.api.auth import OPEN_PATHS, Keyring, header, workers_credential
+from agents.api.auth import OPEN_PATHS, Access, Keyring, header, workers_credential
 from agents.api.disconnects import disconnected, for_a_client
 from agents.api.peers import PeerGuard
 from agents.api.rate_limits import RateLimits
+from agents.api.secure_headers import SecureHeaders
 from agents.api.slots import Slots
 from agents.api.worker_gate import WorkerGate
 from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, RateLimited, Unavailable
@@ -45,6 +47,7 @@ class Edge:
         limits: RateLimits,
         guard: PeerGuard | None,
         gate: WorkerGate,
+        headers: SecureHeaders,
     ) -> None:
         self._app = app
         self._requests = Slots(max_ongoing_requests, _too_many_requests, share=share)
@@ -54,6 +57,7 @@ class Edge:
         self._max_body_bytes = max_body_bytes
         self._guard = guard
         self._gate = gate
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,10 +65,10 @@ class Edge:
             return
         request_id = new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, self._headers)
         body = _BoundedBody(receive, self._max_body_bytes, self._buffered)
         try:
-            principal = scope["state"]["principal"] = body.principal = await self._admit(scope, answer)
+            principal = body.principal = await self._admit(scope, answer)
             with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests.held_by(principal):
                 async with for_a_client(body.client_gone, answered=lambda: answer.started):
                     await self._app(scope, body, answer)
@@ -95,17 +99,24 @@ class Edge:
         return principal
 
     async def _principal(self, scope: Scope) -> str:
-        """Return the name of the request's key; workers of one environment share its id as theirs."""
-        credential = workers_credential(scope)
-        worker = scope["state"]["worker"] = None if credential is None else await self._gate.admit(scope, credential)
-        return self._keys.principal(scope) if worker is None else worker.environment_id
+        """Return whom the request is counted as, and note who calls; workers of one environment share its id."""
+        credential, state = workers_credential(scope), scope["state"]
+        worker = state["worker"] = None if credential is None else await self._gate.admit(scope, credential)
+        if worker is None:
+            access = await self._keys.admit(scope)
+        else:
+            # No workspace: what a worker opens was checked object by object, and nothing else is its own.
+            access = Access(worker.environment_id, "", KeyScope.ENVIRONMENT)
+        state["access"], state["principal"] = access, access.principal
+        state["workspace_id"] = access.workspace_id
+        return access.principal
 
     def _count(self, method: str, principal: str, answer: _Answer) -> None:
         standing = self._limits.spend(principal, method)
         if standing is not None:
             answer.headers = standing.headers()
             if standing.retry_after is not None:
-                words = f"this API key may make {standing.limit} such requests per minute"
+                words = f"this API key, or its workspace, may make {standing.limit} such requests per minute"
                 raise RateLimited(words, retry_after=standing.retry_after)
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: _Answer, error: HecatonError) -> None:
@@ -130,8 +141,9 @@ class Edge:
 class _Answer:
     """The way back to the client: adds headers of its own and remembers whether an answer has begun."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, secure: SecureHeaders) -> None:
         self._send = send
+        self._secure = secure
         self.request_id = request_id
         self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
@@ -140,7 +152,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.started = True
             own = [(b"request-id", self.request_id.encode()), *self.headers]
-            message["headers"] = [*message.get("headers", ()), *own]
+            message["headers"] = self._secure.beside([*message.get("headers", ()), *own])
         await self._send(message)
 
 

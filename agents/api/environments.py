@@ -60,7 +60,8 @@ class EnvironmentRoutes:
         params = parse(EnvironmentCreateParams, await read_json(request))
         now = self._clock.now()
         name, body = checked_name(params["name"]), environment_body(params)
-        environment = EnvironmentRecord(new_environment_id(), name, body, now, now)
+        mine = request.state.workspace_id
+        environment = EnvironmentRecord(new_environment_id(), name, body, now, now, workspace_id=mine)
         await self._environments.insert(environment)
         return json_answer(environment_wire(environment))
 
@@ -82,7 +83,8 @@ class EnvironmentRoutes:
     async def list(self, request: Request) -> Response:
         query = Query(request.query_params)
         wanted = page_request(query, "environments", default=20, most=100, with_bounds=False)
-        listing = Listing(include_archived=query.flag("include_archived"), **wanted.listing())
+        archived, mine = query.flag("include_archived"), request.state.workspace_id
+        listing = Listing(include_archived=archived, workspace_id=mine, **wanted.listing())
         page = wanted.page(await self._environments.list(listing))
         return json_answer({"data": [environment_wire(row) for row in page.rows], "next_page": page.next_page})
 

@@ -14,9 +14,11 @@ from anthropic.types.beta.sessions import (
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agents.access.key_book import KeyBook
 from agents.api import describe
+from agents.api.access import acts_for_worker
 from agents.api.answers import json_answer
-from agents.api.auth import caller_digest
+from agents.api.auth import Access, caller_digest
 from agents.api.client_events import check_workers_events, checked_events
 from agents.api.history import HistoryReader
 from agents.api.platform import Platform
@@ -32,13 +34,16 @@ from agents.sessions.events import SessionRecord, SessionStatus
 from agents.store.ports import EventListing
 
 MAX_EVENTS = 1000  # spec H-12
+_KEY_LOOK_SECONDS = 15.0
+"""A stream that was opened with a key of the store ends so long after the key does."""
 
 
 class EventRoutes:
     """Send, list and stream; the thread routes show the same log through :meth:`history` and :meth:`open_stream`."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, book: KeyBook) -> None:
         self._platform = platform
+        self._book = book
         self._sessions = platform.store.sessions
         most = platform.settings.gateway.max_streams
         self._slots = Slots(most, _too_many_streams, share=platform.settings.key_share)
@@ -76,7 +81,7 @@ class EventRoutes:
         raw = await request.body()
         session_id = SessionId(request.path_params["session_id"])
         events = checked_events(parse(EventSendParams, loads(raw)))
-        if request.state.worker is not None:
+        if acts_for_worker(request.scope):
             check_workers_events(events)
         echoes = await self._platform.sessions.send(
             session_id, events, repeat_key=_repeat_key(request, session_id, raw)
@@ -125,11 +130,14 @@ class EventRoutes:
                 keepalive_seconds=gateway.stream_keepalive_seconds,
                 patience_seconds=gateway.owner_wait_seconds,
                 request_id=request.state.request_id,
-                lapses=self._lapses(request.state.worker),
+                lapses=self._lapses(request.state.worker, request.state.access),
             )
         raise AssertionError("no exit callback swallows an error")
 
-    def _lapses(self, worker: Worker | None) -> Callable[[], Awaitable[None]] | None:
+    def _lapses(self, worker: Worker | None, access: Access) -> Callable[[], Awaitable[None]] | None:
+        key_id = access.key_id
+        if key_id is not None:
+            return lambda: self._book.lapsed(key_id, every_seconds=_KEY_LOOK_SECONDS)
         if worker is None:
             return None
         store, clock = self._platform.store, self._platform.clock

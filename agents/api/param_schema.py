@@ -50,7 +50,8 @@ _LISTS = (collections.abc.Iterable, collections.abc.Sequence, list)
 def core_schema(params: type) -> cs.CoreSchema:
     """Return the strict schema of a TypedDict class; raises TypeError for a type without a translation."""
     translation = _Translation()
-    fields = translation.fields_of(params, HEADER_FIELDS | IN_PATH.get(params, frozenset()))
+    headers = HEADER_FIELDS if params.__module__.startswith("anthropic.") else frozenset[str]()
+    fields = translation.fields_of(params, headers | IN_PATH.get(params, frozenset()))
     return cs.definitions_schema(fields, list(translation.definitions.values()))
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from agents.access.scopes import KeyScope
 from agents.api.answers import MethodNotAllowed
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -44,6 +45,7 @@ class Operation:
     """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type.
 
     What ``streams`` is answered as server-sent events when its body asks for that. ``workers``: None shuts them out.
+    ``asks_for`` is the least scope of an API key that opens it; None: what its method and path say (``scope``).
     """
 
     method: Method
@@ -59,26 +61,50 @@ class Operation:
     statuses: Sequence[int] = field(default=())
     streams: bool = False
     workers: WorkerAccess | None = None
+    asks_for: KeyScope | None = None
+
+    @property
+    def of_operators(self) -> bool:
+        """Whether it is about the platform as a whole, and not about what one workspace has."""
+        return self.path.startswith("/-/")
+
+    @property
+    def scope(self) -> KeyScope:
+        """The least scope of an API key that opens it."""
+        if self.asks_for is not None:
+            return self.asks_for
+        if self.of_operators:
+            return KeyScope.ADMIN
+        return KeyScope.READ_ONLY if self.method == "GET" else KeyScope.DEVELOPER
+
+
+Permit = Callable[[Operation, Scope], Awaitable[None]]
+"""Raises what a request for an operation is refused for."""
 
 
 class _PathEndpoint:
     """All methods of one path, as an ASGI application without any layer between."""
 
-    def __init__(self, table: dict[str, Handler]) -> None:
+    def __init__(self, table: dict[str, Operation], permit: Permit) -> None:
         self._table = table
+        self._permit = permit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self._table.get(scope["method"])
-        if handler is None:
+        operation = self._table.get(scope["method"])
+        if operation is None:
             allowed = ", ".join(sorted(self._table))
             raise MethodNotAllowed(f"this path takes {allowed}, not {scope['method']}", details={"allowed": allowed})
-        response = await handler(Request(scope, receive, send))
+        await self._permit(operation, scope)
+        response = await operation.handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
 
-def routes(operations: Sequence[Operation]) -> list[Route]:
-    """Return one route per path, so that a wrong method on a known path is told from an unknown path."""
-    tables: dict[str, dict[str, Handler]] = {}
+def routes(operations: Sequence[Operation], permit: Permit) -> list[Route]:
+    """Return one route per path, so that a wrong method on a known path is told from an unknown path.
+
+    No handler is reached but through *permit*, with the operation that the route stands for.
+    """
+    tables: dict[str, dict[str, Operation]] = {}
     for operation in operations:
-        tables.setdefault(operation.path, {})[operation.method] = operation.handler
-    return [Route(path, _PathEndpoint(table)) for path, table in tables.items()]
+        tables.setdefault(operation.path, {})[operation.method] = operation
+    return [Route(path, _PathEndpoint(table, permit)) for path, table in tables.items()]

@@ -15,8 +15,11 @@ from anthropic.types.beta import (
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agents.access.records import Owned
+from agents.access.tenancy import absent
 from agents.api import describe
 from agents.api.answers import json_answer
+from agents.api.auth import Access
 from agents.api.client_events import checked_initial_events
 from agents.api.paging import page_request
 from agents.api.platform import Platform
@@ -34,7 +37,7 @@ from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import session_wire
 from agents.standby.session_ids import SessionIds
-from agents.store.ports import SessionListing
+from agents.store.ports import AgentRecord, EnvironmentRecord, SessionListing
 
 _log = logging.getLogger(__name__)
 
@@ -83,13 +86,14 @@ class SessionRoutes:
         params = parse(SessionCreateParams, await read_json(request))
         _refuse_unavailable(params)
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
-        record = await self._new_record(params, request.state.principal)
+        record = await self._new_record(params, request.state.access)
         return self._answer(await self._host.create(record, events))
 
-    async def _new_record(self, params: SessionCreateParams, principal: str) -> SessionRecord:
+    async def _new_record(self, params: SessionCreateParams, access: Access) -> SessionRecord:
         bag = metadata.checked(params.get("metadata", {}))
         given = cast("str | Mapping[str, Any]", params["agent"])
         agent = await self._store.agents.get(*reference(given))
+        _check_own("agent", agent, access)
         check_not_archived(agent)
         snapshot = session_agent(agent, given)
         if snapshot["model"] != agent.body["model"]:
@@ -98,8 +102,9 @@ class SessionRoutes:
         if budget is not None:
             self._budgets.check_model(snapshot["model"]["id"])
         environment = await self._store.environments.get(params["environment_id"])
+        _check_own("environment", environment, access)
         environment_config.check_not_archived(environment)
-        vault_ids = await checked_vault_ids(self._store.vaults, list(params.get("vault_ids", ())), principal)
+        vault_ids = await checked_vault_ids(self._store.vaults, list(params.get("vault_ids", ())), access)
         (session_id, partition, side), now = self._ids.new(), self._platform.clock.now()
         if side == "monolith":
             _log.info("the standby gets session %s", session_id)
@@ -118,8 +123,9 @@ class SessionRoutes:
             metadata=bag,
             vault_ids=vault_ids,
             budget=budget,
-            principal=principal,
+            principal=access.principal,
             topology=side,
+            workspace_id=access.workspace_id,
         )
 
     async def retrieve(self, request: Request) -> Response:
@@ -141,6 +147,7 @@ class SessionRoutes:
             agent_id=query.text("agent_id"),
             agent_version=query.integer("agent_version"),
             statuses=query.choices("statuses", describe.STATUSES, most=describe.MAX_FILTER_VALUES),
+            workspace_id=request.state.workspace_id,
             **wanted.listing(),
         )
         if listing.agent_version is not None and listing.agent_id is None:
@@ -160,6 +167,11 @@ class SessionRoutes:
     async def archive(self, request: Request) -> Response:
         no_fields(await read_json(request))
         return self._answer(await self._host.archive(_session_id(request)))
+
+
+def _check_own(kind: Owned, found: AgentRecord | EnvironmentRecord, access: Access) -> None:
+    if found.workspace_id != access.workspace_id:
+        raise absent(kind, found.id)
 
 
 def _session_id(request: Request) -> SessionId:

@@ -1,6 +1,6 @@
 """``/v1/vaults``: places for a user's credentials, which sessions name (spec A.8).
 
-A vault is its maker's: to another API key it is not there.
+A vault is its maker's: to another API key of the settings, or another workspace, it is not there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from agents.api import describe
 from agents.api.answers import json_answer
+from agents.api.auth import Access
 from agents.api.paging import page_request
 from agents.api.platform import Platform
 from agents.api.query import Query
@@ -62,7 +63,8 @@ class VaultRoutes:
         now = self._clock.now()
         name, bag = checked_name(params["display_name"]), metadata.checked(params.get("metadata", {}))
         body = {"display_name": name, "metadata": bag}
-        vault = VaultRecord(new_vault_id(), request.state.principal, body, now, now)
+        mine = request.state.workspace_id
+        vault = VaultRecord(new_vault_id(), request.state.principal, body, now, now, workspace_id=mine)
         await self._vaults.insert(vault)
         return json_answer(_wire(vault))
 
@@ -88,7 +90,8 @@ class VaultRoutes:
     async def list(self, request: Request) -> Response:
         query = Query(request.query_params)
         wanted = page_request(query, "vaults", default=20, most=100, with_bounds=False)
-        listing = Listing(include_archived=query.flag("include_archived"), **wanted.listing())
+        archived, mine = query.flag("include_archived"), request.state.workspace_id
+        listing = Listing(include_archived=archived, workspace_id=mine, **wanted.listing())
         page = wanted.page(await self._vaults.list(listing, request.state.principal))
         return json_answer({"data": [_wire(row) for row in page.rows], "next_page": page.next_page})
 
@@ -105,23 +108,23 @@ class VaultRoutes:
 
 async def vault_of(vaults: VaultRepository, request: Request) -> VaultRecord:
     """Return the vault that a request's path names. Raises NotFound, also for another caller's."""
-    return await _own_vault(vaults, request.path_params["vault_id"], request.state.principal)
+    return await _own_vault(vaults, request.path_params["vault_id"], request.state.access)
 
 
-async def _own_vault(vaults: VaultRepository, vault_id: str, principal: str) -> VaultRecord:
+async def _own_vault(vaults: VaultRepository, vault_id: str, access: Access) -> VaultRecord:
     found = await vaults.get(vault_id)
-    if not found.is_for(principal):
+    if found.workspace_id != access.workspace_id or not found.is_for(access.principal):
         raise no_vault(vault_id)
     return found
 
 
-async def checked_vault_ids(vaults: VaultRepository, vault_ids: Sequence[str], principal: str) -> tuple[str, ...]:
+async def checked_vault_ids(vaults: VaultRepository, vault_ids: Sequence[str], access: Access) -> tuple[str, ...]:
     """Return the vaults of a new session. Raises NotFound for one that the caller has not, InvalidRequest."""
     limits.check_count("vault_ids", vault_ids, SESSION_VAULTS)
     for index, vault_id in enumerate(vault_ids):
         if vault_id in vault_ids[:index]:
             raise InvalidRequest(f"vault_ids[{index}]: {vault_id[:80]!r} is listed twice")
-        refuse_archived(await _own_vault(vaults, vault_id, principal))
+        refuse_archived(await _own_vault(vaults, vault_id, access))
     return tuple(vault_ids)
 
 

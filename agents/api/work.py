@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from agents.access.scopes import KeyScope
 from agents.api import describe
+from agents.api.access import acts_for_worker
 from agents.api.answers import json_answer
 from agents.api.paging import page_request
 from agents.api.platform import Platform
@@ -63,6 +65,7 @@ class WorkRoutes:
         every, tag, work = "/v1/environments/{environment_id}/work", "work", BetaSelfHostedWork
         one = f"{every}/{{work_id}}"
         key, item = WorkerAccess.ENVIRONMENT, WorkerAccess.ITEM
+        claims = KeyScope.DEVELOPER  # a GET, but it takes the work from whoever else would do it
         poll = (
             _number("block_ms", "How long to wait for work; absent: not at all.", _MAX_BLOCK_MS),
             _number("reclaim_older_than_ms", "Hand out what was not acknowledged for so long.", _MAX_RECLAIM_MS),
@@ -76,7 +79,17 @@ class WorkRoutes:
         page = describe.page(100)
         stop, update = StopWorkParams, UpdateWorkParams
         return [
-            Operation("GET", f"{every}/poll", self.poll, "pollWork", tag, work | None, parameters=poll, workers=key),
+            Operation(
+                "GET",
+                f"{every}/poll",
+                self.poll,
+                "pollWork",
+                tag,
+                work | None,
+                parameters=poll,
+                workers=key,
+                asks_for=claims,
+            ),
             Operation("GET", f"{every}/stats", self.stats, "getWorkStats", tag, counted, workers=key),
             Operation("GET", every, self.list, "listWork", tag, work, listing=True, parameters=page, workers=key),
             Operation("GET", one, self.retrieve, "getWork", tag, work, workers=key),
@@ -148,7 +161,7 @@ class WorkRoutes:
         item = await self._queue.stop(
             *_ids(request),
             force=params.get("force", False),
-            by_worker=worker is not None,
+            by_worker=acts_for_worker(request.scope),
             digest=None if worker is None else worker.digest,
         )
         return json_answer(work_wire(item))

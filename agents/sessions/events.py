@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from agents.access.workspaces import DEFAULT_WORKSPACE
 from agents.clock import rfc3339
 from agents.ids import EventId
 
@@ -141,6 +142,8 @@ class SessionRecord:
     """Epoch of the partition's owner under which the log last grew."""
     topology: str | None = None
     """The side that the session was made for, where there are two (``agents.sessions.sides``)."""
+    workspace_id: str = DEFAULT_WORKSPACE
+    """Whose the session is; no other workspace knows of it. (Its sandbox's files are ``workspace_version``.)"""
 
     @property
     def self_hosted(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -17,6 +18,7 @@ from agents.store.tables import agent_versions, agents, environment_keys, enviro
 
 _VERSIONS = select(
     agents.c.id,
+    agents.c.workspace_id,
     agents.c.created_at,
     agents.c.archived_at,
     agent_versions.c.version,
@@ -76,7 +78,10 @@ class SqlAgents:
 
     async def list(self, query: Listing) -> Sequence[AgentRecord]:
         """List the newest version of each agent, up to ``limit + 1``. Raises Unavailable."""
-        statement = page(_NEWEST, agents.c.created_at, agents.c.id, agents.c.archived_at, query)
+        columns = agents.c
+        statement = page(
+            _NEWEST, columns.created_at, columns.id, columns.archived_at, query, workspace=columns.workspace_id
+        )
         rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [agent_of(row) for row in rows]
 
@@ -128,10 +133,11 @@ class SqlEnvironments:
     async def update(self, environment: EnvironmentRecord) -> None:
         """Replace the row. Raises NotFound, Conflict on a name that is taken, Unavailable."""
         row = environment_row(environment)
+        del row["workspace_id"]  # whose it is never changes
 
         def work(connection: Connection) -> None:
-            _get_environment(connection, environment.id)
-            _refuse_taken_name(connection, environment)
+            stored = _get_environment(connection, environment.id)
+            _refuse_taken_name(connection, replace(environment, workspace_id=stored.workspace_id))
             connection.execute(update(environments).where(environments.c.id == environment.id).values(row))
 
         await self._database.write(work)
@@ -153,7 +159,14 @@ class SqlEnvironments:
     async def list(self, query: Listing) -> Sequence[EnvironmentRecord]:
         """List environments, up to ``limit + 1``. Raises Unavailable."""
         columns = environments.c
-        statement = page(select(environments), columns.created_at, columns.id, columns.archived_at, query)
+        statement = page(
+            select(environments),
+            columns.created_at,
+            columns.id,
+            columns.archived_at,
+            query,
+            workspace=columns.workspace_id,
+        )
         rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [environment_of(row) for row in rows]
 
@@ -172,6 +185,7 @@ def _refuse_taken_name(connection: Connection, environment: EnvironmentRecord) -
     if environment.archived_at is not None:
         return
     holder = select(environments.c.id).where(
+        environments.c.workspace_id == environment.workspace_id,
         environments.c.name == environment.name,
         environments.c.archived_at.is_(None),
         environments.c.id != environment.id,

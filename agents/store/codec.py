@@ -168,6 +168,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "agent_id": record.agent_id,
         "agent_version": record.agent_version,
         "environment_id": record.environment_id,
+        "workspace_id": record.workspace_id,
         "digest": digest,
         "state": encode(state),
     }
@@ -207,6 +208,7 @@ def session_of(row: RowView) -> SessionRecord:
         workspace_version=workspace_version,
         epoch=state.get("epoch"),
         topology=state.get("topology"),
+        workspace_id=row["workspace_id"],
     )
 
 
@@ -214,6 +216,7 @@ def agent_rows(agent: AgentRecord) -> tuple[Row, Row]:
     """Return the row of the agent and the row of this version of it."""
     head: Row = {
         "id": agent.id,
+        "workspace_id": agent.workspace_id,
         "version": agent.version,
         "created_at": micros(agent.created_at),
         "archived_at": micros_or_none(agent.archived_at),
@@ -235,6 +238,7 @@ def agent_of(row: RowView) -> AgentRecord:
         created_at=moment_at(row["created_at"]),
         updated_at=moment_at(row["updated_at"]),
         archived_at=moment_or_none(row["archived_at"]),
+        workspace_id=row["workspace_id"],
     )
 
 
@@ -244,6 +248,7 @@ def environment_row(environment: EnvironmentRecord) -> Row:
         raise InvalidRequest("name: must not hold NUL or unpaired surrogates")
     return {
         "id": environment.id,
+        "workspace_id": environment.workspace_id,
         "name": environment.name,
         "body": encode(environment.body),
         "created_at": micros(environment.created_at),
@@ -260,4 +265,5 @@ def environment_of(row: RowView) -> EnvironmentRecord:
         created_at=moment_at(row["created_at"]),
         updated_at=moment_at(row["updated_at"]),
         archived_at=moment_or_none(row["archived_at"]),
+        workspace_id=row["workspace_id"],
     )

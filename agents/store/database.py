@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
+from agents.store.api_keys import SqlApiKeys
 from agents.store.call_records import SqlCallRecords
 from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
@@ -23,6 +24,7 @@ from agents.store.hand_releases import SqlHandReleases
 from agents.store.hands import SqlHands
 from agents.store.leases import SqlLeases
 from agents.store.meter import SqlMeter
+from agents.store.owners import SqlOwners
 from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
 from agents.store.sessions import SqlSessions
@@ -48,6 +50,8 @@ class SqlStore:
         self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database)
+        self.api_keys = SqlApiKeys(database)
+        self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)
         self.environment_keys = SqlEnvironmentKeys(database, clock)
         self.hands = SqlHands(database)

@@ -15,6 +15,7 @@ from agents.errors import LogConflict, NotFound
 from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
+from agents.store.api_keys import MemoryApiKeys
 from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, decide, deletion_of
 from agents.store.call_records import MemoryCallRecords
 from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, session_of
@@ -22,6 +23,7 @@ from agents.store.hand_releases import MemoryHandReleases
 from agents.store.leases import LEFT, check_generation, claimable, expiry
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_hands import MemoryHandRecords
+from agents.store.memory_owners import MemoryOwners
 from agents.store.memory_releases import MemoryReleases
 from agents.store.memory_vaults import MemoryVaults
 from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
@@ -231,6 +233,8 @@ class MemoryStore:
         self.meter = MemoryMeter()
         self.releases = MemoryReleases()
         self.vaults = MemoryVaults()
+        self.api_keys = MemoryApiKeys()
+        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases()
 

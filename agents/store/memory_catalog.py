@@ -63,7 +63,12 @@ class MemoryAgents:
         newest = versions[max(versions)]
         if newest.version != expected_version or agent.version in versions:
             raise Conflict(f"agent {agent.id} is at version {newest.version}, not {expected_version}")
-        kept = replace(agent, created_at=newest.created_at, archived_at=newest.archived_at)
+        kept = replace(
+            agent,
+            created_at=newest.created_at,
+            archived_at=newest.archived_at,
+            workspace_id=newest.workspace_id,
+        )
         versions[agent.version] = _copied(kept)
 
     async def archive(self, agent_id: str, moment: datetime) -> AgentRecord:
@@ -107,8 +112,8 @@ class MemoryEnvironments:
         return environment_of(environment_row(found))
 
     async def update(self, environment: EnvironmentRecord) -> None:
-        await self.get(environment.id)
-        self._put(environment)
+        stored = await self.get(environment.id)
+        self._put(replace(environment, workspace_id=stored.workspace_id))
 
     async def delete(self, environment_id: str) -> None:
         await self.get(environment_id)
@@ -124,9 +129,13 @@ class MemoryEnvironments:
         stored = environment_of(environment_row(environment))
         live = environment.archived_at is None
         for other in self._rows.values():
-            if live and other.id != stored.id and other.archived_at is None and other.name == stored.name:
+            if live and other.id != stored.id and other.archived_at is None and _same_name(other, stored):
                 raise Conflict(f"an environment named {stored.name!r} already exists")
         self._rows[stored.id] = stored
+
+
+def _same_name(one: EnvironmentRecord, other: EnvironmentRecord) -> bool:
+    return (one.workspace_id, one.name) == (other.workspace_id, other.name)
 
 
 class MemorySessions:
@@ -179,6 +188,7 @@ def memory_page(records: Iterable[_Record], query: Listing) -> list[_Record]:
         record
         for record in records
         if (query.include_archived or record.archived_at is None)
+        and query.workspace_id in (None, getattr(record, "workspace_id", ""))
         and _in_bounds(record.created_at, query)
         and (query.after is None or _is_after((record.created_at, record.id), query.after, ascending))
     ]

@@ -29,9 +29,21 @@ def within(statement: Statement, moment: Column, query: Listing | EventListing) 
     return statement
 
 
-def page(statement: Statement, created_at: Column, key: Column, archived_at: Column, query: Listing) -> Statement:
-    """Apply a Listing: up to ``limit + 1`` rows by ``(created_at, key)``."""
+def page(
+    statement: Statement,
+    created_at: Column,
+    key: Column,
+    archived_at: Column,
+    query: Listing,
+    *,
+    workspace: Column | None = None,
+) -> Statement:
+    """Apply a Listing: up to ``limit + 1`` rows by ``(created_at, key)``, where asked of one *workspace*."""
     statement = within(statement, created_at, query)
+    if query.workspace_id is not None:
+        if workspace is None:
+            raise ValueError("rows without a workspace cannot be listed by it")
+        statement = statement.where(workspace == query.workspace_id)
     if not query.include_archived:
         statement = statement.where(archived_at.is_(None))
     ascending = query.order == "asc"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from agents.access.records import ApiKeys, Owners
+from agents.access.workspaces import DEFAULT_WORKSPACE
 from agents.economics.hand_calls import CallRecords
 from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
@@ -29,6 +31,7 @@ class AgentRecord:
     created_at: datetime
     updated_at: datetime
     archived_at: datetime | None = None
+    workspace_id: str = DEFAULT_WORKSPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class EnvironmentRecord:
     created_at: datetime
     updated_at: datetime
     archived_at: datetime | None = None
+    workspace_id: str = DEFAULT_WORKSPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class AgentRepository(Protocol):
 
 class EnvironmentRepository(Protocol):
     async def insert(self, environment: EnvironmentRecord) -> None:
-        """Raises Conflict when an environment that is not archived has the name."""
+        """Raises Conflict when an environment of the workspace that is not archived has the name."""
         ...
 
     async def get(self, environment_id: str) -> EnvironmentRecord: ...
@@ -158,6 +162,12 @@ class Store(Protocol):
 
     @property
     def environment_keys(self) -> EnvironmentKeys: ...
+
+    @property
+    def api_keys(self) -> ApiKeys: ...
+
+    @property
+    def owners(self) -> Owners: ...
 
     @property
     def work(self) -> WorkQueue: ...

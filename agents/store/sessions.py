@@ -35,7 +35,10 @@ class SqlSessions:
 
     async def list(self, query: SessionListing) -> Sequence[SessionRecord]:
         """List sessions, up to ``limit + 1``. Raises Unavailable."""
-        statement = page(WHOLE_SESSION, sessions.c.created_at, sessions.c.id, sessions.c.archived_at, query)
+        columns = sessions.c
+        statement = page(
+            WHOLE_SESSION, columns.created_at, columns.id, columns.archived_at, query, workspace=columns.workspace_id
+        )
         if query.agent_id is not None:
             if not findable(query.agent_id):
                 return []

@@ -43,7 +43,9 @@ agents = Table(
     Column("version", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("archived_at", BigInteger),
+    Column("workspace_id", Key, nullable=False, server_default="default"),
     Index(None, "created_at", "id"),
+    Index(None, "workspace_id", "created_at", "id"),
 )
 
 agent_versions = Table(
@@ -65,10 +67,13 @@ environments = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("archived_at", BigInteger),
+    Column("workspace_id", Key, nullable=False, server_default="default"),
     Index(None, "created_at", "id"),
+    Index(None, "workspace_id", "created_at", "id"),
 )
 Index(
-    "uq_environments_live_name",
+    "uq_environments_workspace_live_name",
+    environments.c.workspace_id,
     environments.c.name,
     unique=True,
     sqlite_where=environments.c.archived_at.is_(None),
@@ -92,7 +97,9 @@ sessions = Table(
     Column("digest", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("stamp", Text),
+    Column("workspace_id", Key, nullable=False, server_default="default"),
     Index(None, "created_at", "id"),
+    Index(None, "workspace_id", "created_at", "id"),
     Index(None, "agent_id", "created_at"),
     Index(None, "environment_id"),
     Index(None, "partition", "status"),
@@ -221,7 +228,9 @@ vaults = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("archived_at", BigInteger),
+    Column("workspace_id", Key, nullable=False, server_default="default"),
     Index(None, "created_at", "id"),
+    Index(None, "workspace_id", "created_at", "id"),
 )
 
 vault_credentials = Table(
@@ -252,6 +261,23 @@ Index(
     unique=True,
     sqlite_where=vault_credentials.c.archived_at.is_(None),
     postgresql_where=vault_credentials.c.archived_at.is_(None),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("workspace_id", Key, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("digest", Key, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Index(None, "created_at", "id"),
 )
 
 environment_keys = Table(

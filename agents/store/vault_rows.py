@@ -14,6 +14,7 @@ def vault_row(vault: VaultRecord) -> Row:
     """Return the row of a vault."""
     return {
         "id": vault.id,
+        "workspace_id": vault.workspace_id,
         "principal": vault.principal,
         "body": encode(vault.body),
         "created_at": micros(vault.created_at),
@@ -31,6 +32,7 @@ def vault_of(row: RowView) -> VaultRecord:
         created_at=moment_at(row["created_at"]),
         updated_at=moment_at(row["updated_at"]),
         archived_at=moment_or_none(row["archived_at"]),
+        workspace_id=row["workspace_id"],
     )
 
 

@@ -94,7 +94,9 @@ class SqlVaults:
             if not findable(principal):
                 return []
             wanted = wanted.where(columns.principal.in_((principal, "")))
-        statement = page(wanted, columns.created_at, columns.id, columns.archived_at, query)
+        statement = page(
+            wanted, columns.created_at, columns.id, columns.archived_at, query, workspace=columns.workspace_id
+        )
         rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [vault_of(row) for row in rows]
 
@@ -228,7 +230,13 @@ def check_room(vault: VaultRecord, live: int, *, taken: bool, key: str) -> None:
 
 def kept_vault(stored: VaultRecord, changed: VaultRecord) -> VaultRecord:
     """Return *changed* with what never changes."""
-    return replace(changed, id=stored.id, principal=stored.principal, created_at=stored.created_at)
+    return replace(
+        changed,
+        id=stored.id,
+        principal=stored.principal,
+        workspace_id=stored.workspace_id,
+        created_at=stored.created_at,
+    )
 
 
 def kept_credential(stored: CredentialRecord, changed: CredentialRecord) -> CredentialRecord:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from agents.access.workspaces import DEFAULT_WORKSPACE
 from agents.listing import Listing
 from agents.vaults.envelope import Place, Sealed
 
@@ -23,6 +24,7 @@ class VaultRecord:
     created_at: datetime
     updated_at: datetime
     archived_at: datetime | None = None
+    workspace_id: str = DEFAULT_WORKSPACE
 
     def is_for(self, principal: str) -> bool:
         """Whether *principal* may know of it. The nameless one (a server that takes any key) is nobody and everyone."""

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from api_fakes import Server, refusal
 
+from agents.access.key_book import KeyBook
 from agents.api.auth import Keyring
 from agents.api.edge import Edge
 from agents.api.peers import PeerGuard, guard_for, is_loopback, own_addresses
 from agents.api.rate_limits import RateLimits
+from agents.api.secure_headers import SecureHeaders
 from agents.api.worker_gate import WorkerGate
 from agents.clock import ManualClock, SystemClock
 from agents.config import GatewaySettings, Settings
@@ -24,13 +26,14 @@ def bare_edge(app: Any, guard: PeerGuard | None = None) -> Edge:
     limits = RateLimits(GatewaySettings(), ManualClock())
     return Edge(
         app,
-        keys=Keyring({}),
+        keys=Keyring({}, KeyBook(MemoryStore().api_keys, ManualClock(), seconds=1)),
         max_body_bytes=1024,
         max_ongoing_requests=1,
         share=1.0,
         limits=limits,
         guard=guard,
         gate=WorkerGate([], MemoryStore(), SystemClock()),
+        headers=SecureHeaders(hsts_seconds=0),
     )
 
 

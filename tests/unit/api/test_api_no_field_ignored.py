@@ -384,6 +384,7 @@ async def test_what_this_release_does_not_have_is_refused_by_name_and_not_forgot
 ) -> None:
     agent, environment = await server.agent(), await server.environment()
     given = orjson.dumps(body).replace(b"agent_1", agent["id"].encode()).replace(b"env_1", environment["id"].encode())
+    path = path.replace("sesn_1", (await server.session(agent=agent["id"], environment_id=environment["id"]))["id"])
     got = await server.client.post(path, content=given, headers={"content-type": "application/json"})
     assert got.status_code == 400 and got.json()["error"]["details"]["error_code"] == "not_available", got.text
 

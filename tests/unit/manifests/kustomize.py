@@ -71,7 +71,7 @@ def _load(path: Path) -> list[Object]:
 def _generated(folder: Path, generator: Object, wanted: Object, objects: list[Object]) -> list[Object]:
     if not wanted.get("generatorOptions", {}).get("disableNameSuffixHash"):
         raise ValueError("names with a hash are not known to this renderer")
-    data = {name: (folder / name).read_text() for name in generator.get("files", [])}
+    data = {Path(name).name: (folder / name).read_text() for name in generator.get("files", [])}
     for name in generator.get("envs", []):
         lines = (line.strip() for line in (folder / name).read_text().splitlines())
         data |= {key: value for key, _, value in (line.partition("=") for line in lines if line and line[0] != "#")}

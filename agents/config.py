@@ -17,6 +17,7 @@ from agents.access.settings import AccessSettings
 from agents.brain_settings import BrainDefinition
 from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
+from agents.governance.audit.settings import AuditSettings
 from agents.hand_settings import HandDefinition
 from agents.hands.egress.settings import EgressSettings
 from agents.hands.packages.settings import PackageSettings
@@ -120,6 +121,7 @@ class Settings(BaseSettings):
     metering: MeteringSettings = MeteringSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     access: AccessSettings = AccessSettings()
+    audit: AuditSettings = AuditSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -8,11 +8,11 @@ one change of a session, so that no change depends on another of its batch.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from agents.errors import Fenced, HecatonError, LogConflict, NotFound
+from agents.errors import Conflict, Fenced, HecatonError, LogConflict, NotFound
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease, new_stamp
@@ -127,6 +127,11 @@ def deletion_of(lease: Lease, session_id: SessionId) -> Change:
     return Change(Kind.DELETE, lease, session_id, lease.partition, new_stamp())
 
 
+def under_hold(session_id: str) -> Conflict:
+    """What answers whoever would delete or redact a session under legal hold."""
+    return Conflict(f"session {session_id} is under legal hold: it cannot be deleted or redacted")
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What a batch is judged against, read in its own transaction.
@@ -137,6 +142,8 @@ class Stored:
     holders: Mapping[int, Holder]
     heads: Mapping[str, Head]
     deleted: Mapping[str, str | None]
+    held: Collection[str] = ()
+    """Those that the batch wants to delete and that are under legal hold."""
 
     def has(self, change: Change) -> bool:
         """Whether this very change was written before, by an attempt whose outcome nobody heard."""
@@ -173,6 +180,8 @@ def _refusal(change: Change, stored: Stored) -> HecatonError | None:
         return LogConflict(f"session {change.session_id} is already stored") if head else None
     if head is None:
         return NotFound(f"session {change.session_id} not found")
+    if change.kind is Kind.DELETE and change.session_id in stored.held:
+        return under_hold(change.session_id)
     if change.kind is Kind.APPEND and head.seq != change.expected_seq:
         return LogConflict(f"session {change.session_id} stands at {head.seq}, not at {change.expected_seq}")
     return None

@@ -89,6 +89,7 @@ def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
     if seq is not None:
         row["seq"] = seq
         row["processed_at"] = micros_or_none(event.processed_at)
+        row["link"] = None  # until its log's chain is known (``log_chain``)
     return row
 
 

@@ -14,7 +14,9 @@ from sqlalchemy.exc import ArgumentError
 
 from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
+from agents.governance.audit.settings import AuditSettings
 from agents.store.api_keys import SqlApiKeys
+from agents.store.audit_trail import SqlAuditTrail
 from agents.store.call_records import SqlCallRecords
 from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
@@ -27,11 +29,13 @@ from agents.store.meter import SqlMeter
 from agents.store.owners import SqlOwners
 from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
+from agents.store.sealing import Sealer
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
 from agents.store.vaults import SqlVaults
 from agents.store.work import SqlWorkQueue
 
+_AUDIT = AuditSettings()
 _PING_SECONDS = 2.0
 """Whoever asks whether the database answers wants to know it now."""
 
@@ -39,12 +43,21 @@ _PING_SECONDS = 2.0
 class SqlStore:
     """All repositories, the log, the leases and the meter of one database."""
 
-    def __init__(self, database: Database, clock: Clock, *, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        deadline: float = DEADLINE_SECONDS,
+        audit: AuditSettings = _AUDIT,
+    ) -> None:
         self._database = database
+        sealer = Sealer(database, clock, audit)
+        self.audit = SqlAuditTrail(database, clock, sealer)
         self.agents = SqlAgents(database)
         self.environments = SqlEnvironments(database)
         self.sessions = SqlSessions(database)
-        self.log = SqlEventLog(database, deadline=deadline)
+        self.log = SqlEventLog(database, sealer, deadline=deadline)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
         self.calls = SqlCallRecords(database, clock)
@@ -70,11 +83,18 @@ class SqlStore:
         try:
             await self.log.close()
             await self.meter.close()
+            await self.audit.close()
         finally:
             await self._database.close()
 
 
-async def open_store(where: str | Path, *, clock: Clock | None = None, deadline: float = DEADLINE_SECONDS) -> SqlStore:
+async def open_store(
+    where: str | Path,
+    *,
+    clock: Clock | None = None,
+    deadline: float = DEADLINE_SECONDS,
+    audit: AuditSettings = _AUDIT,
+) -> SqlStore:
     """Open the store at a path (SQLite) or URL, bringing its schema up to date.
 
     *deadline* bounds every later call, in seconds: so long it rides out a database that is away.
@@ -89,7 +109,7 @@ async def open_store(where: str | Path, *, clock: Clock | None = None, deadline:
     except BaseException:
         await database.close()
         raise
-    return SqlStore(database, clock or SystemClock(), deadline=deadline)
+    return SqlStore(database, clock or SystemClock(), deadline=deadline, audit=audit)
 
 
 def _database(where: str | Path, deadline: float) -> Database:

@@ -8,10 +8,11 @@ from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event
 from agents.sessions.log import Commit, Lease, SessionSnapshot
-from agents.store.batch import Digests, Kind, change_of, deletion_of
+from agents.store.batch import Change, Digests, Kind, change_of, deletion_of
 from agents.store.codec import clamped, findable
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.group_commit import GroupCommit
+from agents.store.log_chain import LogChain
 from agents.store.log_reading import (
     forget_deleted,
     read_after,
@@ -19,6 +20,7 @@ from agents.store.log_reading import (
     read_unfinished,
     read_whole,
 )
+from agents.store.sealing import Sealer
 
 BATCH = 128
 """Changes in one transaction. Half of many writers' changes: the next group is encoded while one is written."""
@@ -33,24 +35,35 @@ class SqlEventLog:
     """The EventLog of SQLite and PostgreSQL."""
 
     def __init__(
-        self, database: Database, *, batch: int = BATCH, waiting: int = _WAITING, deadline: float = DEADLINE_SECONDS
+        self,
+        database: Database,
+        sealer: Sealer | None = None,
+        *,
+        batch: int = BATCH,
+        waiting: int = _WAITING,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         self._database = database
+        self._sealer = sealer
+        self._chain = LogChain(database)
         self._digests = Digests(_DIGESTS)
         self._commits = GroupCommit(database, batch=batch, waiting=waiting, deadline=deadline)
 
     async def create(self, commit: Commit) -> None:
         """Insert a session. Raises Fenced, LogConflict when it exists, InvalidRequest, Overloaded, Unavailable."""
-        await self._commits.write(change_of(Kind.CREATE, commit, self._digests.of))
+        await self._write(change_of(Kind.CREATE, commit, self._digests.of))
 
     async def append(self, commit: Commit) -> None:
         """Apply one change. Raises Fenced, LogConflict, NotFound, InvalidRequest, Overloaded, Unavailable."""
-        await self._commits.write(change_of(Kind.APPEND, commit, self._digests.of))
+        await self._write(change_of(Kind.APPEND, commit, self._digests.of))
 
     async def delete(self, lease: Lease, session_id: SessionId) -> None:
         """Remove a session whole. Raises Fenced, NotFound, Overloaded, Unavailable."""
-        await self._commits.write(deletion_of(lease, session_id))
+        change = deletion_of(lease, session_id)
+        await self._commits.write(change)
+        self._note(change)
         self._digests.forget(session_id)
+        self._chain.forget(session_id)
 
     async def load(self, session_id: SessionId) -> SessionSnapshot:
         """Read a session whole, as of one moment. Raises NotFound, Unavailable."""
@@ -77,6 +90,20 @@ class SqlEventLog:
         """Take note that nothing of a deleted session is left. Raises Unavailable."""
         if findable(session_id):
             await self._database.write(lambda connection: forget_deleted(connection, session_id), repeatable=True)
+
+    async def _write(self, change: Change) -> None:
+        if not self._chain.linked(change):
+            await self._chain.link(change)
+        try:
+            await self._commits.write(change)
+        except BaseException:
+            self._chain.take_back(change)
+            raise
+        self._note(change)
+
+    def _note(self, change: Change) -> None:
+        if self._sealer is not None:
+            self._sealer.note(change)
 
     async def close(self) -> None:
         """Return when everything accepted so far is written or refused."""

@@ -17,6 +17,9 @@ from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
 from agents.store.codec import Row
 from agents.store.script import Among, Ask, Rows, Script, Statement, Write, insert, query, remove, update
 from agents.store.tables import (
+    audit_deletions,
+    audit_holds,
+    audit_redactions,
     call_records,
     deleted_sessions,
     events,
@@ -55,6 +58,17 @@ def _gone(among: Among) -> ClauseElement:
     return select(deleted_sessions.c.session_id, deleted_sessions.c.stamp).where(wanted)
 
 
+def _held(among: Among) -> ClauseElement:
+    return select(audit_holds.c.session_id).where(among(audit_holds.c.session_id, "ids"))
+
+
+def _ends(among: Among) -> ClauseElement:
+    """How far logs have come, for the tombstones of sessions that are deleted."""
+    last = (sessions.c.id == events.c.session_id) & (sessions.c.seq == events.c.seq)
+    wanted = among(sessions.c.id, "ids")
+    return select(sessions.c.id, sessions.c.seq, events.c.link).select_from(sessions.join(events, last)).where(wanted)
+
+
 def _advance_alone(_: Among) -> ClauseElement:
     """The checks of ``decide`` and the write in one statement, for the one append that all is well with."""
     lease = (
@@ -91,6 +105,8 @@ _WAITING = ("session_id", "id", "type", "body", "hidden")
 
 _STANDING = query(_standing)
 _GONE = query(_gone)
+_HELD = query(_held)
+_ENDS = query(_ends)
 _INSERT_SESSION = insert(sessions, *sessions.c.keys())
 _INSERT_SNAPSHOT = insert(session_snapshots, *session_snapshots.c.keys())
 _INSERT_EVENTS = insert(events, *events.c.keys())
@@ -104,7 +120,9 @@ _WANT_WORK = insert(work_items, *work_items.c.keys(), keep=True)
 _END_WORK = update(work_items, {"session_id": "session_id", "found": "state"}, "state", "stopped_at")
 _INSERT_CALLS = insert(call_records, *call_records.c.keys(), keep=True)
 _CONSUME = remove(queue, {"session_id": "session_id", "id": "id"})
-_REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in (events, queue, session_snapshots, work_items))
+_OF_A_SESSION = (events, queue, session_snapshots, work_items, audit_redactions)
+_REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in _OF_A_SESSION)
+_TOMBSTONE = insert(audit_deletions, *audit_deletions.c.keys(), keep=True)
 _REMOVE_SESSION = remove(sessions, {"session_id": "id"})
 
 
@@ -161,12 +179,16 @@ def _read_stored(changes: Sequence[Change]) -> Script[Stored]:
             holders[partition] = Holder(owner=text, epoch=number)
         else:
             heads[session_id] = Head(partition, seq=number, digest=text, stamp=stamp)
-    missing = [change.session_id for change in changes if change.kind is Kind.DELETE and change.session_id not in heads]
+    deleted = [change.session_id for change in changes if change.kind is Kind.DELETE]
+    if not deleted:
+        return Stored(holders, heads, {})
+    missing = [session_id for session_id in deleted if session_id not in heads]
     gone = (yield Ask(_GONE, {"ids": missing})) if missing else ()
-    return Stored(holders, heads, {session_id: stamp for session_id, stamp in gone})
+    held = yield Ask(_HELD, {"ids": deleted})
+    return Stored(holders, heads, {session_id: stamp for session_id, stamp in gone}, [row[0] for row in held])
 
 
-def _write_sessions(accepted: Sequence[Change], heads: Mapping[str, Head]) -> Steps:
+def _write_sessions(accepted: Sequence[Change], heads: Mapping[str, Head]) -> Script[None]:
     created = [change for change in accepted if change.kind is Kind.CREATE]
     yield from _many(_INSERT_SESSION, (change.session for change in created))
     yield from _many(_INSERT_SNAPSHOT, (change.snapshot() for change in created))
@@ -180,6 +202,10 @@ def _write_sessions(accepted: Sequence[Change], heads: Mapping[str, Head]) -> St
         for change in accepted
         if change.kind is Kind.DELETE
     ]
+    if not deleted:
+        return
+    ends = yield Ask(_ENDS, {"ids": [row["session_id"] for row in deleted]})
+    yield from _many(_TOMBSTONE, [{"session_id": name, "seq": seq, "head": head or ""} for name, seq, head in ends])
     for statement in (*_REMOVE, _REMOVE_SESSION, _NOTE_DELETED):
         yield from _many(statement, deleted)
 

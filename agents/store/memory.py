@@ -7,43 +7,30 @@ that a unit test on it learns what the real store would do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from agents.clock import Clock, SystemClock
 from agents.economics.meter import MemoryMeter
 from agents.errors import LogConflict, NotFound
+from agents.governance.audit.chain import session_link
 from agents.ids import EventId, SessionId
-from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.sessions.events import Event, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.api_keys import MemoryApiKeys
-from agents.store.batch import Change, Head, Holder, Kind, Stored, change_of, decide, deletion_of
+from agents.store.batch import Change, Holder, Kind, Stored, change_of, decide, deletion_of
 from agents.store.call_records import MemoryCallRecords
-from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, session_of
+from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of
 from agents.store.hand_releases import MemoryHandReleases
 from agents.store.leases import LEFT, check_generation, claimable, expiry
+from agents.store.log_chain import chain_rows
+from agents.store.memory_audit import MemoryAuditTrail
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_owners import MemoryOwners
 from agents.store.memory_releases import MemoryReleases
+from agents.store.memory_sessions import StoredSession
 from agents.store.memory_vaults import MemoryVaults
 from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
 from agents.store.work_rows import work_of
-
-
-@dataclass(slots=True)
-class StoredSession:
-    """One session's rows, the queue in order of arrival."""
-
-    session: Row
-    events: list[Row] = field(default_factory=lambda: [])
-    queue: dict[str, Row] = field(default_factory=lambda: {})
-
-    def record(self) -> SessionRecord:
-        return session_of(self.session)
-
-    def head(self) -> Head:
-        row = self.session
-        return Head(row["partition"], row["seq"], row["digest"], row["stamp"])
 
 
 class MemoryLeases:
@@ -118,6 +105,7 @@ class MemoryEventLog:
         self.calls = MemoryCallRecords(self._events_with_state, clock)
         self.work = MemoryWorkQueue(clock, self._session_row)
         self.sessions: dict[str, StoredSession] = {}
+        self.audit = MemoryAuditTrail(clock, self.sessions)
         self._deleted: dict[SessionId, Change] = {}
         self._event_ids: set[str] = set()
 
@@ -172,13 +160,14 @@ class MemoryEventLog:
         heads = {change.session_id: stored.head()} if stored else {}
         deletion = self._deleted.get(SessionId(change.session_id))
         deleted = {change.session_id: deletion.stamp} if deletion else {}
-        state = Stored({partition: holder} if holder else {}, heads, deleted)
+        state = Stored({partition: holder} if holder else {}, heads, deleted, self.audit.held)
         (refusal,), accepted = decide([change], state)
         if refusal is not None:
             raise refusal
         if not accepted:
             return
         if change.kind is Kind.DELETE:
+            self.audit.note_deleted(change.session_id)
             gone = self.sessions.pop(change.session_id)
             self.work.remove(change.session_id)
             self._deleted[SessionId(change.session_id)] = change
@@ -188,6 +177,8 @@ class MemoryEventLog:
         if stored is None:
             stored = self.sessions[change.session_id] = StoredSession({})
         stored.session = {**change.session, **change.snapshot()}
+        last = stored.events[-1]["link"] if stored.events else session_link(change.session_id)
+        chain_rows(change.events, last)
         stored.events.extend(change.events)
         self.calls.rows |= {row["key"]: row for row in change.calls}
         self._event_ids.update(row["id"] for row in change.events)
@@ -226,6 +217,7 @@ class MemoryStore:
         self.log = MemoryEventLog(self.leases, clock)
         self.work = self.log.work
         self.calls = self.log.calls
+        self.audit = self.log.audit
         self.environment_keys = MemoryEnvironmentKeys(clock)
         self.agents = MemoryAgents()
         self.sessions = MemorySessions(self.log)

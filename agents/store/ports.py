@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from agents.access.records import ApiKeys, Owners
 from agents.access.workspaces import DEFAULT_WORKSPACE
 from agents.economics.hand_calls import CallRecords
+from agents.governance.audit.trail import AuditTrail
 from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
 from agents.listing import Listing
@@ -177,6 +178,9 @@ class Store(Protocol):
 
     @property
     def hands(self) -> HandRecords: ...
+
+    @property
+    def audit(self) -> AuditTrail: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -58,6 +58,7 @@ format: setup ## Format the code
 
 docs: setup ## Write the generated parts of docs/
 	@$(BIN)/python -m agents.commands.settings_reference docs/configuration.md
+	@$(BIN)/python -m agents.telemetry.metrics_reference docs/metrics.md
 
 bench: setup ## Measure; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks

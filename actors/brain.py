@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -25,16 +27,20 @@ from actors.brain_scaling import LOAD, scaling_options
 from actors.coalesce import in_batches
 from actors.fleet_client import ask_fleet
 from actors.link_server import LinkServer, link_address, no_calls
+from actors.metrics_reporter import MetricsReporter
 from actors.names import brain_app_name
 from actors.replica_options import LEAVE_SECONDS, replica_options
 from actors.replies import Reply, reply_of
 from agents.brains.counting import count_tokens
 from agents.brains.factory import make_engine
+from agents.brains.first_token import with_first_token
 from agents.brains.port import BrainFailure, BrainRequest, Interruptible, Measured
 from agents.brains.queued import QueuedBrain
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.config import Settings
 from agents.errors import HecatonError
+from agents.telemetry.gpu_seconds import tell_gpu_seconds
+from agents.telemetry.recorder import recorder_for
 from agents.vault import SettingsVault
 
 logger = logging.getLogger(__name__)
@@ -58,6 +64,10 @@ class BrainServer:
         self._brain = QueuedBrain(self._engine, definition.max_ongoing_requests, settings.brain)
         self._drain_seconds = settings.brain.drain_seconds
         self._draining = False
+        self._measured = settings.telemetry.metrics
+        recorder = recorder_for(metrics=settings.telemetry.metrics)
+        recorder.collect(partial(tell_gpu_seconds, [self._registered], time.monotonic()))
+        self._reporter = MetricsReporter(recorder, "brain")
         self._load = ReplicaLoad()
         if isinstance(self._engine, Interruptible):
             self._engine.watch(self._load.set_able)
@@ -69,6 +79,8 @@ class BrainServer:
         self._replica = serve.get_replica_context().replica_id.unique_id
         await self._register()
         self._registering = asyncio.create_task(self._keep_registered())
+        if definition.resources.num_gpus:
+            self._reporter.start()
 
     async def _register(self) -> None:
         brain = self._registered.id
@@ -112,6 +124,8 @@ class BrainServer:
             yield SEND_ALL
             return
         events = self._brain.think(self._as_told(request))
+        if self._measured and not request.live:
+            events = with_first_token(events, asyncio.get_running_loop().time)
         try:
             async with aclosing(in_batches(events, live=request.live)) as batches:
                 async for batch in batches:
@@ -131,6 +145,7 @@ class BrainServer:
         except HecatonError as error:
             logger.warning("the fleet is not told that this replica ends: %s", error)
         await self._links.drain(self._drain_seconds)
+        await self._reporter.stop()
         await self._links.stop()
         await self._engine.aclose()
 

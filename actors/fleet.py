@@ -12,6 +12,7 @@ from actors.announcing import Announced, Announcement
 from actors.app_waker import AppWaker
 from actors.harness_keeper import HarnessKeeper
 from actors.link_server import Endpoint
+from actors.metrics_keeper import MetricsKeeper
 from actors.names import DEFAULT_BRAIN, brain_app_name, hand_app_name
 from actors.placement import HARDLY_A_CPU
 from actors.ray_host import RayHost, host_numbers
@@ -28,6 +29,7 @@ from agents.hands.host_fleet import HostFleet
 from agents.hands.placement import HostTable
 from agents.standby.breaker import Forced
 from agents.standby.health import PathReport
+from agents.telemetry.recorder import Recorded
 
 _DRAIN_GRACE_SECONDS = 30.0
 
@@ -49,6 +51,7 @@ class FleetActor:
         self._standby: StandbyKeeper | None = None
         self._announced = Announced(SystemClock())
         self._faults = FaultReport(self._settings)
+        self._metrics = MetricsKeeper()
         self._settings_json = settings_json
 
     async def _fleet(self) -> HostFleet:
@@ -68,7 +71,9 @@ class FleetActor:
         wanted = self._settings.sandbox.hosts if self._settings.topology == "decoupled" else 0
         fleet.adopt(await asyncio.to_thread(host_numbers), wanted=wanted)
         keeper = HarnessKeeper(self._settings)
-        self._watching = [asyncio.create_task(fleet.watch()), asyncio.create_task(keeper.watch())]
+        await self._metrics.start()
+        watching = (fleet.watch(), keeper.watch(), self._metrics.save_forever())
+        self._watching = [asyncio.create_task(each) for each in watching]
         if self._standby is not None:
             self._watching.append(asyncio.create_task(self._standby.watch()))
         return fleet
@@ -96,6 +101,20 @@ class FleetActor:
     async def ready(self) -> Reply:
         """Return the hosts' names once every one of them answers and none is leaving."""
         return Reply(await (await self._fleet()).ready())
+
+    async def take_metrics(self, process: str, recorded: Recorded) -> Reply:
+        """Take what a process has recorded; it says so again every few seconds."""
+        await self._fleet()
+        self._metrics.take(process, recorded)
+        return Reply(True)
+
+    async def metrics(self) -> Reply:
+        """Return what all processes have recorded together, those that are gone included."""
+        await self._fleet()
+        try:
+            return Reply(self._metrics.totals())
+        except Unavailable as error:
+            return Reply(error=error)
 
     async def stats(self) -> Reply:
         """Return what each host said of itself last."""

@@ -13,10 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actors.bootstrap import ensure_some_actors
 from actors.brain_client import BrainClient
 from actors.brain_states import BrainReport, apps_of
+from actors.cluster_metrics import ClusterMetrics
 from actors.database import open_platform_store
 from actors.fleet_client import ask_fleet
 from actors.hand_client import linked_hands
 from actors.hand_deployer import ServeHands
+from actors.metrics_reporter import MetricsReporter
 from actors.placement import off_gpu_nodes
 from actors.session_client import SessionClient
 from actors.standby_client import StandbyClient
@@ -39,6 +41,7 @@ from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 from agents.telemetry.money import money_figures
+from agents.telemetry.recorder import Recorder, recorder_for
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +108,12 @@ def _platform(
     standby: StandbyClient | None,
     deployed: GovernedHands,
     deployer: HandDeployer,
+    recorder: Recorder,
 ) -> Platform:
     registry, prices = registry_of(settings), PriceBook.load(settings.brain.price_book)
     brain_report = BrainReport(registry.brains, apps_of(settings))
     budgets = Budgets(store.meter, prices, SystemClock(), together=answers_ceiling(settings))
+    cluster = ClusterMetrics(store.sessions, deployed.releases, SystemClock())
 
     async def ready() -> dict[str, Any]:
         """Ready is: the store answers, some harness lives, some brain serves. What is replaced just now is no fault."""
@@ -126,17 +131,18 @@ def _platform(
         }
 
     async def metrics() -> bytes:
-        money = _money(registry, brain_report, budgets)
-        members, hosts, of_brains, standing, work, engines = await asyncio.gather(
+        figures = asyncio.gather(
             sessions.members(),
             _fleet_figures(),
-            money,
+            _money(registry, brain_report, budgets),
             _standing(standby),
             _work_figures(store),
             brains.replica_figures(),
         )
+        recorded = await cluster.recorded() if recorder.on else None
+        members, hosts, of_brains, standing, work, engines = await figures
         of_standby = None if standing is None else standing.figures
-        return render_metrics(members, hosts, of_brains, of_standby, work, engines)
+        return render_metrics(members, hosts, of_brains, of_standby, work, engines, recorded)
 
     return Platform(
         settings=settings,
@@ -154,6 +160,7 @@ def _platform(
         standby=standby,
         deployer=deployer,
         deployed=deployed,
+        recorder=recorder,
     )
 
 
@@ -188,19 +195,23 @@ class GatewayApp:
         standby = StandbyClient() if self._settings.standby.enabled else None
         if standby is not None:
             await standby.start()
-        deployed = governed(
-            linked_hands(store.hands), store.hand_releases, self._settings.hands, self._settings.gateway.replicas
-        )
+        recorder = recorder_for(metrics=self._settings.telemetry.metrics)
+        reporter = MetricsReporter(recorder, "gateway")
+        hands = linked_hands(store.hands)
+        recorder.collect(hands.tell)
+        deployed = governed(hands, store.hand_releases, self._settings.hands, self._settings.gateway.replicas)
         await deployed.start()
         deployer, missing = _deployer(self._settings, store)
         every = self._settings.metering.write_seconds
         books = CallBooks(store.calls, call_folder(self._settings), SystemClock(), every=every)
         books.start()
         self._app = create_app(
-            _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer)
+            _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer, recorder)
         )
+        reporter.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await reporter.stop()
         await books.close()
         if standby is not None:
             await standby.close()

@@ -12,6 +12,8 @@ from actors.replica_lookup import ReplicaLookup, Table
 from agents.hands.deployed.records import HandRecords, HandVersion
 from agents.hands.deployed.registry import HandRegistry
 from agents.hands.servers.port import Caller, Offer, OfferedTool, ServerCall, ServerResult, ToolServer
+from agents.telemetry import catalogue
+from agents.telemetry.recorder import Recorder
 
 _TABLE_SECONDS = 10.0
 _FAULTS_SECONDS = 15.0
@@ -31,6 +33,14 @@ class HandClient:
     def figures(self) -> dict[str, dict[str, int]]:
         """Replicas, running and waiting calls of each hand that was called from here, by id."""
         return {hand: pool.figures for hand, pool in self._pools.items()}
+
+    def tell(self, recorder: Recorder) -> None:
+        """Add the same to the gauges of hands, all versions of one together."""
+        for hand, figures in self.figures.items():
+            name = hand.partition("@")[0]
+            recorder.add(catalogue.HAND_REPLICAS, figures["replicas"], name)
+            recorder.add(catalogue.HAND_CALLS_RUNNING, figures["running"], name)
+            recorder.add(catalogue.HAND_CALLS_WAITING, figures["waiting"], name)
 
     def start(self) -> None:
         """Begin to follow which hands there are; needs a running event loop."""

@@ -19,6 +19,7 @@ from agents.brains.port import BrainPools
 from agents.config import Settings
 from agents.hands.port import Hands
 from agents.standby.health import CountedHands, CountedPools, PathCounter
+from agents.telemetry.harness_metrics import HarnessMetrics
 from agents.telemetry.metrics import BRAINS
 
 # Actor calls only find, check and stop it; sessions travel over links.
@@ -41,7 +42,9 @@ class HarnessActor:
             counter = PathCounter()
             pools, hands = CountedPools(pools, counter), CountedHands(hands, counter)
             self._reporting = asyncio.create_task(report_path(name, counter, lambda: self._brains.lacking))
-        self._service = SessionService(settings, name, pools=pools, hands=hands, figures=self._figures)
+        self._service = SessionService(
+            settings, name, pools=pools, hands=hands, figures=self._figures, metrics=HarnessMetrics.of(settings)
+        )
         # Ray starts an actor again by its constructor alone, and its sessions must not wait for somebody to ask.
         self._brains.start()
         self._service.start()

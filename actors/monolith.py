@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -48,6 +50,8 @@ from agents.hands.incarnation import host_root
 from agents.hands.near_hands import NearHands
 from agents.seat import MONOLITH, Seat
 from agents.sessions.turn_slots import TurnSlots
+from agents.telemetry.gpu_seconds import tell_gpu_seconds
+from agents.telemetry.harness_metrics import HarnessMetrics
 from agents.telemetry.metrics import BRAINS, all_brains
 from agents.vault import SettingsVault
 
@@ -70,7 +74,10 @@ class MonolithServer:
         self._seat = Seat(settings.data_dir / "run" / "seats", MONOLITH)
         name = self._name = self._seat.name
         self._credentials = LateCredentials(settings)
-        self._host = host_of(settings, host_root(settings, name), name=name, credentials=self._credentials)
+        metrics = HarnessMetrics.of(settings)
+        metrics.recorder.collect(partial(tell_gpu_seconds, registry.brains, time.monotonic()))
+        root = host_root(settings, name)
+        self._host = host_of(settings, root, name=name, credentials=self._credentials, recorder=metrics.recorder)
         await self._host.start()
         self._sessions = SessionService(
             settings,
@@ -78,6 +85,7 @@ class MonolithServer:
             pools=self._pools,
             hands=NearHands(self._host, HandsClient(settings)),
             figures=self._figures,
+            metrics=metrics,
             slots=self._slots,
             deployed=self._hands_of,
         )

@@ -7,12 +7,14 @@ import asyncio
 from actors.host_calls import host_report, host_server
 from actors.late_credentials import LateCredentials
 from actors.link_server import Endpoint, link_address
+from actors.metrics_reporter import MetricsReporter
 from actors.placement import HANDS_CPUS
 from actors.remote import actor
 from actors.replies import Reply
 from agents.config import Settings
 from agents.hands.host import SandboxHost, host_of
 from agents.hands.incarnation import host_root
+from agents.telemetry.recorder import recorder_for
 
 # Actor calls only find, check and stop it; tool calls travel over links.
 _MAX_CONCURRENCY = 100
@@ -29,6 +31,8 @@ class SandboxHostActor:
         self._credentials = LateCredentials(self._settings)
         self._links = host_server(self._host)
         self._endpoint: Endpoint | None = None
+        self._recorder = recorder_for(metrics=self._settings.telemetry.metrics)
+        self._reporter = MetricsReporter(self._recorder, "sandbox")
 
     async def _host(self) -> SandboxHost:
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
@@ -37,8 +41,9 @@ class SandboxHostActor:
 
     async def _start(self) -> SandboxHost:
         root = host_root(self._settings, self._name)
-        host = host_of(self._settings, root, name=self._name, credentials=self._credentials)
+        host = host_of(self._settings, root, name=self._name, credentials=self._credentials, recorder=self._recorder)
         await host.start()
+        self._reporter.start()
         self._endpoint = await self._links.start(link_address(self._settings))
         return host
 
@@ -57,5 +62,6 @@ class SandboxHostActor:
         if self._starting is not None and self._starting.done() and self._starting.exception() is None:
             await self._links.stop()
             await self._starting.result().stop()
+            await self._reporter.stop()
             await self._credentials.close()
         return Reply(True)

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from actors.database import open_platform_store
 from actors.gateway_connection import GatewayConnection
-from actors.hand_client import linked_hands
+from actors.hand_client import HandClient, linked_hands
 from actors.link_server import Endpoint, LinkServer, link_address, no_calls
+from actors.metrics_reporter import MetricsReporter
 from actors.replies import Reply, reply_of
 from actors.tool_servers import tool_servers
 from agents.brains.budgets import Budgets
@@ -40,6 +41,7 @@ from agents.sessions.log import Leases
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.turn_slots import TurnSlots
+from agents.telemetry.harness_metrics import HarnessMetrics
 from agents.telemetry.metrics import BRAINS
 from agents.vaults.credentials import vault_credentials
 from agents.web.definitions import web_definitions
@@ -64,6 +66,7 @@ class SessionService:
         pools: BrainPools,
         hands: Hands,
         figures: Callable[[], Mapping[str, Any]],
+        metrics: HarnessMetrics,
         slots: TurnSlots | None = None,
         deployed: Callable[[HandRecords], FollowedHands] | None = None,
     ) -> None:
@@ -77,6 +80,8 @@ class SessionService:
         self._pools = pools
         self._hands = hands
         self._more_figures = figures
+        self._metrics = metrics
+        self._reporter = MetricsReporter(metrics.recorder, "harness")
         self._slots = slots
         self._deployed = deployed or linked_hands
         self._bus = Bus()
@@ -104,7 +109,11 @@ class SessionService:
         await _patiently(releases.start)
         brain = RoutedBrain(registry, self._pools, RulePolicy(prices), releases=releases.releases, budgets=budgets)
         self._brain = brain
-        deployed = governed(self._deployed(store.hands), store.hand_releases, settings.hands, settings.harness.actors)
+        store.log.watch(self._metrics.wrote)
+        hands = self._deployed(store.hands)
+        if isinstance(hands, HandClient):
+            self._metrics.recorder.collect(hands.tell)
+        deployed = governed(hands, store.hand_releases, settings.hands, settings.harness.actors)
         await _patiently(deployed.start)
         credentials = vault_credentials(settings, store.vaults)
         kept = CacheCounts()
@@ -120,6 +129,7 @@ class SessionService:
             bus=self._bus,
             prices=prices,
             tool_definitions=lambda: [*tool_definitions(SANDBOX_TOOLS), *web_definitions()],
+            metrics=self._metrics,
             slots=self._slots,
             servers=servers,
             hand_cache=kept,
@@ -128,6 +138,7 @@ class SessionService:
         self._leases = store.leases
         harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)
         await _patiently(harness.start)
+        self._reporter.start()
         return harness
 
     async def started(self) -> Harness:
@@ -183,6 +194,7 @@ class SessionService:
         """Hand the partitions over and leave; gateways are served until then, and told where to go."""
         if self._harness is not None:
             await self._harness.stop()
+        await self._reporter.stop()
         if self._releases is not None:
             await self._releases.close()
         if self._servers is not None:

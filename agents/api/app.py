@@ -24,6 +24,7 @@ from agents.api.events import EventRoutes
 from agents.api.hand_mcp import HandMcpRoutes
 from agents.api.hand_releases import HandReleaseRoutes
 from agents.api.hands import HandRoutes
+from agents.api.http_metrics import HttpMetrics
 from agents.api.messages import MessageRoutes
 from agents.api.meta import MetaRoutes
 from agents.api.metering import MeteringRoutes
@@ -41,6 +42,7 @@ from agents.api.vaults import VaultRoutes
 from agents.api.work import WorkRoutes
 from agents.api.worker_gate import WorkerGate
 from agents.errors import NotFound
+from agents.telemetry import catalogue
 
 _NOT_YET = re.compile(
     r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
@@ -94,7 +96,9 @@ def create_app(platform: Platform) -> FastAPI:
         guard=guard_for(platform.settings, platform.clock),
         gate=WorkerGate(operations, platform.store, platform.clock),
         headers=SecureHeaders(hsts_seconds=platform.settings.gateway.hsts_seconds),
+        metrics=HttpMetrics(platform.recorder, platform.clock),
     )
+    platform.recorder.collect(lambda recorder: recorder.set(catalogue.STREAMS, events.streams))
     return app
 
 

@@ -17,6 +17,7 @@ from agents.access.scopes import KeyScope
 from agents.api.answers import RequestTimedOut, error_answer
 from agents.api.auth import OPEN_PATHS, Access, Keyring, header, workers_credential
 from agents.api.disconnects import disconnected, for_a_client
+from agents.api.http_metrics import HttpMetrics, MeasuredRequest
 from agents.api.peers import PeerGuard
 from agents.api.rate_limits import RateLimits
 from agents.api.secure_headers import SecureHeaders
@@ -48,8 +49,10 @@ class Edge:
         guard: PeerGuard | None,
         gate: WorkerGate,
         headers: SecureHeaders,
+        metrics: HttpMetrics,
     ) -> None:
         self._app = app
+        self._metrics = metrics
         self._requests = Slots(max_ongoing_requests, _too_many_requests, share=share)
         self._buffered = Slots(max_body_bytes * _FULL_BODIES, _too_many_bytes, share=share)
         self._limits = limits
@@ -65,7 +68,8 @@ class Edge:
             return
         request_id = new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, self._headers)
+        measured = self._metrics.request()
+        answer = _Answer(send, request_id, self._headers, measured)
         body = _BoundedBody(receive, self._max_body_bytes, self._buffered)
         try:
             principal = body.principal = await self._admit(scope, answer)
@@ -79,6 +83,7 @@ class Edge:
         except Exception as error:
             await self._fail(scope, receive, answer, error)
         finally:
+            measured.ended(scope)
             body.give_back()
 
     async def _admit(self, scope: Scope, answer: _Answer) -> str:
@@ -141,9 +146,10 @@ class Edge:
 class _Answer:
     """The way back to the client: adds headers of its own and remembers whether an answer has begun."""
 
-    def __init__(self, send: Send, request_id: str, secure: SecureHeaders) -> None:
+    def __init__(self, send: Send, request_id: str, secure: SecureHeaders, measured: MeasuredRequest) -> None:
         self._send = send
         self._secure = secure
+        self._measured = measured
         self.request_id = request_id
         self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
@@ -153,6 +159,7 @@ class _Answer:
             self.started = True
             own = [(b"request-id", self.request_id.encode()), *self.headers]
             message["headers"] = self._secure.beside([*message.get("headers", ()), *own])
+            self._measured.answered(message)
         await self._send(message)
 
 

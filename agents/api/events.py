@@ -49,6 +49,11 @@ class EventRoutes:
         self._slots = Slots(most, _too_many_streams, share=platform.settings.key_share)
         self._history = HistoryReader(platform.store.sessions, platform.settings.harness.max_queued_events)
 
+    @property
+    def streams(self) -> int:
+        """Event streams that are open here."""
+        return self._slots.taken
+
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
         path, tag = "/v1/sessions/{session_id}/events", "events"

@@ -18,6 +18,7 @@ from agents.hands.servers.port import NoServers, PlacedServers
 from agents.sessions.host import SessionHost
 from agents.standby.port import Standby
 from agents.store.ports import Store
+from agents.telemetry.recorder import Recorder, SilentRecorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Platform:
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
     ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none. ``deployer`` runs
-    hands, and ``deployed`` leads to them, for clients who call them without a session.
+    hands, and ``deployed`` leads to them, for clients who call them without a session. ``recorder`` gets the figures of
+    requests and streams.
     """
 
     settings: Settings
@@ -47,3 +49,4 @@ class Platform:
     standby: Standby | None = None
     deployer: HandDeployer = field(default_factory=NotDeploying)
     deployed: PlacedServers = field(default_factory=NoServers)
+    recorder: Recorder = field(default_factory=SilentRecorder)

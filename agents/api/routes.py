@@ -85,7 +85,9 @@ Permit = Callable[[Operation, Scope], Awaitable[None]]
 class _PathEndpoint:
     """All methods of one path, as an ASGI application without any layer between."""
 
-    def __init__(self, table: dict[str, Operation], permit: Permit) -> None:
+    def __init__(self, path: str, table: dict[str, Operation], permit: Permit) -> None:
+        self.path = path
+        """The template, by which requests are counted (``agents.api.http_metrics``)."""
         self._table = table
         self._permit = permit
 
@@ -107,4 +109,4 @@ def routes(operations: Sequence[Operation], permit: Permit) -> list[Route]:
     tables: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         tables.setdefault(operation.path, {})[operation.method] = operation
-    return [Route(path, _PathEndpoint(table, permit)) for path, table in tables.items()]
+    return [Route(path, _PathEndpoint(path, table, permit)) for path, table in tables.items()]

@@ -16,7 +16,7 @@ from agents.errors import NotFound, Unavailable
 from agents.governance.contract import InvalidContract, Sla
 from agents.governance.contracts import contract_of
 from agents.governance.hand_records import HandReleaseRecords
-from agents.governance.outcomes import KEPT_SECONDS, LONG, SHORT, OutcomeRow, Tally, breach, latency_class
+from agents.governance.outcomes import KEPT_SECONDS, LONG, SHORT, OutcomeRow, Tally, breach, latency_class, objectives
 from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back
 from agents.governance.split import Split, StoredSplit, judged, split_in_force, version_for
 from agents.hands.deployed.records import HandVersion
@@ -161,6 +161,19 @@ class HandReleases:
         for row in await self._records.outcomes(fine, since, hand=hand):
             tally.add(row.outcome, row.latency, row.calls)
         return tally
+
+    async def budgets_left(self) -> Mapping[str, float]:
+        """Return what is left of each hand's error budget, by its name: of the version in force, by its worst promise.
+
+        One without a contract has none; below 0 a promise is broken. Raises Unavailable.
+        """
+        left: dict[str, float] = {}
+        for name in dict.fromkeys(hand.name for hand in self._hands().values()):
+            version = self.split(name).current
+            if (sla := self._sla(name, version)) is not None:
+                tally = await self.tally(f"{name}@{version}", sla.window_seconds)
+                left[name] = 1 - max(each.used for each in objectives(sla, tally))
+        return left
 
     def _judged(self, name: str, split: Split) -> Sequence[str]:
         sla = self._sla(name, split.current)

@@ -46,6 +46,7 @@ from agents.hands.tool_batch import PlannedCall, changes_files, is_shown, plan_b
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
 from agents.net.guard import Guard
+from agents.telemetry.recorder import Recorder, SilentRecorder
 from agents.vaults.port import Credentials, NoCredentials
 
 log = logging.getLogger(__name__)
@@ -105,9 +106,16 @@ def check(settings: SandboxSettings) -> list[str]:
 
 
 def host_of(
-    settings: Settings, root: Path, *, name: str = "sandbox-host", credentials: Credentials | None = None
+    settings: Settings,
+    root: Path,
+    *,
+    name: str = "sandbox-host",
+    credentials: Credentials | None = None,
+    recorder: Recorder | None = None,
 ) -> SandboxHost:
     """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
+
+    *recorder* gets its figures.
 
     Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
     """
@@ -121,6 +129,7 @@ def host_of(
         store=store,
         admission=admission,
         packages=settings.packages,
+        recorder=recorder,
     )
 
 
@@ -147,6 +156,7 @@ class SandboxHost:
         packages: PackageSettings | None = None,
         clock: Clock | None = None,
         linger: float = LINGER_SECONDS,
+        recorder: Recorder | None = None,
     ) -> None:
         """*root* is the directory of the sandboxes, *store* where their files are copied to (None: nowhere).
 
@@ -166,7 +176,15 @@ class SandboxHost:
         builder = LayerBuilder(package_settings, self._root, self._driver, self._admission, self._clock)
         self._layers = Layers(package_settings, self._root, builder, self._clock)
         self._pool = SandboxPool(
-            settings, self._root, self._driver, self._clock, self._threads, self._shared, self._admission, self._layers
+            settings,
+            self._root,
+            self._driver,
+            self._clock,
+            self._threads,
+            self._shared,
+            self._admission,
+            self._layers,
+            recorder or SilentRecorder(),
         )
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
         self._memory: CallMemory[ToolResult] = CallMemory()

@@ -24,6 +24,8 @@ from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_sandbox import Provided, SessionSandbox
 from agents.hands.session_state import read_state
+from agents.telemetry import catalogue
+from agents.telemetry.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,10 @@ class SandboxPool:
         shared: Checkpoints,
         admission: Admission,
         layers: Layers,
+        recorder: Recorder,
     ) -> None:
+        self._recorder = recorder
+        recorder.collect(self._tell)
         self.counts = PoolCounts()
         self._settings = settings
         self._root = root
@@ -91,6 +96,13 @@ class SandboxPool:
     @property
     def claim_seconds(self) -> float:
         return self._provisioner.claim_seconds
+
+    def _tell(self, recorder: Recorder) -> None:
+        recorder.set(catalogue.SANDBOX_LIVE, self.live)
+        recorder.set(catalogue.SANDBOX_WARM, self.warm)
+        recorder.set(catalogue.SANDBOX_HITS, self.warm_hits)
+        recorder.set(catalogue.SANDBOX_MISSES, self.claims - self.warm_hits)
+        recorder.set(catalogue.SANDBOX_EVICTIONS, self.counts.evictions)
 
     def enter(self, workspace: Workspace) -> SessionSandbox:
         """Return a session's sandbox for one call, kept from being put away until ``leave``."""
@@ -156,8 +168,10 @@ class SandboxPool:
             self.ended(session)
             self.counts.failures += 1
             raise
+        seconds = self._clock.monotonic() - began
         self.counts.provisions += 1
-        self.counts.provision_seconds += self._clock.monotonic() - began
+        self.counts.provision_seconds += seconds
+        self._recorder.observe(catalogue.SANDBOX_PROVISION_SECONDS, seconds)
         return provided
 
     def outdated(self, session: SessionSandbox, sandbox: Sandbox) -> bool:

@@ -37,6 +37,8 @@ from agents.sessions.runner import SessionRunner, StaleRunner
 from agents.sessions.runners import Runners
 from agents.sessions.state import SessionState
 from agents.sessions.wire import usage_wire
+from agents.telemetry import catalogue
+from agents.telemetry.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,8 @@ class Harness:
         )
         self._removals = Removals(ports.log, ports.hands, ports.clock, ours=self._owns)
         self._background: set[asyncio.Task[None]] = set()
+        self._owner = owner
+        ports.metrics.recorder.collect(self._tell)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -136,6 +140,11 @@ class Harness:
             **self._ports.compactions.figures,
             **self._ports.hand_cache.figures,
         }
+
+    def _tell(self, recorder: Recorder) -> None:
+        recorder.set(catalogue.LEASES, len(self._keeper.held), self._owner)
+        recorder.set(catalogue.TAKEOVERS, self._keeper.inherited)
+        recorder.set(catalogue.RETRIES, self._ports.effects.repeated, "tool_call")
 
     # -- ownership -------------------------------------------------------------------------------
 

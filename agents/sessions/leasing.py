@@ -92,6 +92,8 @@ class PartitionKeeper:
         self.held: dict[int, Lease] = {}
         self.generation = 0
         self.takeovers = 0
+        self.inherited = 0
+        """Of the partitions that were claimed, those that had an owner before."""
         self.handovers = 0
 
     async def start(self) -> None:
@@ -185,6 +187,7 @@ class PartitionKeeper:
         leases = await self._leases.claim(self._name, self.generation, partitions, ttl=self._ttl)
         self.held.update((lease.partition, lease) for lease in leases)
         self.takeovers += len(leases)
+        self.inherited += sum(lease.epoch > 1 for lease in leases)
         return [lease.partition for lease in leases]
 
     # -- giving up -------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from agents.sessions.compaction import CompactionCounts
 from agents.sessions.ledger import EffectCounts
 from agents.sessions.log import EventLog, Leases
 from agents.sessions.turn_slots import TurnSlots
+from agents.telemetry.harness_metrics import HarnessMetrics
 
 
 class Prices(BudgetPrices, TokenPrices, Protocol):
@@ -47,5 +48,6 @@ class HarnessPorts:
     compactions: CompactionCounts = field(default_factory=CompactionCounts)
     hand_cache: CacheCounts = field(default_factory=CacheCounts)
     """What ``servers`` has answered from memory."""
+    metrics: HarnessMetrics = field(default_factory=HarnessMetrics)
     slots: TurnSlots | None = None
     """What a turn must hold while it goes on; None: nothing."""

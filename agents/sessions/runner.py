@@ -86,6 +86,7 @@ class SessionRunner:
         self._slot = TurnSlot(None, "")
         self._thinker = Thinker(self)
         self._actor = Actor(self)
+        self._measures = ports.metrics.session(state)
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class SessionRunner:
             try:
                 result = change(draft)
                 if not draft.empty:
-                    await self.ports.log.append(draft.commit(self.lease))
+                    await self._append(draft)
             except BaseException as error:
                 # The state may have moved ahead of the log: drop it unless nothing was drafted.
                 if not draft.empty:
@@ -117,6 +118,17 @@ class SessionRunner:
                 recall(self.ports, self.state, draft.recalled)
             self._keep_going()
             return result
+
+    async def _append(self, draft: Draft) -> None:
+        clock, metrics, events = self.ports.clock, self.ports.metrics, len(draft.events)
+        began = clock.monotonic()
+        metrics.append_began(events)
+        try:
+            await self.ports.log.append(draft.commit(self.lease))
+        finally:
+            metrics.append_ended(events, clock.monotonic() - began)
+        if self._measures is not None:
+            self._measures.committed(self.state.record, draft.events)
 
     async def committed(self) -> bool:
         """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""
@@ -135,6 +147,8 @@ class SessionRunner:
             except BaseException as error:
                 self._lose(error)
                 raise
+            if self._measures is not None:
+                self._measures.committed(self.state.record, draft.events)
             self.show(draft.shown)
             stored = self.state.record
             self._keep_going()

@@ -43,6 +43,8 @@ class OpenCall:
     """Digest of the call that the client's answer was given for."""
     served: ServedTool | None = None
     """The tool, where a server runs it instead of the session's sandbox."""
+    since: datetime | None = None
+    """When the model asked for it, or the client allowed it."""
 
     @property
     def runnable(self) -> bool:
@@ -85,6 +87,8 @@ class SessionState:
     versions: dict[str, str] = field(default_factory=lambda: {})
     """Versions of brains that the session stays with, by the brain's name."""
     open_request: EventId | None = None
+    asked_at: datetime | None = None
+    """When the request that was opened last got its place in the log."""
     keeps: int | None = None
     """Set while the open request is one for a summary: how many of the last messages it leaves as they are."""
     overlong: bool = False
@@ -168,7 +172,7 @@ class SessionState:
 
 
 def _opened(state: SessionState, event: Event) -> None:
-    state.open_request = event.id
+    state.open_request, state.asked_at = event.id, event.processed_at
     state.keeps = (event.hidden or {}).get("keeps")
     if state.keeps is None:
         state.rounds += 1
@@ -205,6 +209,7 @@ def _tool_use(state: SessionState, event: Event) -> None:
         kind=_kind(state, event, served),
         asked=event.body.get("evaluated_permission") == "ask",
         served=served,
+        since=event.processed_at,
     )
 
 
@@ -247,6 +252,7 @@ def _confirmation(state: SessionState, event: Event) -> None:
         call.decision = event.body["result"]
         call.deny_message = event.body.get("deny_message")
         call.approves = (event.hidden or {}).get("approves")
+        call.since = event.processed_at
 
 
 def _error(state: SessionState, event: Event) -> None:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
 from agents.brains.chunks import ChunkChain
+from agents.brains.first_token import FirstToken
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest
 from agents.brains.route import ROUTE
 from agents.hands.servers.port import Offer
@@ -201,20 +202,27 @@ class Thinker:
             previews = PreviewWriter(ports.bus, self._owner.state.record.id)
             request = make()
             self._model = request.model
+            first = FirstToken(ports.clock.monotonic)
             try:
                 thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
                 async with aclosing(thinking) as events:
                     async for event in events:
                         if event.get("type") == ROUTE:
                             self._give_up_answer()
+                        first.see(event)
                         if (changes := assembler.feed(event)) and previewed:
                             previews.show(changes)
-                return assembler.finish(), previews.ids
+                answer = assembler.finish()
+                if previewed and first.at is not None:
+                    brain = assembler.route.brain.id if assembler.route else None
+                    ports.metrics.first_token(brain, first.at - self._asked)
+                return answer, previews.ids
             except BrainLost as lost:
                 logger.warning("the brain of %s was lost: %s", request.session_id, lost.message)
                 if repeats == _REPEATS or self._budget_used_up():
                     raise
                 repeats += 1
+                ports.metrics.request_repeated()
                 self._give_up_answer()
 
     def _budget_used_up(self) -> bool:

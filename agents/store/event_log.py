@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agents.errors import NotFound
 from agents.ids import SessionId
@@ -48,6 +48,10 @@ class SqlEventLog:
         self._chain = LogChain(database)
         self._digests = Digests(_DIGESTS)
         self._commits = GroupCommit(database, batch=batch, waiting=waiting, deadline=deadline)
+
+    def watch(self, on_written: Callable[[int], None]) -> None:
+        """Have *on_written* hear how many events each transaction has written."""
+        self._commits.on_written = on_written
 
     async def create(self, commit: Commit) -> None:
         """Insert a session. Raises Fenced, LogConflict when it exists, InvalidRequest, Overloaded, Unavailable."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,6 +38,8 @@ class GroupCommit:
         self._deadline = deadline
         self._waiting: deque[_Waiter] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self.on_written: Callable[[int], None] = lambda _: None
+        """Hears how many events each transaction has written."""
 
     async def write(self, change: Change) -> None:
         """Return once *change* is on disk. Raises its refusal, Overloaded, Unavailable."""
@@ -108,6 +110,9 @@ class GroupCommit:
                 outcomes = [error] * len(batch)
             for waiter, outcome in zip(batch, outcomes, strict=True):
                 _settle(waiter.done, outcome)
+            written = sum(len(each.change.events) for each, why in zip(batch, outcomes, strict=True) if why is None)
+            if written:
+                self.on_written(written)
             return
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Protocol, TypeVar
 from agents.errors import Conflict, NotFound
 from agents.ids import SessionId
 from agents.listing import Listing
-from agents.sessions.events import Event, SessionRecord
+from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.store.codec import (
     Row,
     agent_of,
@@ -21,7 +22,7 @@ from agents.store.codec import (
     event_of,
     queued_event_of,
 )
-from agents.store.ports import AgentRecord, EnvironmentRecord, EventListing, SessionListing
+from agents.store.ports import AgentRecord, EnvironmentRecord, EventListing, SessionCensus, SessionListing
 from agents.store.sessions import may_show_queue, with_queued
 
 
@@ -163,6 +164,12 @@ class MemorySessions:
 
     async def position(self, session_id: SessionId, event_id: str) -> int | None:
         return self._log.position(session_id, event_id)
+
+    async def census(self, quiet_since: datetime) -> SessionCensus:
+        records = [stored.record() for stored in self._log.sessions.values()]
+        busy = (SessionStatus.RUNNING, SessionStatus.RESCHEDULING)
+        stuck = sum(record.status in busy and record.updated_at < quiet_since for record in records)
+        return SessionCensus(Counter(record.status.value for record in records), stuck)
 
     async def environment_of(self, session_id: SessionId) -> str | None:
         stored = self._log.sessions.get(session_id)

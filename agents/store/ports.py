@@ -5,7 +5,7 @@ Rows are frozen records; ``body`` is the resolved resource as the API shows it, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -75,6 +75,15 @@ class EventListing:
     created_lte: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SessionCensus:
+    """How many sessions there are."""
+
+    by_status: Mapping[str, int]
+    stuck: int
+    """Of those that run or are about to, those that have not changed for long."""
+
+
 class AgentRepository(Protocol):
     async def insert(self, agent: AgentRecord) -> None: ...
 
@@ -139,6 +148,10 @@ class SessionRepository(Protocol):
 
     async def position(self, session_id: SessionId, event_id: str) -> int | None:
         """The log position of an event of this session, or None."""
+        ...
+
+    async def census(self, quiet_since: datetime) -> SessionCensus:
+        """Count all sessions, and those that run although they have not changed since then. Raises Unavailable."""
         ...
 
     async def environment_of(self, session_id: SessionId) -> str | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select, union_all
+from sqlalchemy import Connection, func, select, union_all
 
 from agents.errors import NotFound
 from agents.ids import SessionId
-from agents.sessions.events import Event, SessionRecord
-from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, queued_event_of, session_of
+from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of
 from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
-from agents.store.ports import EventListing, SessionListing
+from agents.store.ports import EventListing, SessionCensus, SessionListing
 from agents.store.tables import events, queue, sessions
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ class SqlSessions:
             return None
         statement = select(events.c.seq).where(events.c.id == event_id, events.c.session_id == session_id)
         return await self._database.read(lambda connection: connection.execute(statement).scalar())
+
+    async def census(self, quiet_since: datetime) -> SessionCensus:
+        """See SessionRepository.census; reads only an index, but for sessions that run."""
+        counts = select(sessions.c.status, func.count()).group_by(sessions.c.status)
+        busy = sessions.c.status.in_([SessionStatus.RUNNING.value, SessionStatus.RESCHEDULING.value])
+        stuck = select(func.count()).where(busy, sessions.c.updated_at < micros(quiet_since))
+
+        def work(connection: Connection) -> SessionCensus:
+            by_status = {status: int(count) for status, count in connection.execute(counts)}
+            return SessionCensus(by_status, int(connection.execute(stuck).scalar_one()))
+
+        return await self._database.read(work)
 
     async def environment_of(self, session_id: SessionId) -> str | None:
         """Name the environment of a session. Raises Unavailable."""

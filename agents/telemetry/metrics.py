@@ -7,6 +7,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from agents.telemetry.exposition import RecordedCollector
+from agents.telemetry.recorder import Recorded
+
 _Figures = Mapping[str, Mapping[str, Any] | None]
 _Labelled = Iterable[tuple[tuple[str, ...], Mapping[str, float]]]
 """Figures with the values of their labels."""
@@ -32,12 +35,13 @@ def render_metrics(
     standby: Mapping[str, float] | None = None,
     work: Mapping[str, float] | None = None,
     engines: Mapping[tuple[str, str], Mapping[str, float]] | None = None,
+    recorded: Recorded | None = None,
 ) -> bytes:
     """Render the figures of harnesses, hosts and brains by their names; None is one that does not answer just now.
 
-    *engines* are by brain and replica.
+    *engines* are by brain and replica. *recorded* is what all processes have recorded together; None: nothing is.
 
-    A figure is a gauge of its own, also one that only grows: it starts again with its process.
+    A figure of a part is a gauge of its own, also one that only grows: it starts again with its process.
     """
     registry = CollectorRegistry()
     members = Gauge("hecaton_harness_members", "Live harnesses", registry=registry)
@@ -54,6 +58,8 @@ def render_metrics(
         Gauge(
             f"hecaton_work_{name}", f"Of work for workers elsewhere: {name.replace('_', ' ')}", registry=registry
         ).set(value)
+    if recorded is not None:
+        registry.register(RecordedCollector(recorded))
     return generate_latest(registry)
 
 

@@ -25,6 +25,7 @@ from agents.hands.host_fleet import HostReport
 from agents.hands.incarnation import host_names
 from agents.seat import seat_name
 from agents.store.memory import MemoryStore
+from agents.telemetry.harness_metrics import HarnessMetrics
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "serve_configs"
@@ -115,7 +116,7 @@ def test_one_cluster_has_no_platforms_of_both_topologies(monkeypatch: pytest.Mon
 
 async def test_a_replica_has_peers_while_another_member_lives_or_nobody_can_tell() -> None:
     store = MemoryStore(ManualClock())
-    service = SessionService(SETTINGS, "m-0", pools=Any, hands=Any, figures=dict)  # type: ignore[arg-type]
+    service = SessionService(SETTINGS, "m-0", pools=Any, hands=Any, figures=dict, metrics=HarnessMetrics())  # type: ignore[arg-type]
     assert not await service.has_peers(), "it was no member yet"
     service._leases = store.leases
     await store.leases.join("m-0", ttl=3)

@@ -29,6 +29,7 @@ from agents.sessions.events import Event, EventType, SessionRecord, SessionStatu
 from agents.sessions.host import Frame
 from agents.sessions.log import Commit
 from agents.store.memory import MemoryStore
+from agents.telemetry.recorder import Recorder
 
 
 class FakeSessionHost:
@@ -168,6 +169,7 @@ class Server:
         self.host = FakeSessionHost(self.store, settings)
         self.readiness: dict[str, Any] = {"ready": True}
         self.hands: dict[str, HandVersion] = {}
+        self.recorder = Recorder()
         self.platform = Platform(
             settings=settings,
             store=self.store,
@@ -181,6 +183,7 @@ class Server:
             meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",
             ready=self._ready,
+            recorder=self.recorder,
             **more(self.store),
         )
         self.app = create_app(self.platform)

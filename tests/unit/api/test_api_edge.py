@@ -12,6 +12,7 @@ from api_fakes import Server, refusal
 from agents.access.key_book import KeyBook
 from agents.api.auth import Keyring
 from agents.api.edge import Edge
+from agents.api.http_metrics import HttpMetrics
 from agents.api.peers import PeerGuard, guard_for, is_loopback, own_addresses
 from agents.api.rate_limits import RateLimits
 from agents.api.secure_headers import SecureHeaders
@@ -20,6 +21,7 @@ from agents.clock import ManualClock, SystemClock
 from agents.config import GatewaySettings, Settings
 from agents.errors import Conflict, Fenced, HecatonError, Overloaded, RateLimited, Unavailable
 from agents.store.memory import MemoryStore
+from agents.telemetry.recorder import SilentRecorder
 
 
 def bare_edge(app: Any, guard: PeerGuard | None = None) -> Edge:
@@ -34,6 +36,7 @@ def bare_edge(app: Any, guard: PeerGuard | None = None) -> Edge:
         guard=guard,
         gate=WorkerGate([], MemoryStore(), SystemClock()),
         headers=SecureHeaders(hsts_seconds=0),
+        metrics=HttpMetrics(SilentRecorder(), SystemClock()),
     )
 
 

@@ -24,6 +24,8 @@ from agents.sessions.harness import Harness
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
 from agents.store.memory import MemoryStore
+from agents.telemetry.harness_metrics import HarnessMetrics
+from agents.telemetry.recorder import Recorder
 
 ASK = {"type": "always_ask"}
 ALLOW = {"type": "always_allow"}
@@ -246,6 +248,7 @@ def make_world(**changes: Any) -> World:
         bus=Bus(),
         prices=PriceBook.load(),
         tool_definitions=lambda: [definition(n) for n in ("bash", "read", "write", "edit", "glob", "grep")],
+        metrics=HarnessMetrics(Recorder(), implied_brain="default@1"),
     )
     return World(brain, hands, store, clock, settings, Harness(ports, owner="harness-0"), ports, meter)
 

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from agents.commands.backup_app import backup as backup_command
 from agents.commands.backup_app import restore as restore_command
+from agents.commands.batch_app import batch as batch_command
 from agents.commands.brains_app import brains_app
 from agents.commands.environments_app import environments_app
 from agents.commands.environments_app import worker as worker_command
@@ -63,6 +64,7 @@ app.add_typer(vaults_app, name="vaults")
 app.add_typer(environments_app, name="environments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(experiment_app, name="experiment")
+app.command("batch")(batch_command)
 app.command("worker")(worker_command)
 app.command("topology")(topology_command)
 app.command("usage")(usage_command)

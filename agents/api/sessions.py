@@ -35,7 +35,7 @@ from agents.errors import InvalidRequest
 from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
-from agents.sessions.wire import session_wire
+from agents.sessions.wire import LIST_COST_HEADER, list_cost_micro_usd, session_wire
 from agents.standby.session_ids import SessionIds
 from agents.store.ports import AgentRecord, EnvironmentRecord, SessionListing
 
@@ -80,7 +80,9 @@ class SessionRoutes:
         ]
 
     def _answer(self, record: SessionRecord) -> Response:
-        return json_answer(session_wire(record, self._platform.clock.now(), self._platform.prices))
+        now, prices = self._platform.clock.now(), self._platform.prices
+        exact = {LIST_COST_HEADER: str(list_cost_micro_usd(record, now, prices))}
+        return json_answer(session_wire(record, now, prices), headers=exact)
 
     async def create(self, request: Request) -> Response:
         params = parse(SessionCreateParams, await read_json(request))

@@ -9,6 +9,8 @@ from agents.clock import rfc3339
 from agents.sessions.events import SessionRecord, SessionStatus
 
 MICRO_PER_CENT = 10_000
+LIST_COST_HEADER = "hecaton-list-cost-micro-usd"
+"""Of an answer that is one session: its list cost before it is rounded to the whole cents that the body tells."""
 _SECONDS_PER_HOUR = 3600
 
 

@@ -365,6 +365,8 @@ _ALL = (
     R("platform:crash:owner", "ours", "a call goes on while its session's harness is replaced, and runs once"),
     R("platform:crash:fleet", "ours", "sessions go on when the keeper of the hosts dies, even together with a host"),
     R("platform:pause:host", "ours", "a sandbox host that is stopped for ten seconds loses nothing"),
+    R("platform:batch", "ours", "hecaton batch gives each task one session and one row, also when it is killed"),
+    R("platform:batch:cost", "ours", "a session's answers tell its list cost to the millionth of a dollar"),
     R("platform:stop", "ours", "SIGTERM ends the platform cleanly; sessions go on at the next start"),
     R("platform:no-survivors", "ours", "no process outlives the platform, whether it is asked or killed"),
 )  # fmt: skip

@@ -36,7 +36,8 @@ def wait_until_served(settings: Settings, pause: Callable[[float], bool]) -> Seq
     url = f"http://{settings.host}:{settings.port}/-/readyz"
     for look in range(int(patience / _LOOK_SECONDS)):
         try:
-            if httpx.get(url, timeout=10.0).status_code == httpx.codes.OK:
+            # Not through a proxy of the environment: it is this machine that is asked.
+            if httpx.get(url, timeout=10.0, trust_env=False).status_code == httpx.codes.OK:
                 return _lacking(brains, app_of)
         except httpx.TransportError:
             pass

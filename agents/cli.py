@@ -244,12 +244,13 @@ def doctor(
     data_dir: DataDir = None,
     config: Config = None,
     assignments: Assignments = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check that everything the server needs is here, and say what to do about what is not."""
     from agents.commands.doctor import doctor as examine
 
     settings = settings_from(config, assignments, host=host, port=port, data_dir=data_dir)
-    raise typer.Exit(examine(console, settings))
+    raise typer.Exit(examine(console, settings, as_json=as_json))
 
 
 @app.command()

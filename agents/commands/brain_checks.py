@@ -21,6 +21,7 @@ import httpx2
 from agents.brains.factory import make_engine
 from agents.brains.registry import RegisteredBrain, registry_of
 from agents.commands.findings import Check, State
+from agents.commands.model_server import key_refusal
 from agents.commands.platform import PlatformRecord, find_platform
 from agents.commands.probe import last_line, run_probe
 from agents.config import Settings
@@ -80,6 +81,8 @@ def _claude(brain: RegisteredBrain, settings: Settings) -> Iterator[tuple[str, s
     if base_url is None:
         if settings.anthropic_api_key is None:
             yield "there is neither a key nor a base URL", f"set ANTHROPIC_API_KEY, or brains.{brain.name}.base_url"
+        elif refusal := key_refusal(None, settings.anthropic_api_key):
+            yield refusal
         return
     url = urlsplit(base_url)
     where = f"{url.hostname}:{url.port or _PORTS.get(url.scheme, 80)}"
@@ -88,6 +91,9 @@ def _claude(brain: RegisteredBrain, settings: Settings) -> Iterator[tuple[str, s
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:
         yield f"nobody answers at {where}: {error}", "start that server, or correct the base_url"
+        return
+    if settings.anthropic_api_key is not None and (refusal := key_refusal(base_url, settings.anthropic_api_key)):
+        yield refusal
 
 
 def check_gpus(settings: Settings) -> Check:

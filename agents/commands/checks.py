@@ -11,16 +11,27 @@ import importlib.util
 import ipaddress
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agents.commands.brain_checks import brain_checks, check_replicas
+from agents.commands.database_check import check_database
 from agents.commands.findings import Check
-from agents.commands.platform import find_platform
+from agents.commands.hand_checks import hand_checks
+from agents.commands.machine_checks import (
+    check_data_dir,
+    check_disk,
+    check_file_system,
+    check_memory,
+    check_open_files,
+    check_proxies,
+    check_shared_memory,
+    namespace_faults,
+)
+from agents.commands.model_server import key_refusal
+from agents.commands.platform_checks import check_parts, check_port, check_ray_cluster, check_record, check_redis
 from agents.commands.probe import last_line, run_probe
 from agents.commands.standby_check import standby_checks
 from agents.commands.vault_check import check_master_key
@@ -28,62 +39,51 @@ from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable, open_store
 
 _PROBE_SECONDS = 30.0
-_DISK_BYTES = 2 * 1024**3
-"""Ray's session files, a database and a few workspaces."""
-_SHM_BYTES = 512 * 1024**2
-"""Ray's object store spills to disk, slowly, when shared memory is smaller."""
-_MEMORY_BYTES = 1536 * 1024**2
-"""The deployment takes about 1 GB before any session."""
-_SHM = "/dev/shm"  # noqa: S108 - asked about, not written to
 _OPENAT2 = 437
-_GIB = 1024**3
 
 
-def all_checks(settings: Settings) -> list[Callable[[], Check]]:
-    """Return every check, cheap ones first."""
+def all_checks(settings: Settings) -> list[Callable[[], Check | list[Check]]]:
+    """Return every check, cheap ones first; some have several findings."""
     return [
         check_python,
         lambda: check_data_dir(settings.data_dir),
+        lambda: check_file_system(settings),
         lambda: check_disk(settings.data_dir),
         lambda: check_checkpoints(settings),
         lambda: check_master_key(settings),
+        lambda: check_database(settings),
         check_shared_memory,
         check_memory,
+        check_open_files,
+        lambda: check_record(settings),
         lambda: check_port(settings),
         lambda: check_exposure(settings),
+        lambda: check_proxies(settings),
         *(brain_checks(settings) if settings.brains else [lambda: check_brain(settings)]),
         lambda: check_replicas(settings),
+        lambda: check_parts(settings),
         *standby_checks(settings),
+        *hand_checks(settings),
         check_ripgrep,
         check_openat2,
         lambda: check_bubblewrap(settings),
         lambda: check_haproxy(settings),
         check_ray,
+        check_redis,
+        check_ray_cluster,
     ]
+
+
+def findings(settings: Settings) -> Iterator[Check]:
+    """Run every check, one after the other."""
+    for check in all_checks(settings):
+        found = check()
+        yield from found if isinstance(found, list) else [found]
 
 
 def check_python() -> Check:
     found = ".".join(str(part) for part in sys.version_info[:3])
     return Check("python", "ok", f"{found} at {sys.executable}")
-
-
-def check_data_dir(folder: Path) -> Check:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        return Check("data directory", "problem", f"{folder}: {error.strerror}", "choose another: --data-dir")
-    return Check("data directory", "ok", f"{folder} is writable")
-
-
-def check_disk(folder: Path) -> Check:
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    found = f"{free / _GIB:.1f} GiB free"
-    if free < _DISK_BYTES:
-        return Check("disk", "problem", found, f"free at least {_DISK_BYTES / _GIB:.0f} GiB, or use another --data-dir")
-    return Check("disk", "ok", found)
 
 
 def check_checkpoints(settings: Settings) -> Check:
@@ -103,44 +103,6 @@ def check_checkpoints(settings: Settings) -> Check:
     except StoreUnavailable as error:
         return Check("checkpoints", "problem", error.message, "look at checkpoints.url and its credentials")
     return Check("checkpoints", "ok" if sound else "problem", where)
-
-
-def check_shared_memory() -> Check:
-    try:
-        free = shutil.disk_usage(_SHM).free
-    except OSError:
-        return Check(_SHM, "note", "missing", "Ray will keep objects on disk, which is slower")
-    found = f"{free / _GIB:.1f} GiB free"
-    if free < _SHM_BYTES:
-        return Check(_SHM, "note", found, "in a container: start it with a larger --shm-size")
-    return Check(_SHM, "ok", found)
-
-
-def check_memory() -> Check:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return Check("memory", "note", "unknown (no /proc/meminfo)")
-    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), 0)
-    found = f"{available / _GIB:.1f} GiB available"
-    if available < _MEMORY_BYTES:
-        return Check("memory", "note", found, "the server and Ray need about 1.5 GiB")
-    return Check("memory", "ok", found)
-
-
-def check_port(settings: Settings) -> Check:
-    record = find_platform(settings)
-    if record is not None:
-        return Check("port", "ok", f"hecaton is up at {record.url}")
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            return Check("port", "problem", f"{where}: {error.strerror}", "end what uses it, or choose another: --port")
-    return Check("port", "ok", f"{settings.host}:{settings.port} is free")
 
 
 def check_exposure(settings: Settings) -> Check:
@@ -164,6 +126,9 @@ def check_brain(settings: Settings) -> Check:
     if settings.engine == "replay":
         remedy = "" if brain.engine == "replay" else "set ANTHROPIC_API_KEY to let Claude think"
         return Check("brain", "note", "replay: plays a written plan, calls no model", remedy)
+    key = settings.anthropic_api_key
+    if key is not None and (refusal := key_refusal(brain.base_url, key)):
+        return Check("brain", "problem", *refusal)
     return Check("brain", "ok", f"claude, at {brain.base_url or 'the Anthropic API'}")
 
 
@@ -198,12 +163,12 @@ def check_bubblewrap(settings: Settings) -> Check:
     command = [path, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
     failure = _failure_of([*command, "true"])
     if failure:
-        remedy = (
-            "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
-            "kernel.apparmor_restrict_unprivileged_userns=0; in Docker: --security-opt seccomp=unconfined "
-            "--security-opt systempaths=unconfined"
-        )
-        return Check("sandbox", "problem", f"bubblewrap cannot make a sandbox: {failure}", remedy)
+        forbidding = namespace_faults()
+        told = "".join(f"; {name} forbids user namespaces" for name in forbidding)
+        orders = ", ".join(f"sysctl -w {name}={value}" for name, value in forbidding.items())
+        docker = "in Docker: --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+        remedy = f"allow user namespaces: {orders or docker}"
+        return Check("sandbox", "problem", f"bubblewrap cannot make a sandbox: {failure}{told}", remedy)
     return Check("sandbox", "ok", f"{path} makes sandboxes with user, pid, net and ipc namespaces")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.commands.checks import all_checks
+from agents.commands.answers import print_json
+from agents.commands.checks import findings as all_findings
 from agents.commands.findings import Check, State
 from agents.config import Settings
 
@@ -17,13 +20,16 @@ _MARK: dict[State, tuple[str, str]] = {
 }
 
 
-def doctor(console: Console, settings: Settings) -> int:
+def doctor(console: Console, settings: Settings, *, as_json: bool = False) -> int:
     """Run every check, print the findings, and return 1 when one is a problem, else 0."""
     findings: list[Check] = []
     with console.status("looking …") as status:
-        for check in all_checks(settings):
-            findings.append(check())
+        for finding in all_findings(settings):
+            findings.append(finding)
             status.update(f"looking … {len(findings)} done")
+    if as_json:
+        print_json(console, [asdict(finding) for finding in findings])
+        return int(any(finding.state == "problem" for finding in findings))
     console.print(report(findings))
     problems = [finding.name for finding in findings if finding.state == "problem"]
     if problems:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agents.commands import brain_checks as checks
-from agents.commands.checks import all_checks
+from agents.commands.checks import findings
 from agents.commands.findings import Check
 from agents.commands.platform import PlatformRecord
 from agents.config import Settings
@@ -28,6 +28,7 @@ KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "HECATON_CONFIG", "RAY_ADDRES
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(checks, "key_refusal", lambda base_url, key: None)  # of the vendor's own server
 
 
 def settings(brain: dict[str, Any], **more: Any) -> Settings:
@@ -171,5 +172,5 @@ def test_the_doctor_looks_at_every_brain(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("agents.commands.checks.check_ray", lambda: Check("ray", "ok", ""))  # it takes seconds
     declared = settings({"engine": "replay"}, data_dir=tmp_path)
     bare = load_settings(overrides={"data_dir": tmp_path})
-    assert {"brain it@1", "replicas"} <= {check().name for check in all_checks(declared)}
-    assert {"brain", "replicas"} <= {check().name for check in all_checks(bare)}
+    assert {"brain it@1", "replicas"} <= {check.name for check in findings(declared)}
+    assert {"brain", "replicas"} <= {check.name for check in findings(bare)}

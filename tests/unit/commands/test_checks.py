@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from agents.commands import checks
-from agents.commands.checks import all_checks
+from agents.commands import machine_checks as machine
+from agents.commands import platform_checks as platforms
 from agents.commands.doctor import doctor, report
 from agents.commands.findings import Check
 from agents.settings_loading import load_settings
@@ -31,18 +33,18 @@ def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_writable_data_directory_is_fine_and_made(tmp_path: Path) -> None:
-    assert checks.check_data_dir(tmp_path / "new").state == "ok"
+    assert machine.check_data_dir(tmp_path / "new").state == "ok"
     assert (tmp_path / "new").is_dir()
 
 
 def test_a_data_directory_below_a_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert checks.check_data_dir(tmp_path / "file" / "data").state == "problem"
+    assert machine.check_data_dir(tmp_path / "file" / "data").state == "problem"
 
 
 def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_DISK_BYTES", 1 << 62)
-    assert checks.check_disk(tmp_path / "not" / "there").state == "problem"
+    monkeypatch.setattr(machine, "_DISK_BYTES", 1 << 62)
+    assert machine.check_disk(tmp_path / "not" / "there").state == "problem"
 
 
 def test_where_checkpoints_go_is_tried(tmp_path: Path) -> None:
@@ -56,15 +58,15 @@ def test_where_checkpoints_go_is_tried(tmp_path: Path) -> None:
 
 
 def test_little_shared_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_SHM_BYTES", 1 << 62)
-    assert checks.check_shared_memory().state == "note"
-    monkeypatch.setattr(checks, "_SHM", "/nowhere")
-    assert checks.check_shared_memory().found == "missing"
+    monkeypatch.setattr(machine, "_SHM_BYTES", 1 << 62)
+    assert machine.check_shared_memory().state == "note"
+    monkeypatch.setattr(machine, "_SHM", "/nowhere")
+    assert machine.check_shared_memory().found == "/nowhere is missing"
 
 
 def test_little_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_MEMORY_BYTES", 1 << 62)
-    assert checks.check_memory().state == "note"
+    monkeypatch.setattr(machine, "_MEMORY_BYTES", 1 << 62)
+    assert machine.check_memory().state == "note"
 
 
 def test_a_port_in_use_is_a_problem(tmp_path: Path) -> None:
@@ -72,10 +74,10 @@ def test_a_port_in_use_is_a_problem(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = checks.check_port(settings(port=port, data_dir=tmp_path))
+        found = platforms.check_port(settings(port=port, data_dir=tmp_path))
     assert found.state == "problem"
     assert str(port) in found.found
-    assert checks.check_port(settings(port=port, data_dir=tmp_path)).state == "ok"
+    assert platforms.check_port(settings(port=port, data_dir=tmp_path)).state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,10 @@ def test_who_could_reach_the_server_is_told(given: dict[str, Any], state: str) -
         ({"brain.base_url": "http://m"}, "ok", "http://m"),
     ],
 )
-def test_which_brain_will_think_is_told(given: dict[str, Any], state: str, word: str) -> None:
+def test_which_brain_will_think_is_told(
+    given: dict[str, Any], state: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "key_refusal", lambda base_url, key: None)
     found = checks.check_brain(settings(**given))
     assert found.state == state
     assert word in found.found
@@ -148,10 +153,14 @@ def test_this_machine_has_what_the_tests_need() -> None:
 
 def test_the_exit_code_tells_whether_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     out = screen(80)
-    monkeypatch.setattr("agents.commands.doctor.all_checks", lambda given: [lambda: Check("a", "note", "hm", "do it")])
+    found = [Check("a", "note", "hm", "do it")]
+    monkeypatch.setattr("agents.commands.doctor.all_findings", lambda given: found)
     assert doctor(out, settings()) == 0
-    monkeypatch.setattr("agents.commands.doctor.all_checks", lambda given: [lambda: Check("a", "problem", "no")])
+    found.append(Check("b", "problem", "no", "mend it"))
     assert doctor(out, settings()) == 1
+    out = screen(80)
+    assert doctor(out, settings(), as_json=True) == 1
+    assert json.loads(said(out))[1] == {"name": "b", "state": "problem", "found": "no", "remedy": "mend it"}
 
 
 def test_the_report_shows_what_to_do_below_what_was_found() -> None:
@@ -159,8 +168,3 @@ def test_the_report_shows_what_to_do_below_what_was_found() -> None:
     out.print(report([Check("port", "problem", "taken", "choose another")]))
     assert "PROBLEM" in said(out)
     assert "→ choose another" in said(out)
-
-
-def test_every_check_is_part_of_the_examination() -> None:
-    written = [name for name in vars(checks) if name.startswith("check_")]
-    assert len(all_checks(settings())) == len(written)

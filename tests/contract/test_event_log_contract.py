@@ -463,3 +463,15 @@ async def outcome(change: Awaitable[None]) -> str:
     except (Fenced, LogConflict, NotFound) as error:
         return type(error).__name__
     return "ok"
+
+
+async def test_a_census_counts_sessions_by_status_and_those_that_stand_still(store: AnyStore) -> None:
+    lease = await claimed(store)
+    moments = {SessionStatus.RUNNING: [0, 5, 9], SessionStatus.RESCHEDULING: [1], SessionStatus.IDLE: [0, 0]}
+    for status, minutes in moments.items():
+        for minute in minutes:
+            record = session(lease.partition, status=status, updated_at=T0 + timedelta(minutes=minute))
+            await store.log.create(step(lease, record))
+    census = await store.sessions.census(T0 + timedelta(minutes=5))
+    assert dict(census.by_status) == {"running": 3, "rescheduling": 1, "idle": 2}
+    assert census.stuck == 2

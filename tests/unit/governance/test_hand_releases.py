@@ -245,3 +245,15 @@ async def test_a_process_looks_by_itself_and_keeps_what_it_counted_when_it_ends(
     stage.calls(stage.one, "3", good=1)
     await stage.one.close()
     assert (await stage.other.tally("crm@3", 60)).calls == 1
+
+
+async def test_what_is_left_of_an_error_budget_is_that_of_the_worst_promise() -> None:
+    stage = Stage(hand("1"), hand("1", "erp", contract=False), declared={"crm": "1"})
+    assert await stage.one.budgets_left() == {"crm": 1.0}, "without a contract there is none"
+    stage.calls(stage.one, "1", good=95, bad=5)
+    await stage.look()
+    assert await stage.other.budgets_left() == {"crm": pytest.approx(0.5)}, "one in ten may fail"
+    stage.calls(stage.one, "1", slow=50)
+    await stage.look()
+    [left] = (await stage.other.budgets_left()).values()
+    assert left < 0, "a third were slow"

@@ -219,7 +219,7 @@ async def test_a_full_queue_is_asked_again_when_it_says(scene: ServedWorld) -> N
 
 
 async def test_what_a_call_took_is_kept_beside_its_result(scene: ServedWorld) -> None:
-    took = Consumption(queue_seconds=0.5, run_seconds=2.0, bytes_out=7, cached=True)
+    took = Consumption(queue_seconds=0.5, run_seconds=2.0, bytes_out=7, cached=True, micro_usd=2500)
 
     async def run(call: ServerCall) -> ServerResult:
         return ServerResult(call.call_id, [], is_error=True, outcome="tool_error", consumption=took)
@@ -234,6 +234,9 @@ async def test_what_a_call_took_is_kept_beside_its_result(scene: ServedWorld) ->
     }.items()  # fmt: skip
     (row,) = [row for row in await scene.world.meter.totals(session) if row.kind is MeterKind.TOOL_CALL]
     assert (row.name, row.seconds) == (CRM_FIND, 2.0)
+    counted = scene.world.ports.metrics.recorder.snapshot()
+    assert counted["hecaton_tool_calls_total"] == {("crm", "error"): (1.0,)}
+    assert counted["hecaton_hand_cost_usd_total"] == {("crm",): (0.0025,)}
 
 
 # -- long results ----------------------------------------------------------------------------------

@@ -1,0 +1,122 @@
+"""Claim: counting what happens costs at most 5 % of the throughput.
+
+Falsified when a platform that counts (``telemetry.metrics``, the default) gets less than 0.95 of the one-tool sessions
+a second of one that does not. Both run side by side and get the same load in turns, in blocks of a few seconds whose
+order changes each round, so that what else the machine does meets both; the ratio is that of each round's two blocks.
+Beside it: CPU per session of all processes of each platform, which is steadier than time.
+
+Run: ``python -m benchmarks.bench_telemetry [--rounds N] [--sessions N] [--option KEY=VALUE ...]``; under 3 minutes on
+two idle cores. ``--option telemetry.x=false`` says what else is off in the platform that does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from agents.experiments.running.raw_http import Refused
+from benchmarks.deployment import Deployment, running_platform, running_stub
+from benchmarks.drivers import PlatformDriver
+from benchmarks.processes import PhaseMeter
+from benchmarks.report import verdict
+
+_LEAST = 0.95
+_CONCURRENCY = 8
+_TEXT = "stub: tools=1 command=true"
+_TRIES = 30
+_RESAMPLES = 2000
+OFF = ("telemetry.metrics=false",)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one platform did in one block."""
+
+    sessions_per_second: float
+    cpu_ms_per_session: float
+
+
+Rounds = list[dict[str, Block]]
+
+
+async def measure(platforms: dict[str, Deployment], rounds: int, sessions: int) -> Rounds:
+    """Load the platforms in turns; the first blocks fill caches and do not count."""
+    drivers = {name: await _opened(each.url) for name, each in platforms.items()}
+    found: Rounds = []
+    order = list(platforms)
+    for number in range(rounds + 1):
+        blocks: dict[str, Block] = {}
+        for name in order:
+            meter = PhaseMeter({"platform": platforms[name].pid})
+            load = await drivers[name].load(_TEXT, sessions, _CONCURRENCY)
+            cpu = sum(meter.end().cpu.values())
+            blocks[name] = Block(load.rate, 1000 * cpu / sessions)
+        order.reverse()
+        if number:
+            found.append(blocks)
+    for driver in drivers.values():
+        driver.close()
+    return found
+
+
+async def _opened(url: str) -> PlatformDriver:
+    # A proxy that has just started may start anew, and ends connections then.
+    for _ in range(_TRIES):
+        try:
+            return await PlatformDriver.open(url)
+        except (Refused, OSError):
+            await asyncio.sleep(1.0)
+    return await PlatformDriver.open(url)
+
+
+def ratio(found: Rounds, measure: str) -> tuple[float, float, float]:
+    """The median of the rounds' ratios, on over off, with its 95 % bootstrap interval."""
+    ratios = [getattr(blocks["on"], measure) / getattr(blocks["off"], measure) for blocks in found]
+    dice = random.Random(1)
+    medians = sorted(statistics.median(dice.choices(ratios, k=len(ratios))) for _ in range(_RESAMPLES))
+    return statistics.median(ratios), medians[int(0.025 * _RESAMPLES)], medians[int(0.975 * _RESAMPLES)]
+
+
+def report(console: Console, found: Rounds) -> dict[str, tuple[float, float, float]]:
+    table = Table("", "on, median", "off, median", "on / off (95 %)")
+    ratios = {name: ratio(found, name) for name in ("sessions_per_second", "cpu_ms_per_session")}
+    for name, (middle, low, high) in ratios.items():
+        on, off = (statistics.median(getattr(blocks[way], name) for blocks in found) for way in ("on", "off"))
+        table.add_row(name.replace("_", " "), f"{on:.1f}", f"{off:.1f}", f"{middle:.3f} ({low:.3f}-{high:.3f})")
+    console.print(table)
+    return ratios
+
+
+def _options(settings: Sequence[str]) -> list[str]:
+    return [word for each in settings for word in ("--set", each)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_telemetry", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--sessions", type=int, default=150, help="of one block")
+    parser.add_argument("--option", action="append", default=[], help="another setting of the platform that is off")
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        stub = stack.enter_context(running_stub())
+        on = stack.enter_context(running_platform(*stub))
+        off = stack.enter_context(running_platform(*stub, *_options([*OFF, *given.option])))
+        found = uvloop.run(measure({"on": on, "off": off}, given.rounds, given.sessions))
+    console = Console()
+    ratios = report(console, found)
+    results = {"rounds": [{name: asdict(block) for name, block in blocks.items()} for blocks in found], **ratios}
+    return verdict(console, "telemetry", results, stands=ratios["sessions_per_second"][0] >= _LEAST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

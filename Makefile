@@ -12,7 +12,7 @@ DIR ?= .
 LANES ?= 0
 PROOFS ?= proof ablation faults
 
-.PHONY: help setup programs demo test chaos lint format docs bench bench-proof lock clean
+.PHONY: help setup programs demo test chaos lint audit format docs bench bench-proof lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -51,6 +51,9 @@ lint: setup $(TORCH) ## Format check, lint, layers, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports
 	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+audit: setup ## Hold the locked packages against known vulnerabilities
+	@$(BIN)/python .ci/audit.py
 
 format: setup ## Format the code
 	@$(BIN)/ruff format .

@@ -35,6 +35,9 @@ _HAPROXY_PORTS = (
 
 def prepare_environment(settings: Settings) -> None:
     """Set what Ray reads once at import; the figures behind it are in docs/performance.md."""
+    if "RAY_ADDRESS" not in os.environ:
+        # Whoever reaches a cluster's ports could run code on it. One that is joined says itself what it asks for.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ["HECATON_INSTANCE"] = secrets.token_hex(8)
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     if settings.proxy == "haproxy":

@@ -86,7 +86,7 @@ class ApiKeyRoutes:
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
         every, tag, body = "/-/keys", "keys", CreateApiKeyParams
-        one, made, shown = f"{every}/{{key_id}}", NewApiKey, ApiKey
+        one, made, shown = f"{every}/{{api_key_id}}", NewApiKey, ApiKey
         listing = (
             describe.text("workspace_id", "Only keys of this workspace."),
             describe.INCLUDE_ARCHIVED,
@@ -133,7 +133,7 @@ class ApiKeyRoutes:
             )
 
     async def retrieve(self, request: Request) -> Response:
-        key_id: str = request.path_params["key_id"]
+        key_id: str = request.path_params["api_key_id"]
         found = await self._keys.find(key_id)
         if found is None:
             raise NotFound(f"API key {key_id} not found")
@@ -152,7 +152,7 @@ class ApiKeyRoutes:
 
     async def revoke(self, request: Request) -> Response:
         now = self._clock.now()
-        return json_answer(_wire(await self._keys.revoke(request.path_params["key_id"], now), now))
+        return json_answer(_wire(await self._keys.revoke(request.path_params["api_key_id"], now), now))
 
 
 def _expiry(text: str | None, now: datetime) -> datetime | None:

@@ -25,6 +25,13 @@ def agent_id(client: Anthropic) -> str:
     return client.beta.agents.create(name="transport", model=MODEL).id
 
 
+@pytest.fixture(scope="module")
+def session_id(client: Anthropic, agent_id: str) -> str:
+    """A session that is there: of one that is not, nothing else is looked at."""
+    place = client.beta.environments.create(name=f"transport-{secrets.token_hex(6)}").id
+    return client.beta.sessions.create(agent=agent_id, environment_id=place).id
+
+
 @requirement("transport:auth:bearer", "transport:auth:x-api-key")
 @pytest.mark.parametrize(
     "name, prefix", [("authorization", "Bearer "), ("authorization", "bearer "), ("x-api-key", "")]
@@ -174,8 +181,8 @@ def test_metadata_bags_are_bounded(http: httpx.Client, kind: str, bag: dict[str,
 @pytest.mark.parametrize(
     "body", [b"{", b"nope", b"[]", b"null", b'"text"', b"\xff", b'{"name": "\\ud800"}', b"[" * 5000]
 )
-def test_a_body_that_is_not_a_json_object_is_a_400(http: httpx.Client, body: bytes) -> None:
-    for path in ("/v1/agents", "/v1/environments", "/v1/sessions", "/v1/sessions/sesn_x/events"):
+def test_a_body_that_is_not_a_json_object_is_a_400(http: httpx.Client, session_id: str, body: bytes) -> None:
+    for path in ("/v1/agents", "/v1/environments", "/v1/sessions", f"/v1/sessions/{session_id}/events"):
         assert http.post(path, content=body, headers={"content-type": "application/json"}).status_code == 400
 
 
@@ -221,8 +228,10 @@ _TOOL = {"type": "custom", "name": "t", "description": "d", "input_schema": {"ty
     ],
     ids=lambda value: value if isinstance(value, str) and "/" not in value else "",
 )
-def test_a_faulty_field_is_named_with_its_path(http: httpx.Client, path: str, body: dict[str, Any], named: str) -> None:
-    answer = http.post(f"/v1/{path}", json=body)
+def test_a_faulty_field_is_named_with_its_path(
+    http: httpx.Client, session_id: str, path: str, body: dict[str, Any], named: str
+) -> None:
+    answer = http.post(f"/v1/{path.replace('sesn_x', session_id)}", json=body)
     assert answer.status_code == 400
     assert re.search(rf"(^|; ){re.escape(named)}: ", answer.json()["error"]["message"]), answer.text
 

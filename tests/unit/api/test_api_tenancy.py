@@ -19,7 +19,18 @@ from agents.access.tenancy import PATH_PARAMETERS
 from agents.api.auth import OPEN_PATHS
 from agents.api.routes import Operation
 
-NOT_OWNED = {"key_id", "thread_id", "credential_id", "work_id", "model_id", "name", "version", "hand", "action"}
+NOT_OWNED = {
+    "api_key_id",
+    "key_id",
+    "thread_id",
+    "credential_id",
+    "work_id",
+    "model_id",
+    "name",
+    "version",
+    "hand",
+    "action",
+}
 """What other parameters of paths name: things below an object that is owned, or the platform's own."""
 
 

@@ -17,9 +17,7 @@ _GUIDE = (ROOT / "docs" / "kubernetes.md").read_text()
 
 
 def _secrets_of(objects: list[Object]) -> set[tuple[str, str]]:
-    references = re.findall(
-        r"\{'name': '([\w-]+)', 'key': '([\w-]+)'", str(pod_templates(objects))
-    )
+    references = re.findall(r"\{'name': '([\w-]+)', 'key': '([\w-]+)'", str(pod_templates(objects)))
     return set(references)
 
 

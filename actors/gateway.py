@@ -35,6 +35,7 @@ from agents.config import Settings
 from agents.economics.call_books import CallBooks, call_folder
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError, Unavailable
+from agents.governance.anomalies.detector import AnomalyDetector
 from agents.governance.governed_hands import GovernedHands, governed
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.standby.port import StandbyReport
@@ -208,9 +209,13 @@ class GatewayApp:
         self._app = create_app(
             _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer, recorder)
         )
+        observer = f"gateway-{recorder.process}"
+        detector = AnomalyDetector(self._settings, recorder, SystemClock(), observer, store.audit)
+        detector.start()
         reporter.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await detector.stop()
         await reporter.stop()
         await books.close()
         if standby is not None:

@@ -29,6 +29,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Fenced, Unavailable
+from agents.governance.anomalies.detector import AnomalyDetector
 from agents.governance.governed_hands import FollowedHands, governed
 from agents.hands.deployed.records import HandRecords
 from agents.hands.port import Hands
@@ -82,6 +83,7 @@ class SessionService:
         self._more_figures = figures
         self._metrics = metrics
         self._reporter = MetricsReporter(metrics.recorder, "harness")
+        self._detector: AnomalyDetector | None = None
         self._slots = slots
         self._deployed = deployed or linked_hands
         self._bus = Bus()
@@ -118,6 +120,9 @@ class SessionService:
         credentials = vault_credentials(settings, store.vaults)
         kept = CacheCounts()
         servers = self._servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed, counts=kept)
+        detector = self._detector = AnomalyDetector(
+            settings, self._metrics.recorder, SystemClock(), self._name, store.audit
+        )
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
@@ -130,6 +135,7 @@ class SessionService:
             prices=prices,
             tool_definitions=lambda: [*tool_definitions(SANDBOX_TOOLS), *web_definitions()],
             metrics=self._metrics,
+            observers=[detector.watch],
             slots=self._slots,
             servers=servers,
             hand_cache=kept,
@@ -137,6 +143,8 @@ class SessionService:
         self._endpoint = await self._links.start(link_address(settings))
         self._leases = store.leases
         harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)
+        detector.watch.own(lambda: harness.running, lambda: harness.inherited)
+        detector.start()
         await _patiently(harness.start)
         self._reporter.start()
         return harness
@@ -194,6 +202,8 @@ class SessionService:
         """Hand the partitions over and leave; gateways are served until then, and told where to go."""
         if self._harness is not None:
             await self._harness.stop()
+        if self._detector is not None:
+            await self._detector.stop()
         await self._reporter.stop()
         if self._releases is not None:
             await self._releases.close()

@@ -17,6 +17,7 @@ from agents.access.settings import AccessSettings
 from agents.brain_settings import BrainDefinition
 from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
+from agents.governance.anomalies.settings import AnomalySettings
 from agents.governance.audit.settings import AuditSettings
 from agents.hand_settings import HandDefinition
 from agents.hands.egress.settings import EgressSettings
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     vaults: VaultSettings = VaultSettings()
     workers: WorkerSettings = WorkerSettings()
     metering: MeteringSettings = MeteringSettings()
+    anomalies: AnomalySettings = AnomalySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     access: AccessSettings = AccessSettings()
     audit: AuditSettings = AuditSettings()

@@ -131,7 +131,7 @@ def breach(sla: Sla, tally: Tally) -> str | None:
     if tally.calls < sla.min_calls:
         return None
     for each in objectives(sla, tally):
-        if each.used > 1 and _chance_of(each.bad, each.calls, each.allowed) < _CHANCE:
+        if each.used > 1 and chance_of(each.bad, each.calls, each.allowed) < _CHANCE:
             words = {
                 "availability": "calls were not answered",
                 "error_rate": "answered calls were errors of its tools",
@@ -141,7 +141,7 @@ def breach(sla: Sla, tally: Tally) -> str | None:
     return None
 
 
-def _chance_of(bad: int, calls: int, part: float) -> float:
+def chance_of(bad: int, calls: int, part: float) -> float:
     """Return how likely *bad* or more of *calls* are when each is with probability *part*; for more than expected."""
     if part >= 1:
         return 1.0

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from agents.brains.registry import registry_of
@@ -122,6 +123,16 @@ class Harness:
     def active(self) -> int:
         """Sessions with a turn under way."""
         return self._runners.active
+
+    @property
+    def running(self) -> list[tuple[str, datetime]]:
+        """The sessions with a turn under way, with the time of their last commit."""
+        return self._runners.running
+
+    @property
+    def inherited(self) -> int:
+        """How many partitions were claimed so far that had an owner before."""
+        return self._keeper.inherited
 
     @property
     def figures(self) -> dict[str, int]:

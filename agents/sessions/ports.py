@@ -17,14 +17,32 @@ from agents.hands.servers.port import NoServers, PlacedServers
 from agents.sessions.budget import BudgetPrices
 from agents.sessions.bus import Bus
 from agents.sessions.compaction import CompactionCounts
+from agents.sessions.events import Event, SessionRecord
 from agents.sessions.ledger import EffectCounts
 from agents.sessions.log import EventLog, Leases
+from agents.sessions.state import SessionState
 from agents.sessions.turn_slots import TurnSlots
 from agents.telemetry.harness_metrics import HarnessMetrics
 
 
 class Prices(BudgetPrices, TokenPrices, Protocol):
     """The part of the price book that turns running time and tokens into cost."""
+
+
+class CommitObserver(Protocol):
+    """Looks at the commits of one session."""
+
+    def committed(self, record: SessionRecord, events: Sequence[Event]) -> None:
+        """Take note of a commit: the row as it is now, and the events that got their place. Quick; never raises."""
+        ...
+
+
+class SessionObserver(Protocol):
+    """Looks at the sessions of one harness."""
+
+    def session(self, state: SessionState) -> CommitObserver | None:
+        """Return what looks at the commits of a session from *state* on; None when nobody is to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +67,7 @@ class HarnessPorts:
     hand_cache: CacheCounts = field(default_factory=CacheCounts)
     """What ``servers`` has answered from memory."""
     metrics: HarnessMetrics = field(default_factory=HarnessMetrics)
+    observers: Sequence[SessionObserver] = ()
+    """Who else looks at what sessions commit."""
     slots: TurnSlots | None = None
     """What a turn must hold while it goes on; None: nothing."""

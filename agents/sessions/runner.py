@@ -86,7 +86,8 @@ class SessionRunner:
         self._slot = TurnSlot(None, "")
         self._thinker = Thinker(self)
         self._actor = Actor(self)
-        self._measures = ports.metrics.session(state)
+        watching = [each.session(state) for each in (ports.metrics, *ports.observers)]
+        self._observers = [each for each in watching if each is not None]
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -127,8 +128,11 @@ class SessionRunner:
             await self.ports.log.append(draft.commit(self.lease))
         finally:
             metrics.append_ended(events, clock.monotonic() - began)
-        if self._measures is not None:
-            self._measures.committed(self.state.record, draft.events)
+        self._committed(draft)
+
+    def _committed(self, draft: Draft) -> None:
+        for observer in self._observers:
+            observer.committed(self.state.record, draft.events)
 
     async def committed(self) -> bool:
         """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""
@@ -147,8 +151,7 @@ class SessionRunner:
             except BaseException as error:
                 self._lose(error)
                 raise
-            if self._measures is not None:
-                self._measures.committed(self.state.record, draft.events)
+            self._committed(draft)
             self.show(draft.shown)
             stored = self.state.record
             self._keep_going()

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterable
+from datetime import datetime
 from typing import Any
 
 from agents.errors import Fenced, HecatonError, LogConflict, NotFound
@@ -73,6 +74,11 @@ class Runners:
     def active(self) -> int:
         """Sessions with a turn under way."""
         return len(self._running)
+
+    @property
+    def running(self) -> list[tuple[str, datetime]]:
+        """The sessions with a turn under way, with the time of their last commit."""
+        return [(runner.state.record.id, runner.state.record.updated_at) for runner in self._running]
 
     def _partition(self, session_id: str) -> int:
         return partition_of(session_id, self._settings.partitions)

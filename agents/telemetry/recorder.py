@@ -16,6 +16,9 @@ Labels = tuple[str, ...]
 Recorded = Mapping[str, Mapping[Labels, tuple[float, ...]]]
 """Series by metric and the values of their labels; see ``Metric.width`` for the numbers of one."""
 
+Listener = Callable[[float, Labels], None]
+"""Gets each value of a histogram, with its labels as they were given."""
+
 
 class Bounds:
     """The values that labels have had, so that those beyond a label's bound become ``other``."""
@@ -50,6 +53,7 @@ class Recorder:
         self._bounds = Bounds()
         self._series: dict[str, dict[Labels, list[float]]] = {metric.name: {} for metric in CATALOGUE}
         self._collectors: list[Callable[[Recorder], None]] = []
+        self._listeners: dict[str, Listener] = {}
 
     def count(self, counter: Metric, *labels: str, by: float = 1.0) -> None:
         """Add *by* to a counter."""
@@ -60,6 +64,9 @@ class Recorder:
         cell = self._cell(histogram, labels)
         cell[0] += value
         cell[1 + bisect_left(histogram.buckets, value)] += 1
+        listener = self._listeners.get(histogram.name)
+        if listener is not None:
+            listener(value, labels)
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Say how a gauge stands, or a counter that is kept elsewhere; only from a collector."""
@@ -68,6 +75,10 @@ class Recorder:
     def add(self, metric: Metric, value: float, *labels: str) -> None:
         """Add to a gauge that several tell a part of; only from a collector."""
         self._cell(metric, labels)[0] += value
+
+    def listen(self, histogram: Metric, listener: Listener) -> None:
+        """Have *listener* hear of each value of *histogram* as well; there is one. It is quick and never raises."""
+        self._listeners[histogram.name] = listener
 
     def collect(self, collector: Callable[[Recorder], None]) -> None:
         """Have *collector* set what it knows whenever a snapshot is taken; gauges are unset before."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -43,6 +46,7 @@ from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
 from agents.telemetry.money import money_figures
 from agents.telemetry.recorder import Recorder, recorder_for
+from agents.telemetry.tracing.process_tracing import ProcessTracing
 
 logger = logging.getLogger(__name__)
 
@@ -183,10 +187,13 @@ class GatewayApp:
         await receive()
         # Only here: the API's types take longer to load than all the rest, and who deploys a gateway serves none.
         from agents.api.app import create_app
+        from agents.api.request_trace import RequestSpans
 
         ensure_some_actors(self._settings)
         store = await open_platform_store(self._settings)
-        sessions = SessionClient(self._settings, store.leases)
+        tracing = ProcessTracing(self._settings, "hecaton-gateway", f"gateway-{socket.gethostname()}-{os.getpid()}")
+        spans = RequestSpans(tracing.sink) if tracing.on else None
+        sessions = SessionClient(self._settings, store.leases, on_trace=spans.turned_out if spans else lambda _: None)
         brains = BrainClient(self._settings)
         brains.start()
         registry = registry_of(self._settings)
@@ -206,9 +213,8 @@ class GatewayApp:
         every = self._settings.metering.write_seconds
         books = CallBooks(store.calls, call_folder(self._settings), SystemClock(), every=every)
         books.start()
-        self._app = create_app(
-            _platform(self._settings, store, sessions, brains, releases, standby, deployed, deployer, recorder)
-        )
+        parts = (store, sessions, brains, releases, standby, deployed, deployer, recorder)
+        self._app = create_app(replace(_platform(self._settings, *parts), spans=spans))
         observer = f"gateway-{recorder.process}"
         detector = AnomalyDetector(self._settings, recorder, SystemClock(), observer, store.audit)
         detector.start()
@@ -223,6 +229,7 @@ class GatewayApp:
         missing.cancel()
         await deployed.close()
         await sessions.close()
+        await tracing.close()
         await brains.close()
         await releases.close()
         await store.close()

@@ -33,8 +33,10 @@ _OPEN_SECONDS = 1.0
 class HarnessLink:
     """One gateway's connection to the harness of a name, whichever process that is just now."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, *, on_trace: Callable[[int], None] = lambda _: None) -> None:
+        """*on_trace* hears of traces that the harness keeps though they were not chosen."""
         self.name = name
+        self._on_trace = on_trace
         self._gateway = settings.gateway
         self._bus = Bus()
         self._watchers: Counter[str] = Counter()
@@ -99,6 +101,8 @@ class HarnessLink:
                 self._bus.publish(session_id, [Frame.unpacked(each) for each in packed])
             case ("moved", str(session_id)):
                 self._sever(session_id)
+            case ("trace_kept", int(trace_id)):
+                self._on_trace(trace_id)
             case _:
                 pass  # a later version of the harness says more than this gateway knows
 

@@ -19,10 +19,11 @@ from typing import Any
 from ray.exceptions import RayError
 
 from actors.heartbeat import CALLER_BEATS, watch_pulse
-from actors.link_server import Endpoint
+from actors.link_server import TRACED, TRACES, Endpoint
 from actors.message_stream import Message, MessageStream
 from actors.replies import Reply
 from agents.errors import HecatonError, Unavailable
+from agents.telemetry.tracing.context import Told, handed_on
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ class LinkClient:
         self._numbers = itertools.count()
         self._pending: dict[int, asyncio.Queue[Reply | Message]] = {}
         self._topics: dict[int, int] = {}
+        self._listeners: dict[int, Told] = {}
+        self._takes_traces = False
+        """Whether the server knows what to do with the context of a trace; one of an earlier release does not."""
         self._stream: MessageStream | None = None
         self._opened = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -112,7 +116,7 @@ class LinkClient:
         except TimeoutError:
             raise LinkLost(f"{self.name} did not answer within {timeout:g} s", retry_after=1.0) from None
         finally:
-            self._pending.pop(number, None)
+            self._forget(number)
             self._topics.pop(number, None)
             if cancels and reply is None:
                 self.post("cancel", number)
@@ -140,7 +144,7 @@ class LinkClient:
                     return
                 yield got[2]
         finally:
-            self._pending.pop(number, None)
+            self._forget(number)
             if not finished:
                 self.post("cancel", number)
 
@@ -162,8 +166,18 @@ class LinkClient:
         # Unbounded, but fed only by what this side asked for; the connection's buffers are bounded.
         inbox: asyncio.Queue[Reply | Message] = asyncio.Queue()
         self._pending[number] = inbox
-        stream.send((kind, number, *content))
+        trace = handed_on() if self._takes_traces and kind in TRACED else None
+        if trace is None:
+            stream.send((kind, number, *content))
+        else:
+            stream.send((kind, number, *content, trace.context.traceparent()))
+            if trace.told is not None:
+                self._listeners[number] = trace.told
         return number, inbox
+
+    def _forget(self, number: int) -> None:
+        self._pending.pop(number, None)
+        self._listeners.pop(number, None)
 
     # -- the connection --------------------------------------------------------------------------
 
@@ -235,15 +249,19 @@ class LinkClient:
             watching.cancel()
 
     def _receive(self, message: Message) -> None:
-        kind, target = message[0], message[1]
+        kind, target, *content = message
+        if kind == "hello":
+            self._takes_traces = TRACES in content
         if kind in ("hello", "pong"):
             return
+        if kind == "reply" and len(content) > 1 and (told := self._listeners.get(target)) is not None:
+            told(self.name, *content[1])
         if kind == "draining":
             self.draining = True
         if kind not in ("reply", "item"):
             self._on_message(message)
         elif (inbox := self._pending.get(target)) is not None:
-            inbox.put_nowait(message[2] if kind == "reply" else message)
+            inbox.put_nowait(content[0] if kind == "reply" else message)
 
     def _lost(self) -> None:
         was_open = self._stream is not None

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -22,6 +23,7 @@ from actors.replies import Reply
 from agents.api.peers import is_loopback
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest, Unavailable
+from agents.telemetry.tracing.context import arrive
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,11 @@ _TOKEN_BYTES = 32
 
 Endpoint = tuple[str, int, bytes]
 """Host, port and the token to show."""
+
+TRACES = "traces"
+"""What a server says in its greeting that takes the context of a trace with a call and tells what it did for it."""
+TRACED = frozenset({"call", "stream"})
+"""Kinds of messages that a context may go with."""
 
 Call = Callable[[str, Sequence[Any]], Awaitable[Reply]]
 Stream = Callable[[str, Sequence[Any]], AsyncGenerator[Any, None]]
@@ -56,6 +63,10 @@ class Connection:
                 self._start(number, self._answer(number, method, args))
             case ("stream", int(number), str(method), args):
                 self._start(number, self._stream_items(number, method, args))
+            case ("call", int(number), str(method), args, str(traceparent)):
+                self._start(number, self._answer(number, method, args, traceparent))
+            case ("stream", int(number), str(method), args, str(traceparent)):
+                self._start(number, self._stream_items(number, method, args, traceparent))
             case ("ping", _):
                 self.stream.send(("pong", 0))
             case ("cancel", int(number)):
@@ -69,16 +80,18 @@ class Connection:
         self._tasks[number] = task
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
-    async def _answer(self, number: int, method: str, args: Sequence[Any]) -> None:
+    async def _answer(self, number: int, method: str, args: Sequence[Any], traceparent: str = "") -> None:
+        start = _begun(traceparent)
         try:
             reply = await self._call(method, args)
         except Exception:
             # Actor-supervisor border: a fault of ours is an answer too, or the caller would wait for its deadline.
             logger.exception("call %s failed", method)
             reply = Reply(error=Unavailable(f"{method} failed inside the server"))
-        self.stream.send(("reply", number, reply))
+        self._reply(number, reply, start)
 
-    async def _stream_items(self, number: int, method: str, args: Sequence[Any]) -> None:
+    async def _stream_items(self, number: int, method: str, args: Sequence[Any], traceparent: str = "") -> None:
+        start = _begun(traceparent)
         assert self._items is not None, "nobody opens streams here"
         try:
             async with aclosing(self._items(method, args)) as items:
@@ -91,7 +104,14 @@ class Connection:
             # The same border as in _answer.
             logger.exception("stream %s failed", method)
             reply = Reply(error=Unavailable(f"{method} failed inside the server"))
-        self.stream.send(("reply", number, reply))
+        self._reply(number, reply, start)
+
+    def _reply(self, number: int, reply: Reply, start: int) -> None:
+        if not start:
+            self.stream.send(("reply", number, reply))
+            return
+        error = None if reply.error is None else type(reply.error).__name__
+        self.stream.send(("reply", number, reply, (start, _now(), error)))
 
     @property
     def under_way(self) -> tuple[asyncio.Task[None], ...]:
@@ -104,6 +124,18 @@ class Connection:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _begun(traceparent: str) -> int:
+    """Take part in the caller's trace, if it is one; returns since when (microseconds), 0 when it is none."""
+    if not traceparent:
+        return 0
+    arrive(traceparent)
+    return _now()
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 class LinkServer:
@@ -139,7 +171,7 @@ class LinkServer:
         stream = MessageStream(reader, writer)
         connection = self._connections[stream] = self._connect(stream)
         # A caller takes the link for open when it has heard from it: a stopped process accepts connections too.
-        stream.send(("hello", 0))
+        stream.send(("hello", 0, TRACES))
         if self._draining:
             stream.send(("draining", 0))
         watching = asyncio.create_task(watch_pulse(stream, beats=SERVER_BEATS, pings=False))

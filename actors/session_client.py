@@ -38,7 +38,9 @@ _FIGURES_SECONDS = 2.0
 class SessionClient:
     """SessionHost over links to the harness actors."""
 
-    def __init__(self, settings: Settings, leases: Leases) -> None:
+    def __init__(self, settings: Settings, leases: Leases, *, on_trace: Callable[[int], None] = lambda _: None) -> None:
+        """*on_trace* hears of traces that a harness keeps though they were not chosen."""
+        self._on_trace = on_trace
         self._settings = settings
         self._wait = settings.gateway.owner_wait_seconds
         age = settings.harness.lease_ttl_seconds / _LOOKS_PER_TTL
@@ -134,7 +136,7 @@ class SessionClient:
     def _link(self, owner: str) -> HarnessLink:
         link = self._links.get(owner)
         if link is None:
-            link = self._links[owner] = HarnessLink(owner, self._settings)
+            link = self._links[owner] = HarnessLink(owner, self._settings, on_trace=self._on_trace)
         return link
 
     def _looked(self, table: LeaseTable) -> None:

@@ -44,6 +44,7 @@ from agents.sessions.ports import HarnessPorts
 from agents.sessions.turn_slots import TurnSlots
 from agents.telemetry.harness_metrics import HarnessMetrics
 from agents.telemetry.metrics import BRAINS
+from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vaults.credentials import vault_credentials
 from agents.web.definitions import web_definitions
 
@@ -88,6 +89,7 @@ class SessionService:
         self._deployed = deployed or linked_hands
         self._bus = Bus()
         self._links = LinkServer(lambda stream: GatewayConnection(stream, self._dispatch, self._bus, self._check_owner))
+        self._tracing = ProcessTracing(settings, "hecaton-harness", name, on_exceptional=self._keeps_trace)
         self._endpoint: Endpoint | None = None
         self._harness: Harness | None = None
         self._leases: Leases | None = None
@@ -139,6 +141,7 @@ class SessionService:
             slots=self._slots,
             servers=servers,
             hand_cache=kept,
+            tracing=self._tracing,
         )
         self._endpoint = await self._links.start(link_address(settings))
         self._leases = store.leases
@@ -210,6 +213,11 @@ class SessionService:
         if self._servers is not None:
             await self._servers.close()
         await self._links.stop()
+        await self._tracing.close()
+
+    def _keeps_trace(self, trace_id: int) -> None:
+        # The gateway's part of the trace is over, and was not chosen either.
+        self._links.tell("trace_kept", trace_id)
 
     async def has_peers(self) -> bool:
         """Whether there are other members, who own what this one has given back; also when the store does not tell."""

@@ -44,6 +44,7 @@ from agents.commands.options import (
 )
 from agents.commands.roi_app import roi as roi_command
 from agents.commands.topology_app import topology as topology_command
+from agents.commands.traces_app import traces_app
 from agents.commands.vaults_app import vaults_app
 from agents.errors import HecatonError
 
@@ -65,6 +66,7 @@ app.add_typer(environments_app, name="environments")
 app.add_typer(keys_app, name="keys")
 app.add_typer(experiment_app, name="experiment")
 app.command("batch")(batch_command)
+app.add_typer(traces_app, name="traces")
 app.command("worker")(worker_command)
 app.command("topology")(topology_command)
 app.command("usage")(usage_command)

@@ -33,6 +33,7 @@ from agents.api.openapi import describe
 from agents.api.peers import guard_for
 from agents.api.platform import Platform
 from agents.api.rate_limits import RateLimits
+from agents.api.request_trace import RequestTracing
 from agents.api.routes import Operation, routes
 from agents.api.secure_headers import SecureHeaders
 from agents.api.sessions import SessionRoutes
@@ -99,6 +100,8 @@ def create_app(platform: Platform) -> FastAPI:
         metrics=HttpMetrics(platform.recorder, platform.clock),
     )
     platform.recorder.collect(lambda recorder: recorder.set(catalogue.STREAMS, events.streams))
+    if platform.spans is not None:
+        app.add_middleware(RequestTracing, spans=platform.spans)
     return app
 
 

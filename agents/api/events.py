@@ -23,6 +23,7 @@ from agents.api.client_events import check_workers_events, checked_events
 from agents.api.history import HistoryReader
 from agents.api.platform import Platform
 from agents.api.query import Query
+from agents.api.request_trace import sending
 from agents.api.routes import Operation, WorkerAccess
 from agents.api.slots import Slots
 from agents.api.stream import EventStream, StreamSource, Watch
@@ -32,6 +33,7 @@ from agents.errors import InvalidRequest, NotFound, RateLimited
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord, SessionStatus
 from agents.store.ports import EventListing
+from agents.telemetry.tracing import names
 
 MAX_EVENTS = 1000  # spec H-12
 _KEY_LOOK_SECONDS = 15.0
@@ -88,9 +90,9 @@ class EventRoutes:
         events = checked_events(parse(EventSendParams, loads(raw)))
         if acts_for_worker(request.scope):
             check_workers_events(events)
-        echoes = await self._platform.sessions.send(
-            session_id, events, repeat_key=_repeat_key(request, session_id, raw)
-        )
+        repeat_key = _repeat_key(request, session_id, raw)
+        with sending(self._platform.spans, request, names.SEND_ROUTE, session_id, events):
+            echoes = await self._platform.sessions.send(session_id, events, repeat_key=repeat_key)
         return json_answer({"data": echoes})
 
     async def list(self, request: Request) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.api.request_trace import RequestSpans
 from agents.brains.port import Brain, TokenCounters
 from agents.brains.release_keeper import ReleaseKeeper
 from agents.clock import Clock
@@ -29,9 +30,9 @@ class Platform:
     what ``brain`` deals sessions out by, and ``hand_releases`` what hands are.
     ``metrics`` renders the Prometheus exposition; ``ready`` reports on the parts and answers (or
     raises) within seconds: a report whose ``ready`` is false makes ``/-/readyz`` answer 503.
-    ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none. ``deployer`` runs
-    hands, and ``deployed`` leads to them, for clients who call them without a session. ``recorder`` gets the figures of
-    requests and streams.
+    ``standby`` decides which new sessions a monolith beside the parts gets; None: there is none. ``spans`` takes the
+    spans of requests; None: they are not traced. ``deployer`` runs hands, and ``deployed`` leads to them, for clients
+    who call them without a session. ``recorder`` gets the figures of requests and streams.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class Platform:
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]
     standby: Standby | None = None
+    spans: RequestSpans | None = None
     deployer: HandDeployer = field(default_factory=NotDeploying)
     deployed: PlacedServers = field(default_factory=NoServers)
     recorder: Recorder = field(default_factory=SilentRecorder)

@@ -24,6 +24,7 @@ from agents.api.client_events import checked_initial_events
 from agents.api.paging import page_request
 from agents.api.platform import Platform
 from agents.api.query import Query
+from agents.api.request_trace import sending
 from agents.api.routes import Operation, WorkerAccess
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
@@ -38,6 +39,7 @@ from agents.sessions.events import SessionRecord
 from agents.sessions.wire import LIST_COST_HEADER, list_cost_micro_usd, session_wire
 from agents.standby.session_ids import SessionIds
 from agents.store.ports import AgentRecord, EnvironmentRecord, SessionListing
+from agents.telemetry.tracing import names
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class SessionRoutes:
         self._platform = platform
         self._store = platform.store
         self._host = platform.sessions
+        self._spans = platform.spans
         self._brains = registry_of(platform.settings)
         self._budgets = Budgets(platform.prices, self._brains)
         standby = platform.standby
@@ -89,7 +92,9 @@ class SessionRoutes:
         _refuse_unavailable(params)
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
         record = await self._new_record(params, request.state.access)
-        return self._answer(await self._host.create(record, events))
+        with sending(self._spans, request, names.CREATE_ROUTE, record.id, events):
+            stored = await self._host.create(record, events)
+        return self._answer(stored)
 
     async def _new_record(self, params: SessionCreateParams, access: Access) -> SessionRecord:
         bag = metadata.checked(params.get("metadata", {}))

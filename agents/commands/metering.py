@@ -6,9 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from anthropic import Anthropic
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,9 @@ from rich.text import Text
 from agents.commands.answers import print_json
 from agents.commands.failures import CommandFailed
 from agents.commands.timeline import printable
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic
 
 _LEFT = {"hand", "tenant", "session", "version", "tool", "outcome"}
 _NOBODY = {"tenant": "(no key)", "session": "(no session)"}

@@ -61,7 +61,15 @@ def reference() -> str:
 def _section(name: str, rows: list[tuple[str, FieldInfo]]) -> str:
     if not name:
         return _table("Server", "", rows)
-    return _table(f"`{name}`", _about(Settings.model_fields[name].annotation), rows)
+    return _table(f"`{name}`", _about(_model_of(name)), rows)
+
+
+def _model_of(section: str) -> object:
+    """Return the model of a section by its dotted name."""
+    model: Any = Settings
+    for name in section.split("."):
+        model = model.model_fields[name].annotation
+    return model
 
 
 def _about(model: object) -> str:

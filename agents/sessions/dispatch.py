@@ -122,10 +122,13 @@ class Dispatch:
         workspace = workspace_of(self._owner.state.record)
         limit = min(self._ports.settings.sandbox.tool_timeout_seconds, self._seconds_left())
         calls = [ToolCall(call.id, call.name, call.input, limit) for call in self._left.values()]
+        # Several calls travel together: then what the host says of them is the turn's, and no call's own.
+        only = calls[0].call_id if len(calls) == 1 else None
         try:
-            async with aclosing(self._ports.hands.execute(workspace, calls, host=host)) as results:
-                async for result in results:
-                    yield result
+            with self._owner.trace.asking(only, "hecaton-sandbox-host", "execute"):
+                async with aclosing(self._ports.hands.execute(workspace, calls, host=host)) as results:
+                    async for result in results:
+                        yield result
         except HecatonError as error:
             yield error
         except Exception:

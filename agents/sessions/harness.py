@@ -40,6 +40,7 @@ from agents.sessions.state import SessionState
 from agents.sessions.wire import usage_wire
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
+from agents.telemetry.tracing.seeds import foreign_trace
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +151,7 @@ class Harness:
             "handovers": self._keeper.handovers,
             **self._ports.compactions.figures,
             **self._ports.hand_cache.figures,
+            **self._ports.tracing.figures,
         }
 
     def _tell(self, recorder: Recorder) -> None:
@@ -210,10 +212,11 @@ class Harness:
         session_id = SessionId(record.id)
         self.check_owner(session_id)
         self._check_room(session_id)
+        trace = foreign_trace(session_id, initial_events)
 
         def change(draft: Draft) -> None:
             if initial_events:
-                self._admit(draft, ClientRequest.of(initial_events))
+                self._admit(draft, ClientRequest.of(initial_events, traceparent=trace))
 
         stored = await self._runners.create(record, change)
         if stored is None:  # by an earlier try
@@ -234,7 +237,8 @@ class Harness:
         self.check_owner(session_id)
         self._check_room(session_id)
         span = self._ports.settings.gateway.retry_dedupe_seconds
-        request = ClientRequest.of(events, repeat_key=repeat_key, again=again, span=span)
+        trace = foreign_trace(session_id, events)
+        request = ClientRequest.of(events, repeat_key=repeat_key, again=again, span=span, traceparent=trace)
         echoes = await self._apply(session_id, lambda draft: self._admit(draft, request))
         return [echo.wire() for echo in echoes]
 

@@ -157,7 +157,9 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
     echoes: list[Event] = []
     answered = False
     for index, params in enumerate(request.events):
-        event = Event(EventId(params["id"]), EventType(params["type"]), _body(params), None, hidden=mark)
+        trace = request.trace_of(params["id"])
+        hidden = mark if trace is None else {**(mark or {}), **trace}
+        event = Event(EventId(params["id"]), EventType(params["type"]), _body(params), None, hidden=hidden)
         if event.type in _ANSWER_KEYS:
             event = replace(event, body=_normalised(event.type, params))
             echo, fresh = _admit_answer(draft, f"events[{index}]", event)

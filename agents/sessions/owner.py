@@ -9,6 +9,7 @@ from agents.sessions.draft import Draft
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.state import SessionState
+from agents.telemetry.tracing.port import SessionTrace
 
 T = TypeVar("T")
 
@@ -24,6 +25,9 @@ class SessionOwner(Protocol):
 
     @property
     def rules(self) -> TurnRules: ...
+
+    @property
+    def trace(self) -> SessionTrace: ...
 
     async def committed(self) -> bool:
         """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""

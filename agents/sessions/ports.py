@@ -23,6 +23,7 @@ from agents.sessions.log import EventLog, Leases
 from agents.sessions.state import SessionState
 from agents.sessions.turn_slots import TurnSlots
 from agents.telemetry.harness_metrics import HarnessMetrics
+from agents.telemetry.tracing.port import NoTracing, Tracing
 
 
 class Prices(BudgetPrices, TokenPrices, Protocol):
@@ -69,5 +70,6 @@ class HarnessPorts:
     metrics: HarnessMetrics = field(default_factory=HarnessMetrics)
     observers: Sequence[SessionObserver] = ()
     """Who else looks at what sessions commit."""
+    tracing: Tracing = field(default_factory=NoTracing)
     slots: TurnSlots | None = None
     """What a turn must hold while it goes on; None: nothing."""

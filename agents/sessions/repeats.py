@@ -19,6 +19,7 @@ from typing import Any
 
 from agents.ids import EventId, new_event_id
 from agents.sessions.events import Event, EventType
+from agents.telemetry.tracing.seeds import TRACEPARENT, seed_of_request
 
 _MAX_EVENTS = 2048
 """Client events that are remembered; a repeat comes within seconds, and a request has at most a hundred."""
@@ -42,10 +43,18 @@ class ClientRequest:
     """Whether the gateway has."""
     span: float = 0.0
     """Seconds for which a retry is recognised."""
+    traceparent: str | None = None
+    """The trace that the client asks it to be a part of."""
 
     @classmethod
     def of(
-        cls, events: Iterable[dict[str, Any]], *, repeat_key: str | None = None, again: bool = False, span: float = 0.0
+        cls,
+        events: Iterable[dict[str, Any]],
+        *,
+        repeat_key: str | None = None,
+        again: bool = False,
+        span: float = 0.0,
+        traceparent: str | None = None,
     ) -> ClientRequest:
         """Make one of wire params; *repeat_key* is ``<retry count>:<digest>``. An event without an id gets one."""
         count, _, digest = (repeat_key or "").partition(":")
@@ -55,7 +64,14 @@ class ClientRequest:
             retries=int(count or 0),
             again=again,
             span=span,
+            traceparent=traceparent,
         )
+
+    def trace_of(self, event_id: str) -> dict[str, Any] | None:
+        """Return what an event keeps of the client's trace: the one that a turn of this request is named by does."""
+        if self.traceparent is None or event_id != seed_of_request(self.events):
+            return None
+        return {TRACEPARENT: self.traceparent}
 
     def mark(self, answer: Sequence[EventId], at: float) -> dict[str, Any] | None:
         """Return what the first event of the request keeps; *at* is its time in seconds since the epoch."""

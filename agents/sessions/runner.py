@@ -31,6 +31,7 @@ from agents.sessions.serving import recall
 from agents.sessions.state import SessionState
 from agents.sessions.thinking import Thinker
 from agents.sessions.turn_slots import TurnSlot
+from agents.telemetry.tracing.spans import microseconds
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class SessionRunner:
         self.lease = lease
         self.ports = ports
         self.rules = rules
+        self.trace = ports.tracing.session(state.record.id)
         self.poisoned = False
         self.crashed = False
         """Whether the turn died of a fault of ours."""
@@ -112,6 +114,7 @@ class SessionRunner:
                 if not draft.empty:
                     self._lose(error)
                 raise
+            self._traced(draft)
             self.show(draft.shown)
             if draft.called_off:
                 self.ports.hands.cancel(self.state.record.id, draft.called_off)
@@ -152,6 +155,7 @@ class SessionRunner:
                 self._lose(error)
                 raise
             self._committed(draft)
+            self._traced(draft)
             self.show(draft.shown)
             stored = self.state.record
             self._keep_going()
@@ -171,6 +175,12 @@ class SessionRunner:
             self.poisoned = True
             self.show([Event(new_event_id(), EventType.SESSION_DELETED, {}, self.ports.clock.now())])
 
+    def _traced(self, draft: Draft) -> None:
+        if not (draft.events or draft.queued or draft.consumed):
+            return
+        start, end = microseconds(draft.now), microseconds(self.ports.clock.now())
+        self.trace.committed(self.state.record, draft.events, start, end)
+
     def _lose(self, error: BaseException) -> None:
         self.poisoned = True
         self._on_lost(self, error)
@@ -187,8 +197,10 @@ class SessionRunner:
     def running(self) -> bool:
         return self._turn is not None and not self._turn.done()
 
-    def resume(self, *, crashes: int = 0) -> None:
-        """Go on after a restart, exactly where the log ends; *crashes* as for ``resuming.attempts``."""
+    def resume(self, log: Sequence[Event], *, crashes: int = 0) -> None:
+        """Go on after a restart, exactly where the *log* ends; *crashes* as for ``resuming.attempts``."""
+        if self.state.busy or self.state.calls:
+            self.trace.restore(self.state.record, log)
         self._taken_up = self.state.busy
         self._crashes = crashes
         self._keep_going()

@@ -147,7 +147,7 @@ class Runners:
                 break
         runner = self._make(SessionState.restore(snapshot), lease)
         self._keep(runner)
-        runner.resume(crashes=self._crashes_at(session_id, snapshot.record.seq))
+        runner.resume(snapshot.events, crashes=self._crashes_at(session_id, snapshot.record.seq))
         return runner
 
     def _crashes_at(self, session_id: str, position: int) -> int:

@@ -116,7 +116,8 @@ class ServedCall:
         call = replace(call, again=again, intent=self._intent, intend=self._intend)
         if not self._tool.server:
             call = replace(call, context=[*state.conversation.given(), *system_message(state.record)])
-        return await bounded_call(self._ports.servers, call, caller, limit=self._limit)
+        with self._owner.trace.asking(self._call.id, "hecaton-hand", "call_tool"):
+            return await bounded_call(self._ports.servers, call, caller, limit=self._limit)
 
     def _seconds_left(self) -> float:
         return self._end - self._ports.clock.monotonic()

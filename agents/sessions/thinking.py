@@ -26,6 +26,8 @@ from agents.sessions.previews import PREVIEWED, PreviewWriter
 from agents.sessions.provisioning import begins_turn, provide_sandbox
 from agents.sessions.served import offers_told
 from agents.sessions.summarizing import record_summary, summary_of, summary_request
+from agents.telemetry.tracing import names
+from agents.telemetry.tracing.spans import Value
 
 logger = logging.getLogger(__name__)
 
@@ -205,17 +207,16 @@ class Thinker:
             first = FirstToken(ports.clock.monotonic)
             try:
                 thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
-                async with aclosing(thinking) as events:
-                    async for event in events:
-                        if event.get("type") == ROUTE:
-                            self._give_up_answer()
-                        first.see(event)
-                        if (changes := assembler.feed(event)) and previewed:
-                            previews.show(changes)
+                with self._owner.trace.asking(self._request_id, "hecaton-brain", "think"):
+                    async with aclosing(thinking) as events:
+                        async for event in events:
+                            if event.get("type") == ROUTE:
+                                self._give_up_answer()
+                            first.see(event)
+                            if (changes := assembler.feed(event)) and previewed:
+                                previews.show(changes)
                 answer = assembler.finish()
-                if previewed and first.at is not None:
-                    brain = assembler.route.brain.id if assembler.route else None
-                    ports.metrics.first_token(brain, first.at - self._asked)
+                self._answered(answer, first, previewed=previewed)
                 return answer, previews.ids
             except BrainLost as lost:
                 logger.warning("the brain of %s was lost: %s", request.session_id, lost.message)
@@ -224,6 +225,23 @@ class Thinker:
                 repeats += 1
                 ports.metrics.request_repeated()
                 self._give_up_answer()
+
+    def _answered(self, answer: Answer, first: FirstToken, *, previewed: bool) -> None:
+        """Tell metrics and trace when the answer began, and the trace why it ended."""
+        self._note({names.FINISH_REASONS: (answer.stop_reason,)})
+        if first.at is None:
+            return
+        seconds = first.at - self._asked
+        self._note({names.TIME_TO_FIRST_CHUNK: seconds})
+        if previewed:
+            self._owner.ports.metrics.first_token(answer.route.brain.id if answer.route else None, seconds)
+
+    def _note(self, attributes: Mapping[str, Value]) -> None:
+        """Tell the open request's span what the log does not say of it."""
+        route, settings = self._assembler.route, self._owner.ports.settings
+        engine = settings.engine if route is None else route.brain.definition.engine
+        provider = names.PROVIDERS.get(engine, engine)
+        self._owner.trace.note(self._request_id or "", {names.PROVIDER: provider, **attributes})
 
     def _budget_used_up(self) -> bool:
         record, now = self._owner.state.record, self._owner.ports.clock.now()
@@ -238,6 +256,7 @@ class Thinker:
             "model request of %s failed (%s): %s", self._owner.state.record.id, failure.kind, failure.message
         )
         self._retry_after = failure.retry_after
+        self._note({names.ERROR_TYPE: failure.kind})
         max_attempts = self._owner.ports.settings.brain.max_attempts
         spent = self.spent()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.settings_base import Section
+from agents.telemetry.tracing.settings import TraceSettings
 
 
 class TelemetrySettings(Section):
@@ -11,3 +12,4 @@ class TelemetrySettings(Section):
     metrics: bool = True
     """Whether what happens is counted and timed for `/metrics` and Ray's charts; without it `/metrics` has only what
     each part says of itself when asked."""
+    traces: TraceSettings = TraceSettings()

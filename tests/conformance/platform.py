@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import uvicorn
 from actors.tool_servers import tool_servers
 from agents.api.app import create_app
 from agents.api.platform import Platform
+from agents.api.request_trace import RequestSpans
 from agents.brains.budgets import Budgets
 from agents.brains.ceilings import answers_ceiling
 from agents.brains.local_pools import local_pools
@@ -41,6 +42,7 @@ from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
 from agents.store.database import open_store
+from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vault import SettingsVault
 from agents.vaults.credentials import vault_credentials
 from agents.web.definitions import web_definitions
@@ -90,6 +92,11 @@ def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
 async def _application(settings: Settings) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
         clock, prices = SystemClock(), PriceBook.load()
+        kept: list[Callable[[int], None]] = []
+        tracing = ProcessTracing(settings, "hecaton", "conformance", on_exceptional=lambda each: kept[0](each))
+        spans = RequestSpans(tracing.sink)
+        kept.append(spans.turned_out)
+        stack.push_async_callback(tracing.close)
         store = await open_store(settings.data_dir / "hecaton.db")
         stack.push_async_callback(store.close)
         credentials = vault_credentials(settings, store.vaults)
@@ -121,6 +128,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             prices=prices,
             tool_definitions=lambda: [*tool_definitions(SANDBOX_TOOLS), *web_definitions()],
             servers=servers,
+            tracing=tracing,
         )
         harness = Harness(ports, owner="harness-0")
         await harness.start()
@@ -145,6 +153,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
                 meter=store.meter,
                 metrics=lambda: b"",
                 ready=ready,
+                spans=spans,
             )
         )
 

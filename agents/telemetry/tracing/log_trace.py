@@ -1,0 +1,216 @@
+"""The traces of one session as a fold of its log, so that they say what the log says.
+
+Each turn is a trace. A model request, a tool call and a change of the session's state become spans when the event
+that ends them is committed; each commit is a span of its own. Whoever goes on with a session that was another's folds
+the log that it reads, and has the spans of the open turn again, under the ids that they had: a trace outlives owners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from agents.sessions.events import Event, EventType, SessionRecord
+from agents.telemetry.tracing import names
+from agents.telemetry.tracing.context import TraceContext, arrived, handing_on, parse_traceparent
+from agents.telemetry.tracing.ids import span_id_of, trace_id_of
+from agents.telemetry.tracing.log_spans import (
+    STATES,
+    append_span,
+    chat_span,
+    moment,
+    state_span,
+    tool_attributes,
+    tool_error,
+    turn_span,
+)
+from agents.telemetry.tracing.seeds import TRACEPARENT, seed_of_turn
+from agents.telemetry.tracing.span_sink import SpanSink
+from agents.telemetry.tracing.spans import Span, Value
+
+_RESULTS = {
+    EventType.AGENT_TOOL_RESULT: "tool_use_id",
+    EventType.USER_TOOL_RESULT: "tool_use_id",
+    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
+    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
+}
+"""Events that end a tool call, and where each names it."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One turn, and what was made of it so far."""
+
+    trace_id: int
+    span_id: int
+    parent_id: int | None
+    start: int
+    chosen: bool
+    spans: list[Span] = field(default_factory=lambda: [])
+    dropped: int = 0
+    failed: bool = False
+    kept: bool | None = None
+    """Whether the trace was kept; None until the turn is over."""
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """A tool call without a result; that of a custom tool outlives its turn."""
+
+    turn: _Turn
+    name: str
+    start: int
+    attributes: dict[str, Value]
+
+
+class LogTrace:
+    """The SessionTrace of a process that is traced."""
+
+    def __init__(self, session_id: str, sink: SpanSink) -> None:
+        self._session_id = session_id
+        self._sink = sink
+        self._turn: _Turn | None = None
+        self._ended: list[tuple[_Turn, Span]] = []
+        self._calls: dict[str, _OpenCall] = {}
+        self._request_start = 0
+        self._noted: tuple[str, dict[str, Value]] = ("", {})
+        self._quiet = False
+        """Whether what is folded is another's to tell."""
+
+    # -- told by the owner -----------------------------------------------------------------------
+
+    def restore(self, record: SessionRecord, events: Sequence[Event]) -> None:
+        """See SessionTrace.restore."""
+        self._quiet = True
+        for index, event in enumerate(events):
+            self._take(record, events, index, moment(event))
+            self._finish()
+        self._quiet = False
+
+    def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
+        """See SessionTrace.committed."""
+        before = self._turn
+        for index in range(len(events)):
+            self._take(record, events, index, end)
+        turn = before or self._turn
+        if turn is not None:
+            self._add(turn, append_span(record, turn.trace_id, turn.span_id, events, start, end))
+        elif events:
+            self._aside(record, events, start, end)
+        self._finish()
+
+    def note(self, request_id: str, attributes: Mapping[str, Value]) -> None:
+        """See SessionTrace.note."""
+        known, noted = self._noted
+        self._noted = (request_id, {**(noted if known == request_id else {}), **attributes})
+
+    def asking(self, event_id: str | None, service: str, name: str) -> AbstractContextManager[None]:
+        """See SessionTrace.asking."""
+        turn = self._turn
+        if turn is None:
+            return handing_on(None)
+        span_id = turn.span_id if event_id is None else span_id_of(turn.trace_id, event_id)
+
+        def told(link: str, start: int, end: int, error: str | None) -> None:
+            if turn.kept is None:
+                own = span_id_of(span_id, f"{name}/{start}")
+                attributes: dict[str, Value] = {names.CONVERSATION: self._session_id, names.LINK: link}
+                far = Span(turn.trace_id, own, span_id, name, start, end, "server", error, attributes, service)
+                self._add(turn, far)
+
+        return handing_on(TraceContext(turn.trace_id, span_id, turn.chosen), told)
+
+    # -- the fold --------------------------------------------------------------------------------
+
+    def _take(self, record: SessionRecord, events: Sequence[Event], index: int, end: int) -> None:
+        event = events[index]
+        match event.type:
+            case EventType.SESSION_RUNNING | EventType.SESSION_RESCHEDULED:
+                if self._turn is None:
+                    self._turn = self._begun(events, index)
+                self._add(self._turn, state_span(record, self._turn.trace_id, self._turn.span_id, event, end))
+            case EventType.SESSION_IDLE | EventType.SESSION_TERMINATED:
+                self._stop(record, event, end)
+            case EventType.MODEL_REQUEST_START:
+                self._request_start = moment(event)
+            case EventType.MODEL_REQUEST_END:
+                self._answered(record, event)
+            case EventType.AGENT_TOOL_USE | EventType.AGENT_MCP_TOOL_USE | EventType.AGENT_CUSTOM_TOOL_USE:
+                if (turn := self._turn) is not None:
+                    attributes = tool_attributes(record, event)
+                    self._calls[event.id] = _OpenCall(turn, event.body["name"], moment(event), attributes)
+            case _ if (key := _RESULTS.get(event.type)) is not None:
+                self._close(event.body[key], moment(event), tool_error(event))
+            case _:
+                pass
+
+    def _begun(self, events: Sequence[Event], index: int) -> _Turn:
+        start, seed = events[index], seed_of_turn(events, index)
+        came = parse_traceparent((seed.hidden or {}).get(TRACEPARENT))
+        trace_id = trace_id_of(self._session_id, seed.id) if came is None else came.trace_id
+        chosen = self._sink.sampling.chosen(trace_id) if came is None else came.sampled
+        # The gateway's span has the id of what it took in.
+        parent = span_id_of(trace_id, seed.id) if seed.type.from_client else None
+        return _Turn(trace_id, span_id_of(trace_id, f"{names.TURN}/{start.id}"), parent, moment(start), chosen)
+
+    def _stop(self, record: SessionRecord, event: Event, end: int) -> None:
+        if event.type is EventType.SESSION_TERMINATED:
+            for call_id in list(self._calls):
+                self._close(call_id, moment(event), "session_terminated")
+        if (turn := self._turn) is None:
+            return
+        self._add(turn, state_span(record, turn.trace_id, turn.span_id, event, end))
+        root = turn_span(record, (turn.trace_id, turn.span_id, turn.parent_id), turn.start, end, event)
+        self._ended.append((turn, root))
+        self._turn = None
+
+    def _answered(self, record: SessionRecord, event: Event) -> None:
+        if (turn := self._turn) is not None:
+            known, noted = self._noted
+            noted = noted if known == event.body["model_request_start_id"] else {}
+            self._add(turn, chat_span(record, turn.trace_id, turn.span_id, self._request_start, event, noted))
+
+    def _close(self, call_id: str, end: int, error: str | None) -> None:
+        if (call := self._calls.pop(call_id, None)) is not None:
+            turn, name = call.turn, f"{names.TOOL} {call.name}"
+            own = span_id_of(turn.trace_id, call_id)
+            span = Span(turn.trace_id, own, turn.span_id, name, call.start, end, error=error)
+            span.attributes = call.attributes
+            self._add(turn, span)
+
+    # -- spans and their turn --------------------------------------------------------------------
+
+    def _aside(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
+        """Tell of a commit that is no turn's: in the trace of the request that asked for it, or in one of its own."""
+        came = arrived()
+        trace_id = trace_id_of(self._session_id, events[0].id) if came is None else came.trace_id
+        parent = None if came is None else came.span_id
+        spans = [append_span(record, trace_id, parent, events, start, end)]
+        spans += [state_span(record, trace_id, parent, event, end) for event in events if event.type in STATES]
+        if self._sink.sampling.chosen(trace_id) if came is None else came.sampled:
+            self._sink.export(spans)
+
+    def _add(self, turn: _Turn, span: Span) -> None:
+        turn.failed = turn.failed or span.error is not None
+        if turn.kept is not None:
+            # What the turn began and somebody has ended later goes the way that the turn went.
+            if (turn.kept or span.error is not None) and not self._quiet:
+                self._sink.export([span])
+        elif len(turn.spans) < self._sink.most:
+            turn.spans.append(span)
+        else:
+            turn.dropped += 1
+
+    def _finish(self) -> None:
+        """Decide about the turns that are over."""
+        for turn, root in self._ended:
+            slow = self._sink.sampling.is_slow(root.start, root.end)
+            turn.kept = turn.chosen or turn.failed or slow
+            spans, turn.spans = turn.spans, []
+            if turn.kept and not self._quiet:
+                if turn.dropped:
+                    root.attributes = {**root.attributes, names.DROPPED: turn.dropped}
+                    self._sink.drop(turn.dropped)
+                self._sink.keep(turn.trace_id, [root, *spans], exceptional=not turn.chosen)
+        self._ended.clear()

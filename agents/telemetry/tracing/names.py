@@ -1,0 +1,56 @@
+"""Names of spans and attributes: OpenTelemetry's semantic conventions for GenAI, and ours where it has none.
+
+The conventions' own constants are in a package that says of itself that it may change any day; a test compares.
+"""
+
+from __future__ import annotations
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+CACHE_CREATION_TOKENS = "gen_ai.usage.cache_creation.input_tokens"
+CONVERSATION = "gen_ai.conversation.id"
+AGENT_ID = "gen_ai.agent.id"
+AGENT_NAME = "gen_ai.agent.name"
+AGENT_VERSION = "gen_ai.agent.version"
+TOOL_NAME = "gen_ai.tool.name"
+TOOL_TYPE = "gen_ai.tool.type"
+TOOL_CALL = "gen_ai.tool.call.id"
+ERROR_TYPE = "error.type"
+HTTP_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+HTTP_STATUS = "http.response.status_code"
+URL_SCHEME = "url.scheme"
+
+PROVIDERS = {"claude": "anthropic"}
+"""Engines of brains by the names that the conventions have for who is behind them; others go by their own."""
+
+BRAIN = "hecaton.brain.id"
+"""The brain (``name@version``) that answered."""
+HAND = "hecaton.hand"
+"""What ran a tool: an MCP server's or hand's name, ``sandbox``, ``web`` or ``custom``."""
+EVENT = "hecaton.event.id"
+"""The event of the log that a span is for."""
+COMPACTION = "hecaton.compaction"
+STATUS = "hecaton.session.status"
+STOP_REASON = "hecaton.stop_reason"
+EVENTS = "hecaton.log.events"
+POSITION = "hecaton.log.position"
+CALLS = "hecaton.calls"
+LINK = "hecaton.link"
+"""The link over which another process said what it did."""
+REQUEST_ID = "hecaton.request.id"
+DROPPED = "hecaton.dropped_spans"
+
+TURN = "invoke_agent"
+CHAT = "chat"
+TOOL = "execute_tool"
+APPEND = "append"
+STATE = "session.status"
+SEND_ROUTE = "/v1/sessions/{session_id}/events"
+CREATE_ROUTE = "/v1/sessions"

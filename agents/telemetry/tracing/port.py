@@ -1,0 +1,73 @@
+"""What a session's owner may ask of tracing, and the twin of it that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.sessions.events import Event, SessionRecord
+from agents.telemetry.tracing.spans import Value
+
+
+class SessionTrace(Protocol):
+    """The traces of one session, told by its owner."""
+
+    def restore(self, record: SessionRecord, events: Sequence[Event]) -> None:
+        """Take a log that was read: the open turn goes on in its trace; what is over was an earlier owner's."""
+        ...
+
+    def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
+        """Take what one commit has brought; it lasted from *start* to *end* (microseconds since the epoch)."""
+        ...
+
+    def note(self, request_id: str, attributes: Mapping[str, Value]) -> None:
+        """Tell what the log does not know of the open model request."""
+        ...
+
+    def asking(self, event_id: str | None, service: str, name: str) -> AbstractContextManager[None]:
+        """Have calls that go out on links in here belong to that event's span (None: to the turn's).
+
+        What the *service* at the other end did for them becomes a span called *name*.
+        """
+        ...
+
+
+class Tracing(Protocol):
+    """Makes the traces of sessions."""
+
+    def session(self, session_id: str) -> SessionTrace: ...
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """What was exported and what was dropped, since the process began."""
+        ...
+
+
+class Untraced:
+    """The SessionTrace that tells nobody."""
+
+    def restore(self, record: SessionRecord, events: Sequence[Event]) -> None:
+        del record, events
+
+    def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
+        del record, events, start, end
+
+    def note(self, request_id: str, attributes: Mapping[str, Value]) -> None:
+        del request_id, attributes
+
+    def asking(self, event_id: str | None, service: str, name: str) -> AbstractContextManager[None]:
+        del event_id, service, name
+        return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class NoTracing:
+    """The Tracing of a process that is not traced."""
+
+    figures: Mapping[str, int] = field(default_factory=lambda: {})
+
+    def session(self, session_id: str) -> SessionTrace:
+        del session_id
+        return Untraced()

@@ -1,0 +1,212 @@
+"""A turn's trace says what its log says, whoever owned the session meanwhile, and whatever was sampled (ours)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agents.brains.scripted import fail, text, tool_use
+from agents.hands.port import ToolResult
+from agents.ids import SessionId, new_event_id
+from agents.sessions.harness import Harness
+from agents.telemetry.tracing.context import TraceContext, handing_on
+from agents.telemetry.tracing.ids import span_id_of, trace_id_of
+from tests.unit.sessions.conftest import CUSTOM, World, make_world, message, toolset
+from tests.unit.telemetry.tracing.collected import Collected, counts_of_log, counts_of_spans
+
+
+def traced(**settings: Any) -> tuple[World, Collected]:
+    made, collected = make_world(), Collected(**settings)
+    made.ports = replace(made.ports, tracing=collected)
+    made.harness = Harness(made.ports, owner="harness-0")
+    return made, collected
+
+
+@pytest.fixture
+async def all_kept() -> AsyncIterator[tuple[World, Collected]]:
+    made, collected = traced()
+    await made.harness.start()
+    yield made, collected
+    await made.harness.stop()
+
+
+async def taken_over(world: World) -> Harness:
+    """Another owner takes the session up; returns the one before, which does not know it yet."""
+    world.harness, first = world.another_harness(), world.harness
+    await world.harness.start()
+    return first
+
+
+async def ended(world: World, session_id: SessionId) -> list[dict[str, Any]]:
+    async with asyncio.timeout(5):
+        while "session.status_idle" not in await world.types(session_id):
+            await asyncio.sleep(0)
+    return await world.log(session_id)
+
+
+def with_id(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, "id": new_event_id()}
+
+
+async def test_every_request_call_and_change_of_state_has_its_span_in_the_trace_of_its_turn(
+    all_kept: tuple[World, Collected],
+) -> None:
+    world, collected = all_kept
+    world.brain.add(
+        [tool_use("bash", {"command": "secret words"}), tool_use("read", {"file_path": "x"})], [text("done")]
+    )
+    session_id = await world.create()
+    said = with_id(message("secret words"))
+    await world.send(session_id, said)
+    log = await world.idle(session_id)
+    await world.quiet()
+    assert counts_of_spans(collected.spans) == counts_of_log(log) == {"chat": 2, "tool": 2, "status": 2, "turn": 1}
+    [turn] = collected.named("invoke_agent")
+    assert turn.trace_id == trace_id_of(session_id, said["id"])
+    assert turn.parent_id == span_id_of(turn.trace_id, said["id"])  # the gateway's, which knows it by itself
+    assert {span.trace_id for span in collected.spans} == {turn.trace_id}
+    assert {span.parent_id for span in collected.spans if span is not turn} == {turn.span_id}
+    assert {span.attributes["gen_ai.conversation.id"] for span in collected.spans} == {session_id}
+    [first, last] = collected.named("chat claude-test")
+    assert first.attributes["gen_ai.operation.name"] == "chat"
+    assert first.attributes["gen_ai.provider.name"] == "replay"
+    assert first.attributes["gen_ai.response.finish_reasons"] == ("tool_use",)
+    assert last.attributes["gen_ai.response.finish_reasons"] == ("end_turn",)
+    uses = [event["id"] for event in log if event["type"] == "agent.tool_use"]
+    calls = [span for span in collected.spans if span.name.startswith("execute_tool")]
+    assert {span.attributes["gen_ai.tool.call.id"] for span in calls} == set(uses)
+    assert {span.name for span in calls} == {"execute_tool bash", "execute_tool read"}
+    events = sum(int(str(span.attributes["hecaton.log.events"])) for span in collected.named("append"))
+    assert events == len(log)
+    assert "secret words" not in repr(collected.spans)
+
+
+async def test_an_owner_that_goes_on_with_a_turn_goes_on_with_its_trace(all_kept: tuple[World, Collected]) -> None:
+    world, collected = all_kept
+    world.brain.add([tool_use("bash", {"command": "ls"})], [text("done")])
+    world.hands.gates["bash"] = gate = asyncio.Event()
+    session_id = await world.create()
+    said = with_id(message("go"))
+    await world.send(session_id, said)
+    await world.hands.started(1)
+    assert not collected.spans
+    first = await taken_over(world)
+    gate.set()
+    log = await ended(world, session_id)
+    await world.quiet()
+    assert counts_of_spans(collected.spans) == counts_of_log(log)
+    assert {span.trace_id for span in collected.spans} == {trace_id_of(session_id, said["id"])}
+    assert len(collected.named("invoke_agent")) == 1
+    await first.stop()
+
+
+async def test_the_trace_of_a_client_is_gone_on_with_also_by_another_owner(all_kept: tuple[World, Collected]) -> None:
+    world, collected = all_kept
+    world.brain.add([tool_use("bash", {"command": "ls"})], [text("done")])
+    world.hands.gates["bash"] = gate = asyncio.Event()
+    session_id = await world.create()
+    with handing_on(TraceContext(0xABC, 0xDEF, True)):
+        await world.send(session_id, with_id(message("go")))
+    await world.hands.started(1)
+    first = await taken_over(world)
+    gate.set()
+    log = await ended(world, session_id)
+    await world.quiet()
+    assert {span.trace_id for span in collected.spans} == {0xABC}
+    assert all("traceparent" not in event for event in log)
+    await first.stop()
+
+
+async def test_a_custom_tools_call_ends_in_the_trace_that_it_began_in(all_kept: tuple[World, Collected]) -> None:
+    world, collected = all_kept
+    world.brain.add([tool_use("weather", {"city": "Oslo"})], [text("cold")])
+    session_id = await world.create(toolset(), CUSTOM)
+    await world.send(session_id, with_id(message("go")))
+    log = await world.idle(session_id)
+    [use] = [event["id"] for event in log if event["type"] == "agent.custom_tool_use"]
+    result = {"type": "user.custom_tool_result", "custom_tool_use_id": use, "content": [{"type": "text", "text": "1"}]}
+    answered = with_id(result)
+    await world.send(session_id, answered)
+    log = await world.idle(session_id, 2)
+    await world.quiet()
+    assert counts_of_spans(collected.spans) == counts_of_log(log)
+    asking, answering = collected.named("invoke_agent")
+    assert answering.trace_id == trace_id_of(session_id, answered["id"])
+    [call] = collected.named("execute_tool weather")
+    assert (call.trace_id, call.parent_id) == (asking.trace_id, asking.span_id)
+    assert (call.attributes["gen_ai.tool.type"], call.attributes["hecaton.hand"]) == ("function", "custom")
+
+
+async def test_of_turns_that_are_not_chosen_only_failed_and_slow_ones_are_kept() -> None:
+    world, collected = traced(ratio=0, slow_seconds=30)
+    await world.harness.start()
+    try:
+        world.brain.add([text("fine")])
+        session_id = await world.create()
+        await world.send(session_id, message("fine"))
+        await world.idle(session_id)
+        await world.quiet()
+        assert not collected.spans
+        world.hands.answer = lambda call: ToolResult.error(call.call_id, "no such file")
+        world.brain.add([tool_use("read", {"file_path": "x"})], [text("oh")])
+        await world.send(session_id, message("fails"))
+        await world.idle(session_id, 2)
+        await world.quiet()
+        [failed] = [span for span in collected.spans if span.error]
+        assert (failed.name, failed.error) == ("execute_tool read", "tool_error")
+        assert len(collected.named("invoke_agent")) == 1 == len(collected.exceptional)
+        world.hands.answer = lambda call: ToolResult(call.call_id, [])
+        world.hands.gates["bash"] = gate = asyncio.Event()
+        world.brain.add([tool_use("bash", {"command": "x"})], [text("at last")])
+        await world.send(session_id, message("slow"))
+        await world.hands.started(2)
+        world.clock.advance(31)
+        gate.set()
+        await world.idle(session_id, 3)
+        await world.quiet()
+        assert len(collected.named("invoke_agent")) == 2
+    finally:
+        await world.harness.stop()
+
+
+async def test_a_failing_model_is_an_error_with_its_kind_and_the_turn_that_gives_up_is_one(
+    all_kept: tuple[World, Collected],
+) -> None:
+    world, collected = all_kept
+    world.brain.add(fail(transient=False))
+    session_id = await world.create()
+    await world.send(session_id, message("go"))
+    await world.idle(session_id)
+    await world.quiet()
+    [chat] = collected.named("chat claude-test")
+    [turn] = collected.named("invoke_agent")
+    assert chat.error not in (None, "interrupted")
+    assert turn.error == "retries_exhausted"
+
+
+async def test_a_turn_with_more_spans_than_there_is_room_for_counts_what_it_drops() -> None:
+    world, collected = traced(max_spans_per_turn=10)
+    await world.harness.start()
+    try:
+        world.brain.add([tool_use("bash", {"command": str(each)}) for each in range(20)], [text("done")])
+        session_id = await world.create()
+        await world.send(session_id, message("go"))
+        await world.idle(session_id)
+        await world.quiet()
+        [turn] = collected.named("invoke_agent")
+        assert len(collected.spans) == 11
+        assert turn.attributes["hecaton.dropped_spans"] == collected.figures["trace_spans_dropped"] > 10
+    finally:
+        await world.harness.stop()
+
+
+async def test_an_archived_session_has_a_span_for_its_last_state(all_kept: tuple[World, Collected]) -> None:
+    world, collected = all_kept
+    session_id = await world.create()
+    await world.harness.archive(session_id)
+    [state] = collected.named("session.status")
+    assert state.attributes["hecaton.session.status"] == "terminated"

@@ -46,6 +46,7 @@ from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vault import SettingsVault
 from agents.vaults.credentials import vault_credentials
 from agents.web.definitions import web_definitions
+from tests.otlp_receiver import Receiver, receiver
 from tests.stub_model import StubControl, stub_in_thread
 from tests.stub_model.serving import address, listen
 
@@ -73,6 +74,8 @@ class LivePlatform:
     url: str
     stub: StubControl
     key: str = KEY
+    traces: Receiver | None = None
+    """What gets the server's spans; None for a live one, which may send them elsewhere."""
 
 
 def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
@@ -203,11 +206,12 @@ class ServerThread:
 @contextmanager
 def in_process(data_dir: Path, **more: Any) -> Iterator[LivePlatform]:
     """Run the server and its stub in threads of this process; *more* as for :func:`settings_for`."""
-    with stub_in_thread(keep=4000) as stub:
-        server = ServerThread(settings_for(data_dir, stub.url, **more))
+    with stub_in_thread(keep=4000) as stub, receiver() as traces:
+        exported = {"traces": {"endpoint": traces.url, "write_seconds": 0.2}}
+        server = ServerThread(settings_for(data_dir, stub.url, telemetry=exported, **more))
         url = server.start()
         try:
-            yield LivePlatform(url, stub)
+            yield LivePlatform(url, stub, traces=traces)
         finally:
             stub.release("*")
             server.stop()

@@ -35,9 +35,7 @@ _HAPROXY_PORTS = (
 
 def prepare_environment(settings: Settings) -> None:
     """Set what Ray reads once at import; the figures behind it are in docs/performance.md."""
-    if "RAY_ADDRESS" not in os.environ:
-        # Whoever reaches a cluster's ports could run code on it. One that is joined says itself what it asks for.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    ask_for_token()
     os.environ["HECATON_INSTANCE"] = secrets.token_hex(8)
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     if settings.proxy == "haproxy":
@@ -69,6 +67,13 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "2000")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+
+def ask_for_token() -> None:
+    """Let Ray take nobody without its token: who reaches a cluster's ports could run code on it otherwise."""
+    # A cluster that is joined says itself what it asks for.
+    if "RAY_ADDRESS" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 class PlatformProcess:

@@ -35,7 +35,6 @@ _HAPROXY_PORTS = (
 
 def prepare_environment(settings: Settings) -> None:
     """Set what Ray reads once at import; the figures behind it are in docs/performance.md."""
-    ask_for_token()
     os.environ["HECATON_INSTANCE"] = secrets.token_hex(8)
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     if settings.proxy == "haproxy":
@@ -258,6 +257,7 @@ def main() -> int:
     joins = "RAY_ADDRESS" in os.environ
     pid = os.getpid() if joins else go_on_guarded()
     prepare_environment(settings)
+    ask_for_token()
     try:
         return PlatformProcess(settings, joins=joins, pid=pid).run()
     except HecatonError as refusal:

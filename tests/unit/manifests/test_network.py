@@ -139,6 +139,13 @@ def test_prometheus_reaches_what_the_pod_monitors_name(objects: list[Object], ne
     assert reached == ({"probes", *_METRICS} if monitors else set())
 
 
+def test_traces_reach_a_collector_where_prometheus_is(overlay: str, network: _Network, ray_nodes: list[str]) -> None:
+    collector = ({"kubernetes.io/metadata.name": "monitoring"}, {"app.kubernetes.io/name": "opentelemetry-collector"})
+    for name in ray_nodes:
+        assert network.out(name, collector, 4318) is (overlay == "gke-gpu")
+        assert not network.out(name, _STRANGER, 4318)
+
+
 def test_every_port_of_a_pod_is_one_that_somebody_may_reach(network: _Network, objects: list[Object]) -> None:
     for name, template in pod_templates(objects).items():
         for container in template["spec"]["containers"]:
@@ -189,6 +196,10 @@ def test_nobody_reaches_what_is_not_theirs(network: _Network, objects: list[Obje
             assert not network.out(source, "10.96.0.1", 443), source
         if source not in ("head", "hands"):
             assert not network.pod(source, "postgres", 5432), source
+    # Both ends must let a connection be; here the nearer one alone, should the other be opened one day.
+    for target, port, sources in (("postgres", 5432, {"head", "hands"}), ("redis", 6379, {"head"})):
+        labels = {name: each["metadata"]["labels"] for name, each in pod_templates(objects).items()}
+        assert {name for name, each in labels.items() if network.into(target, (_OURS, each), port)} == sources
     for target in pod_templates(objects):
         for port in (22, 5432, 6379, 8265, 8123, 10001, 52365):
             assert not network.into(target, _STRANGER, port), (target, port)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agents.commands.brain_checks import brain_checks, check_replicas
-from agents.commands.database_check import check_database
+from agents.commands.database_check import check_database, has_stored_keys
 from agents.commands.findings import Check
 from agents.commands.hand_checks import hand_checks
 from agents.commands.machine_checks import (
@@ -107,9 +107,9 @@ def check_checkpoints(settings: Settings) -> Check:
 
 def check_exposure(settings: Settings) -> Check:
     """Say who could reach the server, and whether a key stops them."""
-    locked = bool(settings.principals)
+    locked = bool(settings.principals) or has_stored_keys(settings)
     if not _is_loopback(settings.host) and not locked:
-        remedy = "set HECATON_API_KEY, or listen on 127.0.0.1"
+        remedy = "set HECATON_API_KEY (or make a key: hecaton keys create), or listen on 127.0.0.1"
         return Check("exposure", "problem", f"{settings.host} is reachable by others and no API key is set", remedy)
     if settings.proxy == "haproxy":
         found = "in HAProxy mode the gateway's replicas listen on ALL interfaces"

@@ -31,6 +31,7 @@ _REVISION = "SELECT version_num FROM alembic_version"
 _SINCE = "SELECT compatible_since FROM schema_info"
 _KEYS = "SELECT DISTINCT master_key FROM vault_credentials WHERE master_key IS NOT NULL AND archived_at IS NULL"
 _FAILING = "SELECT count(*) FROM vault_credentials WHERE failure IS NOT NULL AND archived_at IS NULL"
+_API_KEYS = "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL"
 _NAME = "database"
 
 
@@ -43,6 +44,8 @@ class _Facts:
     master_keys: frozenset[str]
     failing: int
     """Credentials that could not be renewed."""
+    api_keys: int
+    """Keys of the API in the store that are good."""
     skew: float | None = None
     """Seconds that the database's clock is ahead; None where it has none of its own."""
     unsafe: tuple[str, ...] = ()
@@ -52,16 +55,33 @@ class _Facts:
 def check_database(settings: Settings) -> list[Check]:
     """Return what is found of the database, of its clock, and of the secrets in it."""
     try:
-        if settings.database_url is not None:
-            facts = asyncio.run(_ask_postgres(settings.database_url.get_secret_value()))
-        else:
-            file = settings.data_dir / "hecaton.db"
-            if not file.exists():
-                return [Check(_NAME, "ok", f"{file} is made at the first start")]
-            facts = _ask_sqlite(file)
+        facts = _facts(settings)
     except _Fault as fault:
         return [Check(_NAME, "problem", fault.found, fault.remedy)]
+    if facts is None:
+        return [Check(_NAME, "ok", f"{_file(settings)} is made at the first start")]
     return [_schema(facts, settings), *_clock(facts, settings), *_secrets(facts, settings)]
+
+
+def has_stored_keys(settings: Settings) -> bool:
+    """Whether the store has API keys that are good; False when it does not tell."""
+    try:
+        facts = _facts(settings)
+    except _Fault:
+        return False
+    return facts is not None and facts.api_keys > 0
+
+
+def _facts(settings: Settings) -> _Facts | None:
+    """Ask the database; None when there is none yet. Raises _Fault."""
+    if settings.database_url is not None:
+        return asyncio.run(_ask_postgres(settings.database_url.get_secret_value()))
+    file = _file(settings)
+    return _ask_sqlite(file) if file.exists() else None
+
+
+def _file(settings: Settings) -> Path:
+    return settings.data_dir / "hecaton.db"
 
 
 class _Fault(Exception):
@@ -161,9 +181,9 @@ def _facts_of_sqlite(file: Path, connection: sqlite3.Connection) -> _Facts:
 
     revision = str(one(_REVISION))
     if revision != HEAD:
-        return _Facts(str(file), revision, str(one(_SINCE)) if revision > HEAD else "", frozenset(), 0)
+        return _Facts(str(file), revision, str(one(_SINCE)) if revision > HEAD else "", frozenset(), 0, 0)
     keys = frozenset(row[0] for row in connection.execute(_KEYS))
-    return _Facts(str(file), revision, "", keys, int(one(_FAILING)))
+    return _Facts(str(file), revision, "", keys, int(one(_FAILING)), int(one(_API_KEYS)))
 
 
 def _users(file: Path) -> list[str]:
@@ -211,12 +231,10 @@ async def _facts_of_postgres(connection: AsyncConnection) -> _Facts:
         if await one(f"SHOW {name}") == "off":
             unsafe = (*unsafe, name)
     if not await one("SELECT to_regclass('alembic_version') IS NOT NULL"):
-        return _Facts(
-            "PostgreSQL, empty: its tables are made at the first start", HEAD, "", frozenset(), 0, skew, unsafe
-        )
+        return _Facts("PostgreSQL, empty", HEAD, "", frozenset(), 0, 0, skew, unsafe)
     revision = str(await one(_REVISION))
     if revision != HEAD:
         since = str(await one(_SINCE)) if revision > HEAD else ""
-        return _Facts("PostgreSQL", revision, since, frozenset(), 0, skew, unsafe)
+        return _Facts("PostgreSQL", revision, since, frozenset(), 0, 0, skew, unsafe)
     keys = frozenset(row[0] for row in await connection.execute(text(_KEYS)))
-    return _Facts("PostgreSQL", revision, "", keys, int(await one(_FAILING)), skew, unsafe)
+    return _Facts("PostgreSQL", revision, "", keys, int(await one(_FAILING)), int(await one(_API_KEYS)), skew, unsafe)

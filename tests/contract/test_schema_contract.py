@@ -20,10 +20,13 @@ from agents.ids import SessionId
 from agents.store import migrate as migration
 from agents.store.database import SqlStore, open_store
 from agents.store.postgres import PostgresDatabase
+from agents.store.schema import is_current
 from agents.store.sqlite import SqliteDatabase
 from agents.store.tables import metadata
 
 VERSIONS = Path(migration.__file__).parent / "migrations" / "versions"
+_OLD_AGENT = "INSERT INTO agents (id, version, created_at) VALUES ('agent_1', 1, 0)"
+_AGENTS = "SELECT id FROM agents"
 EXPANDING = {"create_table", "create_index", "add_column", "bulk_insert", "execute", "get_bind", "f"}
 
 
@@ -66,6 +69,33 @@ def test_a_migration_only_expands(version: Path) -> None:
             if node.func.attr == "add_column":
                 added = ast.unparse(node)
                 assert "nullable=True" in added or "server_default=" in added
+
+
+REVISIONS = [path.stem.partition("_")[0] for path in sorted(VERSIONS.glob("0*.py"))]
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+async def test_a_database_of_any_earlier_schema_is_brought_up_to_date_at_start(revision: str, tmp_path: Path) -> None:
+    """Also one that skipped releases; what is in it is there afterwards."""
+    await upgraded(SqliteDatabase(tmp_path / "hecaton.db"), str(tmp_path / "hecaton.db"), revision)
+
+
+@pytest.mark.parametrize("revision", [REVISIONS[0], REVISIONS[-2]])
+async def test_so_is_one_in_postgresql(revision: str, empty_postgres_database: str) -> None:
+    await upgraded(PostgresDatabase(empty_postgres_database), empty_postgres_database, revision)
+
+
+async def upgraded(database: SqliteDatabase | PostgresDatabase, location: str, revision: str) -> None:
+    """Make a database as the release of *revision* left it, and start this one on it."""
+    await migration.migrate(database, revision)
+    await database.write(lambda connection: connection.execute(text(_OLD_AGENT)).close())
+    await database.close()
+    store = await open_store(location)
+    try:
+        assert await is_current(store._database)
+        assert await store._database.read(lambda connection: connection.execute(text(_AGENTS)).all()) == [("agent_1",)]
+    finally:
+        await store.close()
 
 
 async def test_the_release_before_goes_on_working_on_this_schema(

@@ -24,6 +24,11 @@ _CREDENTIAL = (
     " VALUES (?, 'vlt_1', ?, '{}', 'x', 'y', ?, 0, 0)"
 )
 
+_API_KEY = (
+    "INSERT INTO api_keys (id, name, workspace_id, scope, digest, hint, created_by, created_at)"
+    " VALUES ('key_1', 'k', 'wrkspc_1', 'admin', 'd', 'h', 'me', 0)"
+)
+
 
 def settings_of(data_dir: Path, **more: object) -> Settings:
     return Settings.model_validate({"data_dir": data_dir, **more})
@@ -46,6 +51,10 @@ def add_session(data_dir: Path, session: str, files_version: int = 0) -> None:
 
 def add_credential(data_dir: Path, master_key: str) -> None:
     _execute(data_dir, _CREDENTIAL, (f"vcrd_{master_key}", master_key, master_key))
+
+
+def add_api_key(data_dir: Path) -> None:
+    _execute(data_dir, _API_KEY, ())
 
 
 def add_pack(store: CheckpointStore, session: str, version: int, content: bytes, *, needs: Sequence[int] = ()) -> str:

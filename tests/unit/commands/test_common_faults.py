@@ -28,7 +28,7 @@ from agents.commands.vault_check import check_master_key
 from agents.config import Settings
 from agents.settings_loading import load_settings
 from agents.vaults.settings import key_id
-from tests.unit.backup.site import add_credential, made_site
+from tests.unit.backup.site import add_api_key, add_credential, made_site
 
 GUIDE = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 VARIABLES = ("ANTHROPIC_", "HECATON_", "RAY_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -213,7 +213,7 @@ def data_of_another_machine(stage: Stage) -> Check:
 
 
 def clocks_differ(stage: Stage) -> Check:
-    facts = database_check._Facts("PostgreSQL", database_check.HEAD, "", frozenset(), 0, skew=-2.5)
+    facts = database_check._Facts("PostgreSQL", database_check.HEAD, "", frozenset(), 0, 0, skew=-2.5)
     [found] = database_check._clock(facts, stage.settings())
     return found
 
@@ -254,7 +254,12 @@ def port_taken(stage: Stage) -> Check:
 
 
 def exposed_without_key(stage: Stage) -> Check:
-    return checks.check_exposure(stage.settings(host="0.0.0.0"))
+    open_to_all = stage.settings(host="0.0.0.0", proxy="direct")
+    found = checks.check_exposure(open_to_all)
+    made_site(stage.data)
+    add_api_key(stage.data)
+    assert checks.check_exposure(open_to_all).state == "ok"
+    return found
 
 
 def haproxy_listens_everywhere(stage: Stage) -> Check:

@@ -19,7 +19,7 @@ from agents.governance.anomalies.settings import AnomalySettings
 from agents.governance.outcomes import chance_of
 
 _SHARE = 0.95
-_CHANCE = 1e-5
+_CHANCE = 1e-4
 """How unlikely it must be that a subject which is as it was looks as bad as this. It is looked at thousands of times a
 day."""
 _SLOTS_PER_WINDOW = 2

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ASK_SECONDS = 2.0
-_REMEMBERED_SECONDS = 5.0
+_REMEMBERED_SECONDS = 10.0
 """Counting a million sessions takes a tenth of a second: not for every scrape."""
 _STUCK = timedelta(minutes=10)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import Any
@@ -18,9 +19,10 @@ logger = logging.getLogger(__name__)
 
 _NOTE = "metrics"
 _SAVE_SECONDS = 15.0
+_LEAST_SECONDS = 1.0
 _BYTES_PER_SECOND = 50_000
 """The note is written no faster than that: of a large platform it is large."""
-_HEAR_SECONDS = 6.0
+_HEAR_SECONDS = 12.0
 """In this time every process that lives has told how it stands; before, a sum would lack some."""
 
 
@@ -30,6 +32,7 @@ class MetricsKeeper:
     def __init__(self) -> None:
         self._totals = ClusterTotals()
         self._changed = False
+        self._newcomer = asyncio.Event()
         self._follows_another = False
         self._began = 0.0
 
@@ -46,6 +49,9 @@ class MetricsKeeper:
 
     def take(self, process: str, recorded: Recorded) -> None:
         """Take what a process says of itself."""
+        if process not in self._totals:
+            # It may follow one that is gone, whose figures nobody else has.
+            self._newcomer.set()
         self._totals.take(process, recorded, _now())
         self._changed = True
 
@@ -57,13 +63,15 @@ class MetricsKeeper:
 
     async def save_forever(self) -> None:
         """Write the note from time to time."""
-        pause = _SAVE_SECONDS
+        size = 0
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(_LEAST_SECONDS, size / _BYTES_PER_SECOND))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._newcomer.wait(), _SAVE_SECONDS)
+            self._newcomer.clear()
             if self._changed:
                 self._changed = False
-                dumped = self._totals.dump()
-                pause = max(_SAVE_SECONDS, await asyncio.to_thread(_save, dumped) / _BYTES_PER_SECOND)
+                size = await asyncio.to_thread(_save, self._totals.dump())
 
 
 def _save(dumped: dict[str, Any]) -> int:

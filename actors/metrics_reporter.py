@@ -6,18 +6,22 @@ Off the hot path: recording is a look-up in a dictionary, and only the differenc
 from __future__ import annotations
 
 import logging
+import time
 
 from actors.fleet_client import ask_fleet
 from actors.ray_charts import RayCharts
 from agents.clock import SystemClock
 from agents.errors import Unavailable
 from agents.periodic import PeriodicTask
-from agents.telemetry.recorder import Recorder
+from agents.telemetry.cluster_totals import PRESENT_SECONDS
+from agents.telemetry.recorder import Recorded, Recorder
 
 logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 2.0
 _TELL_SECONDS = 5.0
+_SIGN_OF_LIFE_SECONDS = PRESENT_SECONDS / 3
+"""One with nothing new says so as often; a fleet that has just started hears of it no later."""
 
 
 class MetricsReporter:
@@ -27,6 +31,8 @@ class MetricsReporter:
         """*part* is what Ray's charts tell its processes apart by: ``harness``, ``gateway``, ``sandbox``, ``brain``."""
         self._recorder = recorder
         self._charts = RayCharts(part)
+        self._told: Recorded = {}
+        self._due = 0.0
         self._task = PeriodicTask(
             f"metrics of {part}", self._tell, SystemClock(), every=_EVERY_SECONDS, failing="the figures are not told"
         )
@@ -43,7 +49,11 @@ class MetricsReporter:
     async def _tell(self) -> None:
         recorded = self._recorder.snapshot()
         self._charts.show(recorded)
+        now = time.monotonic()
+        if recorded == self._told and now < self._due:
+            return
         try:
             await ask_fleet("take_metrics", self._recorder.process, recorded, timeout=_TELL_SECONDS)
         except AttributeError as error:
             raise Unavailable("the fleet is of an earlier release and adds up no figures") from error
+        self._told, self._due = recorded, now + _SIGN_OF_LIFE_SECONDS

@@ -3,7 +3,8 @@
 Falsified when a platform that counts (``telemetry.metrics``, the default) gets less than 0.95 of the one-tool sessions
 a second of one that does not. Both run side by side and get the same load in turns, in blocks of a few seconds whose
 order changes each round, so that what else the machine does meets both; the ratio is that of each round's two blocks.
-Beside it: CPU per session of all processes of each platform, which is steadier than time.
+Beside it: CPU per session of all processes of each platform, which is steadier than time, and what counting takes by
+itself (``benchmarks.counting``).
 
 Run: ``python -m benchmarks.bench_telemetry [--rounds N] [--sessions N] [--option KEY=VALUE ...]``; under 3 minutes on
 two idle cores. ``--option telemetry.x=false`` says what else is off in the platform that does not count.
@@ -25,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.experiments.running.raw_http import Refused
+from benchmarks.counting import snapshot_microseconds, turn_microseconds
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.drivers import PlatformDriver
 from benchmarks.processes import PhaseMeter
@@ -114,7 +116,12 @@ def main() -> int:
         found = uvloop.run(measure({"on": on, "off": off}, given.rounds, given.sessions))
     console = Console()
     ratios = report(console, found)
-    results = {"rounds": [{name: asdict(block) for name, block in blocks.items()} for blocks in found], **ratios}
+    turn, snapshot = turn_microseconds(), snapshot_microseconds()
+    console.print(
+        f"counting alone: {turn:.0f} us of CPU for a one-tool turn, {snapshot:.0f} us for a snapshot and its sum"
+    )
+    rounds = [{name: asdict(block) for name, block in blocks.items()} for blocks in found]
+    results = {"rounds": rounds, "turn_us": turn, "snapshot_us": snapshot, **ratios}
     return verdict(console, "telemetry", results, stands=ratios["sessions_per_second"][0] >= _LEAST)
 
 

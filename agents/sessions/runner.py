@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -24,7 +24,7 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.host import Frame
 from agents.sessions.lifecycle import TurnRules
-from agents.sessions.log import Lease
+from agents.sessions.log import Commit, Lease
 from agents.sessions.model_requests import pause
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.serving import recall
@@ -108,7 +108,7 @@ class SessionRunner:
             try:
                 result = change(draft)
                 if not draft.empty:
-                    await self._append(draft)
+                    await self._write(draft, self.ports.log.append)
             except BaseException as error:
                 # The state may have moved ahead of the log: drop it unless nothing was drafted.
                 if not draft.empty:
@@ -123,12 +123,13 @@ class SessionRunner:
             self._keep_going()
             return result
 
-    async def _append(self, draft: Draft) -> None:
+    async def _write(self, draft: Draft, write: Callable[[Commit], Awaitable[None]]) -> None:
+        """Have the log *write* the draft, and count it."""
         clock, metrics, events = self.ports.clock, self.ports.metrics, len(draft.events)
         began = clock.monotonic()
         metrics.append_began(events)
         try:
-            await self.ports.log.append(draft.commit(self.lease))
+            await write(draft.commit(self.lease))
         finally:
             metrics.append_ended(events, clock.monotonic() - began)
         self._committed(draft)
@@ -148,13 +149,12 @@ class SessionRunner:
             draft = Draft(self.state, self.ports.clock.now())
             change(draft)
             try:
-                await self.ports.log.create(draft.commit(self.lease))
+                await self._write(draft, self.ports.log.create)
             except LogConflict:
                 raise  # an earlier try has stored the session
             except BaseException as error:
                 self._lose(error)
                 raise
-            self._committed(draft)
             self._traced(draft)
             self.show(draft.shown)
             stored = self.state.record

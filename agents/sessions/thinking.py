@@ -198,7 +198,7 @@ class Thinker:
         and the same request goes to the next brain. Its previews are given up with it: new ones have new ids.
         """
         ports = self._owner.ports
-        repeats = 0
+        repeats, asked = 0, ports.clock.monotonic()
         while True:
             self._assembler = assembler = AnswerAssembler()
             previews = PreviewWriter(ports.bus, self._owner.state.record.id)
@@ -216,7 +216,7 @@ class Thinker:
                             if (changes := assembler.feed(event)) and previewed:
                                 previews.show(changes)
                 answer = assembler.finish()
-                self._answered(answer, first, previewed=previewed)
+                self._answered(answer, first, asked=asked, previewed=previewed)
                 return answer, previews.ids
             except BrainLost as lost:
                 logger.warning("the brain of %s was lost: %s", request.session_id, lost.message)
@@ -226,12 +226,12 @@ class Thinker:
                 ports.metrics.request_repeated()
                 self._give_up_answer()
 
-    def _answered(self, answer: Answer, first: FirstToken, *, previewed: bool) -> None:
+    def _answered(self, answer: Answer, first: FirstToken, *, asked: float, previewed: bool) -> None:
         """Tell metrics and trace when the answer began, and the trace why it ended."""
         self._note({names.FINISH_REASONS: (answer.stop_reason,)})
         if first.at is None:
             return
-        seconds = first.at - self._asked
+        seconds = first.at - asked
         self._note({names.TIME_TO_FIRST_CHUNK: seconds})
         if previewed:
             self._owner.ports.metrics.first_token(answer.route.brain.id if answer.route else None, seconds)

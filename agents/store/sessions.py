@@ -16,7 +16,7 @@ from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
 from agents.store.ports import EventListing, SessionCensus, SessionListing
-from agents.store.tables import events, queue, sessions
+from agents.store.tables import events, leases, queue, sessions
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -70,7 +70,9 @@ class SqlSessions:
         """See SessionRepository.census; reads only an index, but for sessions that run."""
         counts = select(sessions.c.status, func.count()).group_by(sessions.c.status)
         busy = sessions.c.status.in_([SessionStatus.RUNNING.value, SessionStatus.RESCHEDULING.value])
-        stuck = select(func.count()).where(busy, sessions.c.updated_at < micros(quiet_since))
+        # By the index of partition and status: of the many that rest no row is read.
+        somewhere = sessions.c.partition.in_(select(leases.c.partition))
+        stuck = select(func.count()).where(somewhere, busy, sessions.c.updated_at < micros(quiet_since))
 
         def work(connection: Connection) -> SessionCensus:
             by_status = {status: int(count) for status, count in connection.execute(counts)}

@@ -71,6 +71,9 @@ class ClusterTotals:
         self._bounds = Bounds()
         self._gone = Sum(self._bounds)
 
+    def __contains__(self, process: str) -> bool:
+        return process in self._processes
+
     def take(self, process: str, recorded: Recorded, now: float) -> None:
         """Take note of what *process* says of itself as of *now* (seconds, of a clock that only grows)."""
         if process in self._folded:

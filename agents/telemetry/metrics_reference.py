@@ -24,21 +24,22 @@ so do not publish it. `telemetry.metrics: false` switches the first table off; w
 ## Totals of the platform
 
 Every process (harness, gateway, sandbox host, replica of a monolith or of a brain on GPUs) counts what goes on in it,
-and tells the fleet every 2 seconds; the fleet adds all of them up, and every gateway replica tells its sums. What a
+and tells the fleet within 2 seconds; the fleet adds all of them up, and every gateway replica tells its sums. What a
 session's log has is counted from the log: the events of a commit, once it is durable.
 
 - **Counters do not fall while the platform runs**, also when a harness, a gateway or a host is replaced: what a
   process counted stays counted when it has gone. What it counted in its last 2 seconds is lost when it is killed. The
-  fleet keeps its sums beside Ray's table of actors, at least every 15 seconds on a small platform; when fleet and
-  another process are killed together, what that process counted since then is lost, and the series stand still until
-  they are where they were. They begin anew with a new Ray cluster, as `hecaton up` starts one.
+  fleet keeps its sums beside Ray's table of actors, when a process comes and every 15 seconds (less often on a very
+  large platform); when the fleet and another process are killed together, what that process counted since then is
+  lost, and the series stand still until they are where they were. They begin anew with a new Ray cluster, as
+  `hecaton up` starts one.
 - Each process tells its work once: commits that went through although nobody heard so, because their owner died, are
   in the log and not in the counters. Bills are made of the log and the books (docs/metering.md), not of these.
 - **Labels are bounded.** No label has an id of a session, a call or a key. Where values are not listed below, a label
   has at most {MOST_VALUES} (or as said); those that come later are told together as `{OTHER}`.
 - Series whose labels have only known values are there from the beginning, with 0.
 - While the fleet is replaced, `/metrics` tells the sums of before, for some seconds.
-- `hecaton_sessions`, `hecaton_stuck_sessions` and the error budgets are read from the store, at most every 5 seconds.
+- `hecaton_sessions`, `hecaton_stuck_sessions` and the error budgets are read from the store, at most every 10 seconds.
 
 `brain` is an id, such as `qwen@1`; of one that was never reached it is `none`. `hand` is the name of a hand, or of
 the agent's MCP server elsewhere; `sandbox` are the built-in tools, `web` the web tools, `custom` what the application

@@ -137,6 +137,11 @@ async def test_counters_do_not_fall_when_parts_are_killed(
     await worked(scene)
     turns = "hecaton_turns_total", "ended"
     found = await until(platform, lambda now: now[turns] > before[turns])
+    assert found[turns] == before[turns] + 1
+    [fleet] = instance.running("ray::FleetActor")
+    fleet.kill()
+    await worked(scene)
+    found = await until(platform, lambda now: now[turns] > before[turns] + 1)
+    assert found[turns] == before[turns] + 2
     fallen = {each: (value, found.get(each)) for each, value in counted.items() if found.get(each, 0) < value}
     assert fallen == {}
-    assert found[turns] == before[turns] + 1

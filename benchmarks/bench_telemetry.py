@@ -35,7 +35,8 @@ from benchmarks.report import verdict
 _LEAST = 0.95
 _CONCURRENCY = 8
 _TEXT = "stub: tools=1 command=true"
-_TRIES = 30
+_TRIES = 60
+_IN_A_ROW = 5
 _RESAMPLES = 2000
 OFF = ("telemetry.metrics=false",)
 
@@ -72,12 +73,17 @@ async def measure(platforms: dict[str, Deployment], rounds: int, sessions: int) 
 
 
 async def _opened(url: str) -> PlatformDriver:
-    # A proxy that has just started may start anew, and ends connections then.
+    # A proxy that has just started may start anew, and ends connections then: it must have answered a few times.
+    good = 0
     for _ in range(_TRIES):
+        await asyncio.sleep(1.0)
         try:
-            return await PlatformDriver.open(url)
+            (await PlatformDriver.open(url)).close()
+            good += 1
         except (Refused, OSError):
-            await asyncio.sleep(1.0)
+            good = 0
+        if good == _IN_A_ROW:
+            break
     return await PlatformDriver.open(url)
 
 

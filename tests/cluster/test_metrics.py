@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.instance import Instance
@@ -122,6 +123,34 @@ async def test_every_series_is_in_the_documentation(platform: LivePlatform) -> N
     page = _PAGE.read_text(encoding="utf-8")
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert sorted(name for name in names if f"| `{name}` |" not in page) == []
+
+
+async def test_the_same_is_in_rays_charts(platform: LivePlatform, instance: Instance, scene: Scene) -> None:
+    await worked(scene)
+    wanted = {"ray_hecaton_turns_total", "ray_hecaton_turn_duration_seconds_count", "ray_hecaton_http_requests_total"}
+    parts = {'part="harness"', 'part="gateway"', 'part="sandbox"'}
+
+    def told(text: str) -> bool:
+        return all(f"{name}{{" in text for name in wanted) and all(part in text for part in parts)
+
+    async with asyncio.timeout(_PATIENCE), httpx.AsyncClient(timeout=5) as client:
+        while not any(
+            [told(text) for text in await asyncio.gather(*(read(client, port) for port in agents(instance)))]
+        ):
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def agents(instance: Instance) -> set[int]:
+    """Ports on which Ray's agents listen; one of them has the metrics of its node."""
+    listening = [each for agent in instance.running("DashboardAgent") for each in agent.net_connections("tcp")]
+    return {each.laddr.port for each in listening if each.status == psutil.CONN_LISTEN}
+
+
+async def read(client: httpx.AsyncClient, port: int) -> str:
+    try:
+        return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+    except httpx.HTTPError:
+        return ""  # another of its services
 
 
 async def test_counters_do_not_fall_when_parts_are_killed(

@@ -106,7 +106,7 @@ class Patience:
 def is_passing(error: Failure) -> bool:
     """Return whether the same request may do better later."""
     if isinstance(error, APIStatusError):
-        return error.status_code in _AGAIN or error.status_code >= 500
+        return error.status_code in _AGAIN or error.status_code >= 500 or _is_a_proxys(error)
     # Of the SDK's others only the loss of a connection passes; what it could not read is no fault of the moment.
     return isinstance(error, APIConnectionError | httpx2.TransportError)
 
@@ -116,6 +116,12 @@ def may_have_worked(error: Failure) -> bool:
     if isinstance(error, APIStatusError):
         return error.status_code >= 500 and error.status_code not in _SAFE_TO_REPEAT
     return True
+
+
+def _is_a_proxys(error: APIStatusError) -> bool:
+    """Whether it is a 404 that the API did not say: a proxy that has just come up does not know its backends yet."""
+    body: object = error.body
+    return error.status_code == 404 and not (isinstance(body, dict) and "error" in body)
 
 
 def _told(error: Failure) -> str:

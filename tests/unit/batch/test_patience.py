@@ -13,9 +13,10 @@ from agents.batch.patience import BatchStopped, Failure, GivenUp, Patience, may_
 REQUEST = httpx2.Request("GET", "http://hecaton.test")
 
 
-def refusal(status: int, **headers: str) -> APIStatusError:
+def refusal(status: int, *, body: object = None, **headers: str) -> APIStatusError:
     kind = {400: BadRequestError, 401: AuthenticationError}.get(status, APIStatusError)
-    return kind(f"status {status}", response=httpx2.Response(status, request=REQUEST, headers=headers), body=None)
+    said = {"type": "error", "error": {"type": "some_error"}} if body is None else body
+    return kind(f"status {status}", response=httpx2.Response(status, request=REQUEST, headers=headers), body=said)
 
 
 GONE = APIConnectionError(request=REQUEST)
@@ -57,6 +58,11 @@ async def test_a_refusal_is_not_asked_again(status: int) -> None:
     with pytest.raises(GivenUp) as given_up:
         await Patience(600, sleep=server.sleep).ask(server.request)
     assert (server.asked, given_up.value.status) == (1, status)
+
+
+async def test_a_proxy_that_does_not_know_its_backends_yet_is_waited_for() -> None:
+    server = Server(refusal(404, body="Path '/v1/sessions' not found."))
+    assert await Patience(600, sleep=server.sleep).ask(server.request) == "yes"
 
 
 async def test_a_key_that_is_not_taken_stops_the_batch() -> None:

@@ -195,7 +195,7 @@ async def test_a_batch_that_is_cancelled_leaves_its_rows_open(stage: Stage) -> N
         await running
     assert [row.session is not None for row in stage.journal.open_rows()] == [True, True, True, False, False, False]
     for session in stage.platform.sessions.values():
-        session.emit(*answer(stage.platform.messages()[int(session.body["metadata"]["batch_row"]) - 1]))
+        session.emit(*answer(SAID[int(session.body["metadata"]["batch_row"]) - 1]))
     stage.platform.turn = lambda session, text: answer(text)
     await stage.run()
     every_row_once(stage)

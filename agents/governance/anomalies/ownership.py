@@ -21,10 +21,16 @@ class StuckSessions:
     def __init__(self, settings: AnomalySettings) -> None:
         self._limit = settings.stuck_seconds
         self._told: set[str] = set()
+        self._seen: dict[str, datetime] = {}
+        """When each session that runs was first seen to: a turn that was taken up may have stood still before."""
 
     def check(self, running: Iterable[tuple[str, datetime]], now: datetime) -> Iterator[Finding]:
         """Find those that are stuck, or no more; *running* are the sessions with the time of their last commit."""
-        silent = {session_id: (now - last).total_seconds() for session_id, last in running}
+        begun = dict(running)
+        self._seen = {session_id: self._seen.get(session_id, now) for session_id in begun}
+        silent = {
+            session_id: (now - max(last, self._seen[session_id])).total_seconds() for session_id, last in begun.items()
+        }
         stuck = {session_id: seconds for session_id, seconds in silent.items() if seconds >= self._limit}
         for session_id in sorted(self._told - stuck.keys()):
             self._told.discard(session_id)

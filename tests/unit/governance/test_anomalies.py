@@ -231,8 +231,9 @@ def test_what_costs_little_and_what_has_just_begun_is_no_spike() -> None:
 
 
 def test_a_session_that_commits_nothing_for_ten_minutes_is_stuck_until_it_goes_on() -> None:
-    stuck, begun = StuckSessions(SETTINGS), NOW - timedelta(seconds=601)
-    assert list(stuck.check([("sesn_1", NOW - timedelta(seconds=599))], NOW)) == []
+    stuck, begun = StuckSessions(SETTINGS), NOW - timedelta(seconds=700)
+    assert list(stuck.check([("sesn_1", begun)], begun)) == []
+    assert list(stuck.check([("sesn_1", begun)], begun + timedelta(seconds=599))) == []
     [found] = stuck.check([("sesn_1", begun), ("sesn_2", NOW)], NOW)
     assert (found.kind, found.session_id, found.over) == (AnomalyKind.STUCK_SESSION, "sesn_1", False)
     assert list(stuck.check([("sesn_1", begun)], NOW)) == []
@@ -240,10 +241,17 @@ def test_a_session_that_commits_nothing_for_ten_minutes_is_stuck_until_it_goes_o
     assert (over.session_id, over.over) == ("sesn_1", True)
 
 
+def test_a_session_that_was_just_taken_up_is_not_stuck_for_having_stood_still_before() -> None:
+    stuck, last = StuckSessions(SETTINGS), NOW - timedelta(days=1)
+    assert list(stuck.check([("sesn_1", last)], NOW)) == []
+    assert [finding.over for finding in stuck.check([("sesn_1", last)], NOW + timedelta(seconds=600))] == [False]
+
+
 def test_a_stuck_session_that_is_gone_is_stuck_no_more() -> None:
     stuck = StuckSessions(SETTINGS)
-    list(stuck.check([("sesn_1", NOW - timedelta(hours=1))], NOW))
-    assert [finding.over for finding in stuck.check([], NOW)] == [True]
+    for at in (NOW, NOW + timedelta(hours=1)):
+        list(stuck.check([("sesn_1", NOW)], at))
+    assert [finding.over for finding in stuck.check([], NOW + timedelta(hours=2))] == [True]
 
 
 def test_several_waves_of_takeovers_are_a_storm_and_one_is_not() -> None:

@@ -16,6 +16,7 @@ _ELSEWHERE = (
     "tests.cluster.test_brain_replicas",
     "tests.cluster.test_hands",
     "tests.cluster.test_fleet_worker",
+    "tests.cluster.test_traces",
     "tests.chaos.test_kill",
     "tests.chaos.test_hosts",
 )

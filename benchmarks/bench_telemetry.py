@@ -1,13 +1,15 @@
-"""Claim: counting what happens costs at most 5 % of the throughput.
+"""Claim: counting and tracing what happens costs at most 5 % of the throughput.
 
-Falsified when a platform that counts (``telemetry.metrics``, the default) gets less than 0.95 of the one-tool sessions
-a second of one that does not. Both run side by side and get the same load in turns, in blocks of a few seconds whose
-order changes each round, so that what else the machine does meets both; the ratio is that of each round's two blocks.
-Beside it: CPU per session of all processes of each platform, which is steadier than time, and what counting takes by
-itself (``benchmarks.counting``).
+Falsified when a platform that does (``telemetry.metrics`` and ``telemetry.traces.enabled``, the default: every turn is
+kept) gets less than 0.95 of the one-tool sessions a second of one that does not. Both run side by side and get the same
+load in turns, in blocks of a few seconds whose order changes each round, so that what else the machine does meets both;
+the ratio is that of each round's two blocks.
+Beside it: CPU per session of all processes of each platform, which is steadier than time, and what counting and tracing
+take by themselves (``benchmarks.counting``, ``benchmarks.tracing``).
 
-Run: ``python -m benchmarks.bench_telemetry [--rounds N] [--sessions N] [--option KEY=VALUE ...]``; under 3 minutes on
-two idle cores. ``--option telemetry.x=false`` says what else is off in the platform that does not count.
+Run: ``python -m benchmarks.bench_telemetry [--rounds N] [--sessions N] [--only PART] [--option KEY=VALUE ...]``; under
+3 minutes on two idle cores. ``--only traces`` leaves the rest of the telemetry on in both; ``--option
+telemetry.x=false`` says what else is off in the platform that does less.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.drivers import PlatformDriver
 from benchmarks.processes import PhaseMeter
 from benchmarks.report import verdict
+from benchmarks.tracing import tracing_cost
 
 _LEAST = 0.95
 _CONCURRENCY = 8
@@ -38,7 +41,7 @@ _TEXT = "stub: tools=1 command=true"
 _TRIES = 60
 _IN_A_ROW = 5
 _RESAMPLES = 2000
-OFF = ("telemetry.metrics=false",)
+OFF = {"metrics": "telemetry.metrics=false", "traces": "telemetry.traces.enabled=false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--sessions", type=int, default=150, help="of one block")
     parser.add_argument("--option", action="append", default=[], help="another setting of the platform that is off")
+    parser.add_argument("--only", choices=sorted(OFF), action="append", help="what is off in it; all of these if unset")
     given = parser.parse_args()
+    parts = [OFF[part] for part in given.only or OFF]
     with ExitStack() as stack:
         stub = stack.enter_context(running_stub())
         on = stack.enter_context(running_platform(*stub))
-        off = stack.enter_context(running_platform(*stub, *_options([*OFF, *given.option])))
+        off = stack.enter_context(running_platform(*stub, *_options([*parts, *given.option])))
         found = uvloop.run(measure({"on": on, "off": off}, given.rounds, given.sessions))
     console = Console()
     ratios = report(console, found)
@@ -126,8 +131,13 @@ def main() -> int:
     console.print(
         f"counting alone: {turn:.0f} us of CPU for a one-tool turn, {snapshot:.0f} us for a snapshot and its sum"
     )
+    traced = tracing_cost()
+    console.print(
+        f"tracing alone: {traced.owner_microseconds:.0f} us of CPU for a one-tool turn where its session is owned, "
+        f"{traced.process_microseconds:.0f} us with the writing of its {traced.spans:.0f} spans"
+    )
     rounds = [{name: asdict(block) for name, block in blocks.items()} for blocks in found]
-    results = {"rounds": rounds, "turn_us": turn, "snapshot_us": snapshot, **ratios}
+    results = {"rounds": rounds, "turn_us": turn, "snapshot_us": snapshot, "tracing": asdict(traced), **ratios}
     return verdict(console, "telemetry", results, stands=ratios["sessions_per_second"][0] >= _LEAST)
 
 

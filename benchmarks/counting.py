@@ -27,7 +27,7 @@ _USAGE = {
 }
 
 
-class _Turn:
+class OneToolTurn:
     """The commits of one turn."""
 
     def __init__(self) -> None:
@@ -39,6 +39,7 @@ class _Turn:
 
     def commits(self, number: int) -> list[list[Event]]:
         call, event = new_event_id(), self._event
+        asked, again = new_event_id(), new_event_id()
         end = {"is_error": False, "model_usage": _USAGE}
         text = [{"type": "text", "text": f"result {number}: " + "x" * 500}]
         use = {"name": "bash", "input": {"command": f"echo {number}"}, "evaluated_permission": "allow"}
@@ -48,16 +49,19 @@ class _Turn:
                 event(EventType.SESSION_RUNNING),
                 event(EventType.THREAD_RUNNING),
                 event(EventType.USER_MESSAGE, {"content": text}),
-                event(EventType.MODEL_REQUEST_START),
+                event(EventType.MODEL_REQUEST_START, None, asked),
             ],
-            [event(EventType.AGENT_TOOL_USE, use, call), event(EventType.MODEL_REQUEST_END, end)],
+            [
+                event(EventType.AGENT_TOOL_USE, use, call),
+                event(EventType.MODEL_REQUEST_END, {"model_request_start_id": asked, **end}),
+            ],
             [
                 event(EventType.AGENT_TOOL_RESULT, {"tool_use_id": call, "content": text, "is_error": False}),
-                event(EventType.MODEL_REQUEST_START),
+                event(EventType.MODEL_REQUEST_START, None, again),
             ],
             [
                 event(EventType.AGENT_MESSAGE, {"content": text}),
-                event(EventType.MODEL_REQUEST_END, end),
+                event(EventType.MODEL_REQUEST_END, {"model_request_start_id": again, **end}),
                 event(EventType.THREAD_IDLE, idle),
                 event(EventType.SESSION_USAGE),
                 event(EventType.SESSION_IDLE, idle),
@@ -71,7 +75,7 @@ def turn_microseconds(turns: int = 2000) -> float:
         id="sesn_1", partition=1, created_at=_BEGAN, updated_at=_BEGAN, agent={"name": "a"}, agent_id="agent_1",
         agent_version=1, environment_id="env_1", environment={}, thread_id="sthr_1",
     )  # fmt: skip
-    recorder, made = Recorder(), _Turn()
+    recorder, made = Recorder(), OneToolTurn()
     measures = SessionMeasures(recorder, SessionState(record), "default@1")
     all_turns = [made.commits(number) for number in range(turns)]
     began = time.process_time()

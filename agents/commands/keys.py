@@ -18,6 +18,8 @@ from agents.commands.timeline import printable
 
 _PATH = "/-/keys"
 _PAGE = 100
+_ID_CHARS = 33
+"""An id is what a key is revoked by: it is never cut."""
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hd])")
 
 
@@ -73,7 +75,8 @@ def list_keys(console: Console, client: Anthropic, workspace: str | None, *, eve
         print_json(console, {"data": found})
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "workspace", "scope", "status", "made", "last used", "expires"):
+    table.add_column("id", min_width=_ID_CHARS)
+    for column in ("name", "workspace", "scope", "status", "made", "last used", "expires"):
         table.add_column(column)
     for key in found:
         moments = (key["created_at"], key["last_used_at"], key["expires_at"])

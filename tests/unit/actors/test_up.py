@@ -24,6 +24,7 @@ def test_a_cluster_that_does_not_suit_the_settings_is_refused_with_the_reason_an
     monkeypatch.setattr(up.PlatformProcess, "run", refuse)
     monkeypatch.setattr(up, "go_on_guarded", lambda: 1)
     monkeypatch.setattr(up, "prepare_environment", lambda settings: None)
+    monkeypatch.setattr(up, "ask_for_token", lambda: None)
     monkeypatch.setattr(sys, "argv", ["up", "--settings", str(file)])
     assert up.main() == 2
     assert "database_url: must be set" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from test_api_scopes import key, operations
 from agents.access.tenancy import PATH_PARAMETERS
 from agents.api.auth import OPEN_PATHS
 from agents.api.routes import Operation
+from agents.vaults.records import VaultRecord
 
 NOT_OWNED = {
     "api_key_id",
@@ -145,6 +147,15 @@ async def test_a_session_is_not_made_of_another_workspaces_parts(
 
     answer = await mine.ask("POST", "/v1/sessions", {**body(mine), stolen: body(theirs)[stolen]})
     assert refusal(answer, 404, "not_found_error").endswith("not found")
+
+
+async def test_a_vault_of_nobody_is_for_its_own_workspace_only(server: Server, mine: Tenant) -> None:
+    """Such as were made before the server had keys: they are for everyone, but of the workspace ``default``."""
+    now = datetime.now(UTC)
+    await server.store.vaults.insert(VaultRecord("vlt_open", "", {"display_name": "v", "metadata": {}}, now, now))
+    body = {"agent": mine.ids["agent_id"], "environment_id": mine.ids["environment_id"], "vault_ids": ["vlt_open"]}
+    refusal(await mine.ask("POST", "/v1/sessions", body), 404, "not_found_error")
+    assert "vlt_open" not in (await mine.ask("GET", "/v1/vaults")).text
 
 
 async def test_two_workspaces_may_use_one_name_and_one_may_not_use_it_twice(mine: Tenant, theirs: Tenant) -> None:

@@ -178,11 +178,13 @@ async def test_latencies_are_looked_at_as_they_are_recorded(watched: Watched) ->
         slow = 2.0 if second > 3700 else 1.0
         recorder.observe(catalogue.TOOL_CALL_SECONDS, slow, "crm")
         recorder.observe(catalogue.TOOL_CALL_SECONDS, slow, "custom")
+        recorder.observe(catalogue.HTTP_SECONDS, slow, "/v1/agents")
         recorder.observe(catalogue.MODEL_REQUEST_SECONDS, 1.0, "qwen@1")
         clock.advance(1)
     watched.detector.watch.check()
     assert [(each.finding.kind, each.finding.subject) for each in watched.told.anomalies] == [
-        (AnomalyKind.LATENCY_SPIKE, "hand crm")
+        (AnomalyKind.LATENCY_SPIKE, "hand crm"),
+        (AnomalyKind.LATENCY_SPIKE, "route /v1/agents"),
     ]
 
 

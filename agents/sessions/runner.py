@@ -197,10 +197,13 @@ class SessionRunner:
     def running(self) -> bool:
         return self._turn is not None and not self._turn.done()
 
-    def resume(self, log: Sequence[Event], *, crashes: int = 0) -> None:
-        """Go on after a restart, exactly where the *log* ends; *crashes* as for ``resuming.attempts``."""
-        if self.state.busy or self.state.calls:
-            self.trace.restore(self.state.record, log)
+    def resume(self, log: Sequence[Event], *, crashes: int = 0, unheard: bool = False) -> None:
+        """Go on after a restart, exactly where the *log* ends; *crashes* as for ``resuming.attempts``.
+
+        *unheard* is whether its last commit may be one that was taken for failed.
+        """
+        if self.state.busy or self.state.calls or unheard:
+            self.trace.restore(self.state.record, log, unheard=unheard)
         self._taken_up = self.state.busy
         self._crashes = crashes
         self._keep_going()

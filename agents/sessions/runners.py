@@ -147,7 +147,8 @@ class Runners:
                 break
         runner = self._make(SessionState.restore(snapshot), lease)
         self._keep(runner)
-        runner.resume(snapshot.events, crashes=self._crashes_at(session_id, snapshot.record.seq))
+        crashes = self._crashes_at(session_id, snapshot.record.seq)
+        runner.resume(snapshot.events, crashes=crashes, unheard=session_id in self._faults)
         return runner
 
     def _crashes_at(self, session_id: str, position: int) -> int:

@@ -80,11 +80,13 @@ class LogTrace:
 
     # -- told by the owner -----------------------------------------------------------------------
 
-    def restore(self, record: SessionRecord, events: Sequence[Event]) -> None:
-        """See SessionTrace.restore."""
+    def restore(self, record: SessionRecord, events: Sequence[Event], *, unheard: bool) -> None:
+        """See SessionTrace.restore. What was told after all is told again, under the same ids."""
         self._quiet = True
+        last = len(events) - 1
         for index, event in enumerate(events):
             self._take(record, events, index, moment(event))
+            self._quiet = not (unheard and index == last)
             self._finish()
         self._quiet = False
 

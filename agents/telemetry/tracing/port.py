@@ -14,8 +14,11 @@ from agents.telemetry.tracing.spans import Value
 class SessionTrace(Protocol):
     """The traces of one session, told by its owner."""
 
-    def restore(self, record: SessionRecord, events: Sequence[Event]) -> None:
-        """Take a log that was read: the open turn goes on in its trace; what is over was an earlier owner's."""
+    def restore(self, record: SessionRecord, events: Sequence[Event], *, unheard: bool) -> None:
+        """Take a log that was read: the open turn goes on in its trace; what is over was an earlier owner's.
+
+        *unheard*: its last commit may be one of which nobody has heard that it went through, and so may a turn's end.
+        """
         ...
 
     def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
@@ -48,8 +51,8 @@ class Tracing(Protocol):
 class Untraced:
     """The SessionTrace that tells nobody."""
 
-    def restore(self, record: SessionRecord, events: Sequence[Event]) -> None:
-        del record, events
+    def restore(self, record: SessionRecord, events: Sequence[Event], *, unheard: bool) -> None:
+        del record, events, unheard
 
     def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
         del record, events, start, end

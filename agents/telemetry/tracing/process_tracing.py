@@ -14,7 +14,7 @@ from agents.telemetry.tracing.sampling import Sampling
 from agents.telemetry.tracing.span_files import SpanFiles
 from agents.telemetry.tracing.span_sink import SpanSink
 
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 
 
 def trace_folder(settings: Settings) -> Path:

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from agents.brains.scripted import fail, text, tool_use
+from agents.errors import Unavailable
 from agents.hands.port import ToolResult
 from agents.ids import SessionId, new_event_id
+from agents.sessions.events import EventType
 from agents.sessions.harness import Harness
+from agents.sessions.log import Commit
 from agents.telemetry.tracing.context import TraceContext, handing_on
 from agents.telemetry.tracing.ids import span_id_of, trace_id_of
 from tests.unit.sessions.conftest import CUSTOM, World, make_world, message, toolset
@@ -102,6 +105,30 @@ async def test_an_owner_that_goes_on_with_a_turn_goes_on_with_its_trace(all_kept
     assert {span.trace_id for span in collected.spans} == {trace_id_of(session_id, said["id"])}
     assert len(collected.named("invoke_agent")) == 1
     await first.stop()
+
+
+async def test_a_turns_end_that_was_committed_unheard_is_told_all_the_same(
+    all_kept: tuple[World, Collected], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, collected = all_kept
+    append = world.store.log.append
+
+    async def lose_the_answer(commit: Commit) -> None:
+        await append(commit)
+        if any(event.type is EventType.SESSION_IDLE for event in commit.events):
+            raise Unavailable("the connection was lost")
+
+    monkeypatch.setattr(world.store.log, "append", lose_the_answer)
+    world.brain.add([text("done")])
+    session_id = await world.create()
+    await world.send(session_id, message("go"))
+    await world.sleepers(2)  # its return, beside the lease's heartbeat
+    assert not collected.spans
+    world.clock.advance(1)
+    async with asyncio.timeout(5):
+        while not collected.named("invoke_agent"):
+            await asyncio.sleep(0)
+    assert counts_of_spans(collected.spans) == counts_of_log(await world.log(session_id))
 
 
 async def test_the_trace_of_a_client_is_gone_on_with_also_by_another_owner(all_kept: tuple[World, Collected]) -> None:

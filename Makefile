@@ -59,10 +59,11 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: setup ## Write the generated parts of docs/ and cluster/monitoring/
+docs: setup ## Write the generated parts of docs/ and cluster/
 	@$(BIN)/python -m agents.commands.settings_reference docs/configuration.md
 	@$(BIN)/python -m agents.telemetry.metrics_reference docs/metrics.md
 	@$(BIN)/python -m cluster.monitoring.building
+	@$(BIN)/python -m cluster.kubernetes.prometheus_rules
 
 bench: setup ## Measure; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks

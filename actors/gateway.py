@@ -222,7 +222,6 @@ class GatewayApp:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await detector.stop()
-        await reporter.stop()
         await books.close()
         if standby is not None:
             await standby.close()
@@ -233,6 +232,8 @@ class GatewayApp:
         await brains.close()
         await releases.close()
         await store.close()
+        # Last, for the fleet may be gone already, and this waits for it.
+        await reporter.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -19,7 +19,7 @@ from agents.telemetry.recorder import Recorded, Recorder
 logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 2.0
-_TELL_SECONDS = 5.0
+_TELL_SECONDS = 2.0
 _SIGN_OF_LIFE_SECONDS = PRESENT_SECONDS / 3
 """One with nothing new says so as often; a fleet that has just started hears of it no later."""
 

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agents.commands.audit_app import audit_app
 from agents.commands.backup_app import backup as backup_command
 from agents.commands.backup_app import restore as restore_command
 from agents.commands.batch_app import batch as batch_command
@@ -59,6 +60,7 @@ app = typer.Typer(
 sessions_app = typer.Typer(help="Look at the sessions of a running server, and end them.", no_args_is_help=True)
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(brains_app, name="brains")
+app.add_typer(audit_app, name="audit")
 add_release_commands(hands_app)
 app.add_typer(hands_app, name="hands")
 app.add_typer(vaults_app, name="vaults")

@@ -12,8 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from agents.access.key_book import KeyBook
 from agents.api.access import AccessGuard
+from agents.api.acts import Witness
 from agents.api.agents import AgentRoutes
 from agents.api.api_keys import ApiKeyRoutes
+from agents.api.audit import AuditRoutes
+from agents.api.audit_export import AuditExportRoutes
 from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
 from agents.api.credentials import CredentialRoutes
@@ -56,6 +59,7 @@ def create_app(platform: Platform) -> FastAPI:
     """Return the application that serves the whole API."""
     book = KeyBook(platform.store.api_keys, platform.clock, seconds=platform.settings.access.key_cache_seconds)
     events, guard = EventRoutes(platform, book), AccessGuard(platform.store.owners)
+    witness = Witness(guard.permit, platform.store.audit, platform.clock)
     # Paths are tried in this order: the busiest first.
     operations: list[Operation] = [
         *events.operations(),
@@ -75,6 +79,8 @@ def create_app(platform: Platform) -> FastAPI:
         *HandReleaseRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
         *ApiKeyRoutes(platform, book).operations(),
+        *AuditRoutes(platform).operations(),
+        *AuditExportRoutes(platform).operations(),
     ]
 
     @cache
@@ -84,7 +90,7 @@ def create_app(platform: Platform) -> FastAPI:
     operations.extend(MetaRoutes(platform, description).operations())
     # Routes are mounted bare: hot paths parse their own bodies, so FastAPI's per-request machinery has no part in them.
     app = FastAPI(title="Hecaton", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.router.routes.extend(routes([*operations, *HandMcpRoutes(platform).operations()], guard.permit))
+    app.router.routes.extend(routes([*operations, *HandMcpRoutes(platform).operations()], witness.respond))
     app.router.default = _unknown_path
     app.openapi = description
     app.add_middleware(

@@ -80,33 +80,34 @@ class Operation:
 
 Permit = Callable[[Operation, Scope], Awaitable[None]]
 """Raises what a request for an operation is refused for."""
+Respond = Callable[[Operation, Scope, Receive, Send], Awaitable[Response]]
+"""Answers a request for an operation: permitted, handled and, where it is an act, recorded."""
 
 
 class _PathEndpoint:
     """All methods of one path, as an ASGI application without any layer between."""
 
-    def __init__(self, path: str, table: dict[str, Operation], permit: Permit) -> None:
+    def __init__(self, path: str, table: dict[str, Operation], respond: Respond) -> None:
         self.path = path
         """The template, by which requests are counted (``agents.api.http_metrics``)."""
         self._table = table
-        self._permit = permit
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation = self._table.get(scope["method"])
         if operation is None:
             allowed = ", ".join(sorted(self._table))
             raise MethodNotAllowed(f"this path takes {allowed}, not {scope['method']}", details={"allowed": allowed})
-        await self._permit(operation, scope)
-        response = await operation.handler(Request(scope, receive, send))
+        response = await self._respond(operation, scope, receive, send)
         await response(scope, receive, send)
 
 
-def routes(operations: Sequence[Operation], permit: Permit) -> list[Route]:
+def routes(operations: Sequence[Operation], respond: Respond) -> list[Route]:
     """Return one route per path, so that a wrong method on a known path is told from an unknown path.
 
-    No handler is reached but through *permit*, with the operation that the route stands for.
+    No handler is reached but through *respond*, with the operation that the route stands for.
     """
     tables: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         tables.setdefault(operation.path, {})[operation.method] = operation
-    return [Route(path, _PathEndpoint(path, table, permit)) for path, table in tables.items()]
+    return [Route(path, _PathEndpoint(path, table, respond)) for path, table in tables.items()]

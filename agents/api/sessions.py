@@ -78,7 +78,9 @@ class SessionRoutes:
             Operation("GET", every, self.list, "listSessions", tag, answer, listing=True, parameters=listing),
             Operation("GET", one, self.retrieve, "getSession", tag, answer, workers=WorkerAccess.SESSION),
             Operation("POST", one, self.update, "updateSession", tag, answer, body=update, statuses=[409]),
-            Operation("DELETE", one, self.delete, "deleteSession", tag, BetaManagedAgentsDeletedSession),
+            Operation(
+                "DELETE", one, self.delete, "deleteSession", tag, BetaManagedAgentsDeletedSession, statuses=[409]
+            ),
             Operation("POST", f"{one}/archive", self.archive, "archiveSession", tag, answer),
         ]
 

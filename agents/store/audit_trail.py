@@ -63,7 +63,7 @@ class SqlTrailReader:
     async def entries(self, query: EntryQuery) -> Sequence[ChainedEntry]:
         """See TrailReader.entries. Raises Unavailable."""
         seq, statement = audit_entries.c.seq, select(audit_entries)
-        for name in ("actor", "action", "object"):
+        for name in ("actor", "action", "object", "hash"):
             wanted: str | None = getattr(query, name)
             if wanted is not None:
                 if not findable(wanted):

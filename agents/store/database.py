@@ -100,7 +100,7 @@ async def open_store(
     *deadline* bounds every later call, in seconds: so long it rides out a database that is away.
     Raises InvalidRequest for a URL of another kind, Unavailable when the database does not answer.
     """
-    database = _database(where, deadline)
+    database = open_database(where, deadline)
     try:
         if not await is_current(database):
             from agents.store.migrate import migrate  # loaded only when it is needed
@@ -112,7 +112,8 @@ async def open_store(
     return SqlStore(database, clock or SystemClock(), deadline=deadline, audit=audit)
 
 
-def _database(where: str | Path, deadline: float) -> Database:
+def open_database(where: str | Path, deadline: float = DEADLINE_SECONDS) -> Database:
+    """Return the database at a path (SQLite) or URL, as it is. Raises InvalidRequest for a URL of another kind."""
     if isinstance(where, Path) or "://" not in where:
         return SqliteDatabase(Path(where), deadline=deadline)
     try:

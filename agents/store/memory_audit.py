@@ -177,6 +177,7 @@ def _fits(entry: ChainedEntry, query: EntryQuery) -> bool:
         and query.actor in (None, entry.actor)
         and query.action in (None, entry.action)
         and query.object in (None, entry.object)
+        and query.hash in (None, entry.hash)
         and (query.since is None or entry.at >= query.since)
         and (query.until is None or entry.at < query.until)
     )

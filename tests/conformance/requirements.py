@@ -360,6 +360,7 @@ _ALL = (
     R("platform:fair-brains", "ours", "one key's many sessions do not delay another key's one at a busy model"),
     R("platform:traces", "ours", "each model request, tool call and change of state has its span, and no other"),
     R("platform:traces:context", "ours", "a client's traceparent makes a turn a part of the client's trace"),
+    R("platform:audit", "ours", "who did what from where is in a trail, and whatever is changed behind it is found"),
     R("platform:metering", "ours", "each server call is in the books once, with its session gone, too"),
     R("platform:brain-lost", "ours", "a brain that dies in mid-answer is replaced without a trace in the log"),
     R("platform:context", "ours", "a brain replica is sent what is new of a conversation; all of it when it was lost"),

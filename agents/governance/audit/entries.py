@@ -69,6 +69,7 @@ class EntryQuery:
     actor: str | None = None
     action: str | None = None
     object: str | None = None
+    hash: str | None = None
     since: int | None = None
     until: int | None = None
 

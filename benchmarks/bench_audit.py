@@ -1,0 +1,80 @@
+"""Claim: the chain of each session's log (docs/audit.md) costs appends at most 10 % of their throughput.
+
+The same commits go through two logs on two databases, in turns in one run: one log as it is, the other without its
+chain (its rows have no link, and nothing is noted for a seal). Falsified when the median of the rounds' ratios is above 1.10,
+for a lone append or for many writers. No seal is made meanwhile: it is one transaction a minute.
+
+Run: ``python -m benchmarks.bench_audit [directory] [--store NAME] [--rounds N]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+from agents.store.database import SqlStore
+from benchmarks.bench_log import created, log_group, log_lone
+from benchmarks.log_sessions import STORES, databases, leased
+
+MOST = 1.10
+WRITERS = (32, 256)
+
+
+class _NoChain:
+    """Takes every change as it is."""
+
+    def linked(self, change: object) -> bool:
+        return True
+
+    def take_back(self, change: object) -> None: ...
+
+    def forget(self, session_id: str) -> None: ...
+
+
+def unchained(store: SqlStore) -> SqlStore:
+    """Take the chain out of a store's log."""
+    log = cast(Any, store.log)
+    log._chain, log._sealer = _NoChain(), None
+    return store
+
+
+async def measure(with_at: str, without_at: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds per commit, with and without, of each round."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    async with leased(with_at) as (store, lease), leased(without_at) as (bare, other):
+        unchained(bare)
+        await created(store, lease, 1, 1, 1)
+        for number in range(rounds + 1):
+            lone = statistics.median(await log_lone(store, lease)), statistics.median(await log_lone(bare, other))
+            groups = [(await log_group(store, lease, n), await log_group(bare, other, n)) for n in WRITERS]
+            if number:  # the first is for warming up
+                found.setdefault("lone append", []).append(lone)
+                for writers, pair in zip(WRITERS, groups, strict=True):
+                    found.setdefault(f"{writers} writers", []).append(pair)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path, nargs="?", default=Path("/tmp"))
+    parser.add_argument("--store", choices=STORES, default="sqlite")
+    parser.add_argument("--rounds", type=int, default=15)
+    asked = parser.parse_args()
+    with databases(asked.store, asked.directory, ("with", "without")) as (with_at, without_at):
+        found = uvloop.run(measure(with_at, without_at, asked.rounds))
+    worst = 0.0
+    for name, pairs in found.items():
+        ratio = statistics.median(one / other for one, other in pairs)
+        one, other = (statistics.median(each) * 1e6 for each in zip(*pairs, strict=True))
+        print(f"{asked.store} {name}: {one:.1f} us with, {other:.1f} us without, ratio {ratio:.3f}")
+        worst = max(worst, ratio)
+    return int(worst > MOST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,6 +6,7 @@ who had access when.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Any, Literal, Required
 
@@ -30,6 +31,8 @@ from agents.clock import parse_rfc3339, rfc3339
 from agents.errors import InvalidRequest, NotFound
 from agents.ids import new_id
 from agents.listing import Listing
+
+_log = logging.getLogger(__name__)
 
 ScopeName = Literal["admin", "developer", "environment", "read-only"]
 
@@ -116,11 +119,12 @@ class ApiKeyRoutes:
             scope=scope,
             digest=digest_of(key),
             hint=hint_of(key),
-            created_by=request.state.access.key_id or request.state.principal,
+            created_by=_maker(request),
             created_at=now,
             expires_at=expires_at,
         )
         await self._keys.insert(record, most=self._most)
+        _log.warning("API key %s: made, %s of workspace %s (by key %r)", key_id, scope, workspace, record.created_by)
         return json_answer({**_wire(record, now), "key": key})
 
     async def _refuse_lock_out(self, scope: KeyScope, expires_at: datetime | None) -> None:
@@ -152,7 +156,14 @@ class ApiKeyRoutes:
 
     async def revoke(self, request: Request) -> Response:
         now = self._clock.now()
-        return json_answer(_wire(await self._keys.revoke(request.path_params["api_key_id"], now), now))
+        gone = await self._keys.revoke(request.path_params["api_key_id"], now)
+        _log.warning("API key %s: revoked (by key %r)", gone.id, _maker(request))
+        return json_answer(_wire(gone, now))
+
+
+def _maker(request: Request) -> str:
+    """Name who asks: the id of a key of the store, else the name of one of the settings."""
+    return request.state.access.key_id or request.state.principal
 
 
 def _expiry(text: str | None, now: datetime) -> datetime | None:

@@ -103,8 +103,11 @@ async def test_a_key_of_the_settings_is_admin_of_the_default_workspace(server: S
     assert answer.status_code == 200
 
 
-async def test_a_key_is_shown_once_and_listed_without_its_secret(server: Server) -> None:
+async def test_a_key_is_shown_once_and_listed_without_its_secret(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     made = await key(server, "developer", "team-a", expires_at="2099-01-01T00:00:00Z")
+    assert made["id"] in caplog.text and made["key"] not in caplog.text
     assert made["workspace_id"] == "team-a" and made["status"] == "active"
     listed = await server.client.get("/-/keys", headers={"x-api-key": "operator"})
     (row,) = listed.json()["data"]

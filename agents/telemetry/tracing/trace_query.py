@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +63,20 @@ def _query(folder: Path, sql: str, values: Mapping[str, Any]) -> Answer:
             if found is None:
                 return Answer((), ())
             table = found.to_arrow_table()
-            columns: list[list[Any]] = [column.to_pylist() for column in table.columns]
+            columns = [[_plain(value) for value in column.to_pylist()] for column in table.columns]
             return Answer(tuple(table.column_names), list(zip(*columns, strict=True)))
         except duckdb.IOException:
             raise
         except duckdb.Error as error:
             raise BadQuery(str(error)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Return an interval as Python has it (a month has 30 days), anything else as it is."""
+    nanoseconds: int | None = getattr(value, "nanoseconds", None)
+    if nanoseconds is None or isinstance(value, timedelta):
+        return value
+    return timedelta(days=value.days + 30 * value.months, microseconds=nanoseconds // 1000)
 
 
 def _again(work: Callable[[], T]) -> T:

@@ -40,6 +40,8 @@ def test_a_span_can_be_asked_for_by_its_columns_and_attributes(tmp_path: Path) -
         tmp_path, "SELECT sum(input_tokens), max(attributes['gen_ai.usage.output_tokens']) FROM spans"
     ).rows
     assert (tokens, text) == (30, "5")
+    [[longest]] = query_spans(tmp_path, "SELECT max(end_time - start_time) FROM spans").rows
+    assert longest == timedelta(seconds=3.9)
 
 
 def test_many_small_files_become_one_and_no_span_is_lost_or_counted_twice(tmp_path: Path) -> None:

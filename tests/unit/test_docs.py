@@ -85,7 +85,7 @@ def fault_of(line: str) -> str | None:
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         name = words.pop(0).rstrip(",.;:)")
         if name not in command.commands:
-            return None if name.isupper() or name in _COMING else f"{command.name} has no command {name!r}"
+            return None if name.isupper() else f"{command.name} has no command {name!r}"
         command = command.commands[name]
     known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
     given = [word.partition("=")[0] for word in words if re.fullmatch(r"--[a-z][\w-]*(=.*)?", word)]

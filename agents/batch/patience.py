@@ -86,7 +86,7 @@ class Patience:
             self.heard()
         now = self._loop.time()
         if now - self._heard >= self._seconds:
-            raise BatchStopped(f"nothing was heard from the server for {self._seconds:g} s: {_told(error)}") from error
+            raise BatchStopped(f"nothing was heard from the server for {self._seconds:g} s: {told(error)}") from error
         if now - began >= self._seconds:
             raise GivenUp(error) from error
         self._on_away(error)
@@ -124,5 +124,7 @@ def _is_a_proxys(error: APIStatusError) -> bool:
     return error.status_code == 404 and not (isinstance(body, dict) and "error" in body)
 
 
-def _told(error: Failure) -> str:
-    return str(error.__cause__ or error)
+def told(error: Failure) -> str:
+    """Return what a failure says, or its kind when it says nothing."""
+    cause = error.__cause__ or error
+    return str(cause) or type(cause).__name__

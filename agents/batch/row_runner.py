@@ -12,7 +12,7 @@ import httpx2
 from anthropic import APIError, APIStatusError
 
 from agents.batch.journal import Change, began, bound, failed, finished
-from agents.batch.patience import GivenUp, Patience, is_passing, may_have_worked
+from agents.batch.patience import GivenUp, Patience, is_passing, may_have_worked, told
 from agents.batch.platform_sessions import PlatformSessions
 from agents.batch.row import Attempt, OpenRow
 from agents.batch.task_file import Task
@@ -142,7 +142,7 @@ def _refused(refusal: GivenUp, log: TurnLog | None = None) -> Attempt:
         inner: dict[str, Any] = fields.get("error") or {}
         kind, message = str(inner.get("type") or f"http_{error.status_code}"), str(inner.get("message") or error)
     else:
-        message = str(error.__cause__ or error)
+        message = told(error)
     return replace(_of(log or TurnLog(), kind, message), again=is_passing(error))
 
 

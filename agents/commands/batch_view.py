@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agents.batch.batch_run import Progress
 from agents.batch.batch_summary import BatchSummary
-from agents.batch.patience import Failure
+from agents.batch.patience import Failure, told
 from agents.commands.timeline import printable, shorten
 
 _BAR_SECONDS = 0.25
@@ -63,7 +63,7 @@ class BatchView:
         """Say, not too often, that the server is waited for."""
         if (now := self._clock()) - self._told_away >= LINE_SECONDS:
             self._told_away = now
-            words = shorten(printable(f"waiting for the server: {error.__cause__ or error}"), _ERROR_CHARS)
+            words = shorten(printable(f"waiting for the server: {told(error)}"), _ERROR_CHARS)
             self._console.print(Text(words, style="yellow"), soft_wrap=True)
 
     def line(self) -> str:

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from anthropic import APIConnectionError, APIStatusError, AuthenticationError, BadRequestError
 
-from agents.batch.patience import BatchStopped, Failure, GivenUp, Patience, may_have_worked
+from agents.batch.patience import BatchStopped, Failure, GivenUp, Patience, may_have_worked, told
 
 REQUEST = httpx2.Request("GET", "http://hecaton.test")
 
@@ -63,6 +63,10 @@ async def test_a_refusal_is_not_asked_again(status: int) -> None:
 async def test_a_proxy_that_does_not_know_its_backends_yet_is_waited_for() -> None:
     server = Server(refusal(404, body="Path '/v1/sessions' not found."))
     assert await Patience(600, sleep=server.sleep).ask(server.request) == "yes"
+
+
+def test_a_failure_that_says_nothing_is_told_by_its_kind() -> None:
+    assert told(httpx2.ReadError("")) == "ReadError"
 
 
 async def test_a_key_that_is_not_taken_stops_the_batch() -> None:

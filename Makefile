@@ -45,6 +45,7 @@ test: setup $(TORCH) ## Run the whole suite; LANES=2 runs what needs no cluster 
 
 chaos: setup ## Kill every part under load, on both stores; CHAOS="--seed 2" for another course
 	@$(BIN)/python -m tests.chaos --publish --json benchmarks/results/chaos.json $(CHAOS)
+	@$(BIN)/python -m pytest -q -s -m long tests
 
 lint: setup $(TORCH) ## Format check, lint, layers, types
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }

@@ -1,0 +1,139 @@
+"""A Ray cluster whose head keeps its state in Redis, so that it may die: a head that runs nothing, and one more node.
+
+It is started with ``ray start``, as an operator does. The head is killed as the loss of its machine or pod would: all
+its processes at once, by SIGKILL. Then the same command starts it again, and the other node finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from agents.ports import free_ports
+from tests.cluster.ray_head import BIN, ROOT
+
+_END_SECONDS = 30
+# Whatever is started by a line stays below this process, and ends with it.
+_GUARDED = """
+import json, subprocess, sys
+from actors.reaper import go_on_guarded
+go_on_guarded()
+print("ready", flush=True)
+for line in sys.stdin:
+    done = subprocess.run(json.loads(line), stdout=sys.stderr, stdin=subprocess.DEVNULL)
+    print(done.returncode, flush=True)
+"""
+
+
+class LastingHead:
+    """The cluster; all methods block."""
+
+    def __init__(self, environment: Mapping[str, str], place: Path, redis: int) -> None:
+        self.gcs, dashboard, agent, other_agent = free_ports(4)
+        self.dashboard = f"http://127.0.0.1:{dashboard}"
+        start = [str(BIN / "ray"), "start", "--disable-usage-stats"]
+        self._head = [*start, "--head", "--num-cpus=0", f"--temp-dir={place}", f"--port={self.gcs}"]
+        self._head += ["--include-dashboard=true", f"--dashboard-port={dashboard}"]
+        self._head += [f"--dashboard-agent-listen-port={agent}"]
+        self._node = [*start, f"--address=127.0.0.1:{self.gcs}", "--num-cpus=16"]
+        self._node += [f"--dashboard-agent-listen-port={other_agent}"]
+        self.said = place / "start.log"
+        self._note = place / "ray_current_cluster"
+        self._log = self.said.open("wb")
+        self._guard = subprocess.Popen(
+            [sys.executable, "-c", _GUARDED],
+            env={**environment, "RAY_REDIS_ADDRESS": f"127.0.0.1:{redis}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=ROOT,
+        )
+        self._heads: list[psutil.Process] = []
+        assert self._said() == "ready", "what guards the cluster must be there before what it guards"
+
+    def start(self) -> None:
+        """Start the head, and then the other node."""
+        self.start_head()
+        self._run(self._node)
+
+    def start_head(self) -> None:
+        """Start the head, for the first time or again."""
+        before = set(self._below())
+        self._run(self._head)
+        self._heads = [each for each in self._below() if each not in before]
+
+    def kill_head(self) -> int:
+        """Kill all processes of the head at once; returns how many there were."""
+        dying = set(self._heads)
+        for each in self._heads:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                dying.update(each.children(recursive=True))
+        for each in dying:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(dying, timeout=_END_SECONDS)
+        # Where the new head is another machine this note is not there; here Ray would take it, and the other node's
+        # raylet, for a head that lives.
+        self._note.unlink(missing_ok=True)
+        return len(dying)
+
+    def close(self) -> None:
+        """End all of it."""
+        self._guard.send_signal(signal.SIGTERM)
+        self._guard.wait(_END_SECONDS)
+        self._log.close()
+
+    def _run(self, command: list[str]) -> None:
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(json.dumps(command) + "\n")
+        self._guard.stdin.flush()
+        assert self._said() == "0", self.said.read_text(errors="replace")
+
+    def _said(self) -> str:
+        assert self._guard.stdout is not None
+        return self._guard.stdout.readline().rstrip()
+
+    def _below(self) -> list[psutil.Process]:
+        return psutil.Process(self._guard.pid).children(recursive=True)
+
+
+@contextmanager
+def lasting_head(environment: Mapping[str, str]) -> Iterator[LastingHead]:
+    """Start Redis and the cluster, and end both."""
+    # A short path: those of Ray's sockets may have 107 characters.
+    place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    [port] = free_ports(1)
+    order = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(place)]
+    with (place / "redis.log").open("wb") as log:
+        redis = subprocess.Popen(order, stdout=log, stderr=log)
+    try:
+        _wait_for_redis(port)
+        cluster = LastingHead(environment, place, port)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.close()
+    finally:
+        redis.kill()
+        redis.wait(_END_SECONDS)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _wait_for_redis(port: int) -> None:
+    end = time.monotonic() + _END_SECONDS
+    while subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True, check=False).stdout != b"PONG\n":
+        assert time.monotonic() < end, "Redis did not start"
+        time.sleep(0.05)

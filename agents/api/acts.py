@@ -157,9 +157,10 @@ def act_entry(
 def _object(request: Request, response: Response | None) -> str:
     if request.path_params:
         return "/".join(str(value) for value in request.path_params.values())
-    if response is None or len(response.body) > _MOST_PARSED_BYTES or request.method == "GET":
+    if response is None or request.method == "GET":
         return ""
-    made = _object_of(bytes(response.body))
+    # What is streamed has no body of its own.
+    made = _object_of(bytes(getattr(response, "body", b"")))
     return str(made.get("id") or made.get("name") or "")
 
 

@@ -348,6 +348,6 @@ def _moment(query: Query, name: str) -> int | None:
         return None
     try:
         moment: datetime = parse_day_or_time(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{name}: {error}") from None
     return micros(moment)

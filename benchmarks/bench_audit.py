@@ -1,8 +1,8 @@
 """Claim: the chain of each session's log (docs/audit.md) costs appends at most 10 % of their throughput.
 
 The same commits go through two logs on two databases, in turns in one run: one log as it is, the other without its
-chain (its rows have no link, and nothing is noted for a seal). Falsified when the median of the rounds' ratios is above 1.10,
-for a lone append or for many writers. No seal is made meanwhile: it is one transaction a minute.
+chain (its rows have no link, and nothing is noted for a seal). Falsified when the median of the rounds' ratios is above
+1.10, for a lone append or for many writers. No seal is made meanwhile: it is one transaction a minute.
 
 Run: ``python -m benchmarks.bench_audit [directory] [--store NAME] [--rounds N]``.
 """

@@ -112,7 +112,7 @@ async def test_the_report_keeps_what_it_knows_while_serve_does_not_answer(
 
 
 def ready(answer: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness.httpx, "get", lambda url, timeout: httpx.Response(answer))
+    monkeypatch.setattr(readiness.httpx, "get", lambda url, **options: httpx.Response(answer))
 
 
 def test_a_brain_that_cannot_start_does_not_hold_up_the_platform(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from actors import applications, fleet, standby_client, standby_keeper
+from actors import applications, fleet, metrics_keeper, standby_client, standby_keeper
 from actors.announcing import Announced, Announcement
 from actors.fleet import FleetActor
 from actors.monolith import monolith_app
@@ -116,6 +116,7 @@ async def test_the_keeper_goes_on_judging_whatever_breaks(caplog: pytest.LogCapt
 @pytest.fixture
 def fleet_actor(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(fleet, "host_numbers", list)
+    monkeypatch.setattr(metrics_keeper, "get_note", lambda name: None)
     monkeypatch.setattr(host_fleet.HostFleet, "adopt", lambda self, numbers, *, wanted: None)
     monkeypatch.setattr(host_fleet.HostFleet, "table", lambda self: {"sandbox-host-0": UP})
     monkeypatch.setattr(AnnouncedHosts, "table", lambda self: {"m-0": HostPlace(HostState.UP, "m-0/a", HOST)})

@@ -113,7 +113,8 @@ def test_lines_that_are_no_tasks_are_rows_or_with_strict_refused(platform: FakeP
 def test_a_server_that_stays_away_stops_it_and_the_same_command_goes_on(
     platform: FakePlatform, order: BatchOrder
 ) -> None:
-    platform.faults["POST", "sessions"] = ["lost"] * 99
+    # All of it: a server that still answers what is looked for is not away, and only the row would be given up.
+    platform.faults["POST", "sessions"] = platform.faults["GET", "sessions"] = ["lost"] * 99
     ran = Ran(replace(order, patience=0.01))
     assert (ran.code, ran.summary["complete"], order.out.exists()) == (3, False, False)
     assert "stopped: nothing was heard" in said(ran.told)

@@ -10,9 +10,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from agents.cli import app
+from agents.commands import traces_app
 from agents.telemetry.tracing.settings import TraceSettings
 from agents.telemetry.tracing.span_files import SpanFiles
 from agents.telemetry.tracing.trace_query import BadQuery, query_spans, session_spans
@@ -127,7 +129,7 @@ def run(*arguments: str) -> str:
 
 
 def test_the_command_prints_tables_json_csv_and_waterfalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(traces_app, "console", Console(highlight=False, width=160))
     folder = str(tmp_path / "traces")
     files_in(tmp_path / "traces")(turn())
     sql = "SELECT name, count(*) AS spans FROM spans GROUP BY name ORDER BY name"

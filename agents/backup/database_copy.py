@@ -19,6 +19,11 @@ from agents.errors import Unavailable
 SESSIONS = "SELECT id, state FROM sessions ORDER BY id"
 MASTER_KEYS = "SELECT DISTINCT master_key FROM vault_credentials WHERE master_key IS NOT NULL ORDER BY master_key"
 REVISION = "SELECT version_num FROM alembic_version"
+NOBODYS = (
+    "UPDATE leases SET owner = NULL, expires_at = 0",
+    "UPDATE members SET expires_at = 0 WHERE expires_at > 0",
+)
+"""Owners of what was copied own nothing of the copy: whoever takes it up would wait until their leases end."""
 _WAIT_SECONDS = 30.0
 
 
@@ -73,6 +78,16 @@ def facts_of_sqlite(copy: Path) -> DatabaseFacts:
                 master_keys=tuple(row[0] for row in connection.execute(MASTER_KEYS)),
             )
     except (sqlite3.Error, TypeError) as error:
+        raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
+
+
+def free_leases(copy: Path) -> None:
+    """Let whoever starts on a copy take up its sessions at once. Raises BadBackup."""
+    try:
+        with closing(_opened(copy, "rw")) as connection, connection:
+            for statement in NOBODYS:
+                connection.execute(statement).close()
+    except sqlite3.Error as error:
         raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
 
 

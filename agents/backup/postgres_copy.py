@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from agents.backup.database_copy import MASTER_KEYS, REVISION, SESSIONS, DatabaseFacts, files_version
+from agents.backup.database_copy import MASTER_KEYS, NOBODYS, REVISION, SESSIONS, DatabaseFacts, files_version
 from agents.errors import InvalidRequest, Unavailable
 from agents.store.faults import name_of
 
@@ -63,6 +63,13 @@ async def load(url: str, copy: Path) -> None:
     """Bring a dump into the empty database at *url*: all of it or nothing. Raises as ``dump``."""
     await check_empty(url)
     await _run([*_RESTORE, f"--dbname={libpq_variables(url).get('PGDATABASE', 'postgres')}", str(copy)], url)
+    try:
+        async with _connected(url) as connection:
+            for statement in NOBODYS:
+                await connection.execute(text(statement))
+            await connection.commit()
+    except (SQLAlchemyError, OSError) as error:
+        raise Unavailable(f"database_url: {_reason(error)}") from None
 
 
 async def check_empty(url: str) -> None:

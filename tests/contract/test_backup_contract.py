@@ -19,7 +19,10 @@ from agents.clock import ManualClock
 from agents.config import Settings
 from agents.errors import InvalidRequest, Unavailable
 from agents.ids import SessionId
+from agents.sessions.log import LeaseTable
 from agents.store.database import open_store
+
+_YEARS = 1e9
 
 
 def backed_up(settings: Settings, place: Path) -> Manifest:
@@ -51,7 +54,7 @@ async def test_what_was_committed_comes_back_and_what_came_later_does_not(
     location: str, target: Settings, reopen: Reopen, tmp_path: Path
 ) -> None:
     store = await reopen()
-    lease = await claimed(store)
+    lease = await claimed(store, ttl=_YEARS)
     await store.agents.insert(agent())
     create = step(lease, full_session(), logged(), queue=[waiting()], queued=1)
     await store.log.create(create)
@@ -70,7 +73,8 @@ async def test_what_was_committed_comes_back_and_what_came_later_does_not(
     try:
         assert await again.log.load(SessionId(create.record.id)) == before
         assert await again.agents.get(agent().id) == agent()
-        # Leases came along; a process of the new platform takes them over as after any crash, and writes.
+        # Who owned it owns nothing of the copy: a process of the new platform waits for nobody, and writes.
+        assert await again.leases.table() == LeaseTable({}, ())
         assert (await claimed(again, owner="new")).epoch >= lease.epoch
     finally:
         await again.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import importlib.util
-import ipaddress
 import os
 import shutil
 import subprocess
@@ -16,8 +15,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from agents.api.peers import is_loopback
 from agents.commands.brain_checks import brain_checks, check_replicas
-from agents.commands.database_check import check_database, has_stored_keys
+from agents.commands.database_check import check_database, has_had_keys
 from agents.commands.findings import Check
 from agents.commands.hand_checks import hand_checks
 from agents.commands.machine_checks import (
@@ -107,8 +107,11 @@ def check_checkpoints(settings: Settings) -> Check:
 
 def check_exposure(settings: Settings) -> Check:
     """Say who could reach the server, and whether a key stops them."""
-    locked = bool(settings.principals) or has_stored_keys(settings)
-    if not _is_loopback(settings.host) and not locked:
+    locked = bool(settings.principals) or has_had_keys(settings)
+    if locked is None:
+        found = "the database does not tell whether it has API keys, which would stop others"
+        return Check("exposure", "note", found, "mend the database, then look again")
+    if not is_loopback(settings.host) and not locked:
         remedy = "set HECATON_API_KEY (or make a key: hecaton keys create), or listen on 127.0.0.1"
         return Check("exposure", "problem", f"{settings.host} is reachable by others and no API key is set", remedy)
     if settings.proxy == "haproxy":
@@ -207,10 +210,3 @@ def _failure_of(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return (last_line(done.stderr) or f"status {done.returncode}") if done.returncode else ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -31,7 +31,9 @@ _REVISION = "SELECT version_num FROM alembic_version"
 _SINCE = "SELECT compatible_since FROM schema_info"
 _KEYS = "SELECT DISTINCT master_key FROM vault_credentials WHERE master_key IS NOT NULL AND archived_at IS NULL"
 _FAILING = "SELECT count(*) FROM vault_credentials WHERE failure IS NOT NULL AND archived_at IS NULL"
-_API_KEYS = "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL"
+_API_KEYS = "SELECT count(*) FROM api_keys"
+_API_KEYS_SINCE = "0013"
+"""The first schema that has them."""
 _NAME = "database"
 
 
@@ -45,7 +47,7 @@ class _Facts:
     failing: int
     """Credentials that could not be renewed."""
     api_keys: int
-    """Keys of the API in the store that are good."""
+    """Keys of the API that the store has ever had."""
     skew: float | None = None
     """Seconds that the database's clock is ahead; None where it has none of its own."""
     unsafe: tuple[str, ...] = ()
@@ -63,12 +65,12 @@ def check_database(settings: Settings) -> list[Check]:
     return [_schema(facts, settings), *_clock(facts, settings), *_secrets(facts, settings)]
 
 
-def has_stored_keys(settings: Settings) -> bool:
-    """Whether the store has API keys that are good; False when it does not tell."""
+def has_had_keys(settings: Settings) -> bool | None:
+    """Whether the store has ever had an API key, so that nobody gets in without one; None when it does not tell."""
     try:
         facts = _facts(settings)
     except _Fault:
-        return False
+        return None
     return facts is not None and facts.api_keys > 0
 
 
@@ -180,10 +182,11 @@ def _facts_of_sqlite(file: Path, connection: sqlite3.Connection) -> _Facts:
         return connection.execute(query).fetchone()[0]
 
     revision = str(one(_REVISION))
+    api_keys = int(one(_API_KEYS)) if revision >= _API_KEYS_SINCE else 0
     if revision != HEAD:
-        return _Facts(str(file), revision, str(one(_SINCE)) if revision > HEAD else "", frozenset(), 0, 0)
+        return _Facts(str(file), revision, str(one(_SINCE)) if revision > HEAD else "", frozenset(), 0, api_keys)
     keys = frozenset(row[0] for row in connection.execute(_KEYS))
-    return _Facts(str(file), revision, "", keys, int(one(_FAILING)), int(one(_API_KEYS)))
+    return _Facts(str(file), revision, "", keys, int(one(_FAILING)), api_keys)
 
 
 def _users(file: Path) -> list[str]:
@@ -233,8 +236,9 @@ async def _facts_of_postgres(connection: AsyncConnection) -> _Facts:
     if not await one("SELECT to_regclass('alembic_version') IS NOT NULL"):
         return _Facts("PostgreSQL, empty", HEAD, "", frozenset(), 0, 0, skew, unsafe)
     revision = str(await one(_REVISION))
+    api_keys = int(await one(_API_KEYS)) if revision >= _API_KEYS_SINCE else 0
     if revision != HEAD:
         since = str(await one(_SINCE)) if revision > HEAD else ""
-        return _Facts("PostgreSQL", revision, since, frozenset(), 0, 0, skew, unsafe)
+        return _Facts("PostgreSQL", revision, since, frozenset(), 0, api_keys, skew, unsafe)
     keys = frozenset(row[0] for row in await connection.execute(text(_KEYS)))
-    return _Facts("PostgreSQL", revision, "", keys, int(await one(_FAILING)), int(await one(_API_KEYS)), skew, unsafe)
+    return _Facts("PostgreSQL", revision, "", keys, int(await one(_FAILING)), api_keys, skew, unsafe)

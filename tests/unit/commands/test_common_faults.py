@@ -259,7 +259,17 @@ def exposed_without_key(stage: Stage) -> Check:
     made_site(stage.data)
     add_api_key(stage.data)
     assert checks.check_exposure(open_to_all).state == "ok"
+    # A server that had a key asks for one for ever; and so does one that is upgraded just now.
+    changed(stage.data, "UPDATE api_keys SET revoked_at = 1")
+    changed(stage.data, "UPDATE alembic_version SET version_num = '0013'")
+    assert checks.check_exposure(open_to_all).state == "ok"
     return found
+
+
+def exposure_is_not_told(stage: Stage) -> Check:
+    stage.data.mkdir()
+    (stage.data / "hecaton.db").write_bytes(b"no database" * 100)
+    return checks.check_exposure(stage.settings(host="0.0.0.0", proxy="direct"))
 
 
 def haproxy_listens_everywhere(stage: Stage) -> Check:
@@ -401,6 +411,7 @@ FAULTS: dict[Callable[[Stage], Check], tuple[str, str]] = {
     platform_was_killed: ("platform", "note"),
     parts_are_down: ("parts", "problem"),
     exposed_without_key: ("exposure", "problem"),
+    exposure_is_not_told: ("exposure", "note"),
     haproxy_listens_everywhere: ("exposure", "note"),
     proxy_before_this_machine: ("proxy variables", "problem"),
     no_model_key: ("brain", "problem"),

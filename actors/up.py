@@ -64,6 +64,8 @@ def prepare_environment(settings: Settings) -> None:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")
     # Ray remembers a hundred thousand finished calls by default, at 19 KB a session of ours.
     os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "2000")
+    # A platform that is a job drains and ends its parts, one after the other: Ray kills a job after three seconds.
+    os.environ.setdefault("RAY_JOB_STOP_WAIT_TIME_S", "120")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 

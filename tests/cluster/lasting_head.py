@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from agents.ports import free_ports
 from tests.cluster.ray_head import BIN, ROOT
 
 _END_SECONDS = 30
+_START_SECONDS = 180.0
+"""Of a `ray start`: twice what Ray gives a node (``RAY_raylet_start_wait_time_s``)."""
 # Whatever is started by a line stays below this process, and ends with it.
 _GUARDED = """
 import json, subprocess, sys
@@ -61,10 +64,10 @@ class LastingHead:
             cwd=ROOT,
         )
         self._heads: list[psutil.Process] = []
-        assert self._said() == "ready", "what guards the cluster must be there before what it guards"
 
     def start(self) -> None:
         """Start the head, and then the other node."""
+        assert self._said() == "ready", "what guards the cluster must be there before what it guards"
         self.start_head()
         self._run(self._node)
 
@@ -92,8 +95,15 @@ class LastingHead:
     def close(self) -> None:
         """End all of it."""
         self._guard.send_signal(signal.SIGTERM)
-        self._guard.wait(_END_SECONDS)
-        self._log.close()
+        try:
+            self._guard.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Whoever is below it ends with it.
+            self._guard.kill()
+            self._guard.wait(_END_SECONDS)
+            raise
+        finally:
+            self._log.close()
 
     def _run(self, command: list[str]) -> None:
         assert self._guard.stdin is not None
@@ -103,6 +113,9 @@ class LastingHead:
 
     def _said(self) -> str:
         assert self._guard.stdout is not None
+        # One line is due at a time, so none is in the reader's own buffer.
+        ready, _, _ = select.select([self._guard.stdout], [], [], _START_SECONDS)
+        assert ready, f"nothing within {_START_SECONDS:g} s: {self.said.read_text(errors='replace')}"
         return self._guard.stdout.readline().rstrip()
 
     def _below(self) -> list[psutil.Process]:

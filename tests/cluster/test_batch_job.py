@@ -6,15 +6,12 @@ that does not find the platform of its cluster, and results that do not say what
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from agents.ports import free_port
+from tests.cluster.batch_files import BatchFiles
 from tests.cluster.job_cluster import job_cluster
-from tests.cluster.ray_head import BIN
 
 ROWS = 40
 PLAN = """
@@ -30,25 +27,19 @@ plans:
 
 @pytest.mark.timeout(400)
 def test_the_platform_and_a_batch_on_it_are_jobs_of_one_cluster(tmp_path: Path) -> None:
-    plan, config, tasks = tmp_path / "plan.yaml", tmp_path / "hecaton.yaml", tmp_path / "tasks.jsonl"
-    plan.write_text(PLAN)
-    brain = {"engine": "replay", "replay_plan": str(plan), "replay_pace": 0}
-    config.write_text(json.dumps({"data_dir": str(tmp_path / "data"), "port": free_port(), "brain": brain}))
-    tasks.write_text("".join(json.dumps({"id": f"r{row}", "prompt": f"row {row}"}) + "\n" for row in range(ROWS)))
-    out, hecaton = tmp_path / "results.parquet", str(BIN / "hecaton")
-    # Where no platform was ever up: it is found through the cluster.
-    batch = [hecaton, "batch", str(tasks), "--out", str(out), "--json", f"--data-dir={tmp_path / 'elsewhere'}"]
+    files = BatchFiles.of(tmp_path, PLAN, ROWS)
     with job_cluster(tmp_path) as cluster:
-        cluster.submit("platform", hecaton, "up", "--config", str(config), wait=False)
-        cluster.wait_for("platform", "ready http://")
-        done = cluster.submit("batch", *batch)
-        assert done.returncode == 0, done.stdout
-        assert f"{ROWS} of {ROWS} rows" in done.stdout
-        assert cluster.status("batch") == "SUCCEEDED"
-        assert cluster.stop("platform").returncode == 0
-        assert cluster.status("platform") == "STOPPED"
+        jobs = cluster.jobs
+        jobs.submit("platform", *files.up, wait=False)
+        jobs.wait_for("platform", "ready http://")
+        # Where no platform was ever up: it is found through the cluster.
+        printed = jobs.submit("batch", *files.batch, "--json", f"--data-dir={tmp_path / 'elsewhere'}")
+        assert f"{ROWS} of {ROWS} rows" in printed
+        assert jobs.status("batch") == "SUCCEEDED"
+        jobs.stop("platform")
+        assert jobs.status("platform") == "STOPPED"
         assert cluster.parts() == []
-    rows = pq.read_table(out).to_pylist()
+    rows = files.rows()
     assert [(row["outcome"], row["answer"]) for row in rows] == [("ok", f"It is {row}.") for row in range(ROWS)]
     assert len({row["session"] for row in rows}) == ROWS
     assert all(row["cost_usd"] > 0 and row["tool_calls"] == 1 for row in rows)

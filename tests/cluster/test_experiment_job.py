@@ -40,11 +40,10 @@ def test_an_experiment_runs_as_a_job_and_leaves_the_cluster_as_it_was(tmp_path: 
     plan, out = tmp_path / "plan.yaml", tmp_path / "run"
     plan.write_text(json.dumps(PLAN))
     with job_cluster(tmp_path) as cluster:
-        done = cluster.submit(JOB, str(BIN / "hecaton"), "experiment", "run", str(plan), "--out", str(out))
-        assert done.returncode == 0, done.stdout
-        assert cluster.status(JOB) == "SUCCEEDED"
+        cluster.jobs.submit(JOB, str(BIN / "hecaton"), "experiment", "run", str(plan), "--out", str(out))
+        assert cluster.jobs.status(JOB) == "SUCCEEDED"
         _check_results(out, cluster.head.port)
-        serve = cluster.get("/api/serve/applications/")
+        serve = cluster.jobs.get("/api/serve/applications/")
         assert serve["controller_info"].get("actor_id"), (
             "Serve is up, so what it says of applications is of this cluster's"
         )

@@ -7,9 +7,10 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from agents.clock import Clock
-from agents.errors import HecatonError, Overloaded, Unavailable
+from agents.errors import Overloaded, Unavailable
 from agents.governance.audit.entries import AuditEntry
 from agents.store.audit_writing import add_entries
 from agents.store.engine import Database
@@ -61,7 +62,7 @@ class Recorder:
         try:
             while self._waiting:
                 await self._write_group()
-        except HecatonError:
+        except Unavailable:
             logger.error("%d entries of the audit trail are lost: the database is away", len(self._waiting))
             raise
 
@@ -72,17 +73,35 @@ class Recorder:
                     await self._write_group()
                 except Unavailable as error:
                     for waiter in self._waiting:
-                        if not waiter.done.done():
-                            waiter.done.set_exception(error)
+                        _settle(waiter.done, error)
                     await self._clock.sleep(_RETRY_SECONDS)
         finally:
             self._writer = None
 
-    async def _write_group(self) -> None:
-        group = [self._waiting[place] for place in range(min(_GROUP, len(self._waiting)))]
+    async def _write_group(self, most: int = _GROUP) -> None:
+        group = list(islice(self._waiting, most))
         work = partial(add_entries, entries=[waiter.entry for waiter in group])
-        await self._database.write(work, repeatable=True)
+        failure: Exception | None = None
+        try:
+            await self._database.write(work, repeatable=True)
+        except Unavailable:
+            raise
+        except Exception as error:  # the writer outlives an entry that cannot be written, whose caller is told
+            if len(group) > 1:
+                for _ in group:
+                    await self._write_group(1)
+                return
+            logger.exception("%s is not in the audit trail", group[0].entry.action)
+            failure = error
         for waiter in group:
             self._waiting.popleft()
-            if not waiter.done.done():
-                waiter.done.set_result(None)
+            _settle(waiter.done, failure)
+
+
+def _settle(done: asyncio.Future[None], failure: Exception | None) -> None:
+    if done.done():
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)

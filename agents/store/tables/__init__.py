@@ -1,0 +1,68 @@
+"""The one schema, for SQLite and PostgreSQL alike.
+
+Structured values are JSON text and times integer microseconds (see ``codec``). Keys compare byte by
+byte on both databases, so that a listing has the same order everywhere.
+"""
+
+from __future__ import annotations
+
+from agents.store.tables.audit import audit_deletions, audit_entries, audit_holds, audit_leaves, audit_redactions
+from agents.store.tables.base import metadata, schema_info
+from agents.store.tables.catalog import (
+    agent_versions,
+    agents,
+    api_keys,
+    environment_keys,
+    environments,
+    vault_credentials,
+    vaults,
+)
+from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
+from agents.store.tables.metering import call_records, meter, open_calls
+from agents.store.tables.releases import (
+    brain_outcomes,
+    brain_splits,
+    brain_versions,
+    hand_outcomes,
+    hand_sources,
+    hand_splits,
+    hand_versions,
+)
+from agents.store.tables.work import LIVE_WORK, work_items, work_pollers
+
+__all__ = [
+    "LIVE_WORK",
+    "agent_versions",
+    "agents",
+    "api_keys",
+    "audit_deletions",
+    "audit_entries",
+    "audit_holds",
+    "audit_leaves",
+    "audit_redactions",
+    "brain_outcomes",
+    "brain_splits",
+    "brain_versions",
+    "call_records",
+    "deleted_sessions",
+    "environment_keys",
+    "environments",
+    "events",
+    "hand_outcomes",
+    "hand_sources",
+    "hand_splits",
+    "hand_versions",
+    "leases",
+    "members",
+    "metadata",
+    "meter",
+    "open_calls",
+    "queue",
+    "schema_info",
+    "session_snapshots",
+    "sessions",
+    "vault_credentials",
+    "vaults",
+    "work_items",
+    "work_pollers",
+]

@@ -1,0 +1,25 @@
+"""What all tables are made of, and the one that says which releases may work on them."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only when the key is declared INTEGER.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+schema_info = Table(
+    "schema_info",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("compatible_since", Text, nullable=False),
+)

@@ -1,0 +1,98 @@
+"""The log: sessions, their events, what waits, and who owns them.
+
+A session's agent and environment lie apart from its row: every commit rewrites the row, hardly any the snapshot. No
+foreign key points from here: the log checks under lock that the session is there.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+
+from agents.store.tables.base import Key, Serial, metadata
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("queued", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Column("agent_id", Key, nullable=False),
+    Column("agent_version", BigInteger, nullable=False),
+    Column("environment_id", Key, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stamp", Text),
+    Column("workspace_id", Key, nullable=False, server_default="default"),
+    Index(None, "created_at", "id"),
+    Index(None, "workspace_id", "created_at", "id"),
+    Index(None, "agent_id", "created_at"),
+    Index(None, "environment_id"),
+    Index(None, "partition", "status"),
+)
+
+session_snapshots = Table(
+    "session_snapshots",
+    metadata,
+    Column("session_id", Key, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("session_id", Key, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("id", Key, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("processed_at", BigInteger),
+    Column("body", Text, nullable=False),
+    Column("hidden", Text),
+    Column("link", Text),
+    PrimaryKeyConstraint("session_id", "seq"),
+    UniqueConstraint("id"),
+    Index(None, "session_id", "type", "seq"),
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("arrival", Serial, primary_key=True),
+    Column("session_id", Key, nullable=False),
+    Column("id", Key, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hidden", Text),
+    UniqueConstraint("session_id", "id"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+deleted_sessions = Table(
+    "deleted_sessions",
+    metadata,
+    Column("session_id", Key, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("stamp", Text),
+    Index(None, "partition"),
+)

@@ -16,7 +16,9 @@ from agents.api.acts import Witness
 from agents.api.agents import AgentRoutes
 from agents.api.api_keys import ApiKeyRoutes
 from agents.api.audit import AuditRoutes
+from agents.api.audit_custody import AuditCustodyRoutes
 from agents.api.audit_export import AuditExportRoutes
+from agents.api.audit_verification import AuditVerificationRoutes
 from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
 from agents.api.credentials import CredentialRoutes
@@ -80,6 +82,8 @@ def create_app(platform: Platform) -> FastAPI:
         *TopologyRoutes(platform).operations(),
         *ApiKeyRoutes(platform, book).operations(),
         *AuditRoutes(platform).operations(),
+        *AuditVerificationRoutes(platform).operations(),
+        *AuditCustodyRoutes(platform).operations(),
         *AuditExportRoutes(platform).operations(),
     ]
 

@@ -19,6 +19,7 @@ from agents.clock import Clock
 from agents.errors import Conflict, Unavailable
 from agents.governance.audit.settings import AuditSettings
 from agents.ids import new_id
+from agents.periodic import PeriodicTask
 from agents.store.audit_pruning import prune
 from agents.store.audit_writing import LEAVES, Grown, seal
 from agents.store.batch import Change, Kind
@@ -57,7 +58,13 @@ class Sealer:
         self._settings = settings
         self._grown: dict[str, tuple[int, str]] = {}
         self._sealing = asyncio.Lock()
-        self._background: asyncio.Task[None] | None = None
+        self._task = PeriodicTask(
+            "store-seal",
+            self._seal_and_look,
+            clock,
+            every=settings.seal_seconds,
+            failing="the audit trail waits for the database",
+        )
         self._early: asyncio.Task[None] | None = None
         self._deletes = False
         self._looked: float | None = None
@@ -70,8 +77,7 @@ class Sealer:
             self._deletes = True
         elif change.events:
             self._grown[change.session_id] = change.expected_seq + len(change.events), change.events[-1]["link"]
-        if self._background is None:
-            self._background = asyncio.create_task(self._seal_again_and_again(), name="store-seal")
+        self._task.start()
         if len(self._grown) >= _AT_MOST and self._early is None:
             self._early = asyncio.create_task(self._seal_early(), name="store-seal-early")
 
@@ -91,11 +97,10 @@ class Sealer:
 
     async def close(self) -> None:
         """Stop, and seal what is left. Raises Unavailable."""
-        for task in (self._background, self._early):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-        self._background = None
+        await self._task.stop()
+        if self._early is not None:
+            self._early.cancel()
+            await asyncio.wait([self._early])
         await self.seal()
 
     async def _seal(self, grown: Sequence[Grown]) -> int:
@@ -103,20 +108,17 @@ class Sealer:
         return await self._database.write(work, repeatable=True)
 
     async def _seal_early(self) -> None:
-        await self._attempt(self.seal)
-        self._early = None
-
-    async def _seal_again_and_again(self) -> None:
-        while True:
-            await self._clock.sleep(self._settings.seal_seconds)
-            for work in (self.seal, self._seal_missed, self._prune):
-                await self._attempt(work)
-
-    async def _attempt(self, work: object) -> None:
         try:
-            await work()  # type: ignore[operator]
+            await self.seal()
         except (Unavailable, Conflict) as error:
             logger.warning("the audit trail waits for the database: %s", error.message)
+        finally:
+            self._early = None
+
+    async def _seal_and_look(self) -> None:
+        await self.seal()
+        await self._seal_missed()
+        await self._prune()
 
     async def _seal_missed(self) -> None:
         """Seal sessions that a process which died had not."""

@@ -9,7 +9,8 @@ the design).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -144,6 +145,12 @@ class SessionRecord:
     """The side that the session was made for, where there are two (``agents.sessions.sides``)."""
     workspace_id: str = DEFAULT_WORKSPACE
     """Whose the session is; no other workspace knows of it. (Its sandbox's files are ``workspace_version``.)"""
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Take what another process has pickled: one of an earlier release has not said the newest fields."""
+        known = fields(self)
+        for each, value in zip(known, (*state, *(each.default for each in known[len(state) :])), strict=False):
+            object.__setattr__(self, each.name, value)
 
     @property
     def self_hosted(self) -> bool:

@@ -8,6 +8,7 @@ A complete answer is kept, and stands in for one that cannot be had while the lo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -162,7 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"audit: {error}\n")
         return 2
     if report is not None:
-        kept.keep(report)
+        # Where nothing can be written, the next run only has nothing to stand in for an answer.
+        with contextlib.suppress(OSError):
+            kept.keep(report)
     elif (report := kept.report()) is not None:
         say("audit: the source of advisories did not answer; this is what it said of the same lock within a week\n")
     else:

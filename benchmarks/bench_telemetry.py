@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import statistics
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from agents.experiments.running.raw_http import Refused
+from agents.statistics.estimates import Estimate, bootstrap
 from benchmarks.counting import snapshot_microseconds, turn_microseconds
 from benchmarks.deployment import Deployment, running_platform, running_stub
 from benchmarks.drivers import PlatformDriver
@@ -40,7 +41,6 @@ _CONCURRENCY = 8
 _TEXT = "stub: tools=1 command=true"
 _TRIES = 60
 _IN_A_ROW = 5
-_RESAMPLES = 2000
 OFF = {"metrics": "telemetry.metrics=false", "traces": "telemetry.traces.enabled=false"}
 
 
@@ -86,26 +86,29 @@ async def _opened(url: str) -> PlatformDriver:
         except (Refused, OSError):
             good = 0
         if good == _IN_A_ROW:
-            break
-    return await PlatformDriver.open(url)
+            return await PlatformDriver.open(url)
+    raise TimeoutError(f"{url} did not answer {_IN_A_ROW} times in a row within {_TRIES} s")
 
 
-def ratio(found: Rounds, measure: str) -> tuple[float, float, float]:
+def ratio(found: Rounds, measure: str) -> Estimate:
     """The median of the rounds' ratios, on over off, with its 95 % bootstrap interval."""
     ratios = [getattr(blocks["on"], measure) / getattr(blocks["off"], measure) for blocks in found]
-    dice = random.Random(1)
-    medians = sorted(statistics.median(dice.choices(ratios, k=len(ratios))) for _ in range(_RESAMPLES))
-    return statistics.median(ratios), medians[int(0.025 * _RESAMPLES)], medians[int(0.975 * _RESAMPLES)]
+    return bootstrap(np.median, [ratios])
 
 
-def report(console: Console, found: Rounds) -> dict[str, tuple[float, float, float]]:
+def report(console: Console, found: Rounds) -> dict[str, Estimate]:
     table = Table("", "on, median", "off, median", "on / off (95 %)")
     ratios = {name: ratio(found, name) for name in ("sessions_per_second", "cpu_ms_per_session")}
-    for name, (middle, low, high) in ratios.items():
+    for name, each in ratios.items():
         on, off = (statistics.median(getattr(blocks[way], name) for blocks in found) for way in ("on", "off"))
-        table.add_row(name.replace("_", " "), f"{on:.1f}", f"{off:.1f}", f"{middle:.3f} ({low:.3f}-{high:.3f})")
+        between = f"{each.value:.3f} ({_end(each.low)}-{_end(each.high)})"
+        table.add_row(name.replace("_", " "), f"{on:.1f}", f"{off:.1f}", between)
     console.print(table)
     return ratios
+
+
+def _end(of_interval: float | None) -> str:
+    return "?" if of_interval is None else f"{of_interval:.3f}"
 
 
 def _options(settings: Sequence[str]) -> list[str]:
@@ -137,8 +140,9 @@ def main() -> int:
         f"{traced.process_microseconds:.0f} us with the writing of its {traced.spans:.0f} spans"
     )
     rounds = [{name: asdict(block) for name, block in blocks.items()} for blocks in found]
-    results = {"rounds": rounds, "turn_us": turn, "snapshot_us": snapshot, "tracing": asdict(traced), **ratios}
-    return verdict(console, "telemetry", results, stands=ratios["sessions_per_second"][0] >= _LEAST)
+    results = {"rounds": rounds, "turn_us": turn, "snapshot_us": snapshot, "tracing": asdict(traced)}
+    results |= {name: asdict(each) for name, each in ratios.items()}
+    return verdict(console, "telemetry", results, stands=ratios["sessions_per_second"].value >= _LEAST)
 
 
 if __name__ == "__main__":

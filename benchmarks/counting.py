@@ -69,13 +69,17 @@ class OneToolTurn:
         ]
 
 
+def session_of_turns() -> SessionRecord:
+    """Return the session whose turns they are."""
+    return SessionRecord(
+        id="sesn_1", partition=1, created_at=_BEGAN, updated_at=_BEGAN, agent={"name": "a", "model": {"id": "m"}},
+        agent_id="agent_1", agent_version=1, environment_id="env_1", environment={}, thread_id="sthr_1",
+    )  # fmt: skip
+
+
 def turn_microseconds(turns: int = 2000) -> float:
     """Return the CPU that counting a turn takes: its log, its appends, its transactions, three HTTP requests."""
-    record = SessionRecord(
-        id="sesn_1", partition=1, created_at=_BEGAN, updated_at=_BEGAN, agent={"name": "a"}, agent_id="agent_1",
-        agent_version=1, environment_id="env_1", environment={}, thread_id="sthr_1",
-    )  # fmt: skip
-    recorder, made = Recorder(), OneToolTurn()
+    record, recorder, made = session_of_turns(), Recorder(), OneToolTurn()
     measures = SessionMeasures(recorder, SessionState(record), "default@1")
     all_turns = [made.commits(number) for number in range(turns)]
     began = time.process_time()

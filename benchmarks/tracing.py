@@ -11,15 +11,12 @@ import asyncio
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from agents.config import Settings
-from agents.sessions.events import SessionRecord
 from agents.telemetry.tracing.process_tracing import ProcessTracing
-from benchmarks.counting import OneToolTurn
+from benchmarks.counting import OneToolTurn, session_of_turns
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _START = 1_767_225_600_000_000
 
 
@@ -35,11 +32,7 @@ class TracingCost:
 
 def tracing_cost(turns: int = 3000) -> TracingCost:
     """Trace so many turns."""
-    record = SessionRecord(
-        id="sesn_1", partition=1, created_at=_NOW, updated_at=_NOW, agent={"name": "a", "model": {"id": "m"}},
-        agent_id="agent_1", agent_version=1, environment_id="env_1", environment={}, thread_id="sthr_1",
-    )  # fmt: skip
-    made = OneToolTurn()
+    record, made = session_of_turns(), OneToolTurn()
     all_turns = [made.commits(number) for number in range(turns)]
     with tempfile.TemporaryDirectory() as folder:
         traces = {"write_seconds": 1, "max_queued_spans": 20 * turns}

@@ -71,8 +71,8 @@ def _value(value: Any) -> Any:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
-    """Run one on a free port of this machine."""
+def receiver(port: int = 0) -> Iterator[Receiver]:
+    """Run one on this machine, on a free port unless another is asked for."""
     kept = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,7 +94,7 @@ def receiver() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     kept.url = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
     thread = threading.Thread(target=server.serve_forever, name="otlp-receiver", daemon=True)
     thread.start()

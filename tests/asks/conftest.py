@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,15 +7,13 @@ import pytest
 
 from tests.asks.stage import RestartableServer, restartable, scene_at
 from tests.conformance.scene import Scene
+from tests.open_directory import open_directory
 
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """A directory that sandbox users may pass through (pytest's own are closed to others)."""
-    base = Path(tempfile.mkdtemp(prefix="hecaton-asks-"))
-    os.chmod(base, 0o711)
-    yield base
-    shutil.rmtree(base)
+    with open_directory("hecaton-asks-") as base:
+        yield base
 
 
 @pytest.fixture

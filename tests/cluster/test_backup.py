@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
 from tests.asks.stage import restartable_with, scene_at
 from tests.cluster.instance import Instance
 from tests.conformance.scene import Scene
+from tests.open_directory import open_directory
 from tests.operations.sessions_at_work import SessionsAtWork, hecaton
 from tests.stub_model import StubControl
 
@@ -19,9 +16,7 @@ async def test_sessions_of_a_platform_on_ray_go_on_from_its_backup(
     """The platform stays up, so nothing of it can have helped: the copy has files and a database of its own."""
     sessions = SessionsAtWork(scene)
     await sessions.begin()
-    with tempfile.TemporaryDirectory(prefix="hecaton-restored-") as place:
-        os.chmod(place, 0o711)
-        elsewhere = Path(place)
+    with open_directory("hecaton-restored-") as elsewhere:
         said = await hecaton("backup", "--data-dir", instance.data_dir, "--out", elsewhere / "backup.tar")
         assert "warning" not in said
         await sessions.go_on_where_they_were()

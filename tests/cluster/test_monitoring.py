@@ -7,7 +7,6 @@ fire on a platform that is well; anomalies that never reach the alert.
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import httpx
 import pytest
 import yaml
 
+from agents.ports import free_port
 from tests.conformance.platform import LivePlatform
 from tests.conformance.scene import Scene, bash, calls, message, says, toolset
 
@@ -33,8 +33,8 @@ T = TypeVar("T")
 class Prometheus:
     """A running server."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=f"{url}/api/v1", timeout=10)
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
 
     def get(self, path: str, **query: str) -> Any:
         answer = self._client.get(path, params=query)
@@ -81,8 +81,7 @@ def prometheus(platform: LivePlatform, tmp_path_factory: pytest.TempPathFactory)
     for rules in (HOME / "rules").glob("*.yaml"):
         hurried = re.sub(r"interval: \w+", "interval: 1s", rules.read_text(encoding="utf-8"))
         (home / "rules" / rules.name).write_text(hurried, encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
             [
@@ -95,7 +94,9 @@ def prometheus(platform: LivePlatform, tmp_path_factory: pytest.TempPathFactory)
             stderr=log,
         )
     try:
-        yield Prometheus(_ready(address, process, home / "log"))
+        url = _ready(address, process, home / "log")
+        with httpx.Client(base_url=f"{url}/api/v1", timeout=10) as client:
+            yield Prometheus(client)
     finally:
         process.terminate()
         process.wait(30)

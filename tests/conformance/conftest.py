@@ -16,9 +16,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlatform]:
-    live = from_environment()
-    if live is not None:
-        yield live
-        return
+    with from_environment() as live:
+        if live is not None:
+            yield live
+            return
     with in_process(tmp_path_factory.mktemp("platform")) as made:
         yield made

@@ -3,7 +3,8 @@
 The in-process server is everything but Ray: the real API, harness, SQLite store, claude brain (asking the
 stub model) and sandbox host (bubblewrap), on the event loop of one thread. A live server must run with
 :data:`SETTINGS` and have the same stub as its model (and its SearXNG); then set ``HECATON_CONFORMANCE_URL``,
-``HECATON_CONFORMANCE_STUB_URL`` and, with another key, ``HECATON_CONFORMANCE_KEY``.
+``HECATON_CONFORMANCE_STUB_URL`` and, with another key, ``HECATON_CONFORMANCE_KEY``. For its traces choose a port of
+this machine, have the server send them to ``http://...:PORT/v1/traces``, and set ``HECATON_CONFORMANCE_OTLP_PORT``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class LivePlatform:
     stub: StubControl
     key: str = KEY
     traces: Receiver | None = None
-    """What gets the server's spans; None for a live one, which may send them elsewhere."""
+    """What gets the server's spans; None for a live one that sends them elsewhere."""
 
 
 def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
@@ -95,10 +96,9 @@ def settings_for(data_dir: Path, stub_url: str, **more: Any) -> Settings:
 async def _application(settings: Settings) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
         clock, prices = SystemClock(), PriceBook.load()
-        kept: list[Callable[[int], None]] = []
-        tracing = ProcessTracing(settings, "hecaton", "conformance", on_exceptional=lambda each: kept[0](each))
+        # Each is made of the other; none is heard of before both are.
+        tracing = ProcessTracing(settings, "hecaton", "conformance", on_exceptional=lambda each: spans.turned_out(each))
         spans = RequestSpans(tracing.sink)
-        kept.append(spans.turned_out)
         stack.push_async_callback(tracing.close)
         store = await open_store(settings.data_dir / "hecaton.db")
         stack.push_async_callback(store.close)
@@ -217,10 +217,13 @@ def in_process(data_dir: Path, **more: Any) -> Iterator[LivePlatform]:
             server.stop()
 
 
-def from_environment() -> LivePlatform | None:
+@contextmanager
+def from_environment() -> Iterator[LivePlatform | None]:
     """The live server that the environment names, or None."""
-    url = os.environ.get("HECATON_CONFORMANCE_URL")
+    url, port = (os.environ.get(f"HECATON_CONFORMANCE_{name}") for name in ("URL", "OTLP_PORT"))
     if not url:
-        return None
+        yield None
+        return
     stub = StubControl(os.environ["HECATON_CONFORMANCE_STUB_URL"])
-    return LivePlatform(url, stub, os.environ.get("HECATON_CONFORMANCE_KEY", KEY))
+    with receiver(int(port)) if port else nullcontext() as traces:
+        yield LivePlatform(url, stub, os.environ.get("HECATON_CONFORMANCE_KEY", KEY), traces)

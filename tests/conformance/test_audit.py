@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anthropic import Anthropic, ConflictError
+from anthropic import Anthropic, ConflictError, NotFoundError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
@@ -85,7 +85,7 @@ class Talk:
 def test_acts_are_in_the_trail_with_who_where_and_what_came_of_them(audited: LivePlatform, sdk: Anthropic) -> None:
     talk = Talk(audited, sdk, "acts")
     raw = sdk.beta.sessions.with_raw_response.update(talk.id, title="secret plans", metadata={"team": "a"})
-    with pytest.raises(Exception, match="not found"):
+    with pytest.raises(NotFoundError):
         sdk.beta.agents.update("agent_none", name="x", version=1)
     sdk.beta.sessions.archive(talk.id)
     made = [(each["action"], each["outcome"]) for each in entries(audited, object=talk.id)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from anthropic import AsyncAnthropic
 
+from tests.cluster.instance import plain_environment
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import Scene, of_type, says, text_of
 
@@ -34,7 +34,7 @@ async def started(scene: Scene, folder: Path, *more: str) -> asyncio.subprocess.
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "agents.cli", *command, "--json", f"--concurrency={_AT_A_TIME}"),
-        env={name: value for name, value in os.environ.items() if not name.startswith(("HECATON_", "RAY_"))},
+        env=plain_environment(),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -34,7 +34,7 @@ class PostgresServer:
 
     def __init__(self, options: str = FAST, *, primary: PostgresServer | None = None) -> None:
         self._options = options
-        self._bin = _programs()
+        self._bin = programs()
         self._user = "postgres" if os.geteuid() == 0 else None
         self.home = Path(tempfile.mkdtemp(prefix="hecaton-pg-"))
         if self._user:
@@ -164,7 +164,8 @@ def _ended(process: psutil.Process) -> bool:
         return True
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """Return the folder of the newest server's programs. Raises AssertionError where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     program = found[-1] if found else shutil.which("initdb")
     assert program is not None, MISSING

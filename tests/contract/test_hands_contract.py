@@ -9,12 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +19,7 @@ from agents.config import SandboxSettings
 from agents.hands.host import SandboxHost
 from agents.hands.memory import MemoryHands
 from agents.hands.port import CallNotSent, Hands, ToolCall, ToolResult, Workspace
+from tests.open_directory import open_directory
 
 _ids = itertools.count()
 
@@ -57,15 +54,13 @@ async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
     if request.param == "memory":
         yield Driver(MemoryHands())
         return
-    base = Path(tempfile.mkdtemp(dir="/tmp", prefix="hands-"))
-    os.chmod(base, 0o711)
-    host = SandboxHost(SandboxSettings(driver=request.param, warm=1), base / "sandboxes")
-    await host.start()
-    try:
-        yield Driver(host)
-    finally:
-        await host.stop()
-        shutil.rmtree(base, ignore_errors=True)
+    with open_directory("hands-") as base:
+        host = SandboxHost(SandboxSettings(driver=request.param, warm=1), base / "sandboxes")
+        await host.start()
+        try:
+            yield Driver(host)
+        finally:
+            await host.stop()
 
 
 async def test_bash_answers_with_the_output_of_the_command(driver: Driver) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +9,15 @@ import pytest
 
 from tests.asks.stage import RestartableServer, restartable_with
 from tests.conformance.scene import Scene
+from tests.open_directory import open_directory
 from tests.operations.sessions_at_work import SessionsAtWork, hecaton
 
 
 @pytest.fixture
 def elsewhere(server: RestartableServer) -> Iterator[Path]:
     """Another machine's disk: nothing of the first data directory is there."""
-    with tempfile.TemporaryDirectory(prefix="hecaton-asks-") as base:
-        os.chmod(base, 0o711)
-        yield Path(base)
+    with open_directory("hecaton-asks-") as base:
+        yield base
 
 
 async def test_sessions_at_work_go_on_from_a_backup_on_an_empty_machine(

@@ -15,6 +15,7 @@ from agents.batch.patience import BatchStopped
 from agents.batch.row_runner import RowRules
 from tests.unit.batch.fake_platform import END_TURN, FakeSession, Json, answer, failure
 from tests.unit.batch.stage import Stage
+from tests.unit.waiting import until
 
 SAID = [f"say {number}" for number in range(6)]
 CALL: Json = {"id": "call_1", "type": "agent.tool_use", "name": "bash", "input": {}, "evaluated_permission": "ask"}
@@ -188,8 +189,7 @@ async def test_a_session_that_takes_too_long_is_interrupted(stage: Stage) -> Non
 async def test_a_batch_that_is_cancelled_leaves_its_rows_open(stage: Stage) -> None:
     stage.platform.turn = lambda session, text: []
     running = asyncio.create_task(stage.run())
-    while len(stage.platform.messages()) < 3:
-        await asyncio.sleep(0.001)
+    await until(lambda: len(stage.platform.messages()) == 3)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

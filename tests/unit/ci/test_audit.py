@@ -174,6 +174,14 @@ def test_what_the_source_said_last_stands_in_for_the_same_lock_only(run: Audit) 
     assert "NOT DONE" in run.run()[1]
 
 
+def test_an_answer_that_cannot_be_kept_is_judged_all_the_same(run: Audit) -> None:
+    (run.folder / "cache").write_text("a file where the folder would be")
+    run.answer()
+    assert run.run()[0] == 0
+    run.answer(FOUND)
+    assert run.run()[0] == 1
+
+
 @pytest.mark.parametrize(
     "text",
     ["- id: x", "- id: x\n  reason: ''\n  expires: 2099-01-01", "x: [", "- id: x\n  reason: r\n  expires: soon"],

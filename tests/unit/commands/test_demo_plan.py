@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
 import xml.dom.minidom
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from agents.commands.demo import PROMPT
 from agents.config import SandboxSettings
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, Workspace
+from tests.open_directory import open_directory
 
 SESSION = "sesn_demo"
 
@@ -93,10 +93,8 @@ async def _answer(brain: ReplayBrain, messages: list[dict[str, Any]]) -> list[di
 
 @pytest.fixture
 def sandboxes() -> Iterator[Path]:
-    # Not below tmp_path: the sandboxes' users could not pass its closed parents.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as base:
-        os.chmod(base, 0o711)
-        yield Path(base)
+    with open_directory("demo-") as base:
+        yield base
 
 
 @pytest.fixture

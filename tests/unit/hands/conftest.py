@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from agents.config import SandboxSettings
 from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
+from tests.open_directory import open_directory
 from tests.unit.hands.checkpoint_hosts import Hosts, TestStore
 from tests.unit.hands.results import is_notice, said, told
 
@@ -66,11 +65,8 @@ Start = Callable[..., Awaitable[Hands]]
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that any user may pass through (pytest's own are closed to others)."""
-    base = Path(tempfile.mkdtemp(dir="/tmp", prefix=_PREFIX))
-    os.chmod(base, 0o711)
-    yield base
-    shutil.rmtree(base, ignore_errors=True)
+    with open_directory(_PREFIX) as base:
+        yield base
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 from agents.hands.egress.gate import PROXY_URL
 from agents.net import addresses
 from tests.unit.manifests.kustomize import Object
-from tests.unit.manifests.manifests import of_kind, pod_templates, ray_cluster, settings_text
+from tests.unit.manifests.manifests import of_kind, pod_templates, ray_cluster, ray_templates, settings_text
 
 _DNS = ({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"})
 _OPERATOR = ({"kubernetes.io/metadata.name": "kuberay"}, {"app.kubernetes.io/name": "kuberay-operator"})
@@ -92,7 +92,7 @@ def network(objects: list[Object]) -> _Network:
 
 @pytest.fixture
 def ray_nodes(objects: list[Object]) -> list[str]:
-    return [name for name in pod_templates(objects) if name in ("head", "hands", "brains")]
+    return list(ray_templates(objects))
 
 
 def _serve_port(objects: list[Object]) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.unit.manifests.kustomize import Object
 from tests.unit.manifests.manifests import (
     groups,
@@ -194,9 +192,8 @@ def test_selectors_choose_the_pods_that_are_meant(objects: list[Object]) -> None
             assert made["spec"]["selector"]["matchLabels"] == made["spec"]["template"]["metadata"]["labels"]
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet"])
-def test_what_must_survive_is_on_a_volume_of_its_own(objects: list[Object], kind: str) -> None:
-    for made in of_kind(objects, kind).values():
+def test_what_must_survive_is_on_a_volume_of_its_own(objects: list[Object]) -> None:
+    for made in of_kind(objects, "StatefulSet").values():
         (claim,) = made["spec"]["volumeClaimTemplates"]
         mounts = made["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
         assert claim["metadata"]["name"] in {mount["name"] for mount in mounts}

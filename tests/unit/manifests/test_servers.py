@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.ports import free_ports
+from tests.contract.postgres_server import programs
 from tests.unit.manifests.manifests import of_kind, pod_templates, rendered
 
 _PASSWORD = "of nobody $HOME"
@@ -66,11 +66,11 @@ def test_the_probe_of_redis_fails_when_it_does_not_answer(redis: int) -> None:
         assert subprocess.run(command, env=environment, capture_output=True, timeout=10).returncode == status
 
 
-def test_postgresql_knows_the_settings_that_it_is_started_with(tmp_path: Path) -> None:
+def test_postgresql_knows_the_settings_that_it_is_started_with() -> None:
     (container,) = pod_templates(rendered("base"))["postgres"]["spec"]["containers"]
     settings = [each for each in container["args"] if each != "-c"]
     assert len(settings) * 2 == len(container["args"])
-    program = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None) or shutil.which("postgres")
-    shown = subprocess.run([str(program), "--describe-config"], capture_output=True, text=True, timeout=30, check=True)
+    program = str(programs() / "postgres")
+    shown = subprocess.run([program, "--describe-config"], capture_output=True, text=True, timeout=30, check=True)
     known = {line.split("\t")[0] for line in shown.stdout.splitlines()}
     assert {setting.partition("=")[0] for setting in settings} <= known

@@ -42,7 +42,20 @@ _NOT_ACTS = frozenset(
     }
 )
 _TOLD = frozenset(
-    {"name", "version", "budget", "scope", "workspace_id", "status", "mode", "weight", "split", "replicas", "server"}
+    {
+        "name",
+        "version",
+        "budget",
+        "scope",
+        "workspace_id",
+        "status",
+        "mode",
+        "weight",
+        "split",
+        "replicas",
+        "server",
+        "expires_at",
+    }
 )
 """Fields whose values are recorded."""
 _MOST_PARSED_BYTES = 1024 * 1024

@@ -18,7 +18,8 @@ from agents.brains.release_records import Outcome, OutcomeRow, ReleaseRecords
 from agents.brains.releases import Releases, declared_split
 from agents.clock import Clock
 from agents.errors import Unavailable
-from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back
+from agents.governance.audit.entries import AuditEntry
+from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back, withdrawal
 from agents.governance.split import Split, StoredSplit, judged
 from agents.periodic import PeriodicTask
 
@@ -67,15 +68,16 @@ class ReleaseKeeper:
 
     # -- splits ----------------------------------------------------------------------------------
 
-    async def change(self, name: str, change: Callable[[Split], Split]) -> Split:
+    async def change(self, name: str, change: Callable[[Split], Split], entry: AuditEntry | None = None) -> Split:
         """Let *change* make the next split of the brain *name*; returns it.
 
-        Raises NotFound, what *change* raises, Conflict when others change it all the time, Unavailable.
+        An *entry* is written to the audit trail with the change, if there is one. Raises NotFound, what
+        *change* raises, Conflict when others change it all the time, Unavailable.
         """
         brain = self._registry.head(name)
         declared, versions = declared_split(brain.definition), brain.definition.names
         judged_in = partial(self._judged_in, brain)
-        await change_split(self._records, name, declared, versions, change, judged_in)
+        await change_split(self._records, name, declared, versions, change, judged_in, entry)
         await self._learn()
         return self.releases.split(name)
 
@@ -144,7 +146,8 @@ class ReleaseKeeper:
 
     async def _take_back(self, brain: RegisteredBrain, why: str) -> None:
         change, judging = partial(self.change, brain.name), partial(self._judged_in, brain)
-        split = await take_back(brain.definition.version, why, change, judging)
+        entry = withdrawal(self._clock.now(), "rollbackBrain", brain.name, brain.definition.version, why)
+        split = await take_back(brain.definition.version, why, change, judging, entry)
         if split is not None:
             logger.warning("brain %s is rolled back to %s: %s", brain.id, split.current, why)
 

@@ -13,11 +13,12 @@ from functools import partial
 
 from agents.clock import Clock
 from agents.errors import NotFound, Unavailable
+from agents.governance.audit.entries import AuditEntry
 from agents.governance.contract import InvalidContract, Sla
 from agents.governance.contracts import contract_of
 from agents.governance.hand_records import HandReleaseRecords
 from agents.governance.outcomes import KEPT_SECONDS, LONG, SHORT, OutcomeRow, Tally, breach, latency_class, objectives
-from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back
+from agents.governance.records import LOOK_SECONDS, change_split, newest, take_back, withdrawal
 from agents.governance.split import Split, StoredSplit, judged, split_in_force, version_for
 from agents.hands.deployed.records import HandVersion
 from agents.hands.servers.port import Caller, Outcome
@@ -119,14 +120,15 @@ class HandReleases:
         why = split.withdrawn.get(version)
         return None if why is None else (split.current, why)
 
-    async def change(self, name: str, change: Callable[[Split], Split]) -> Split:
+    async def change(self, name: str, change: Callable[[Split], Split], entry: AuditEntry | None = None) -> Split:
         """Let *change* make the next split of a hand; returns it.
 
-        Raises NotFound, what *change* raises, Conflict when others change it all the time, Unavailable.
+        An *entry* is written to the audit trail with the change, if there is one. Raises NotFound, what
+        *change* raises, Conflict when others change it all the time, Unavailable.
         """
         versions = [each.version for each in self.versions(name)]
         judging = partial(self._judged, name)
-        await change_split(self._records, name, self._declaration(name), versions, change, judging)
+        await change_split(self._records, name, self._declaration(name), versions, change, judging, entry)
         await self._learn()
         return self.split(name)
 
@@ -204,6 +206,7 @@ class HandReleases:
 
     async def _take_back(self, hand: HandVersion, why: str) -> None:
         change, judging = partial(self.change, hand.name), partial(self._judged, hand.name)
-        split = await take_back(hand.version, why, change, judging)
+        entry = withdrawal(self._clock.now(), "rollbackHand", hand.name, hand.version, why)
+        split = await take_back(hand.version, why, change, judging, entry)
         if split is not None:
             logger.warning("hand %s is rolled back to %s: %s", hand.id, split.current, why)

@@ -6,9 +6,11 @@ All processes share it, and it outlives them. Its implementations are in ``agent
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from agents.errors import Conflict
+from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.governance.split import Split, StoredSplit, rolled_back, split_in_force
 
 LOOK_SECONDS = 2.0
@@ -23,10 +25,13 @@ class SplitRecords(Protocol):
         """Return the splits that were made, by the name of the brain, or hand."""
         ...
 
-    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
+    async def change_split(
+        self, name: str, stored: StoredSplit, *, forget: Sequence[str] = (), entry: AuditEntry | None = None
+    ) -> None:
         """Replace the split of revision ``stored.revision - 1``, and forget what some versions (ids) are judged by.
 
-        Raises Conflict when the split of that revision is not the newest.
+        An *entry* is written to the audit trail in the same transaction. Raises Conflict when the split of that
+        revision is not the newest.
         """
         ...
 
@@ -44,10 +49,12 @@ async def change_split(
     versions: Sequence[str],
     change: Callable[[Split], Split],
     judged: Callable[[Split], Sequence[str]],
+    entry: AuditEntry | None = None,
 ) -> None:
     """Let *change* make the next split of *name* out of the one that is in force, again if others were faster.
 
-    A version that comes to be *judged* by it is judged by nothing that was before. Raises what *change* raises,
+    A version that comes to be *judged* by it is judged by nothing that was before. An *entry* is written to the audit
+    trail with the change, if there is one. Raises what *change* raises,
     Conflict when others change it all the time, Unavailable.
     """
     for left in reversed(range(_TRIES)):
@@ -59,7 +66,7 @@ async def change_split(
         revision = stored.revision if stored else 0
         forget = [f"{name}@{version}" for version in judged(after) if version not in known]
         try:
-            await records.change_split(name, StoredSplit(after, declared, revision + 1), forget=forget)
+            await records.change_split(name, StoredSplit(after, declared, revision + 1), forget=forget, entry=entry)
         except Conflict:
             if not left:
                 raise
@@ -70,10 +77,12 @@ async def change_split(
 async def take_back(
     version: str,
     why: str,
-    change: Callable[[Callable[[Split], Split]], Awaitable[Split]],
+    change: Callable[[Callable[[Split], Split], AuditEntry], Awaitable[Split]],
     judged: Callable[[Split], Sequence[str]],
+    entry: AuditEntry,
 ) -> Split | None:
-    """Withdraw *version* by *change* while it is *judged*; returns the next split, or None: others were faster.
+    """Withdraw *version* by *change*, with *entry*, while it is *judged*; returns the next split, or None: others were
+    faster.
 
     Raises what *change* raises.
     """
@@ -84,5 +93,10 @@ async def take_back(
         taken = version in judged(split)
         return rolled_back(split, version, why) if taken else split
 
-    split = await change(withdrawn)
+    split = await change(withdrawn, entry)
     return split if taken else None
+
+
+def withdrawal(at: datetime, action: str, name: str, version: str, why: str) -> AuditEntry:
+    """Return what the audit trail has of a version that the platform itself takes back; *action* is the API's own."""
+    return AuditEntry(at, SYSTEM, action, name, detail={"version": version, "reason": why})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Delete, and_, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agents.governance.audit.entries import AuditEntry
 from agents.governance.outcomes import KEPT_SECONDS, SHORT, OutcomeRow
 from agents.store.engine import Database
 from agents.store.splits import DEADLINE_SECONDS, MemorySplits, SqlSplits
@@ -68,8 +69,8 @@ class SqlHandReleases(SqlSplits):
 class MemoryHandReleases(MemorySplits):
     """The HandReleaseRecords of one process."""
 
-    def __init__(self) -> None:
-        super().__init__("hand")
+    def __init__(self, record: Callable[[AuditEntry], object] = lambda _: None) -> None:
+        super().__init__("hand", record)
         self._outcomes: dict[tuple[str, int, int, str, int], OutcomeRow] = {}
 
     def _forget(self, versions: Sequence[str]) -> None:

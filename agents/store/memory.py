@@ -223,12 +223,12 @@ class MemoryStore:
         self.sessions = MemorySessions(self.log)
         self.environments = MemoryEnvironments(self.log, forget=self.environment_keys.forget)
         self.meter = MemoryMeter()
-        self.releases = MemoryReleases()
+        self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults()
         self.api_keys = MemoryApiKeys()
         self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
         self.hands = MemoryHandRecords()
-        self.hand_releases = MemoryHandReleases()
+        self.hand_releases = MemoryHandReleases(self.audit.add)
 
     async def ping(self) -> None:
         return

@@ -40,7 +40,7 @@ class MemoryAuditTrail:
 
     async def record(self, entry: AuditEntry) -> None:
         """See AuditLog.record."""
-        self._add(entry)
+        self.add(entry)
 
     async def entries(self, query: EntryQuery) -> Sequence[ChainedEntry]:
         """See TrailReader.entries."""
@@ -85,7 +85,7 @@ class MemoryAuditTrail:
         lines += [(name, seq, head, True) for name, (seq, head) in self._deleted.items()]
         if lines:
             detail = {"sessions": len(lines), "digest": leaves_digest(lines)}
-            placed = self._add(AuditEntry(self._clock.now(), SYSTEM, SEAL, detail=detail))
+            placed = self.add(AuditEntry(self._clock.now(), SYSTEM, SEAL, detail=detail))
             self._leaves += [Leaf(placed.seq, *line) for line in lines]
             self._deleted.clear()
         return len(lines)
@@ -97,13 +97,13 @@ class MemoryAuditTrail:
         if hold.session_id in self.held:
             raise Conflict(f"session {hold.session_id} is under legal hold already")
         self.held[hold.session_id] = hold
-        self._add(entry)
+        self.add(entry)
 
     async def release(self, session_id: str, entry: AuditEntry) -> None:
         """See AuditTrail.release."""
         if self.held.pop(session_id, None) is None:
             raise NotFound(f"session {session_id} is not under legal hold")
-        self._add(entry)
+        self.add(entry)
 
     async def holds(self, session_id: str | None = None) -> Sequence[Hold]:
         """See AuditTrail.holds."""
@@ -123,7 +123,7 @@ class MemoryAuditTrail:
             raise Conflict(f"event {event_id} was redacted before")
         shown = event_row(session_id, redacted(event_of(row)), row["seq"])
         told = {"session": session_id, "seq": row["seq"], "before": row_digest(row), "after": row_digest(shown)}
-        placed = self._add(replace(entry, detail={**entry.detail, **told}))
+        placed = self.add(replace(entry, detail={**entry.detail, **told}))
         self._redactions[session_id, row["seq"]] = Redaction(
             session_id, row["seq"], told["before"], told["after"], placed.seq
         )
@@ -152,7 +152,7 @@ class MemoryAuditTrail:
         gone = len(old) - len(kept)
         if gone:
             gaps = missing(kept, old, known.values(), last)
-            self._add(tombstone(self._clock.now(), before, gone, gaps))
+            self.add(tombstone(self._clock.now(), before, gone, gaps))
         return gone
 
     def note_deleted(self, session_id: str) -> None:
@@ -162,7 +162,8 @@ class MemoryAuditTrail:
         for key in [key for key in self._redactions if key[0] == session_id]:
             del self._redactions[key]
 
-    def _add(self, entry: AuditEntry) -> ChainedEntry:
+    def add(self, entry: AuditEntry) -> ChainedEntry:
+        """Add an entry to the chain; returns it in its place."""
         last = self._entries[-1] if self._entries else None
         seq, before = (1, FIRST_LINK) if last is None else (last.seq + 1, last.hash)
         placed = chained(entry, seq, before, micros(entry.at))

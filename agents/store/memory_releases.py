@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agents.brains.release_records import Outcome, OutcomeRow
+from agents.governance.audit.entries import AuditEntry
 from agents.store.codec import decode, encode
 from agents.store.splits import MemorySplits
 
@@ -13,8 +14,8 @@ from agents.store.splits import MemorySplits
 class MemoryReleases(MemorySplits):
     """The ReleaseRecords of one process."""
 
-    def __init__(self) -> None:
-        super().__init__("brain")
+    def __init__(self, record: Callable[[AuditEntry], object] = lambda _: None) -> None:
+        super().__init__("brain", record)
         self._definitions: dict[str, str] = {}
         self._outcomes: dict[tuple[str, int], Outcome] = {}
 

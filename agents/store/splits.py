@@ -5,14 +5,16 @@ A split is one row with a revision: it changes as a whole or not at all, and of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Table, bindparam, select, update
 
 from agents.errors import Conflict
+from agents.governance.audit.entries import AuditEntry
 from agents.governance.split import Split, StoredSplit
+from agents.store.audit_writing import add_entries
 from agents.store.codec import Row, decode, encode
 from agents.store.engine import Database
 from agents.store.inserts import insert_new
@@ -45,7 +47,9 @@ class SqlSplits:
         rows = await self._read(select(self._table))
         return {row["name"]: split_at(row["body"], row["revision"]) for row in rows}
 
-    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
+    async def change_split(
+        self, name: str, stored: StoredSplit, *, forget: Sequence[str] = (), entry: AuditEntry | None = None
+    ) -> None:
         """See SplitRecords.change_split."""
         before, body = stored.revision - 1, split_text(stored)
 
@@ -58,6 +62,8 @@ class SqlSplits:
             if not changed.rowcount:
                 raise overtaken(self._what, name)
             connection.execute(self._forgetting(forget))
+            if entry is not None:
+                add_entries(connection, [entry])
 
         await self._database.write(work, deadline=DEADLINE_SECONDS)
 
@@ -71,8 +77,10 @@ class SqlSplits:
 class MemorySplits:
     """The SplitRecords of one process."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, record: Callable[[AuditEntry], object] = lambda _: None) -> None:
+        """*record* writes to the audit trail."""
         self._what = what
+        self._record = record
         self._splits: dict[str, tuple[int, str]] = {}
 
     def _forget(self, versions: Sequence[str]) -> None:
@@ -81,11 +89,15 @@ class MemorySplits:
     async def splits(self) -> Mapping[str, StoredSplit]:
         return {name: split_at(text, revision) for name, (revision, text) in self._splits.items()}
 
-    async def change_split(self, name: str, stored: StoredSplit, *, forget: Sequence[str] = ()) -> None:
+    async def change_split(
+        self, name: str, stored: StoredSplit, *, forget: Sequence[str] = (), entry: AuditEntry | None = None
+    ) -> None:
         if stored.revision != self._splits.get(name, (0, ""))[0] + 1:
             raise overtaken(self._what, name)
         self._splits[name] = stored.revision, split_text(stored)
         self._forget(forget)
+        if entry is not None:
+            self._record(entry)
 
 
 def overtaken(what: str, name: str) -> Conflict:

@@ -6,9 +6,10 @@ Bug class this catches: calls that count twice or not at all, and a verdict on w
 from __future__ import annotations
 
 import pytest
-from store_records import AnyStore, Reopen
+from store_records import T0, AnyStore, Reopen
 
 from agents.errors import Conflict
+from agents.governance.audit.entries import SYSTEM, AuditEntry, EntryQuery
 from agents.governance.outcomes import LONG, SHORT, OutcomeRow
 from agents.governance.split import Split, StoredSplit
 
@@ -53,6 +54,16 @@ async def test_a_change_forgets_what_a_version_is_judged_by_and_nothing_of_its_r
     assert await records.outcomes(LONG, 0) == [row(span=LONG)]
     assert await records.splits() == {"crm": StoredSplit(Split("1", {"2": 20}), DECLARED, 1)}
     assert await store.releases.splits() == {}, "brains have splits of their own"
+
+
+async def test_a_change_that_is_told_of_is_in_the_trail_if_it_is_made(store: AnyStore) -> None:
+    records, entry = store.hand_releases, AuditEntry(T0, SYSTEM, "rollbackHand", "crm", detail={"reason": "slow"})
+    with pytest.raises(Conflict):
+        await records.change_split("crm", StoredSplit(Split("1"), DECLARED, 2), entry=entry)
+    assert await store.audit.entries(EntryQuery()) == []
+    await records.change_split("crm", StoredSplit(Split("1"), DECLARED, 1), entry=entry)
+    [written] = await store.audit.entries(EntryQuery())
+    assert (written.actor, written.action, written.object) == ("hecaton", "rollbackHand", "crm")
 
 
 async def test_other_processes_see_it_all(reopen: Reopen) -> None:

@@ -21,6 +21,7 @@ from agents.brains.releases import declared_split
 from agents.clock import ManualClock
 from agents.config import InvalidSettings
 from agents.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.governance.records import LOOK_SECONDS
 from agents.governance.split import Split, StoredSplit, promoted, released, rolled_back
 from agents.store.memory_releases import MemoryReleases
@@ -59,18 +60,19 @@ class Away(MemoryReleases):
             await happens()
         return found
 
-    async def change_split(self, name: str, stored: StoredSplit, *, forget: Any = ()) -> None:
+    async def change_split(self, name: str, stored: StoredSplit, *, forget: Any = (), entry: Any = None) -> None:
         if self.first is not None:
             between, self.first = StoredSplit(self.first, stored.declared, stored.revision), None
             await super().change_split(name, between)
-        await super().change_split(name, stored, forget=forget)
+        await super().change_split(name, stored, forget=forget, entry=entry)
 
 
 class Stage:
     """Two processes and what they share."""
 
     def __init__(self, brains: Registry) -> None:
-        self.clock, self.records = ManualClock(), Away()
+        self.acts: list[AuditEntry] = []
+        self.clock, self.records = ManualClock(), Away(self.acts.append)
         self.brains = brains
         self.one, self.other = self.keeper(), self.keeper()
 
@@ -143,6 +145,9 @@ async def test_a_version_is_judged_by_what_all_processes_counted(caplog: pytest.
     why = "2 of 4 requests failed, and 25% may"
     assert stage.splits() == [Split("1", {}, None, {"2": why})] * 2
     assert [record.message for record in caplog.records] == [f"brain qwen@2 is rolled back to 1: {why}"]
+    [act] = stage.acts
+    assert (act.actor, act.action, act.object) == (SYSTEM, "rollbackBrain", "qwen")
+    assert act.detail == {"version": "2", "reason": why}
 
 
 async def test_a_version_that_keeps_its_readers_waiting_is_taken_back() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from agents.clock import ManualClock
 from agents.errors import NotFound, Unavailable
+from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.governance.hand_releases import HandReleases
 from agents.governance.outcomes import LONG, SHORT
 from agents.governance.records import LOOK_SECONDS
@@ -50,7 +51,8 @@ class Stage:
     """Two processes and what they share."""
 
     def __init__(self, *versions: HandVersion, declared: dict[str, str] | None = None) -> None:
-        self.clock, self.records = ManualClock(), Away()
+        self.acts: list[AuditEntry] = []
+        self.clock, self.records = ManualClock(), Away(self.acts.append)
         self.hands = {each.id: each for each in versions or (hand("1"), hand("2"), hand("3"))}
         self.declared = declared
         self.one, self.other = self.process(), self.process()
@@ -135,6 +137,9 @@ async def test_a_version_on_trial_that_breaks_a_promise_is_taken_back_by_what_al
     assert [record.message for record in caplog.records] == [f"hand crm@2 is rolled back to 1: {why}"]
     assert stage.one.successor("crm", "2") == ("1", why)
     assert stage.one.successor("crm", "1") is None
+    [act] = stage.acts
+    assert (act.actor, act.action, act.object) == (SYSTEM, "rollbackHand", "crm")
+    assert act.detail == {"version": "2", "reason": why}
 
 
 async def test_a_version_that_is_too_slow_is_taken_back() -> None:

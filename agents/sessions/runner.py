@@ -26,12 +26,12 @@ from agents.sessions.host import Frame
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Commit, Lease
 from agents.sessions.model_requests import pause
+from agents.sessions.observing import Observers
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.serving import recall
 from agents.sessions.state import SessionState
 from agents.sessions.thinking import Thinker
 from agents.sessions.turn_slots import TurnSlot
-from agents.telemetry.tracing.spans import microseconds
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ class SessionRunner:
         self._slot = TurnSlot(None, "")
         self._thinker = Thinker(self)
         self._actor = Actor(self)
-        watching = [each.session(state) for each in (ports.metrics, *ports.observers)]
-        self._observers = [each for each in watching if each is not None]
+        self._observers = Observers(ports, state, self.trace)
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -114,7 +113,7 @@ class SessionRunner:
                 if not draft.empty:
                     self._lose(error)
                 raise
-            self._traced(draft)
+            self._observers.committed(draft)
             self.show(draft.shown)
             if draft.called_off:
                 self.ports.hands.cancel(self.state.record.id, draft.called_off)
@@ -132,11 +131,6 @@ class SessionRunner:
             await write(draft.commit(self.lease))
         finally:
             metrics.append_ended(events, clock.monotonic() - began)
-        self._committed(draft)
-
-    def _committed(self, draft: Draft) -> None:
-        for observer in self._observers:
-            observer.committed(self.state.record, draft.events)
 
     async def committed(self) -> bool:
         """Return when no commit is under way: until then the state is ahead of the log. False if it was lost."""
@@ -155,7 +149,7 @@ class SessionRunner:
             except BaseException as error:
                 self._lose(error)
                 raise
-            self._traced(draft)
+            self._observers.committed(draft)
             self.show(draft.shown)
             stored = self.state.record
             self._keep_going()
@@ -174,12 +168,6 @@ class SessionRunner:
                 raise
             self.poisoned = True
             self.show([Event(new_event_id(), EventType.SESSION_DELETED, {}, self.ports.clock.now())])
-
-    def _traced(self, draft: Draft) -> None:
-        if not (draft.events or draft.queued or draft.consumed):
-            return
-        start, end = microseconds(draft.now), microseconds(self.ports.clock.now())
-        self.trace.committed(self.state.record, draft.events, start, end)
 
     def _lose(self, error: BaseException) -> None:
         self.poisoned = True
@@ -203,7 +191,7 @@ class SessionRunner:
         *unheard* is whether its last commit may be one that was taken for failed.
         """
         if self.state.busy or self.state.calls or unheard:
-            self.trace.restore(self.state.record, log, unheard=unheard)
+            self._observers.restored(self.state.record, log, unheard=unheard)
         self._taken_up = self.state.busy
         self._crashes = crashes
         self._keep_going()

@@ -138,6 +138,12 @@ LEASES = _gauge("hecaton_leases", "partitions", "Partitions that each harness ho
 TAKEOVERS = _counter(
     "hecaton_takeovers_total", "partitions", "Partitions that a harness claimed which had an owner before"
 )
+OBSERVER_FAILURES = _counter(
+    "hecaton_observer_failures_total",
+    "failures",
+    "Commits at which a counter, a detector or a trace has failed to look; their sessions go on",
+    Label("observer", most=20),
+)
 
 # -- HTTP ----------------------------------------------------------------------------------------
 

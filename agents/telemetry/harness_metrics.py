@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from agents.brains.registry import registry_of
 from agents.config import Settings
 from agents.sessions.state import SessionState
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder, SilentRecorder, recorder_for
 from agents.telemetry.session_measures import SessionMeasures
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN_BRAIN = "none"
 """Stands for the brain of a request that never got as far as one."""
@@ -21,6 +25,7 @@ class HarnessMetrics:
         self.recorder = recorder or SilentRecorder()
         self._implied = implied_brain
         self._events_waiting = 0
+        self._failing: set[tuple[str, str]] = set()
         self.recorder.collect(lambda recorder: recorder.set(catalogue.LOG_LAG, self._events_waiting))
 
     @classmethod
@@ -54,3 +59,11 @@ class HarnessMetrics:
     def request_repeated(self) -> None:
         """Take note that a model request is made again at once, because its brain was lost."""
         self.recorder.count(catalogue.RETRIES, "model_request")
+
+    def observer_failed(self, observer: object, fault: Exception) -> None:
+        """Count that something that looks on at commits has failed; the first time it fails so, log how."""
+        kind = type(observer).__name__
+        self.recorder.count(catalogue.OBSERVER_FAILURES, kind)
+        if (seen := (kind, type(fault).__name__)) not in self._failing:
+            self._failing.add(seen)
+            logger.error("%s has failed to look at a commit; said once", kind, exc_info=fault)

@@ -6,7 +6,6 @@ by then: what is open is read back from the log.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from agents.sessions.served import ServedTool, served_by
 from agents.sessions.state import OpenCall, SessionState
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
-
-logger = logging.getLogger(__name__)
 
 _ANSWERS = 64
 """Calls of a session, by tool and input, whose last result is known: a loop repeats one of its latest."""
@@ -64,20 +61,9 @@ class SessionMeasures:
         self._asked_at = state.asked_at
         self._calls = {call.id: _open(call) for call in state.calls.values()}
         self._answers: OrderedDict[int, int] = OrderedDict()
-        self._broken = False
 
     def committed(self, record: SessionRecord, events: Sequence[Event]) -> None:
         """Count a commit: the row as it is now, and the events that have got their place in the log."""
-        if self._broken:
-            return
-        try:
-            self._count(record, events)
-        except Exception:
-            # The commit is durable, and its session must go on: a fault here costs no more than its figures.
-            self._broken = True
-            logger.exception("what %s does is not counted any more", record.id)
-
-    def _count(self, record: SessionRecord, events: Sequence[Event]) -> None:
         before, self._before = self._before, record
         running_since, interrupted = before.running_since, False
         for event in events:

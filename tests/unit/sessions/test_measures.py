@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from agents.brains.assembly import TokenUsage
 from agents.brains.scripted import Hold, fail, reply, text, tool_use
 from agents.hands.port import ToolResult
+from agents.ids import SessionId
+from agents.sessions.events import Event, SessionRecord
+from agents.sessions.harness import Harness
 from agents.sessions.state import SessionState
 from agents.telemetry import catalogue
 from agents.telemetry.metric import Metric
@@ -200,13 +204,33 @@ async def test_what_is_open_is_measured_also_by_the_next_owner(world: World) -> 
     assert found[catalogue.TOOL_CALL_SECONDS.name]["custom",][0] == pytest.approx(9)
 
 
-async def test_a_fault_in_counting_costs_no_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+class Faulty:
+    """Looks at sessions, and fails whenever one commits."""
+
+    def session(self, state: SessionState) -> Faulty:
+        return self
+
+    def committed(self, record: SessionRecord, events: Sequence[Event]) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(SessionMeasures, "_count", broken)
+
+async def test_a_fault_of_who_looks_on_costs_no_owner_and_is_counted_and_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(session_id: object) -> None:
+        raise AssertionError(f"the state of {session_id} was lost: it is read again")
+
+    monkeypatch.setattr(world.store.log, "load", never)
+    harness = Harness(replace(world.ports, observers=[Faulty()]), owner="harness-0")
+    await harness.start()
+    record = world.new_record()
     world.brain.add(text("hello"))
-    session = await world.create()
-    await world.send(session, message("hi"))
-    async with asyncio.timeout(5):
-        assert (await world.idle(session))[-1]["stop_reason"] == {"type": "end_turn"}
+    async with harness.watch(SessionId(record.id), previews=frozenset()) as frames, asyncio.timeout(5):
+        await harness.create(record, [message("hi")])
+        async for batch in frames:
+            if any(frame.type == "session.status_idle" for frame in batch):
+                break
+    [failures] = counted(world, catalogue.OBSERVER_FAILURES).items()
+    assert failures[0] == "Faulty" and failures[1] > 1
+    assert len([each for each in caplog.records if "Faulty" in each.message]) == 1
+    await harness.stop()

@@ -205,6 +205,8 @@ class SessionService:
         """Hand the partitions over and leave; gateways are served until then, and told where to go."""
         if self._harness is not None:
             await self._harness.stop()
+        # At once: whoever has the partitions now does not tell what a member has left that gave them back.
+        await self._tracing.close()
         if self._detector is not None:
             await self._detector.stop()
         await self._reporter.stop()
@@ -213,7 +215,6 @@ class SessionService:
         if self._servers is not None:
             await self._servers.close()
         await self._links.stop()
-        await self._tracing.close()
 
     def _keeps_trace(self, trace_id: int) -> None:
         # The gateway's part of the trace is over, and was not chosen either.

@@ -30,6 +30,7 @@ from agents.sessions.leasing import PartitionKeeper
 from agents.sessions.ledger import workspace_of
 from agents.sessions.lifecycle import TurnRules, terminate
 from agents.sessions.log import Lease
+from agents.sessions.observing import untold_since
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.removals import Removals
@@ -110,10 +111,17 @@ class Harness:
             try:
                 self._runners.bring_back(await self._ports.log.unfinished(held))
                 self._removals.add(await self._ports.log.deleted(held))
+                self._runners.bring_back(await self._untold(held))
                 return
             except HecatonError as error:
                 logger.warning("partitions %s wait for the store: %s", held, error.message)
             await self._ports.clock.sleep(_RETRY_SECONDS)
+
+    async def _untold(self, partitions: Sequence[int]) -> Sequence[SessionId]:
+        """Name sessions of *partitions* whose last turns an owner that died may have told nobody of."""
+        since = {partition: untold_since(self._ports, self._keeper.lease(partition)) for partition in partitions}
+        died = {partition: moment for partition, moment in since.items() if moment is not None}
+        return await self._ports.log.changed_since(list(died), min(died.values())) if died else ()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

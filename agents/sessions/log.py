@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Protocol
 
 from agents.ids import EventId, SessionId
@@ -23,6 +24,8 @@ class Lease:
     partition: int
     owner: str
     epoch: int
+    lapsed_at: datetime | None = field(default=None, compare=False)
+    """Of a claim: until when the owner before held the partition, if it never gave it back (it has died)."""
 
 
 def new_stamp() -> str:
@@ -111,6 +114,10 @@ class EventLog(Protocol):
 
     async def unfinished(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         """Name the sessions of *partitions* with work left: running, rescheduling, or with queued input."""
+        ...
+
+    async def changed_since(self, partitions: Sequence[int], since: datetime) -> Sequence[SessionId]:
+        """Name the sessions of *partitions* whose last change was at *since* or later."""
         ...
 
 

@@ -6,9 +6,11 @@ Invariant: a fault of theirs is theirs alone. The commit is durable by then, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, SessionRecord
+from agents.sessions.log import Lease
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.state import SessionState
 from agents.telemetry.tracing.port import SessionTrace
@@ -37,9 +39,9 @@ class Observers:
             start, end = microseconds(draft.now), microseconds(self._clock.now())
             self._tell(self._trace, lambda: self._trace.committed(record, events, start, end))
 
-    def restored(self, record: SessionRecord, log: Sequence[Event], *, unheard: bool) -> None:
+    def restored(self, record: SessionRecord, log: Sequence[Event], *, untold_since: datetime | None) -> None:
         """Have the trace go on where the *log* ends; see SessionTrace.restore."""
-        self._tell(self._trace, lambda: self._trace.restore(record, log, unheard=unheard))
+        self._tell(self._trace, lambda: self._trace.restore(record, log, untold_since=untold_since))
 
     def _tell(self, observer: object, what: Callable[[], None]) -> None:
         try:
@@ -47,3 +49,13 @@ class Observers:
         except Exception as fault:
             # Supervisor border: it is counted and logged there.
             self._metrics.observer_failed(observer, fault)
+
+
+def untold_since(ports: HarnessPorts, lease: Lease) -> datetime | None:
+    """Return since when the owner before *lease* may have left spans untold; None: it has told them all.
+
+    One that gave its partition back goes on telling. One that died has renewed its lease within a time to live before.
+    """
+    if lease.lapsed_at is None or not ports.tracing.delay_seconds:
+        return None
+    return lease.lapsed_at - timedelta(seconds=ports.settings.harness.lease_ttl_seconds + ports.tracing.delay_seconds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -185,13 +186,13 @@ class SessionRunner:
     def running(self) -> bool:
         return self._turn is not None and not self._turn.done()
 
-    def resume(self, log: Sequence[Event], *, crashes: int = 0, unheard: bool = False) -> None:
+    def resume(self, log: Sequence[Event], *, crashes: int = 0, untold_since: datetime | None = None) -> None:
         """Go on after a restart, exactly where the *log* ends; *crashes* as for ``resuming.attempts``.
 
-        *unheard* is whether its last commit may be one that was taken for failed.
+        *untold_since* as for ``SessionTrace.restore``.
         """
-        if self.state.busy or self.state.calls or unheard:
-            self._observers.restored(self.state.record, log, unheard=unheard)
+        if self.state.busy or self.state.calls or untold_since is not None:
+            self._observers.restored(self.state.record, log, untold_since=untold_since)
         self._taken_up = self.state.busy
         self._crashes = crashes
         self._keep_going()

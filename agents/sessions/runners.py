@@ -21,6 +21,7 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import SessionRecord
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Lease
+from agents.sessions.observing import untold_since
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.room import Room
@@ -148,8 +149,15 @@ class Runners:
         runner = self._make(SessionState.restore(snapshot), lease)
         self._keep(runner)
         crashes = self._crashes_at(session_id, snapshot.record.seq)
-        runner.resume(snapshot.events, crashes=crashes, unheard=session_id in self._faults)
+        runner.resume(snapshot.events, crashes=crashes, untold_since=self._untold_since(snapshot.record, lease))
         return runner
+
+    def _untold_since(self, record: SessionRecord, lease: Lease) -> datetime | None:
+        """Say since when the session's trace may lack what its log has; None: it lacks nothing."""
+        if record.id in self._faults:
+            return record.updated_at  # its last commit may be one that was taken for failed
+        since = None if record.epoch == lease.epoch else untold_since(self._ports, lease)
+        return None if since is None or record.updated_at < since else since
 
     def _crashes_at(self, session_id: str, position: int) -> int:
         """Count the crashes at the place that was just read: of those before, all were here, or only the last."""

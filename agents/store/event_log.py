@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from agents.errors import NotFound
 from agents.ids import SessionId
@@ -16,6 +17,7 @@ from agents.store.log_chain import LogChain
 from agents.store.log_reading import (
     forget_deleted,
     read_after,
+    read_changed,
     read_deleted,
     read_unfinished,
     read_whole,
@@ -85,6 +87,10 @@ class SqlEventLog:
     async def unfinished(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         """Name sessions with work left. Raises Unavailable."""
         return await self._database.read(lambda connection: read_unfinished(connection, partitions))
+
+    async def changed_since(self, partitions: Sequence[int], since: datetime) -> Sequence[SessionId]:
+        """Name sessions that were changed lately; looks at each of the partitions'. Raises Unavailable."""
+        return await self._database.read(lambda connection: read_changed(connection, partitions, since))
 
     async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         """Name deleted sessions of which something may be left. Raises Unavailable."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from agents.clock import Clock
 from agents.errors import Fenced
 from agents.sessions.log import Lease, LeaseTable
-from agents.store.codec import Row, RowView, micros
+from agents.store.codec import Row, RowView, micros, moment_at
 from agents.store.engine import Database
 from agents.store.inserts import insert_new
 from agents.store.tables import leases, members
@@ -34,7 +34,10 @@ _GRANT = (
     .where(leases.c.partition == bindparam("key"))
     .values(owner=bindparam("owner"), epoch=bindparam("epoch"), expires_at=bindparam("expires_at"))
 )
-_FREE_ALL = update(leases).where(leases.c.owner == bindparam("name")).values(owner=None, expires_at=0)
+_OF_MEMBER = update(leases).where(leases.c.owner == bindparam("name"))
+_FREE_ALL = _OF_MEMBER.values(owner=None, expires_at=0)
+_ORPHAN_ALL = _OF_MEMBER.values(owner=None)
+"""An expiry without an owner says until when somebody held the partition who never gave it back."""
 _FREE = {"owner": None, "epoch": 0, "expires_at": 0}
 _INSERT_MISSING = insert_new(leases)
 _INSERT_MEMBER = insert_new(members)
@@ -53,6 +56,12 @@ LEFT = 0
 def claimable(row: RowView, owner: str, now: int) -> bool:
     """Whether *owner* may take the partition of a lease row at *now* (microseconds)."""
     return row["owner"] in (None, owner) or row["expires_at"] <= now
+
+
+def claimed(row: RowView, owner: str) -> Lease:
+    """Return the lease that *owner* gets by claiming the partition of a lease row."""
+    lapsed_at = moment_at(row["expires_at"]) if row["expires_at"] else None
+    return Lease(row["partition"], owner, row["epoch"] + 1, lapsed_at)
 
 
 def expiry(clock: Clock, ttl: float) -> int:
@@ -98,7 +107,7 @@ class SqlLeases:
             connection.execute(insert, [{"name": name, "generation": 0, "expires_at": 0}])
             generation = connection.execute(_MEMBER, {"key": name}).mappings().one()["generation"] + 1
             connection.execute(_SET_MEMBER, _membership(name, generation, expires_at))
-            connection.execute(_FREE_ALL, {"name": name}).close()
+            connection.execute(_ORPHAN_ALL, {"name": name}).close()
             return generation
 
         return await self._database.write(work, deadline=ttl, repeatable=True)
@@ -115,7 +124,7 @@ class SqlLeases:
             insert_missing = _INSERT_MISSING[connection.dialect.name]
             connection.execute(insert_missing, [{"partition": partition, **_FREE} for partition in wanted])
             rows = connection.execute(_LOCKED, {"partitions": wanted}).mappings()
-            taken = [Lease(row["partition"], name, row["epoch"] + 1) for row in rows if claimable(row, name, now)]
+            taken = [claimed(row, name) for row in rows if claimable(row, name, now)]
             if taken:
                 connection.execute(_GRANT, [_grant(lease, expires_at) for lease in taken])
             return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, union
 
@@ -10,7 +11,7 @@ from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
-from agents.store.codec import event_of, queued_event_of, session_of
+from agents.store.codec import event_of, micros, queued_event_of, session_of
 from agents.store.tables import deleted_sessions, events, queue, session_snapshots, sessions
 
 _DELETED = (
@@ -38,6 +39,14 @@ _UNFINISHED = union(
     .join(queue, queue.c.session_id == sessions.c.id)
     .where(sessions.c.partition.in_(bindparam("partitions", expanding=True))),
 )
+_CHANGED = (
+    select(sessions.c.id)
+    .where(
+        sessions.c.partition.in_(bindparam("partitions", expanding=True)),
+        sessions.c.updated_at >= bindparam("since"),
+    )
+    .order_by(sessions.c.id)
+)
 
 
 def read_session(connection: Connection, session_id: str) -> SessionRecord:
@@ -64,6 +73,11 @@ def read_after(connection: Connection, session_id: str, after: int, limit: int) 
 def read_unfinished(connection: Connection, partitions: Sequence[int]) -> list[SessionId]:
     rows = connection.execute(_UNFINISHED, {"partitions": list(partitions)}).scalars()
     return sorted(SessionId(row) for row in rows)
+
+
+def read_changed(connection: Connection, partitions: Sequence[int], since: datetime) -> list[SessionId]:
+    among = {"partitions": list(partitions), "since": micros(since)}
+    return [SessionId(row) for row in connection.execute(_CHANGED, among).scalars()]
 
 
 def read_deleted(connection: Connection, partitions: Sequence[int]) -> list[SessionId]:

@@ -7,6 +7,7 @@ that a unit test on it learns what the real store would do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from agents.clock import Clock, SystemClock
 from agents.economics.meter import MemoryMeter
@@ -20,7 +21,7 @@ from agents.store.batch import Change, Holder, Kind, Stored, change_of, decide, 
 from agents.store.call_records import MemoryCallRecords
 from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of
 from agents.store.hand_releases import MemoryHandReleases
-from agents.store.leases import LEFT, check_generation, claimable, expiry
+from agents.store.leases import LEFT, check_generation, claimable, claimed, expiry
 from agents.store.log_chain import chain_rows
 from agents.store.memory_audit import MemoryAuditTrail
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
@@ -44,17 +45,19 @@ class MemoryLeases:
     async def join(self, name: str, *, ttl: float) -> int:
         row = self.members.setdefault(name, {"generation": 0, "expires_at": 0})
         row.update(generation=row["generation"] + 1, expires_at=expiry(self._clock, ttl))
-        self._free(name)
+        for orphan in self.rows.values():
+            if orphan["owner"] == name:
+                orphan.update(owner=None)
         return row["generation"]
 
     async def claim(self, name: str, generation: int, partitions: Sequence[int], *, ttl: float) -> Sequence[Lease]:
         check_generation(self.members.get(name), name, generation)
         now, taken = micros(self._clock.now()), list[Lease]()
         for partition in sorted(set(partitions)):
-            row = self.rows.setdefault(partition, {"owner": None, "epoch": 0, "expires_at": 0})
+            row = self.rows.setdefault(partition, {"partition": partition, "owner": None, "epoch": 0, "expires_at": 0})
             if claimable(row, name, now):
-                row.update(owner=name, epoch=row["epoch"] + 1, expires_at=expiry(self._clock, ttl))
-                taken.append(Lease(partition, name, row["epoch"]))
+                taken.append(lease := claimed(row, name))
+                row.update(owner=name, epoch=lease.epoch, expires_at=expiry(self._clock, ttl))
         return taken
 
     async def renew(self, name: str, generation: int, *, ttl: float, staying: bool = True) -> Sequence[Lease]:
@@ -134,6 +137,14 @@ class MemoryEventLog:
             SessionId(name)
             for name, stored in self.sessions.items()
             if stored.session["partition"] in wanted and (stored.session["status"] in working or stored.queue)
+        )
+
+    async def changed_since(self, partitions: Sequence[int], since: datetime) -> Sequence[SessionId]:
+        wanted, least = set(partitions), micros(since)
+        return sorted(
+            SessionId(name)
+            for name, stored in self.sessions.items()
+            if stored.session["partition"] in wanted and stored.session["updated_at"] >= least
         )
 
     async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from store_records import T0, AnyStore, claimed, claimed_all, full_session, logged, session, step, waiting
@@ -325,6 +325,18 @@ async def test_unfinished_names_what_runs_waits_for_a_retry_or_has_input(store: 
     assert await store.log.unfinished([1, 2]) == sorted([running.id, retrying.id, fed.id])
     assert await store.log.unfinished([3]) == [elsewhere.id]
     assert await store.log.unfinished([]) == []
+
+
+async def test_what_was_changed_lately_is_named_by_partition(store: AnyStore) -> None:
+    one, two, three = await claimed_all(store, 1, 2, 3)
+    since = datetime(2026, 11, 21, 10, tzinfo=UTC)
+    just = await created(store, one, updated_at=since)
+    later = await created(store, two, logged(), updated_at=since + timedelta(hours=1))
+    await created(store, two, updated_at=since - timedelta(microseconds=1))
+    await created(store, three, updated_at=since)
+
+    assert await store.log.changed_since([1, 2], since) == sorted([just.id, later.id])
+    assert await store.log.changed_since([], since) == []
 
 
 async def test_delete_removes_row_events_and_queue_of_that_session_only(store: AnyStore) -> None:

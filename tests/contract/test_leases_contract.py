@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import pytest
 from store_records import AnyStore, Reopen
@@ -49,6 +50,28 @@ async def test_an_expired_lease_is_free_and_changes_hands_with_a_new_epoch(store
     assert await owners(store) == {}
     assert await store.leases.claim("two", 1, [1], ttl=10) == [Lease(1, "two", 2)]
     assert await owners(store) == {1: "two"}
+
+
+async def test_a_claim_says_until_when_an_owner_held_it_that_never_gave_it_back(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    async def lapsed(name: str, generation: int, partition: int) -> datetime | None:
+        [lease] = await store.leases.claim(name, generation, [partition], ttl=10)
+        return lease.lapsed_at
+
+    await joined(store, "one", "two")
+    until = clock.now() + timedelta(seconds=10)
+    assert [await lapsed("one", 1, each) for each in (1, 2, 3)] == [None, None, None]
+    await store.leases.release("one", 1, [3])
+    assert await lapsed("two", 1, 3) is None
+    clock.advance(4)
+    assert await store.leases.join("one", ttl=10) == 2
+    assert await lapsed("one", 2, 1) == until  # its process died, and came back at once
+    clock.advance(6)
+    assert await lapsed("two", 1, 2) == until
+    await store.leases.leave("two", 1)
+    assert await lapsed("one", 2, 2) is None
+    assert (await store.leases.renew("one", 2, ttl=10))[0].lapsed_at is None
 
 
 async def test_claiming_again_grows_the_epoch_and_extends(store: AnyStore, clock: ManualClock) -> None:

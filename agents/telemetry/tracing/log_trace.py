@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.telemetry.tracing import names
-from agents.telemetry.tracing.context import TraceContext, arrived, handing_on, parse_traceparent
+from agents.telemetry.tracing.context import TraceContext, handing_on, parse_traceparent
 from agents.telemetry.tracing.ids import span_id_of, trace_id_of
 from agents.telemetry.tracing.log_spans import (
-    STATES,
     append_span,
     chat_span,
     moment,
@@ -25,9 +25,9 @@ from agents.telemetry.tracing.log_spans import (
     tool_error,
     turn_span,
 )
-from agents.telemetry.tracing.seeds import TRACEPARENT, seed_of_turn
+from agents.telemetry.tracing.seeds import TRACEPARENT, seed_of_commit, seed_of_state, seed_of_turn
 from agents.telemetry.tracing.span_sink import SpanSink
-from agents.telemetry.tracing.spans import Span, Value
+from agents.telemetry.tracing.spans import Span, Value, microseconds
 
 _RESULTS = {
     EventType.AGENT_TOOL_RESULT: "tool_use_id",
@@ -36,6 +36,15 @@ _RESULTS = {
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
 """Events that end a tool call, and where each names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something begins: its trace, what it belongs to there, and whether that is kept in any case."""
+
+    trace_id: int
+    parent_id: int | None
+    chosen: bool
 
 
 @dataclass(slots=True)
@@ -75,20 +84,18 @@ class LogTrace:
         self._calls: dict[str, _OpenCall] = {}
         self._request_start = 0
         self._noted: tuple[str, dict[str, Value]] = ("", {})
-        self._quiet = False
-        """Whether what is folded is another's to tell."""
+        self._told_until: float = 0
+        """What has ended before is another's, who has told it."""
 
     # -- told by the owner -----------------------------------------------------------------------
 
-    def restore(self, record: SessionRecord, events: Sequence[Event], *, unheard: bool) -> None:
-        """See SessionTrace.restore. What was told after all is told again, under the same ids."""
-        self._quiet = True
-        last = len(events) - 1
+    def restore(self, record: SessionRecord, events: Sequence[Event], *, untold_since: datetime | None) -> None:
+        """See SessionTrace.restore."""
+        self._told_until = float("inf") if untold_since is None else microseconds(untold_since)
         for index, event in enumerate(events):
             self._take(record, events, index, moment(event))
-            self._quiet = not (unheard and index == last)
             self._finish()
-        self._quiet = False
+        self._told_until = 0
 
     def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
         """See SessionTrace.committed."""
@@ -99,7 +106,8 @@ class LogTrace:
         if turn is not None:
             self._add(turn, append_span(record, turn.trace_id, turn.span_id, events, start, end))
         elif events:
-            self._aside(record, events, start, end)
+            place = self._place(seed_of_commit(events))
+            self._aside(place, append_span(record, place.trace_id, place.parent_id, events, start, end))
         self._finish()
 
     def note(self, request_id: str, attributes: Mapping[str, Value]) -> None:
@@ -133,7 +141,7 @@ class LogTrace:
                     self._turn = self._begun(events, index)
                 self._add(self._turn, state_span(record, self._turn.trace_id, self._turn.span_id, event, end))
             case EventType.SESSION_IDLE | EventType.SESSION_TERMINATED:
-                self._stop(record, event, end)
+                self._stop(record, events, index, end)
             case EventType.MODEL_REQUEST_START:
                 self._request_start = moment(event)
             case EventType.MODEL_REQUEST_END:
@@ -147,20 +155,26 @@ class LogTrace:
             case _:
                 pass
 
-    def _begun(self, events: Sequence[Event], index: int) -> _Turn:
-        start, seed = events[index], seed_of_turn(events, index)
+    def _place(self, seed: Event) -> _Place:
         came = parse_traceparent((seed.hidden or {}).get(TRACEPARENT))
         trace_id = trace_id_of(self._session_id, seed.id) if came is None else came.trace_id
         chosen = self._sink.sampling.chosen(trace_id) if came is None else came.sampled
         # The gateway's span has the id of what it took in.
-        parent = span_id_of(trace_id, seed.id) if seed.type.from_client else None
-        return _Turn(trace_id, span_id_of(trace_id, f"{names.TURN}/{start.id}"), parent, moment(start), chosen)
+        return _Place(trace_id, span_id_of(trace_id, seed.id) if seed.type.from_client else None, chosen)
 
-    def _stop(self, record: SessionRecord, event: Event, end: int) -> None:
+    def _begun(self, events: Sequence[Event], index: int) -> _Turn:
+        start, place = events[index], self._place(seed_of_turn(events, index))
+        own = span_id_of(place.trace_id, f"{names.TURN}/{start.id}")
+        return _Turn(place.trace_id, own, place.parent_id, moment(start), place.chosen)
+
+    def _stop(self, record: SessionRecord, events: Sequence[Event], index: int, end: int) -> None:
+        event = events[index]
         if event.type is EventType.SESSION_TERMINATED:
             for call_id in list(self._calls):
                 self._close(call_id, moment(event), "session_terminated")
         if (turn := self._turn) is None:
+            place = self._place(seed_of_state(events, index))
+            self._aside(place, state_span(record, place.trace_id, place.parent_id, event, end))
             return
         self._add(turn, state_span(record, turn.trace_id, turn.span_id, event, end))
         root = turn_span(record, (turn.trace_id, turn.span_id, turn.parent_id), turn.start, end, event)
@@ -183,26 +197,25 @@ class LogTrace:
 
     # -- spans and their turn --------------------------------------------------------------------
 
-    def _aside(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
-        """Tell of a commit that is no turn's: in the trace of the request that asked for it, or in one of its own."""
-        came = arrived()
-        trace_id = trace_id_of(self._session_id, events[0].id) if came is None else came.trace_id
-        parent = None if came is None else came.span_id
-        spans = [append_span(record, trace_id, parent, events, start, end)]
-        spans += [state_span(record, trace_id, parent, event, end) for event in events if event.type in STATES]
-        if self._sink.sampling.chosen(trace_id) if came is None else came.sampled:
-            self._sink.export(spans)
+    def _aside(self, place: _Place, span: Span) -> None:
+        """Tell of something that is no turn's: in the trace of the request that asked for it, or in one of its own."""
+        if place.chosen:
+            self._export(span)
 
     def _add(self, turn: _Turn, span: Span) -> None:
         turn.failed = turn.failed or span.error is not None
         if turn.kept is not None:
             # What the turn began and somebody has ended later goes the way that the turn went.
-            if (turn.kept or span.error is not None) and not self._quiet:
-                self._sink.export([span])
+            if turn.kept or span.error is not None:
+                self._export(span)
         elif len(turn.spans) < self._sink.most:
             turn.spans.append(span)
         else:
             turn.dropped += 1
+
+    def _export(self, span: Span) -> None:
+        if span.end >= self._told_until:
+            self._sink.export([span])
 
     def _finish(self) -> None:
         """Decide about the turns that are over."""
@@ -210,7 +223,7 @@ class LogTrace:
             slow = self._sink.sampling.is_slow(root.start, root.end)
             turn.kept = turn.chosen or turn.failed or slow
             spans, turn.spans = turn.spans, []
-            if turn.kept and not self._quiet:
+            if turn.kept and root.end >= self._told_until:
                 if turn.dropped:
                     root.attributes = {**root.attributes, names.DROPPED: turn.dropped}
                     self._sink.drop(turn.dropped)

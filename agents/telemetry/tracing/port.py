@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from agents.sessions.events import Event, SessionRecord
@@ -14,10 +15,10 @@ from agents.telemetry.tracing.spans import Value
 class SessionTrace(Protocol):
     """The traces of one session, told by its owner."""
 
-    def restore(self, record: SessionRecord, events: Sequence[Event], *, unheard: bool) -> None:
+    def restore(self, record: SessionRecord, events: Sequence[Event], *, untold_since: datetime | None) -> None:
         """Take a log that was read: the open turn goes on in its trace; what is over was an earlier owner's.
 
-        *unheard*: its last commit may be one of which nobody has heard that it went through, and so may a turn's end.
+        What of it has ended at *untold_since* or later is told again, under the same ids: it may have told nobody.
         """
         ...
 
@@ -43,6 +44,11 @@ class Tracing(Protocol):
     def session(self, session_id: str) -> SessionTrace: ...
 
     @property
+    def delay_seconds(self) -> float:
+        """For how long spans that are told may still be lost with the process; 0: nothing is traced."""
+        ...
+
+    @property
     def figures(self) -> Mapping[str, int]:
         """What was exported and what was dropped, since the process began."""
         ...
@@ -51,8 +57,8 @@ class Tracing(Protocol):
 class Untraced:
     """The SessionTrace that tells nobody."""
 
-    def restore(self, record: SessionRecord, events: Sequence[Event], *, unheard: bool) -> None:
-        del record, events, unheard
+    def restore(self, record: SessionRecord, events: Sequence[Event], *, untold_since: datetime | None) -> None:
+        del record, events, untold_since
 
     def committed(self, record: SessionRecord, events: Sequence[Event], start: int, end: int) -> None:
         del record, events, start, end
@@ -70,6 +76,7 @@ class NoTracing:
     """The Tracing of a process that is not traced."""
 
     figures: Mapping[str, int] = field(default_factory=lambda: {})
+    delay_seconds: float = 0.0
 
     def session(self, session_id: str) -> SessionTrace:
         del session_id

@@ -64,6 +64,11 @@ class ProcessTracing:
         return LogTrace(session_id, self.sink) if self._on else Untraced()
 
     @property
+    def delay_seconds(self) -> float:
+        """See Tracing.delay_seconds: what waits to be written, and what a receiver is just sent."""
+        return self._settings.write_seconds + self._settings.timeout_seconds if self._on else 0.0
+
+    @property
     def figures(self) -> dict[str, int]:
         """See Tracing.figures; empty when nothing is traced."""
         return self.sink.figures if self._on else {}

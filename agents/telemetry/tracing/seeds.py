@@ -14,6 +14,7 @@ from agents.sessions.events import Event, EventType
 from agents.telemetry.tracing.context import arrived
 from agents.telemetry.tracing.ids import trace_id_of
 
+_BEFORE_STATE = (EventType.THREAD_IDLE, EventType.THREAD_TERMINATED, EventType.SESSION_USAGE)
 TRACEPARENT = "traceparent"
 """Under this name an event's hidden part keeps what its client sent."""
 
@@ -44,6 +45,23 @@ def seed_of_turn(events: Sequence[Event], running: int) -> Event:
     before = list(takewhile(lambda each: each.type.from_client, (events[at] for at in range(running - 1, -1, -1))))
     messages = [each for each in after if each.type is EventType.USER_MESSAGE]
     return next(iter((*messages, *after, *reversed(before))), events[running])
+
+
+def seed_of_commit(events: Sequence[Event]) -> Event:
+    """Return the event that the trace of a commit is named by which is no turn's: the request's, if there was one."""
+    asked = [event for event in events if event.type.from_client]
+    messages = [event for event in asked if event.type is EventType.USER_MESSAGE]
+    return next(iter((*messages, *asked, *events)))
+
+
+def seed_of_state(events: Sequence[Event], index: int) -> Event:
+    """Return the event that the trace of a change of state, ``events[index]``, is named by which is no turn's."""
+    before = takewhile(_leads, (events[at] for at in range(index - 1, -1, -1)))
+    return seed_of_commit([*reversed(list(before)), events[index]])
+
+
+def _leads(event: Event) -> bool:
+    return event.type.from_client or event.type in _BEFORE_STATE
 
 
 def _opens(event: Event) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from agents.brains.port import BrainRequest
@@ -71,6 +72,10 @@ class _MortalLog:
     async def unfinished(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         await self._life.reach("unfinished")
         return await self._log.unfinished(partitions)
+
+    async def changed_since(self, partitions: Sequence[int], since: datetime) -> Sequence[SessionId]:
+        await self._life.reach("changed_since")
+        return await self._log.changed_since(partitions, since)
 
     async def deleted(self, partitions: Sequence[int]) -> Sequence[SessionId]:
         await self._life.reach("deleted")

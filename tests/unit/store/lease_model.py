@@ -97,7 +97,9 @@ class Model:
     def join(self, name: str, *, until: int) -> int:
         generation = self.members.get(name, (0, 0))[0] + 1
         self.members[name] = (generation, until)
-        self.release(name, list(self.leases))
+        for holding in self.leases.values():
+            if holding.owner == name:
+                holding.owner = None
         return generation
 
     def fenced(self, name: str, generation: int) -> bool:

@@ -20,6 +20,8 @@ USES = ("agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use")
 class Collected:
     """Takes the place of a process's tracing."""
 
+    delay_seconds = 15.0
+
     def __init__(self, **settings: Any) -> None:
         traces = TraceSettings.model_validate(settings)
         self.spans: list[Span] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from agents.sessions.harness import Harness
 from agents.sessions.log import Commit
 from agents.telemetry.tracing.context import TraceContext, handing_on
 from agents.telemetry.tracing.ids import span_id_of, trace_id_of
+from agents.telemetry.tracing.spans import Span
 from tests.unit.sessions.conftest import CUSTOM, World, make_world, message, toolset
 from tests.unit.telemetry.tracing.collected import Collected, counts_of_log, counts_of_spans
 
@@ -237,3 +238,86 @@ async def test_an_archived_session_has_a_span_for_its_last_state(all_kept: tuple
     await world.harness.archive(session_id)
     [state] = collected.named("session.status")
     assert state.attributes["hecaton.session.status"] == "terminated"
+
+
+def named_once(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
+    """What spans are, apart from what only the owner knew that made them first."""
+    return {(span.trace_id, span.span_id, span.name) for span in spans if span.name != "append"}
+
+
+async def all_sorts(world: World) -> list[SessionId]:
+    """A session whose tool failed, one that waits for its client, one that is archived, and one in mid-turn."""
+    world.hands.answer = lambda call: ToolResult.error(call.call_id, "no such file")
+    world.brain.add([tool_use("read", {"file_path": "x"})], [text("oh")])
+    failed = await world.create()
+    await world.send(failed, with_id(message("go")))
+    await world.idle(failed)
+    world.brain.add([tool_use("weather", {"city": "Oslo"}), tool_use("weather", {"city": "Rome"})])
+    asking = await world.create(toolset(), CUSTOM)
+    await world.send(asking, with_id(message("go")))
+    log = await world.idle(asking)
+    use = next(event["id"] for event in log if event["type"] == "agent.custom_tool_use")
+    await world.send(asking, with_id({"type": "user.custom_tool_result", "custom_tool_use_id": use}))
+    await world.idle(asking, 2)
+    archived = await world.create()
+    await world.harness.archive(archived)
+    world.hands.gates["bash"] = asyncio.Event()
+    world.brain.add([tool_use("bash", {"command": "ls"})], [text("done")])
+    running = await world.create()
+    await world.send(running, with_id(message("go")))
+    await world.hands.started(2)
+    return [failed, asking, archived, running]
+
+
+async def test_what_a_killed_owner_had_not_written_is_told_again_under_the_same_ids(
+    all_kept: tuple[World, Collected],
+) -> None:
+    world, collected = all_kept
+    sessions = await all_sorts(world)
+    lost = named_once(collected.spans)
+    collected.spans.clear()
+    first = await taken_over(world)
+    world.hands.gates["bash"].set()
+    await ended(world, sessions[-1])
+    await world.quiet()
+    logs = [event for each in sessions for event in await world.log(each)]
+    expected = counts_of_log(logs)
+    expected["turn"] -= 1  # the client's half answer made the session idle once more, within no turn
+    expected["tool"] -= 1  # and its other half is awaited
+    async with asyncio.timeout(5):
+        while counts_of_spans(collected.spans) != expected:
+            await asyncio.sleep(0)
+    assert lost < named_once(collected.spans)
+    once = len(named_once(collected.spans))
+    assert once == len([span for span in collected.spans if span.name != "append"])
+    await first.stop()
+
+
+async def test_what_was_written_long_before_a_death_and_what_was_handed_over_is_not_told_again(
+    all_kept: tuple[World, Collected],
+) -> None:
+    world, collected = all_kept
+    world.brain.add([text("one")], [text("two")])
+    long_ago = await world.create()
+    await world.send(long_ago, message("go"))
+    await world.idle(long_ago)
+    await world.quiet()
+    collected.spans.clear()
+    world.clock.advance(60)
+    await world.sleepers(1)
+    first = await taken_over(world)
+    lately = await world.create()
+    await world.send(lately, message("go"))
+    await world.idle(lately)
+    await world.quiet()
+    assert {span.attributes["gen_ai.conversation.id"] for span in collected.spans} == {lately}
+    told = len(collected.spans)
+    await world.harness.stop()
+    world.harness = Harness(world.ports, owner="harness-1")
+    await world.harness.start()
+    world.brain.add([text("three")])
+    await world.send(long_ago, message("again"))
+    await world.idle(long_ago, 2)
+    await world.quiet()
+    assert {span.attributes["gen_ai.conversation.id"] for span in collected.spans[told:]} == {long_ago}
+    await first.stop()

@@ -13,10 +13,12 @@ from starlette.responses import Response
 from agents.api.answers import error_answer, json_answer
 from agents.api.message_params import CountParams, MessageParams, brain_request, check_bounds, read_betas
 from agents.api.message_stream import MessageStream
+from agents.api.message_telemetry import MessageTelemetry
 from agents.api.model_answer import ModelAnswer
 from agents.api.model_failures import api_error
 from agents.api.param_schema import validator
 from agents.api.platform import Platform
+from agents.api.request_trace import asking
 from agents.api.routes import Operation
 from agents.api.wire import parse, read_json
 from agents.brains.port import BrainFailure, BrainRequest
@@ -60,7 +62,8 @@ class MessageRoutes:
         check_bounds(params, self._named(params["model"]))
         asked = self._asked(request, params, live=params.get("stream", False))
         request_id: str = request.state.request_id
-        answer = ModelAnswer(self._platform, self._registry, asked, request_id)
+        telemetry = MessageTelemetry(self._platform, asked, asking(self._platform.spans, request))
+        answer = ModelAnswer(self._platform, self._registry, asked, request_id, telemetry)
         if asked.live:
             keepalive = self._platform.settings.gateway.stream_keepalive_seconds
             return MessageStream(answer, keepalive_seconds=keepalive, request_id=request_id)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from agents.api.message_telemetry import MessageTelemetry
 from agents.api.platform import Platform
 from agents.brains.assembly import TokenUsage, UsageCount
 from agents.brains.message import MessageBuilder
@@ -20,6 +21,7 @@ from agents.brains.route import OWN, ROUTE, Route
 from agents.errors import Overloaded
 from agents.sessions.brain_stream import bounded_stream
 from agents.sessions.metering import model_request_row
+from agents.telemetry.harness_metrics import UNKNOWN_BRAIN
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +34,19 @@ _NO_SESSION = ""
 class ModelAnswer:
     """The answer to one request; to be read once, whole or as it is made."""
 
-    def __init__(self, platform: Platform, registry: Registry, request: BrainRequest, request_id: str) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        registry: Registry,
+        request: BrainRequest,
+        request_id: str,
+        telemetry: MessageTelemetry,
+    ) -> None:
         self._platform = platform
         self._registry = registry
         self._request = request
         self._request_id = request_id
+        self._telemetry = telemetry
         self._route: Route | None = None
         self._count = UsageCount()
         self._usage = TokenUsage()
@@ -47,8 +57,11 @@ class ModelAnswer:
         """Id of the brain that answers, as far as that is known."""
         if self._route is not None:
             return self._route.brain.id
-        auto = self._registry.is_auto(self._request.model)
-        return self._request.model if auto else self._platform.releases.releases.find(self._request.model).id
+        return self._request.model if self._is_auto else self._platform.releases.releases.find(self._request.model).id
+
+    @property
+    def _is_auto(self) -> bool:
+        return self._registry.is_auto(self._request.model)
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the events of one message. Raises BrainFailure; closing it early cancels the generation."""
@@ -81,12 +94,18 @@ class ModelAnswer:
         """Yield what the brain says; a route stands before each new beginning."""
         clock = self._platform.clock
         started = clock.monotonic()
+        fault: BaseException | None = None
         try:
             async with aclosing(self._repeated()) as events:
                 async for event in events:
                     yield event
+        except BaseException as error:
+            fault = error
+            raise
         finally:
             self._settle()
+            brain = UNKNOWN_BRAIN if self._route is None and self._is_auto else self.brain
+            self._telemetry.ended(brain, self._route, self._usage, self._micro_usd, fault)
             await self._record(clock.monotonic() - started)
 
     async def _repeated(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -104,22 +123,26 @@ class ModelAnswer:
                     raise
                 _log.warning("the brain of %s was lost: %s", self._request_id, lost.message)
                 repeats += 1
+                self._telemetry.repeated()
                 self._settle()
                 yield {"type": ROUTE}
 
     async def _once(self) -> AsyncGenerator[dict[str, Any], None]:
         request, settings = self._request, self._platform.settings.brain
         thinking = bounded_stream(self._platform.brain.think(request), settings, live=request.live)
-        async with aclosing(thinking) as events:
-            async for event in events:
-                kind: str = event["type"]
-                if kind == ROUTE:
-                    self._settle()
-                    self._route = event["route"]
-                else:
-                    self._count.see(event)
-                if kind == ROUTE or not kind.startswith(OWN):
-                    yield event
+        # This generator is always closed by the task that reads it, so the context is that task's to the end.
+        with self._telemetry.asking():
+            async with aclosing(thinking) as events:
+                async for event in events:
+                    self._telemetry.see(event)
+                    kind: str = event["type"]
+                    if kind == ROUTE:
+                        self._settle()
+                        self._route = event["route"]
+                    else:
+                        self._count.see(event)
+                    if kind == ROUTE or not kind.startswith(OWN):
+                        yield event
 
     def _settle(self) -> None:
         """Add what the answer so far consumed, at the price of the brain that gave it."""

@@ -46,6 +46,15 @@ class TokenUsage:
         """Tokens read and written."""
         return sum(astuple(self))
 
+    def wire(self) -> dict[str, int]:
+        """Return the counts as events tell them (``model_usage``)."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cache_creation_input_tokens": self.cache_creation_5m + self.cache_creation_1h,
+            "cache_read_input_tokens": self.cache_read_input_tokens,
+        }
+
     def __add__(self, other: TokenUsage) -> TokenUsage:
         return TokenUsage(*map(operator.add, astuple(self), astuple(other)))
 

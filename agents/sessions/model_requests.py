@@ -55,17 +55,11 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[st
     start_id = draft.state.open_request
     if start_id is None:
         return
-    usage = spent.usage
     _add_usage(draft, spent)
     body: dict[str, Any] = {
         "model_request_start_id": start_id,
         "is_error": is_error,
-        "model_usage": {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cache_creation_input_tokens": usage.cache_creation_5m + usage.cache_creation_1h,
-            "cache_read_input_tokens": usage.cache_read_input_tokens,
-        },
+        "model_usage": spent.usage.wire(),
     }
     if spent.brain is not None:
         body["brain"] = spent.brain

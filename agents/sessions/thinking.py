@@ -240,8 +240,7 @@ class Thinker:
         """Tell the open request's span what the log does not say of it."""
         route, settings = self._assembler.route, self._owner.ports.settings
         engine = settings.engine if route is None else route.brain.definition.engine
-        provider = names.PROVIDERS.get(engine, engine)
-        self._owner.trace.note(self._request_id or "", {names.PROVIDER: provider, **attributes})
+        self._owner.trace.note(self._request_id or "", {names.PROVIDER: names.provider(engine), **attributes})
 
     def _budget_used_up(self) -> bool:
         record, now = self._owner.state.record, self._owner.ports.clock.now()

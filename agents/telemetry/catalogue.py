@@ -56,10 +56,17 @@ RETRIES = _counter(
 # -- brains --------------------------------------------------------------------------------------
 
 MODEL_REQUESTS = _counter(
-    "hecaton_model_requests_total", "requests", "Model requests of sessions that have ended", BRAIN, _REQUEST_OUTCOMES
+    "hecaton_model_requests_total",
+    "requests",
+    "Model requests that have ended, of sessions and of `/v1/messages`",
+    BRAIN,
+    _REQUEST_OUTCOMES,
 )
 MODEL_REQUEST_SECONDS = _seconds(
-    "hecaton_model_request_duration_seconds", _CALLS, "From a request's place in the log to its end", BRAIN
+    "hecaton_model_request_duration_seconds",
+    _CALLS,
+    "From a request's place in the log (of `/v1/messages`: from being asked) to its end",
+    BRAIN,
 )
 FIRST_TOKEN_SECONDS = _seconds(
     "hecaton_time_to_first_token_seconds",
@@ -67,8 +74,8 @@ FIRST_TOKEN_SECONDS = _seconds(
     "From asking a brain, its queue included, until the answer's first token",
     BRAIN,
 )
-TOKENS = _counter("hecaton_tokens_total", "tokens", "Tokens of sessions' model requests", BRAIN, _TOKENS)
-COST = _counter("hecaton_cost_usd_total", "USD", "What sessions' tokens cost by the price book", BRAIN)
+TOKENS = _counter("hecaton_tokens_total", "tokens", "Tokens of model requests", BRAIN, _TOKENS)
+COST = _counter("hecaton_cost_usd_total", "USD", "What these tokens cost by the price book", BRAIN)
 GPU_SECONDS = _counter(
     "hecaton_brain_gpu_seconds_total", "GPU seconds", "GPUs that replicas held, times how long they did", BRAIN
 )

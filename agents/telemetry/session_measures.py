@@ -19,6 +19,7 @@ from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.served import ServedTool, served_by
 from agents.sessions.state import OpenCall, SessionState
 from agents.telemetry import catalogue
+from agents.telemetry.model_measures import count_request
 from agents.telemetry.recorder import Recorder
 
 _ANSWERS = 64
@@ -99,20 +100,14 @@ class SessionMeasures:
         self._recorder.observe(catalogue.TURN_SECONDS, _seconds(since, event.processed_at))
 
     def _request_ended(self, event: Event, micro_usd: int, *, stopped: bool) -> None:
-        body, count = event.body, self._recorder.count
+        body = event.body
         brain = body["brain"]["id"] if "brain" in body else self._implied
         outcome = "ok" if not body["is_error"] else "cancelled" if stopped else "error"
-        count(catalogue.MODEL_REQUESTS, brain, outcome)
+        count_request(self._recorder, brain, outcome, body["model_usage"], micro_usd)
         if self._asked_at is not None:
             seconds = _seconds(self._asked_at, event.processed_at)
             self._recorder.observe(catalogue.MODEL_REQUEST_SECONDS, seconds, brain)
             self._asked_at = None
-        usage = body["model_usage"]
-        for kind in ("input", "output"):
-            count(catalogue.TOKENS, brain, kind, by=usage[f"{kind}_tokens"])
-        for kind in ("cache_read", "cache_creation"):
-            count(catalogue.TOKENS, brain, kind, by=usage[f"{kind}_input_tokens"])
-        count(catalogue.COST, brain, by=micro_usd / _MICRO)
 
     def _failed(self, event: Event) -> None:
         error = event.body["error"]

@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from agents.sessions.partition import partition_of
+from agents.telemetry.tracing.trace_query import query_spans
 from tests.chaos.cluster import ClusterProcess, ray_environment
 from tests.cluster.conversations import DIRECTIVE, PATIENCE, SESSIONS, load
 from tests.cluster.instance import Instance
@@ -44,6 +46,7 @@ from tests.conformance.scene import (
     toolset,
 )
 from tests.stub_model import relay, stub_in_thread
+from tests.unit.telemetry.tracing.collected import SPANS, counts_of_log
 
 # The first test waits for cluster and platform.
 pytestmark = pytest.mark.timeout(300)
@@ -231,11 +234,26 @@ async def _hands(scene: Scene) -> int:
     return sum(host["live"] for host in hosts.values())
 
 
-async def test_killing_a_harness_is_not_noticed_by_any_client(ground: Ground, stage: Scene) -> None:
+async def test_killing_a_harness_is_not_noticed_by_any_client_and_leaves_the_traces_whole(
+    ground: Ground, stage: Scene
+) -> None:
     async with load(stage) as busy:
         victim = ground.owner(busy.conversations[0].session)
         os.kill(await asyncio.to_thread(ground.actor, victim), signal.SIGKILL)
         await busy.turns(2)
+    logs = {each.session: counts_of_log(await stage.log(each.session)) for each in busy.conversations}
+    traces: dict[str, Counter[str]] = {}
+    async with asyncio.timeout(PATIENCE):
+        while traces != logs:
+            traces = {session: await _spans(ground, session) for session in logs}
+            assert all(traces[session] <= logs[session] for session in logs), (traces, logs)
+
+
+async def _spans(ground: Ground, session: str) -> Counter[str]:
+    """Count the spans of a session that the trace store has so far, by what they are of."""
+    sql = "SELECT split_part(name, ' ', 1), count(*) FROM spans WHERE session_id = $session GROUP BY 1"
+    found = await asyncio.to_thread(query_spans, ground.instance.data_dir / "traces", sql, {"session": session})
+    return Counter({SPANS[name]: count for name, count in found.rows if name in SPANS})
 
 
 async def test_harnesses_come_and_go_and_nobody_notices(ground: Ground, stage: Scene) -> None:

@@ -47,15 +47,11 @@ def chat_span(
 ) -> Span:
     """Return the span of the model request that *event* has ended; *noted* is what else is known of it."""
     body, request_id, model = event.body, event.body["model_request_start_id"], record.agent["model"]["id"]
-    usage = body["model_usage"]
     attributes: dict[str, Value] = {
         names.OPERATION: names.CHAT,
         names.CONVERSATION: record.id,
         names.REQUEST_MODEL: model,
-        names.INPUT_TOKENS: usage["input_tokens"],
-        names.OUTPUT_TOKENS: usage["output_tokens"],
-        names.CACHE_READ_TOKENS: usage["cache_read_input_tokens"],
-        names.CACHE_CREATION_TOKENS: usage["cache_creation_input_tokens"],
+        **usage_attributes(body["model_usage"]),
         names.EVENT: request_id,
         **noted,
     }
@@ -64,6 +60,16 @@ def chat_span(
     error = str(noted.get(names.ERROR_TYPE, "interrupted")) if body["is_error"] else None
     name, span_id = f"{names.CHAT} {model}", span_id_of(trace_id, request_id)
     return Span(trace_id, span_id, parent_id, name, start, moment(event), "client", error, attributes)
+
+
+def usage_attributes(usage: Mapping[str, int]) -> dict[str, Value]:
+    """Return what is said of a model request's tokens (``model_usage``)."""
+    return {
+        names.INPUT_TOKENS: usage["input_tokens"],
+        names.OUTPUT_TOKENS: usage["output_tokens"],
+        names.CACHE_READ_TOKENS: usage["cache_read_input_tokens"],
+        names.CACHE_CREATION_TOKENS: usage["cache_creation_input_tokens"],
+    }
 
 
 def append_span(

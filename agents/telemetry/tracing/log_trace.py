@@ -15,6 +15,7 @@ from datetime import datetime
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.telemetry.tracing import names
 from agents.telemetry.tracing.context import TraceContext, handing_on, parse_traceparent
+from agents.telemetry.tracing.far_side import asking_far
 from agents.telemetry.tracing.ids import span_id_of, trace_id_of
 from agents.telemetry.tracing.log_spans import (
     append_span,
@@ -122,14 +123,12 @@ class LogTrace:
             return handing_on(None)
         span_id = turn.span_id if event_id is None else span_id_of(turn.trace_id, event_id)
 
-        def told(link: str, start: int, end: int, error: str | None) -> None:
+        def take(far: Span) -> None:
             if turn.kept is None:
-                own = span_id_of(span_id, f"{name}/{start}")
-                attributes: dict[str, Value] = {names.CONVERSATION: self._session_id, names.LINK: link}
-                far = Span(turn.trace_id, own, span_id, name, start, end, "server", error, attributes, service)
                 self._add(turn, far)
 
-        return handing_on(TraceContext(turn.trace_id, span_id, turn.chosen), told)
+        near = TraceContext(turn.trace_id, span_id, turn.chosen)
+        return asking_far(near, service, name, {names.CONVERSATION: self._session_id}, take)
 
     # -- the fold --------------------------------------------------------------------------------
 

@@ -27,8 +27,7 @@ HTTP_ROUTE = "http.route"
 HTTP_STATUS = "http.response.status_code"
 URL_SCHEME = "url.scheme"
 
-PROVIDERS = {"claude": "anthropic"}
-"""Engines of brains by the names that the conventions have for who is behind them; others go by their own."""
+_PROVIDERS = {"claude": "anthropic"}
 
 BRAIN = "hecaton.brain.id"
 """The brain (``name@version``) that answered."""
@@ -54,3 +53,9 @@ APPEND = "append"
 STATE = "session.status"
 SEND_ROUTE = "/v1/sessions/{session_id}/events"
 CREATE_ROUTE = "/v1/sessions"
+MESSAGES_ROUTE = "/v1/messages"
+
+
+def provider(engine: str) -> str:
+    """Return the name that the conventions have for who is behind a brain's engine; others go by their own."""
+    return _PROVIDERS.get(engine, engine)

@@ -15,6 +15,8 @@ from agents.telemetry.tracing.spans import Span
 
 STATUSES = ("session.status_running", "session.status_idle", "session.status_rescheduled", "session.status_terminated")
 USES = ("agent.tool_use", "agent.mcp_tool_use", "agent.custom_tool_use")
+SPANS = {names.CHAT: "chat", names.TOOL: "tool", names.STATE: "status", names.TURN: "turn"}
+"""What spans are of, by the first word of their names."""
 
 
 class Collected:
@@ -58,6 +60,5 @@ def counts_of_log(log: Iterable[dict[str, Any]]) -> Counter[str]:
 
 def counts_of_spans(spans: Iterable[Span]) -> Counter[str]:
     """The same of spans, each id counted once."""
-    kinds = {"chat": "chat", "execute_tool": "tool", names.STATE: "status", names.TURN: "turn"}
     once = {(span.trace_id, span.span_id): span.name.partition(" ")[0] for span in spans}
-    return Counter(kinds[name] for name in once.values() if name in kinds)
+    return Counter(SPANS[name] for name in once.values() if name in SPANS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import yaml
@@ -149,6 +149,70 @@ class PrometheusRule(_Closed):
     spec: _Groups
 
 
+class _Matcher(_Closed):
+    name: str = Field(min_length=1)
+    matchType: Literal["=", "!=", "=~", "!~"]
+    value: str
+
+
+_Duration = Annotated[str, Field(pattern=r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$")]
+
+
+class _Route(_Closed):
+    receiver: str
+    groupBy: list[str] = []
+    groupWait: _Duration | None = None
+    groupInterval: _Duration | None = None
+    repeatInterval: _Duration | None = None
+    matchers: list[_Matcher] = []
+    routes: list[_Route] = []
+
+
+class _Inhibition(_Closed):
+    sourceMatch: list[_Matcher]
+    targetMatch: list[_Matcher]
+    equal: list[str] = []
+
+
+class _Key(_Closed):
+    name: str
+    key: str
+
+
+class _Credentials(_Closed):
+    credentials: _Key
+
+
+class _HttpConfig(_Closed):
+    authorization: _Credentials
+
+
+class _Webhook(_Closed):
+    urlSecret: _Key
+    sendResolved: bool = True
+    httpConfig: _HttpConfig | None = None
+
+
+class _Receiver(_Closed):
+    name: str = Field(min_length=1)
+    webhookConfigs: list[_Webhook] = []
+
+
+class _Alerting(_Closed):
+    route: _Route
+    inhibitRules: list[_Inhibition] = []
+    receivers: list[_Receiver] = Field(min_length=1)
+
+
+class AlertmanagerConfig(_Closed):
+    """monitoring.coreos.com/v1alpha1."""
+
+    apiVersion: Literal["monitoring.coreos.com/v1alpha1"]
+    kind: Literal["AlertmanagerConfig"]
+    metadata: _Metadata
+    spec: _Alerting
+
+
 class _Draining(_Closed):
     drainingTimeoutSec: int
 
@@ -190,6 +254,6 @@ class ManagedCertificate(_Closed):
 
 
 TYPED: dict[str, type[BaseModel]] = {
-    each.__name__: each for each in (PodMonitor, PrometheusRule, BackendConfig, ManagedCertificate)
+    each.__name__: each for each in (PodMonitor, PrometheusRule, AlertmanagerConfig, BackendConfig, ManagedCertificate)
 }
 """Kinds of custom resources, of which these models allow what we use of them."""

@@ -216,7 +216,7 @@ class GatewayApp:
         parts = (store, sessions, brains, releases, standby, deployed, deployer, recorder)
         self._app = create_app(replace(_platform(self._settings, *parts), spans=spans))
         observer = f"gateway-{recorder.process}"
-        detector = AnomalyDetector(self._settings, recorder, SystemClock(), observer, store.audit)
+        detector = AnomalyDetector(self._settings, recorder, SystemClock(), observer, store.audit, store.webhooks)
         detector.start()
         reporter.start()
         await send({"type": "lifespan.startup.complete"})

@@ -123,7 +123,7 @@ class SessionService:
         kept = CacheCounts()
         servers = self._servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed, counts=kept)
         detector = self._detector = AnomalyDetector(
-            settings, self._metrics.recorder, SystemClock(), self._name, store.audit
+            settings, self._metrics.recorder, SystemClock(), self._name, store.audit, store.webhooks
         )
         ports = HarnessPorts(
             settings=settings,

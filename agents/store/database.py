@@ -33,6 +33,7 @@ from agents.store.sealing import Sealer
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
 from agents.store.vaults import SqlVaults
+from agents.store.webhooks import SqlOutbox
 from agents.store.work import SqlWorkQueue
 
 _AUDIT = AuditSettings()
@@ -69,6 +70,7 @@ class SqlStore:
         self.environment_keys = SqlEnvironmentKeys(database, clock)
         self.hands = SqlHands(database)
         self.hand_releases = SqlHandReleases(database)
+        self.webhooks = SqlOutbox(database)
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -31,6 +31,7 @@ from agents.store.memory_releases import MemoryReleases
 from agents.store.memory_sessions import StoredSession
 from agents.store.memory_vaults import MemoryVaults
 from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
+from agents.store.webhooks import MemoryOutbox
 from agents.store.work_rows import work_of
 
 
@@ -240,6 +241,7 @@ class MemoryStore:
         self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
+        self.webhooks = MemoryOutbox(self.audit.add)
 
     async def ping(self) -> None:
         return

@@ -1,194 +1,185 @@
-"""Delivering webhooks: at least once while the process lives, in no fixed order, and never in anybody's way.
+"""Delivering webhooks: at least once, in no fixed order, and never in anybody's way.
 
-Each endpoint has a queue of its own, so that one which does not answer holds up no other, and a message that waits for
-its next attempt holds up none behind it. Queues are bounded and in memory: what does not fit, what has failed for the
-last time and what is left when the process ends is logged and counted, not delivered. Receivers tell repeats by
-``webhook-id``. The guard of outgoing connections (:mod:`agents.net.guard`) is asked at each connection, and redirects
-are not followed.
+Messages wait in the outbox of the store, which all processes share: a restart loses none, and each is delivered by
+whichever process comes to it first. Of one endpoint only so many are under way at a time, so that one which does not
+answer holds up no other, and a message that waits for its next attempt holds up none behind it. Receivers tell repeats
+by ``webhook-id``. The guard of outgoing connections (:mod:`agents.net.guard`) is asked at each connection, and
+redirects are not followed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import orjson
 
 from agents.clock import Clock, rfc3339, within
-from agents.ids import new_id
+from agents.errors import Unavailable
+from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.net.client import guarded_client
 from agents.net.guard import Guard
 from agents.webhooks.endpoint import Endpoint, signed_headers
+from agents.webhooks.outbox import Delivery, Outbox
 
 logger = logging.getLogger(__name__)
 
+DISABLED = "disableWebhook"
 _GONE = 410
 """A receiver that says so wants nothing more."""
+_SETTLING_SECONDS = 45.0
+"""Longer than the store may take to hear of an attempt's outcome; then others may take the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLimits:
-    """How patient a delivery is."""
+    """How patient a delivery is; the waits are those that the Standard Webhooks specification recommends."""
 
-    waits: tuple[float, ...] = (1.0, 5.0, 30.0, 120.0, 600.0)
+    waits: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     """Seconds before each further attempt, of which up to a quarter more is added by chance."""
-    queued: int = 256
+    queued: int = 1000
     """Messages that wait for one endpoint."""
+    kept_seconds: float = 7 * 86_400.0
+    """Longer than all waits together: older messages are for endpoints that the settings have no more."""
+    at_once: int = 8
+    """Attempts at one endpoint that one process has under way."""
     attempt_seconds: float = 15.0
     """One attempt, from looking the name up to the answer's status."""
-
-
-@dataclass(slots=True)
-class DeliveryCounts:
-    """What became of messages, per endpoint and message."""
-
-    delivered: int = 0
-    failed: int = 0
-    """After the last attempt, or left when the process ended."""
-    dropped: int = 0
-    """Not queued: the queue was full, or the endpoint wants nothing more."""
-
-
-@dataclass(order=True, slots=True)
-class _Waiting:
-    due: float
-    number: int
-    message_id: str
-    body: bytes
-    attempts: int = 0
+    patience: int = 5
+    """Messages in a row that an endpoint has not taken in all their attempts, when it is disabled."""
+    disabled_seconds: float = 86_400.0
+    """For how long; the next message that fails then disables it again."""
+    look_seconds: float = 5.0
+    """How often a process looks for what is due, beside what it adds itself."""
 
 
 class Webhooks:
     """Sends events to all of its endpoints."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], guard: Guard, clock: Clock, limits: DeliveryLimits | None = None
+        self,
+        endpoints: Sequence[Endpoint],
+        outbox: Outbox,
+        guard: Guard,
+        clock: Clock,
+        limits: DeliveryLimits | None = None,
     ) -> None:
-        self.counts = DeliveryCounts()
+        self._endpoints = {each.name: each for each in endpoints}
+        self._outbox = outbox
         self._clock = clock
-        self._outboxes: list[_Outbox] = []
+        self._limits = limits or DeliveryLimits()
         self._client = guarded_client(guard, headers={"user-agent": "hecaton-webhooks"}) if endpoints else None
-        if self._client is not None:
-            limits = limits or DeliveryLimits()
-            self._outboxes = [_Outbox(each, self._client, clock, limits, self.counts) for each in endpoints]
-        self._running: list[asyncio.Task[None]] = []
+        self._under_way: dict[asyncio.Task[None], str] = {}
+        self._news = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Deliver from now on; needs a running event loop."""
-        if not self._running:
-            self._running = [asyncio.create_task(each.run(), name="webhooks") for each in self._outboxes]
+        if self._running is None and self._client is not None:
+            self._running = asyncio.create_task(self._run(self._client), name="webhooks")
 
-    def send(self, data: Mapping[str, Any]) -> None:
-        """Queue an event for every endpoint; *data* says what happened, by its ``type``. Never waits or raises."""
-        message_id = new_id("wevt")
-        event = {"id": message_id, "type": "event", "created_at": rfc3339(self._clock.now()), "data": data}
-        body = orjson.dumps(event)
-        for outbox in self._outboxes:
-            outbox.put(message_id, body)
+    async def send(self, message_id: str, data: Mapping[str, Any]) -> None:
+        """Keep an event for every endpoint; *data* says what happened, by its ``type``.
+
+        One that is kept already is not kept again. Raises Unavailable.
+        """
+        if not self._endpoints:
+            return
+        now, limits = self._clock.now(), self._limits
+        event = {"id": message_id, "type": "event", "created_at": rfc3339(now), "data": data}
+        expired = now - timedelta(seconds=limits.kept_seconds)
+        body = orjson.dumps(event).decode()
+        for name in await self._outbox.add(
+            message_id, body, self._endpoints, now=now, most=limits.queued, expired=expired
+        ):
+            logger.error("webhook %s is disabled, or has too much waiting: %s is dropped", name, message_id)
+        self._news.set()
 
     async def close(self) -> None:
-        """End at once; what still waits is logged."""
-        for task in self._running:
+        """End at once; what is under way is attempted again later, by whichever process finds it."""
+        tasks = [*self._under_way, *([self._running] if self._running else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        self._running = []
-        for outbox in self._outboxes:
-            outbox.give_up()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running = None
         if self._client is not None:
             await self._client.aclose()
 
+    async def _run(self, client: httpx2.AsyncClient) -> None:
+        while True:
+            self._news.clear()
+            try:
+                await self._take(client)
+            except Unavailable as error:
+                logger.warning("webhooks wait for the database: %s", error.message)
+            await within(self._clock, self._limits.look_seconds, self._news.wait())
 
-class _Outbox:
-    """What waits for one endpoint."""
+    async def _take(self, client: httpx2.AsyncClient) -> None:
+        """Begin to deliver what is due, as far as there is room."""
+        now, limits = self._clock.now(), self._limits
+        busy = list(self._under_way.values())
+        room = {name: limits.at_once - busy.count(name) for name in self._endpoints}
+        until = now + timedelta(seconds=limits.attempt_seconds + _SETTLING_SECONDS)
+        for delivery in await self._outbox.take(room, now=now, until=until):
+            task = asyncio.create_task(self._deliver(client, delivery), name="webhook")
+            self._under_way[task] = delivery.endpoint
+            task.add_done_callback(self._ended)
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        client: httpx2.AsyncClient,
-        clock: Clock,
-        limits: DeliveryLimits,
-        counts: DeliveryCounts,
-    ) -> None:
-        self._endpoint = endpoint
-        self._client = client
-        self._clock = clock
-        self._limits = limits
-        self._counts = counts
-        self._waiting: list[_Waiting] = []
-        self._numbers = itertools.count()
-        self._news = asyncio.Event()
-        self._gone = False
-
-    def put(self, message_id: str, body: bytes) -> None:
-        """Let a message wait for its first attempt."""
-        if self._gone or len(self._waiting) >= self._limits.queued:
-            self._counts.dropped += 1
-            why = "wants nothing more" if self._gone else f"has {self._limits.queued} messages waiting"
-            logger.warning("webhook %s %s: %s is dropped", self._endpoint.name, why, message_id)
-            return
-        self._push(_Waiting(self._clock.monotonic(), next(self._numbers), message_id, body))
-
-    def _push(self, message: _Waiting) -> None:
-        heapq.heappush(self._waiting, message)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
         self._news.set()
 
-    def give_up(self) -> None:
-        """Take note that what waits is not delivered."""
-        if self._waiting:
-            logger.warning("webhook %s: %d messages were not delivered", self._endpoint.name, len(self._waiting))
-        self._counts.failed += len(self._waiting)
-        self._waiting.clear()
-
-    async def run(self) -> None:
-        """Deliver, for as long as the endpoint wants it."""
-        while not self._gone:
-            self._news.clear()
-            if not self._waiting:
-                await self._news.wait()
-            elif (early := self._waiting[0].due - self._clock.monotonic()) > 0:
-                await within(self._clock, early, self._news.wait())
+    async def _deliver(self, client: httpx2.AsyncClient, delivery: Delivery) -> None:
+        problem, gone = "no attempt has ended", False
+        # One more than that is taken when the process ended in the last one.
+        if delivery.attempts <= len(self._limits.waits) + 1:
+            problem, gone = await self._attempt(client, delivery)
+        try:
+            if problem is None:
+                await self._outbox.delivered(delivery)
+            elif gone or delivery.attempts > len(self._limits.waits):
+                await self._give_up(delivery, problem, gone=gone)
             else:
-                await self._deliver(self._waiting[0])
-        self.give_up()
+                await self._postpone(delivery, problem)
+        except Unavailable as error:
+            logger.warning("webhook %s: %s may come twice: %s", delivery.endpoint, delivery.message_id, error.message)
 
-    async def _deliver(self, message: _Waiting) -> None:
-        # It stays in the queue meanwhile: what is cancelled in mid-attempt was not delivered.
-        problem = await self._attempt(message)
-        self._waiting.remove(message)
-        heapq.heapify(self._waiting)
-        name, attempts = self._endpoint.name, message.attempts + 1
-        if problem is None:
-            self._counts.delivered += 1
-        elif self._gone or attempts > len(self._limits.waits):
-            self._counts.failed += 1
-            logger.error("webhook %s: %s failed for good: %s", name, message.message_id, problem)
-        else:
-            wait = self._limits.waits[attempts - 1] * random.uniform(1, 1.25)  # noqa: S311 - spreads load
-            logger.warning("webhook %s: %s failed, again in %.0f s: %s", name, message.message_id, wait, problem)
-            due = self._clock.monotonic() + wait
-            self._push(_Waiting(due, next(self._numbers), message.message_id, message.body, attempts))
+    async def _postpone(self, delivery: Delivery, problem: str) -> None:
+        wait = self._limits.waits[delivery.attempts - 1] * random.uniform(1, 1.25)  # noqa: S311 - spreads load
+        name, message = delivery.endpoint, delivery.message_id
+        logger.warning("webhook %s: %s failed, again in %.0f s: %s", name, message, wait, problem)
+        await self._outbox.postpone(delivery, self._clock.now() + timedelta(seconds=wait))
 
-    async def _attempt(self, message: _Waiting) -> str | None:
-        """POST the message once; returns what went wrong."""
+    async def _give_up(self, delivery: Delivery, problem: str, *, gone: bool) -> None:
+        name, now = delivery.endpoint, self._clock.now()
+        logger.error("webhook %s: %s failed for good: %s", name, delivery.message_id, problem)
+        until = now + timedelta(seconds=self._limits.disabled_seconds)
+        detail = {"until": rfc3339(until), "reason": problem}
+        entry = AuditEntry(now, SYSTEM, DISABLED, name, detail=detail)
+        patience = 1 if gone else self._limits.patience
+        if await self._outbox.give_up(delivery, patience=patience, until=until, entry=entry):
+            logger.error("webhook %s is disabled until %s, and what waits for it is dropped", name, rfc3339(until))
+
+    async def _attempt(self, client: httpx2.AsyncClient, delivery: Delivery) -> tuple[str | None, bool]:
+        """POST the message once; returns what went wrong, and whether its receiver wants nothing more."""
+        endpoint, body = self._endpoints[delivery.endpoint], delivery.body.encode()
         # Signed anew for each attempt: receivers refuse what was signed long ago.
         signed_at = int(self._clock.now().timestamp())
         headers = {
             "content-type": "application/json",
-            **signed_headers(self._endpoint.secret, message.message_id, signed_at, message.body),
+            **signed_headers(endpoint.secret, delivery.message_id, signed_at, body),
         }
         try:
             async with (
                 asyncio.timeout(self._limits.attempt_seconds),
-                self._client.stream("POST", self._endpoint.url, content=message.body, headers=headers) as answer,
+                client.stream("POST", endpoint.url, content=body, headers=headers) as answer,
             ):
-                self._gone = answer.status_code == _GONE
-                return None if answer.is_success else f"status {answer.status_code}"
+                return None if answer.is_success else f"status {answer.status_code}", answer.status_code == _GONE
         except (httpx2.HTTPError, TimeoutError) as error:
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}", False

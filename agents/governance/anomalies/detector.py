@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from agents.clock import Clock
 from agents.config import Settings
 from agents.governance.anomalies.anomaly import AnomalyKind, AnomalySink, AnomalySinks
-from agents.governance.anomalies.audit_sink import AuditSink
-from agents.governance.anomalies.sinks import CountSink, LogSink, WebhookSink
+from agents.governance.anomalies.sinks import CountSink, LogSink
+from agents.governance.anomalies.store_sink import StoreSink
 from agents.governance.anomalies.watch import AnomalyWatch
 from agents.governance.audit.entries import AuditLog
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
 from agents.webhooks.delivery import Webhooks
+from agents.webhooks.outbox import Outbox
 
 _WATCHED = {
     catalogue.MODEL_REQUEST_SECONDS: "brain",
@@ -35,13 +36,15 @@ class AnomalyDetector:
         clock: Clock,
         observer: str,
         audit: AuditLog,
+        outbox: Outbox,
         more: Sequence[AnomalySink] = (),
     ) -> None:
         """*observer* is the process's name; its latencies are those that *recorder* gets. *more* are told as well."""
         rules = settings.anomalies
-        self._audit = AuditSink(audit, clock)
-        self._webhooks = Webhooks(rules.endpoints if rules.enabled else [], settings.network.guard(), clock)
-        told = [LogSink(), CountSink(recorder), self._audit, WebhookSink(self._webhooks), *more]
+        endpoints = rules.endpoints if rules.enabled else []
+        self._webhooks = Webhooks(endpoints, outbox, settings.network.guard(), clock)
+        self._stored = StoreSink(audit, self._webhooks, clock)
+        told = [LogSink(), CountSink(recorder), self._stored, *more]
         self.watch = AnomalyWatch(rules, AnomalySinks(told), clock, observer)
         self._enabled = rules.enabled
         if self._enabled:
@@ -57,12 +60,12 @@ class AnomalyDetector:
 
     def start(self) -> None:
         """Look, and tell, from now on; needs a running event loop."""
-        self._audit.start()
+        self._stored.start()
         self._webhooks.start()
         self.watch.start()
 
     async def stop(self) -> None:
-        """End; what waits to be posted is logged."""
+        """End; what waits to be posted is in the store."""
         await self.watch.stop()
-        await self._audit.stop()
+        await self._stored.stop()
         await self._webhooks.close()

@@ -1,4 +1,4 @@
-"""Who is told of anomalies: the log, counters, webhooks."""
+"""Who is told of anomalies at once: the log, counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 from agents.governance.anomalies.anomaly import Anomaly
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
-from agents.webhooks.delivery import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +32,3 @@ class CountSink:
         """See AnomalySink."""
         if not anomaly.finding.over:
             self._recorder.count(catalogue.ANOMALIES, anomaly.finding.kind.value)
-
-
-class WebhookSink:
-    """Posts anomalies, and their ends, to webhooks."""
-
-    def __init__(self, webhooks: Webhooks) -> None:
-        self._webhooks = webhooks
-
-    def note(self, anomaly: Anomaly) -> None:
-        """See AnomalySink."""
-        self._webhooks.send(anomaly.wire())

@@ -28,6 +28,7 @@ from agents.store.tables.releases import (
     hand_splits,
     hand_versions,
 )
+from agents.store.tables.webhooks import webhook_deliveries, webhook_endpoints
 from agents.store.tables.work import LIVE_WORK, work_items, work_pollers
 
 __all__ = [
@@ -63,6 +64,8 @@ __all__ = [
     "sessions",
     "vault_credentials",
     "vaults",
+    "webhook_deliveries",
+    "webhook_endpoints",
     "work_items",
     "work_pollers",
 ]

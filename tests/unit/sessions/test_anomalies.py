@@ -15,8 +15,8 @@ import pytest
 from agents.brains.assembly import TokenUsage
 from agents.brains.scripted import Hold, reply, text, tool_use
 from agents.governance.anomalies.anomaly import Anomaly, AnomalyKind
-from agents.governance.anomalies.audit_sink import DETECTED
 from agents.governance.anomalies.detector import AnomalyDetector
+from agents.governance.anomalies.store_sink import DETECTED
 from agents.governance.audit.entries import EntryQuery
 from agents.hands.port import ToolResult
 from agents.sessions.harness import Harness
@@ -49,7 +49,13 @@ class Watched:
         self.told = Told()
         made = make_world(**changes)
         self.detector = AnomalyDetector(
-            made.settings, made.ports.metrics.recorder, made.clock, "harness-0", made.store.audit, more=[self.told]
+            made.settings,
+            made.ports.metrics.recorder,
+            made.clock,
+            "harness-0",
+            made.store.audit,
+            made.store.webhooks,
+            more=[self.told],
         )
         ports = replace(made.ports, observers=[self.detector.watch])
         harness = Harness(ports, owner="harness-0")

@@ -1,4 +1,4 @@
-"""Webhooks against a real server: signed by the specification, tried again, bounded, and guarded."""
+"""Webhooks against a real server: signed by the specification, tried again, bounded, guarded, lost by no restart."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from typing import Any
 
 import orjson
 import pytest
 from anthropic import Anthropic
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from agents.clock import ManualClock, SystemClock
+from agents.clock import Clock, ManualClock, SystemClock
+from agents.errors import Unavailable
+from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.net.guard import Guard
+from agents.store.webhooks import MemoryOutbox
 from agents.webhooks.delivery import DeliveryLimits, Webhooks
 from agents.webhooks.endpoint import Endpoint, SigningSecret, WebhookUrl, signed_headers
+from agents.webhooks.outbox import Delivery
 from tests.unit.waiting import until
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -59,10 +64,32 @@ async def receiving(*statuses: int) -> AsyncIterator[Receiver]:
         yield receiver
 
 
+class Noted(MemoryOutbox):
+    """Notes what becomes of messages."""
+
+    def __init__(self) -> None:
+        self.acts: list[AuditEntry] = []
+        super().__init__(self.acts.append)
+        self.done: list[Delivery] = []
+        self.lost: list[Delivery] = []
+
+    async def delivered(self, delivery: Delivery) -> None:
+        await super().delivered(delivery)
+        self.done.append(delivery)
+
+    async def give_up(self, delivery: Delivery, **given: Any) -> bool:
+        disabled = await super().give_up(delivery, **given)
+        self.lost.append(delivery)
+        return disabled
+
+
 @asynccontextmanager
-async def sending(*urls: str, guard: Guard = LOOPBACK, **limits: object) -> AsyncIterator[Webhooks]:
+async def sending(
+    *urls: str, outbox: MemoryOutbox, guard: Guard = LOOPBACK, clock: Clock | None = None, **limits: Any
+) -> AsyncIterator[Webhooks]:
     endpoints = [Endpoint(f"hook-{number}", url, SecretStr(SECRET)) for number, url in enumerate(urls)]
-    webhooks = Webhooks(endpoints, guard, SystemClock(), DeliveryLimits(**{"waits": (0.01, 0.01), **limits}))  # type: ignore[arg-type]
+    given = DeliveryLimits(**{"waits": (0.01, 0.01), "look_seconds": 0.01, **limits})
+    webhooks = Webhooks(endpoints, outbox, guard, clock or SystemClock(), given)
     webhooks.start()
     try:
         yield webhooks
@@ -70,16 +97,21 @@ async def sending(*urls: str, guard: Guard = LOOPBACK, **limits: object) -> Asyn
         await webhooks.close()
 
 
-async def test_what_is_sent_is_signed_for_its_receiver() -> None:
-    async with receiving(204) as receiver, sending(receiver.url) as webhooks:
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.delivered)
+@pytest.fixture
+def outbox() -> Noted:
+    return Noted()
+
+
+async def test_what_is_sent_is_signed_for_its_receiver(outbox: Noted) -> None:
+    async with receiving(204) as receiver, sending(receiver.url, outbox=outbox) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.done)
     [(headers, body)] = receiver.got
     event = Anthropic(api_key="x").beta.webhooks.parse_unverified(body.decode())
-    assert (event.type, event.id) == ("event", headers["webhook-id"])
+    assert (event.type, event.id, headers["webhook-id"]) == ("event", "wevt_1", "wevt_1")
     assert event.created_at.timestamp() == pytest.approx(int(headers["webhook-timestamp"]), abs=60)
     assert orjson.loads(body)["data"] == EVENT
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{body.decode()}".encode()
+    signed = f"wevt_1.{headers['webhook-timestamp']}.{body.decode()}".encode()
     digest = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), signed, "sha256")
     assert headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
 
@@ -96,31 +128,75 @@ def test_the_signature_is_that_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 404, 302])
-async def test_a_message_that_is_not_taken_is_sent_again_under_its_id(status: int) -> None:
-    async with receiving(status, 204) as receiver, sending(receiver.url) as webhooks:
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.delivered)
-    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
-    assert len(receiver.got) == 2
+async def test_a_message_that_is_not_taken_is_sent_again_under_its_id(status: int, outbox: Noted) -> None:
+    async with receiving(status, 204) as receiver, sending(receiver.url, outbox=outbox) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.done)
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == ["wevt_1"] * 2
 
 
-async def test_a_message_is_given_up_after_the_last_attempt() -> None:
-    async with receiving(500) as receiver, sending(receiver.url) as webhooks:
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.failed)
+async def test_a_message_is_given_up_after_the_last_attempt(outbox: Noted) -> None:
+    async with receiving(500) as receiver, sending(receiver.url, outbox=outbox) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.lost)
     assert len(receiver.got) == 3
+    assert outbox.acts == []
 
 
-async def test_a_receiver_that_is_gone_gets_nothing_more() -> None:
-    async with receiving(410) as receiver, sending(receiver.url) as webhooks:
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.failed)
-        webhooks.send(EVENT)
-        assert webhooks.counts.dropped == 1
+async def test_a_process_that_dies_in_its_last_attempt_leaves_none_to_be_made(outbox: Noted) -> None:
+    clock = ManualClock()
+    await outbox.add("wevt_1", "{}", ["hook-0"], now=clock.now(), most=1, expired=clock.now())
+    for _ in range(3):
+        assert await outbox.take({"hook-0": 1}, now=clock.now(), until=clock.now())
+    async with receiving(204) as receiver, sending(receiver.url, outbox=outbox, clock=clock):
+        await until(lambda: outbox.lost)
+    assert receiver.got == []
+
+
+async def test_what_one_process_has_not_delivered_the_next_one_does(outbox: Noted) -> None:
+    clock = ManualClock()
+    gate = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        gate.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with sending(url, outbox=outbox, clock=clock) as webhooks:
+            await webhooks.send("wevt_1", EVENT)
+            await gate.wait()
+    clock.advance(60)
+    async with receiving(204) as receiver, sending(receiver.url, outbox=outbox, clock=clock):
+        await until(lambda: outbox.done)
+    [(headers, body)] = receiver.got
+    assert (headers["webhook-id"], orjson.loads(body)["data"]) == ("wevt_1", EVENT)
+
+
+async def test_an_endpoint_that_takes_nothing_is_disabled_and_the_trail_says_so(
+    outbox: Noted, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with receiving(500) as receiver, sending(receiver.url, outbox=outbox, patience=2) as webhooks:
+        for number in range(2):
+            await webhooks.send(f"wevt_{number}", EVENT)
+        await until(lambda: outbox.acts)
+        await webhooks.send("wevt_2", EVENT)
+    assert len(receiver.got) == 6
+    [act] = outbox.acts
+    assert (act.actor, act.action, act.object) == (SYSTEM, "disableWebhook", "hook-0")
+    assert act.detail["reason"] == "status 500"
+    assert "wevt_2 is dropped" in caplog.text
+
+
+async def test_a_receiver_that_is_gone_is_disabled_at_once(outbox: Noted) -> None:
+    async with receiving(410) as receiver, sending(receiver.url, outbox=outbox) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.acts)
     assert len(receiver.got) == 1
 
 
-async def test_one_that_does_not_answer_holds_up_no_other() -> None:
+async def test_one_that_does_not_answer_holds_up_no_other(outbox: Noted) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -128,49 +204,60 @@ async def test_one_that_does_not_answer_holds_up_no_other() -> None:
     async with (
         await asyncio.start_server(silent, "127.0.0.1", 0) as server,
         receiving(204) as receiver,
-        sending(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", receiver.url) as webhooks,
+        sending(
+            f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", receiver.url, outbox=outbox, at_once=1
+        ) as webhooks,
     ):
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.delivered)
-        assert webhooks.counts.failed == 0
+        for number in range(3):
+            await webhooks.send(f"wevt_{number}", EVENT)
+        await until(lambda: len(outbox.done) == 3)
+        assert outbox.lost == []
 
 
-async def test_an_attempt_ends_when_its_time_is_up() -> None:
+async def test_an_attempt_ends_when_its_time_is_up(outbox: Noted) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        async with sending(url, attempt_seconds=0.02) as webhooks:
-            webhooks.send(EVENT)
-            await until(lambda: webhooks.counts.failed)
+        async with sending(url, outbox=outbox, attempt_seconds=0.02) as webhooks:
+            await webhooks.send("wevt_1", EVENT)
+            await until(lambda: outbox.lost)
 
 
-async def test_what_does_not_fit_into_the_queue_is_dropped_and_what_is_left_has_failed() -> None:
-    webhooks = Webhooks(
-        [Endpoint("hook", "http://127.0.0.1:9/", SecretStr(SECRET))], LOOPBACK, ManualClock(), DeliveryLimits(queued=3)
-    )
-    for _ in range(5):
-        webhooks.send(EVENT)
-    await webhooks.close()
-    assert (webhooks.counts.dropped, webhooks.counts.failed) == (2, 3)
+async def test_a_database_that_is_away_is_asked_again(outbox: Noted, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [Unavailable("away"), Unavailable("away")]
+    take = outbox.take
+
+    async def flaky(*given: Any, **more: Any) -> Sequence[Delivery]:
+        if failures:
+            raise failures.pop()
+        return await take(*given, **more)
+
+    monkeypatch.setattr(outbox, "take", flaky)
+    async with receiving(204) as receiver, sending(receiver.url, outbox=outbox) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.done)
+    assert len(receiver.got) == 1
 
 
-async def test_a_private_network_is_not_posted_to(caplog: pytest.LogCaptureFixture) -> None:
-    async with receiving(204) as receiver, sending(receiver.url, guard=Guard()) as webhooks:
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.failed)
+async def test_a_private_network_is_not_posted_to(outbox: Noted, caplog: pytest.LogCaptureFixture) -> None:
+    async with receiving(204) as receiver, sending(receiver.url, outbox=outbox, guard=Guard()) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.lost)
     assert receiver.got == []
     assert "does not connect to (loopback)" in caplog.text
 
 
-async def test_neither_the_path_nor_the_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async with receiving(500) as receiver, sending(receiver.url) as webhooks:
-        webhooks.send(EVENT)
-        await until(lambda: webhooks.counts.failed)
-    assert "/hook" not in caplog.text
-    assert SECRET not in caplog.text
+async def test_neither_the_path_nor_the_secret_is_told(outbox: Noted, caplog: pytest.LogCaptureFixture) -> None:
+    async with receiving(500) as receiver, sending(receiver.url, outbox=outbox, patience=1) as webhooks:
+        await webhooks.send("wevt_1", EVENT)
+        await until(lambda: outbox.lost)
+    for told in (caplog.text, repr(outbox.acts)):
+        assert "wevt_1" in told or "disableWebhook" in told
+        assert "/hook" not in told
+        assert SECRET not in told
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_***", SECRET.removeprefix("whsec_")])

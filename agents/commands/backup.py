@@ -17,6 +17,7 @@ from agents.backup.making import BackupOrder, make_backup
 from agents.backup.making import Progress as Told
 from agents.backup.manifest import Manifest
 from agents.backup.restoring import RestoreOrder, restore_backup
+from agents.backup.settings_copy import NAME as SETTINGS
 from agents.clock import SystemClock
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import started_settings
@@ -63,9 +64,12 @@ def bring_back(console: Console, settings: Settings, place: Path, key: Path | No
                 style="yellow",
             )
         )
-    console.print(f"what the platform was set to is in {settings.data_dir / 'settings.yaml'}, less its secrets")
+    file = settings.data_dir / SETTINGS
+    console.print(f"what the platform was set to is in {file}, less its secrets: look through it, and set them again")
     console.print("make sure that the old platform is down for good; then:")
-    console.print(f"  hecaton up --data-dir {shlex.quote(str(settings.data_dir))}")
+    # Without its settings it would have other brains and, where PostgreSQL has the sessions, an empty SQLite.
+    order = ("hecaton", "up", "--config", str(file), "--data-dir", str(settings.data_dir))
+    console.print(Text(f"  {shlex.join(order)}"), soft_wrap=True)
 
 
 def _summary(manifest: Manifest) -> str:

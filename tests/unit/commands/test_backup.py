@@ -50,8 +50,10 @@ def test_it_says_what_is_inside_and_how_to_go_on(site: Settings, tmp_path: Path)
     (site.data_dir / "run").mkdir()
     text = backed_up(site, tmp_path / "b.tar.gz")
     assert "1 sessions" in text and "not inside, of the data directory: run" in text
-    text = restored(settings_of(tmp_path / "new"), tmp_path / "b.tar.gz")
-    assert "1 sessions" in text and f"hecaton up --data-dir {tmp_path / 'new'}" in text
+    new = tmp_path / "new"
+    text = restored(settings_of(new), tmp_path / "b.tar.gz")
+    assert "1 sessions" in text and f"hecaton up --config {new / 'settings.yaml'} --data-dir {new}" in text
+    assert (new / "settings.yaml").is_file()
 
 
 def test_master_keys_travel_only_when_asked_and_apart(site: Settings, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
@@ -24,6 +24,8 @@ PIECE_BYTES = 4 * 1024**2
 _GZIP = (".gz", ".tgz")
 _TAR = (".tar", *_GZIP)
 _PRIVATE = 0o600
+_GZIP_LEVEL = 1
+"""tarfile's own 9 takes three times as long, for a twelfth less of a log's text (benchmarks.bench_backup)."""
 
 
 class Archive(Protocol):
@@ -68,11 +70,17 @@ def writing(place: Path) -> Generator[Archive]:
 def _writing_file(draft: Path, place: Path) -> Generator[Archive]:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
     with open(descriptor, "wb") as out:
-        mode = "w|gz" if place.suffix in _GZIP else "w|"
-        with tarfile.open(fileobj=out, mode=mode, format=tarfile.PAX_FORMAT) as tar:
+        with (
+            _packing(out) if place.suffix in _GZIP else nullcontext(out) as packed,
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+        ):
             yield _Tar(tar)
         out.flush()
         os.fsync(out.fileno())
+
+
+def _packing(out: IO[bytes]) -> gzip.GzipFile:
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=out)
 
 
 class _Folder:

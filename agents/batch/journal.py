@@ -11,7 +11,8 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,7 @@ class Journal:
         Beside *meta* it notes the digest of the file, and how many tasks name no agent, and no environment.
         """
         without_agent = without_environment = 0
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
             for line in read_lines(tasks):
@@ -149,10 +149,6 @@ class Journal:
             about = {**meta, **counts, "tasks_digest": digest(tasks)}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", about.items())
             self._db.execute(f"PRAGMA user_version = {_FORM}")
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
         self._filled = True
 
     def _insert(self, line: Line) -> Task | None:
@@ -187,15 +183,16 @@ class Journal:
 
     def commit(self, changes: Iterable[Change]) -> None:
         """Make *changes*, all or none, and have them on the disk before it returns. Raises sqlite3.Error."""
-        with self._lock:
+        with self._transaction():
+            for sql, values in changes:
+                self._db.execute(sql, values)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        # The connection ends what is begun here: it commits, and rolls back when the body raises.
+        with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                for sql, values in changes:
-                    self._db.execute(sql, values)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+            yield
 
     def open_rows(self, after: int = 0, limit: int = _PAGE) -> list[OpenRow]:
         """Return the first rows without a result whose lines come behind *after*."""

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from agents.backup.manifest import NAME, BadBackup, FileEntry, Manifest
+from agents.disk import sync_directory
 
 PIECE_BYTES = 4 * 1024**2
 _GZIP = (".gz", ".tgz")
@@ -199,12 +200,3 @@ def sync_tree(root: Path) -> None:
     """Bring the names in *root*, and in all below it, to the disk."""
     for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
         sync_directory(folder)
-
-
-def sync_directory(folder: Path) -> None:
-    """Bring the names in one directory to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

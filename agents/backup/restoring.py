@@ -16,13 +16,14 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 
 from agents.backup import postgres_copy
-from agents.backup.archive import sync_directory, sync_tree, unpack
+from agents.backup.archive import sync_tree, unpack
 from agents.backup.checkpoint_copies import FOLDER as CHECKPOINTS
 from agents.backup.checkpoint_copies import restore_checkpoints
 from agents.backup.database_copy import facts_of_sqlite, free_leases
 from agents.backup.making import CALLS, DUMP_NAME, SQLITE_NAME, Progress
 from agents.backup.manifest import BadBackup, Manifest
 from agents.config import Settings
+from agents.disk import sync_directory
 from agents.economics.call_books import call_folder
 from agents.hands.checkpoint_store import open_store
 from agents.store.migrate import SCRIPTS

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.batch.journal import Journal
+from agents.disk import sync_directory
 
 # Without types of their own: taken as what they are.
 pa: Any = importlib.import_module("pyarrow")
@@ -61,7 +62,7 @@ def write_results(journal: Journal, file: Path) -> None:
         scratch.replace(file)
     finally:
         scratch.unlink(missing_ok=True)
-    _sync_folder(file.parent)
+    sync_directory(file.parent)
 
 
 def _table(page: Sequence[sqlite3.Row], schema: Any) -> Any:
@@ -74,11 +75,3 @@ def _row(row: sqlite3.Row) -> dict[str, Any]:
     fields["duration_seconds"] = max(row["ended"] - row["began"], 0.0)
     fields["cost_usd"] = Decimal(row["cost_micro_usd"]) / _MICRO
     return {name: fields[name] for name in SCHEMA.names}
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from agents.disk import sync_directory
 from agents.economics.hand_calls import CallRecord
 from agents.file_locks import takes
 from agents.ids import new_id
@@ -88,7 +89,7 @@ class CallFiles:
             os.fsync(stream.fileno())
         beside.rename(file)
         for each in (folder, self._folder):
-            _sync(each)
+            sync_directory(each)
 
 
 def month_of(moment: datetime) -> str:
@@ -114,11 +115,3 @@ def _arrow() -> tuple[Any, Any]:
     import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
 
     return cast(Any, pa), cast(Any, pq)
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

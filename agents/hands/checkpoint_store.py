@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agents.config import CheckpointSettings
+from agents.disk import sync_directory
 from agents.errors import HecatonError
 
 _STALE_SECONDS = 3600.0
@@ -101,7 +102,7 @@ class LocalStore:
             with _failures():
                 os.rename(scratch, f"{directory}/{name}")
                 for changed in (directory, *made):
-                    _sync_directory(changed)
+                    sync_directory(changed)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(scratch)
@@ -247,11 +248,3 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from agents.config import Settings
+from agents.disk import sync_directory
 from agents.errors import InvalidRequest
 from agents.vaults.envelope import KeyUnavailable, MasterKeys, cipher, decrypt, encrypt
 from agents.vaults.settings import KEY_BYTES, key_id, parsed_keys
@@ -153,7 +154,7 @@ class KeyFile:
                 draft.replace(self.path)
             else:
                 _link_first(draft, self.path)
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
         except OSError as error:
             raise KeyUnavailable(f"master key file {self.path} cannot be written: {error.strerror}") from None
         finally:
@@ -234,11 +235,3 @@ def _link_first(draft: Path, path: Path) -> None:
         os.link(draft, path)
     except FileExistsError:
         return
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ async def open_platform_store(settings: Settings) -> SqlStore:
     """
     if settings.database_url is None:
         await asyncio.to_thread(_check_machine, settings)
-        store = await open_store(settings.data_dir / "hecaton.db", audit=settings.audit)
+        store = await open_store(settings.database_file, audit=settings.audit)
     else:
         store = await open_store(settings.database_url.get_secret_value(), audit=settings.audit)
     fixed, asked = await store.leases.fix_partitions(settings.harness.partitions), settings.harness.partitions

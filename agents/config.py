@@ -182,6 +182,11 @@ class Settings(BaseSettings):
         return self.topology == "monolith" or self.standby.enabled
 
     @property
+    def database_file(self) -> Path:
+        """SQLite's file, which is the database where there is no ``database_url``."""
+        return self.data_dir / "hecaton.db"
+
+    @property
     def principals(self) -> dict[str, SecretStr]:
         """Every API key by the name of who calls with it; empty when any key is accepted."""
         return {**({DEFAULT_PRINCIPAL: self.api_key} if self.api_key else {}), **self.api_keys}

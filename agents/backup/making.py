@@ -104,7 +104,7 @@ class _Backup:
 
     @property
     def _sqlite(self) -> Path:
-        found = self._settings.data_dir / SQLITE_NAME
+        found = self._settings.database_file
         if not found.is_file():
             raise BadBackup(
                 f"there is no database in {self._settings.data_dir}; name the server's --data-dir or --config"

@@ -152,18 +152,12 @@ class _Database(_Reader):
         return asyncio.run(self._opened(work))
 
     async def _opened(self, work: Callable[[TrailReader], Coroutine[Any, Any, T]]) -> T:
+        from agents.commands.database_place import existing_database
         from agents.store.audit_trail import SqlTrailReader
         from agents.store.database import open_database
         from agents.store.schema import is_current
 
-        settings = self._settings
-        place = settings.data_dir / "hecaton.db"
-        if settings.database_url is None and not place.exists():
-            raise CommandFailed(
-                f"there is no database in {settings.data_dir}; name the server's --data-dir or --config"
-            )
-        url = settings.database_url
-        database = open_database(place if url is None else url.get_secret_value())
+        database = open_database(existing_database(self._settings))
         try:
             if not await is_current(database):
                 raise CommandFailed("the database has another release's schema: verify it with that release")

@@ -61,7 +61,7 @@ def check_database(settings: Settings) -> list[Check]:
     except _Fault as fault:
         return [Check(_NAME, "problem", fault.found, fault.remedy)]
     if facts is None:
-        return [Check(_NAME, "ok", f"{_file(settings)} is made at the first start")]
+        return [Check(_NAME, "ok", f"{settings.database_file} is made at the first start")]
     return [_schema(facts, settings), *_clock(facts, settings), *_secrets(facts, settings)]
 
 
@@ -78,12 +78,8 @@ def _facts(settings: Settings) -> _Facts | None:
     """Ask the database; None when there is none yet. Raises _Fault."""
     if settings.database_url is not None:
         return asyncio.run(_ask_postgres(settings.database_url.get_secret_value()))
-    file = _file(settings)
+    file = settings.database_file
     return _ask_sqlite(file) if file.exists() else None
-
-
-def _file(settings: Settings) -> Path:
-    return settings.data_dir / "hecaton.db"
 
 
 class _Fault(Exception):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.commands.answers import print_json
+from agents.commands.database_place import existing_database
 from agents.commands.failures import CommandFailed
 from agents.commands.timeline import printable
 from agents.store.database import open_store
@@ -57,13 +58,9 @@ def rotate_key(console: Console, settings: Settings) -> None:
 
 
 async def _rotate(settings: Settings, told: Callable[[int], None]) -> Rotation:
-    database = settings.data_dir / "hecaton.db"
-    if settings.database_url is None and not database.exists():
-        raise CommandFailed(f"there is no database in {settings.data_dir}; name the server's --data-dir or --config")
-    url = settings.database_url
-    store = await open_store(database if url is None else url.get_secret_value())
+    store = await open_store(existing_database(settings))
     # Beside PostgreSQL other machines have the file too, and must have a new key before anything is under it.
-    file = key_file(settings) if url is None else None
+    file = key_file(settings) if settings.database_url is None else None
     try:
         return await rotate(store.vaults, Envelope(master_keys(settings)), file, told)
     finally:

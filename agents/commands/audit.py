@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import quote
 
 from anthropic import Anthropic
 from rich.console import Console
@@ -93,5 +94,5 @@ def list_holds(console: Console, client: Anthropic, *, as_json: bool) -> None:
 
 def release_hold(console: Console, client: Anthropic, session: str) -> None:
     """End a hold."""
-    client.delete(f"/-/audit/holds/{session}", cast_to=object)
+    client.delete(f"/-/audit/holds/{quote(session, safe='')}", cast_to=object)
     console.print(Text(f"{printable(session)} is no longer under legal hold"))

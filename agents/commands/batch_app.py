@@ -27,7 +27,7 @@ def batch(
     row_seconds: Annotated[float, typer.Option(min=1, help="How long a session may take.")] = 3600.0,
     patience: Annotated[
         float, typer.Option(min=1, help="Seconds for which a server that is away is waited for.")
-    ] = 600,
+    ] = 600.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Allow tool calls that ask for permission.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Run nothing when a line is no task.")] = False,
     retry_errors: Annotated[
@@ -52,7 +52,7 @@ def batch(
         environment=environment,
         attempts=attempts,
         row_seconds=row_seconds,
-        patience=float(patience),
+        patience=patience,
         allow=yes,
         strict=strict,
         retry_errors=retry_errors,

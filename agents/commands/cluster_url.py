@@ -9,6 +9,7 @@ import sys
 from agents.commands.client import server_url
 from agents.commands.failures import CommandFailed
 from agents.commands.platform import find_platform
+from agents.commands.probe import last_line, run_probe
 from agents.config import Settings
 
 _MODULE = "actors.gateway_url"
@@ -26,12 +27,12 @@ def batch_url(settings: Settings, url: str | None) -> str:
     # In a process of its own: commands do not import Ray.
     command = [sys.executable, "-m", _MODULE, "--address", os.environ["RAY_ADDRESS"]]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = run_probe(command, _SECONDS)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(
             f"the Ray cluster at {os.environ['RAY_ADDRESS']} did not say within {_SECONDS:g} s where its platform is;"
             " name it with --url"
         ) from error
     if done.returncode:
-        raise CommandFailed(f"{done.stderr.strip().rpartition(chr(10))[2]}; name the platform with --url")
+        raise CommandFailed(f"{last_line(done.stderr)}; name the platform with --url")
     return done.stdout.strip()

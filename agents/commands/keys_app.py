@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from agents.access.scopes import KeyScope
 from agents.commands.options import ApiKey, AsJson, Config, DataDir, Url, client_from
 
 keys_app = typer.Typer(help="Manage the API keys that a running server keeps.", no_args_is_help=True)
@@ -16,19 +16,10 @@ console = Console(highlight=False)
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key (apikey_…).")]
 
 
-class Scope(StrEnum):
-    """What a key opens."""
-
-    ADMIN = "admin"
-    DEVELOPER = "developer"
-    ENVIRONMENT = "environment"
-    READ_ONLY = "read-only"
-
-
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str, typer.Option(help="What people know it by, such as who has it.")],
-    scope: Annotated[Scope, typer.Option(help="What it opens.")] = Scope.DEVELOPER,
+    scope: Annotated[KeyScope, typer.Option(help="What it opens.")] = KeyScope.DEVELOPER,
     workspace: Annotated[str, typer.Option(help="Whose objects it opens and makes.")] = "default",
     expires: Annotated[
         str | None, typer.Option(help="A span such as 90d or 12h, a day (UTC) or an RFC 3339 time (default: never).")

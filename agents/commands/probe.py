@@ -1,4 +1,4 @@
-"""Running another program for ``hecaton doctor``: what it prints is kept, and it has a deadline."""
+"""Running another program to learn something: what it prints is kept, and it has a deadline."""
 
 from __future__ import annotations
 

@@ -22,8 +22,9 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print it as CSV.")]
 def _folder(directory: Path | None, data_dir: Path | None, config: Path | None) -> Path:
     if directory is not None:
         return directory
-    settings = settings_from(config, data_dir=data_dir)
-    return settings.telemetry.traces.directory or settings.data_dir / "traces"
+    from agents.telemetry.tracing.process_tracing import trace_folder
+
+    return trace_folder(settings_from(config, data_dir=data_dir))
 
 
 @traces_app.command("query")

@@ -137,7 +137,7 @@ def main() -> int:
     traced = tracing_cost()
     console.print(
         f"tracing alone: {traced.owner_microseconds:.0f} us of CPU for a one-tool turn where its session is owned, "
-        f"{traced.process_microseconds:.0f} us with the writing of its {traced.spans:.0f} spans"
+        f"{traced.store_microseconds:.0f} us for writing and merging its {traced.spans:.0f} spans"
     )
     rounds = [{name: asdict(block) for name, block in blocks.items()} for blocks in found]
     results = {"rounds": rounds, "turn_us": turn, "snapshot_us": snapshot, "tracing": asdict(traced)}

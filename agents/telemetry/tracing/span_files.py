@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,10 @@ logger = logging.getLogger(__name__)
 _TIDY_EVERY = 12
 """Files that a process writes before it looks whether there is something to tidy up."""
 _MOST_SMALL = 24
-_SMALL_BYTES = 4 * 1024**2
+_SMALL_BYTES = (64 * 1024, 1024**2)
+"""Bounds of the sizes that are merged, each with its like: a span is written again twice at most, not every minute."""
+_FOR_SHORT, _FOR_LONG = "lz4", "zstd"
+"""Compressions: what is merged soon has one that takes half the CPU to write and read, the rest one that is smaller."""
 _WRITING = ".writing"
 _ABANDONED_SECONDS = 3600.0
 
@@ -48,7 +52,7 @@ class SpanFiles:
         for span in spans:
             days.setdefault(datetime.fromtimestamp(span.end / 1_000_000, UTC).date(), []).append(span)
         for day, group in days.items():
-            _write(self._folder / f"date={day}", span_table(group, self._service, self._instance))
+            _write(self._folder / f"date={day}", span_table(group, self._service, self._instance), _FOR_SHORT)
         self._written += 1
         if self._written % _TIDY_EVERY == 0:
             try:
@@ -84,12 +88,14 @@ class SpanFiles:
     def _merge_small(self) -> None:
         pa, pq = _arrow()
         for folder in self._days():
-            small = [file for file in sorted(folder.glob("*.parquet")) if file.stat().st_size < _SMALL_BYTES]
-            if len(small) > _MOST_SMALL:
-                tables = [pq.read_table(file, partitioning=None) for file in small]
-                _write(folder, pa.concat_tables(tables, promote_options="default"))
-                for file in small:
-                    file.unlink()
+            sizes = {file: file.stat().st_size for file in sorted(folder.glob("*.parquet"))}
+            for least, most in pairwise((0, *_SMALL_BYTES)):
+                small = [file for file, size in sizes.items() if least <= size < most]
+                if len(small) > _MOST_SMALL:
+                    tables = [pq.ParquetFile(file).read(use_threads=False) for file in small]
+                    _write(folder, pa.concat_tables(tables, promote_options="default"), _FOR_LONG)
+                    for file in small:
+                        file.unlink()
 
     def _remove_excess(self) -> None:
         files = [file for folder in self._days() for file in sorted(folder.glob("*.parquet"))]
@@ -161,11 +167,11 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _write(folder: Path, table: Any) -> None:
+def _write(folder: Path, table: Any, compression: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{new_id('spans')}.parquet"
     beside = file.with_suffix(_WRITING)
-    _arrow()[1].write_table(table, beside, compression="zstd")
+    _arrow()[1].write_table(table, beside, compression=compression)
     beside.rename(file)
 
 

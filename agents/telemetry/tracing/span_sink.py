@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from agents.telemetry.tracing.export_queue import ExportQueue
 from agents.telemetry.tracing.sampling import Sampling
 from agents.telemetry.tracing.spans import Span
+
+
+class SpanQueue(Protocol):
+    """Takes spans to one place."""
+
+    dropped: int
+    failed: int
+
+    def put(self, spans: Sequence[Span]) -> None:
+        """Let spans wait. Returns at once."""
+        ...
 
 
 class SpanSink:
@@ -15,7 +26,7 @@ class SpanSink:
     def __init__(
         self,
         sampling: Sampling,
-        queues: Sequence[ExportQueue],
+        queues: Sequence[SpanQueue],
         *,
         most: int,
         on_exceptional: Callable[[int], None] = lambda _: None,

@@ -59,6 +59,22 @@ def test_many_small_files_become_one_and_no_span_is_lost_or_counted_twice(tmp_pa
     assert query_spans(tmp_path, "SELECT count(*), count(DISTINCT span_id) FROM spans").rows == [(30, 30)]
 
 
+def test_what_was_merged_waits_for_its_like(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    files([span(number, reason=f"{number * 7919}" * 4) for number in range(9000)])
+    [merged] = stored(tmp_path)
+    assert 64 * 1024 < merged.stat().st_size < 1024**2
+    for number in range(30):
+        files([span(10_000 + number)])
+    files.tidy(TODAY)
+    assert merged in stored(tmp_path) and len(stored(tmp_path)) < 25
+    for number in range(1, 25):
+        merged.with_name(f"spans_{number}.parquet").write_bytes(merged.read_bytes())
+    files.tidy(TODAY)
+    assert merged not in stored(tmp_path)
+    assert query_spans(tmp_path, "SELECT count(*) FROM spans").rows == [(9030,)]
+
+
 def test_what_is_too_old_or_too_much_goes_the_oldest_first(tmp_path: Path) -> None:
     files = files_in(tmp_path, keep_days=3)
     for days in (9, 3, 0):

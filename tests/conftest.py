@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 _CLUSTERS = "clusters"
 _FOLDERS_OF_CLUSTERS = ("tests/cluster/", "tests/chaos/")
@@ -26,10 +27,15 @@ def _lane(nodeid: str) -> str:
 
 
 class Lanes(LoadScopeScheduling):
-    """Hands out lanes, those with the most tests first."""
+    """Hands out lanes, those with the most tests first, and the clusters last: who has them waits for the others."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _lane(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if _CLUSTERS in self.workqueue:
+            self.workqueue.move_to_end(_CLUSTERS)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,19 @@ __all__ = ["aclient", "ahttp", "client", "environment_id", "http", "scene"]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(*ids): the requirements of the manifest that a test holds")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what has a platform of its own: the shared one, once it is up, takes its share of the machine."""
+    here = Path(__file__).parent
+    places = [place for place, item in enumerate(items) if item.path.is_relative_to(here)]
+    ordered = sorted((items[place] for place in places), key=_shares)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _shares(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "instance" in item.fixturenames
 
 
 @pytest.fixture(scope="package")

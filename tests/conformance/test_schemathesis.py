@@ -174,7 +174,8 @@ NEEDS_MORE_THAN_A_SCHEMA |= {"holdSession", "releaseSession", "redactEvent"}
 
 @pytest.fixture(scope="module")
 def operations(url: str) -> dict[str, Any]:
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    # The server makes the document when it is first asked for it: seconds of work.
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", timeout=6 * DEADLINE)
     found = [result.ok() for result in schema.get_all_operations()]
     return {operation.definition.raw["operationId"]: operation for operation in found}
 

@@ -78,10 +78,11 @@ def overview() -> dashboard.Dashboard:
         )
         .with_panel(
             graph(
-                "Takeovers and retries in 5 minutes",
+                "Takeovers, retries and failed observers in 5 minutes",
                 "short",
                 Query("max(increase(hecaton_takeovers_total[5m]))", "partitions taken over"),
                 Query("max by (what) (increase(hecaton_retries_total[5m]))", "retries: {{what}}"),
+                Query("max by (observer) (increase(hecaton_observer_failures_total[5m]))", "failed: {{observer}}"),
             )
         )
         .with_row(row("Anomalies"))

@@ -54,8 +54,9 @@ class CheckpointCopies:
         for _ in range(_LISTINGS):
             names = stored_names(self._store, session)
             missing = [name for name in sorted(names) if (session, name) not in self._copied]
-            if not missing and self._whole(session, names):
-                self._newest[session] = max((name.version for name in names), default=0)
+            newest = max((name.version for name in names), default=0)
+            if not missing and (self._newest.get(session) == newest or self._whole(session, names)):
+                self._newest[session] = newest
                 return
             for name in missing:
                 self._copy_pack(session, name, names[name], told)

@@ -35,11 +35,10 @@ _TABLES = (
 
 async def dump(url: str, copy: Path) -> DatabaseFacts:
     """Write a dump of the database at *url* and return what it holds. Raises Unavailable, InvalidRequest."""
-    program = _program("pg_dump")
     try:
         async with _connected(url) as connection:
             snapshot = (await connection.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
-            command = [program, "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+            command = ["pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
             await _run([*command, f"--file={copy}"], url)
             return DatabaseFacts(
                 revision=(await connection.execute(text(REVISION))).scalar_one(),
@@ -119,7 +118,7 @@ async def _run(command: list[str], url: str) -> None:
 
 
 def _program(name: str) -> str:
-    path = name if "/" in name else shutil.which(name) or _beside_server(name)
+    path = shutil.which(name) or _beside_server(name)
     if path is None:
         raise InvalidRequest(
             f"{name} is not installed on this machine: apt-get install postgresql-client"

@@ -2,12 +2,14 @@
 
 A bucket holds a minute's worth and refills evenly, so a pause earns a burst of at most that much. Each
 replica of the gateway keeps buckets of its own with its part of the limit, and its headers tell of them.
-There are as many buckets as keys: memory is bounded by the configuration.
+Keys and workspaces of the store, and environments of workers, may be many: of those beyond a bound the bucket goes that
+was used longest ago, which has filled up again by then.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +17,8 @@ from agents.clock import Clock, rfc3339
 from agents.config import GatewaySettings
 
 _MINUTE = 60.0
+MOST_BUCKETS = 20_000
+"""About 5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class RateLimits:
         self._clock = clock
         self._writes = settings.requests_per_minute / settings.replicas
         self._reads = settings.reads_per_minute / settings.replicas
-        self._buckets: dict[tuple[str, bool], _Bucket] = {}
+        self._buckets: OrderedDict[tuple[str, bool], _Bucket] = OrderedDict()
 
     def spend(self, principal: str, method: str) -> Standing | None:
         """Count one request; None when there is no limit for its kind."""
@@ -56,6 +60,9 @@ class RateLimits:
         capacity, rate = max(per_minute, 1.0), per_minute / _MINUTE
         now = self._clock.monotonic()
         bucket = self._buckets.setdefault((principal, reads), _Bucket(capacity, now))
+        self._buckets.move_to_end((principal, reads))
+        if len(self._buckets) > MOST_BUCKETS:
+            self._buckets.popitem(last=False)
         bucket.tokens = min(capacity, bucket.tokens + (now - bucket.at) * rate)
         bucket.at = now
         short = 1.0 - bucket.tokens

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from api_fakes import Server, refusal
 
+from agents.api import rate_limits
 from agents.api.rate_limits import RateLimits, Standing
 from agents.clock import ManualClock, parse_rfc3339
 from agents.config import GatewaySettings
@@ -78,6 +79,14 @@ def test_each_replica_enforces_its_part_and_lets_one_through_at_least() -> None:
     tiny = Counter(requests_per_minute=1, replicas=4)
     assert tiny.spend().retry_after is None
     assert tiny.spend().retry_after == 240.0
+
+
+def test_the_memory_of_who_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "MOST_BUCKETS", 2)
+    counter = Counter(reads_per_minute=1)
+    assert [counter.spend(key, "GET").retry_after is None for key in ("a", "b", "a", "c")] == [True, True, False, True]
+    assert len(counter.limits._buckets) == 2
+    assert counter.spend("a", "GET").retry_after is not None, "the one used longest ago has gone, and that is b's"
 
 
 async def test_every_answer_tells_where_its_key_stands(make_server: Any) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,17 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(environment: Mapping[str, str], *, cpus: int, besides: Collection[int]) -> Iterator[RayHead]:
+def ray_head(
+    environment: Mapping[str, str],
+    *,
+    cpus: int,
+    besides: Collection[int],
+    more: Callable[[int], list[str]] = lambda port: [],
+) -> Iterator[RayHead]:
     """Start a cluster whose processes have *environment*, and end it with all that was started on it.
 
-    It takes no ports of *besides*, which nobody listens on yet.
+    It takes no ports of *besides*, which nobody listens on yet. *more* gives further options for ``ray start``, for the
+    port of its GCS.
     """
     gcs, dashboard, agent = free_ports(3, besides=besides)
     # Not below the test's own folder: paths of Ray's sockets may have 107 characters. Nor in /tmp/ray: the cluster that
@@ -64,7 +71,7 @@ def ray_head(environment: Mapping[str, str], *, cpus: int, besides: Collection[i
     place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     start = [str(BIN / "ray"), "start", "--head", f"--num-cpus={cpus}", f"--temp-dir={place}", f"--port={gcs}"]
     start += ["--include-dashboard=true", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
-    start += ["--disable-usage-stats"]
+    start += ["--disable-usage-stats", *more(gcs)]
     said = place / "start.log"
     with said.open("wb") as log:
         cluster = subprocess.Popen(

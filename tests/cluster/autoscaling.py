@@ -18,6 +18,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
     FAKE_HEAD_NODE_TYPE,
     FakeMultiNodeProvider,
 )
+from ray.autoscaler.v2.sdk import get_cluster_status
 
 from tests.cluster.ray_head import RayHead
 
@@ -84,6 +85,7 @@ class Fetched:
 
     def __init__(self, head: RayHead) -> None:
         self._url = f"{head.dashboard}/api/v0/nodes"
+        self._gcs = f"127.0.0.1:{head.port}"
 
     def now(self) -> Counter[str]:
         """Count those that live, by kind."""
@@ -92,6 +94,14 @@ class Fetched:
     def ever(self) -> Counter[str]:
         """Count those that there have been, by kind."""
         return Counter(node["labels"][PART] for node in self._nodes())
+
+    def at_their_bound(self) -> bool:
+        """Return whether something waits for a node, and no node is on its way."""
+        status = get_cluster_status(self._gcs)
+        return bool(status.resource_demands.ray_task_actor_demand) and not [
+            *status.pending_launches,
+            *status.pending_nodes,
+        ]
 
     def _nodes(self) -> list[dict[str, Any]]:
         said = httpx.get(self._url, params={"limit": 100, "detail": True}, timeout=30).raise_for_status().json()

@@ -59,8 +59,8 @@ class Instance:
         assert self._process is not None, "the instance is not up"
         return self._process.pid
 
-    def up(self) -> str:
-        """Start the platform and wait until it says that it is ready; returns its URL."""
+    def up(self, patience: float = START_SECONDS) -> str:
+        """Start the platform and wait *patience* seconds until it says that it is ready; returns its URL."""
         assert self._process is None, "the instance is up already"
         command = [sys.executable, "-m", "agents.cli", "up", "--config", str(self._config)]
         with self._log.open("wb") as log:
@@ -72,7 +72,7 @@ class Instance:
                 start_new_session=True,
                 env={**plain_environment(), "HECATON_NO_DASHBOARD": "1", **self.environment},
             )
-        self.url = self._wait_ready()
+        self.url = self._wait_ready(patience)
         return self.url
 
     def ensure_up(self) -> None:
@@ -80,9 +80,9 @@ class Instance:
         if self._process is None:
             self.up()
 
-    def _wait_ready(self) -> str:
+    def _wait_ready(self, patience: float) -> str:
         assert self._process is not None
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + patience
         while time.monotonic() < end:
             said = self.output()
             if found := _READY.search(said):
@@ -90,7 +90,7 @@ class Instance:
             assert self._process.poll() is None, f"the platform ended with {self._process.returncode}:\n{said[-4000:]}"
             time.sleep(_LOOK_SECONDS)
         self.down()
-        raise AssertionError(f"not ready within {START_SECONDS:g} s:\n{self.output()[-4000:]}")
+        raise AssertionError(f"not ready within {patience:g} s:\n{self.output()[-4000:]}")
 
     def output(self) -> str:
         """What the platform printed so far."""

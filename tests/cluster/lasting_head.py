@@ -1,7 +1,8 @@
 """A Ray cluster whose head keeps its state in Redis, so that it may die: a head that runs nothing, and one more node.
 
 It is started with ``ray start``, as an operator does. The head is killed as the loss of its machine or pod would: all
-its processes at once, by SIGKILL. Then the same command starts it again, and the other node finds it.
+its processes at once, by SIGKILL. Then the same command starts it again, and the other node finds it. Or its GCS alone
+is killed, and started again with the same command line.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from tests.cluster.ray_head import BIN, ROOT
 _END_SECONDS = 30
 _START_SECONDS = 180.0
 """Of a `ray start`: twice what Ray gives a node (``RAY_raylet_start_wait_time_s``)."""
+_GCS = "gcs/gcs_server"
+# Starts a command and ends without it: nobody waits for a server.
+_BESIDE = ["sh", "-c", 'exec "$@" &', "sh"]
 # Whatever is started by a line stays below this process, and ends with it.
 _GUARDED = """
 import json, subprocess, sys
@@ -44,6 +48,7 @@ class LastingHead:
 
     def __init__(self, environment: Mapping[str, str], place: Path, redis: int) -> None:
         self.gcs, dashboard, agent, other_agent = free_ports(4)
+        self.environment = dict(environment)
         self.dashboard = f"http://127.0.0.1:{dashboard}"
         start = [str(BIN / "ray"), "start", "--disable-usage-stats"]
         self._head = [*start, "--head", "--num-cpus=0", f"--temp-dir={place}", f"--port={self.gcs}"]
@@ -91,6 +96,27 @@ class LastingHead:
         # raylet, for a head that lives.
         self._note.unlink(missing_ok=True)
         return len(dying)
+
+    def kill_gcs(self) -> list[str]:
+        """Kill the GCS alone, by SIGKILL; returns its command line."""
+        [gcs] = self.running(_GCS)
+        command = gcs.cmdline()
+        gcs.kill()
+        psutil.wait_procs([gcs], timeout=_END_SECONDS)
+        return command
+
+    def start_gcs(self, command: list[str]) -> None:
+        """Start a GCS that was killed, with its *command* line."""
+        self._run([*_BESIDE, *command])
+
+    def running(self, words: str) -> list[psutil.Process]:
+        """Return the cluster's living processes that have *words* in their command line, or Ray's title."""
+        found: list[psutil.Process] = []
+        for each in self._below():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if words in " ".join(each.cmdline()):  # empty of one that has ended, but was not collected yet
+                    found.append(each)
+        return found
 
     def close(self) -> None:
         """End all of it."""

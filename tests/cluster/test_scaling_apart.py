@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +42,17 @@ def brain(stub: str) -> Any:
     return {**of_all, "resources": resources, "scaling": scaling | delays}
 
 
-async def until(nodes: Callable[[], Counter[str]], wanted: Counter[str]) -> None:
-    """Wait for these nodes."""
+async def until(nodes: Fetched, *, more_wanted: bool = False, **wanted: int) -> None:
+    """Wait for so many nodes of each kind; with *more_wanted*, until no more come although there is need of them."""
     found = Counter[str]()
     try:
         async with asyncio.timeout(_SECONDS):
-            while (found := await asyncio.to_thread(nodes)) != wanted:
+            while (found := await asyncio.to_thread(nodes.now)) != wanted or (
+                more_wanted and not await asyncio.to_thread(nodes.at_their_bound)
+            ):
                 await asyncio.sleep(_LOOK_SECONDS)
     except TimeoutError:
-        raise AssertionError(f"there are {found}, not {wanted}") from None
+        raise AssertionError(f"there are {found}; wanted: {wanted}") from None
 
 
 @pytest.mark.timeout(900)
@@ -70,7 +71,8 @@ async def test_hands_and_brains_fetch_nodes_of_their_own_kind_and_give_them_back
         options: Any = {"brains": {"main": brain(stub.url)}, "sandbox": {"warm": 0}}
         instance = Instance(tmp_path / "data", stub.url, environment=joining, **options)
         try:
-            await _loads(LivePlatform(await asyncio.to_thread(instance.up), stub), Fetched(head), tmp_path / "release")
+            url = await asyncio.to_thread(instance.up, _SECONDS)
+            await _loads(LivePlatform(url, stub), Fetched(head), tmp_path / "release")
         finally:
             stub.release("*")
             status = await asyncio.to_thread(instance.down)
@@ -96,11 +98,11 @@ async def _on_hands(platform: LivePlatform, nodes: Fetched, release: Path) -> li
         assert added.status_code == 200, added.text
     async with hand_client(f"{platform.url}/hands/held/mcp", KEY, timeout=_SECONDS) as client:
         calls = [asyncio.create_task(client.call_tool("hold", {"number": number})) for number in range(LOAD)]
-        await until(nodes.now, Counter({BRAINS: 1, HANDS: MOST}))
+        await until(nodes, brains=1, hands=MOST, more_wanted=True)
         release.touch()
         answers = await asyncio.gather(*calls)
     assert nodes.ever() == {BRAINS: 1, HANDS: MOST}, "hands touch no node of brains, and keep to their bound"
-    return [answer.content[0].text for answer in answers]
+    return [answer.content[0].model_dump()["text"] for answer in answers]
 
 
 async def _on_brains(platform: LivePlatform, nodes: Fetched) -> list[str]:
@@ -117,9 +119,9 @@ async def _on_brains(platform: LivePlatform, nodes: Fetched) -> list[str]:
         for session in sessions:
             await scene.send(session, message())
         # Nobody calls the hand any more, so its nodes go while those of brains come.
-        await until(nodes.now, Counter({BRAINS: MOST}))
+        await until(nodes, brains=MOST, more_wanted=True)
         await scene.release("go")
         logs = [await scene.idle(session) for session in sessions]
-    await until(nodes.now, Counter({BRAINS: 1}))
+    await until(nodes, brains=1)
     assert nodes.ever() == {BRAINS: MOST, HANDS: MOST}, "brains fetch no node for hands, and keep to their bound"
     return [of_type(log, "session.status_idle")[-1]["stop_reason"]["type"] for log in logs]

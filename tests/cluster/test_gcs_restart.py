@@ -31,6 +31,8 @@ HARNESS = "ray::HarnessActor"
 @pytest.fixture
 def head(tmp_path: Path) -> Iterator[LastingHead]:
     environment = ray_environment(settings_for(tmp_path / "unused", "")) | {"RAY_AUTH_MODE": "disabled"}
+    # Nodes wait so long for a GCS; by default a minute, which sessions can take on a busy machine.
+    environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = f"{2 * PATIENCE:.0f}"
     with lasting_head(environment) as made:
         yield made
 

@@ -55,6 +55,7 @@ async def until(nodes: Fetched, *, more_wanted: bool = False, **wanted: int) -> 
         raise AssertionError(f"there are {found}; wanted: {wanted}") from None
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_hands_and_brains_fetch_nodes_of_their_own_kind_and_give_them_back(tmp_path: Path) -> None:
     environment = ray_environment(Settings(data_dir=tmp_path / "unused")) | FOR_ALL | {"RAY_AUTH_MODE": "disabled"}

@@ -19,17 +19,10 @@ from typing import Any
 
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import summary_block
-from agents.sessions.events import Event, EventType
+from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType
 from agents.sessions.served import known_as
 from agents.web.provenance import PastUrls
 
-_TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})
-_RESULTS = {
-    EventType.AGENT_TOOL_RESULT: "tool_use_id",
-    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
-    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
-    EventType.USER_TOOL_RESULT: "tool_use_id",
-}
 _NO_OUTPUT: list[dict[str, Any]] = [{"type": "text", "text": "(no output)"}]
 _WORTH_IT = 0.1
 """A compaction that saves less than this part of what it replaces has brought nothing."""
@@ -87,10 +80,10 @@ class Conversation:
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
         hidden = event.hidden or {}
-        if event.type in _TOOL_USES:
+        if event.type in TOOL_USES:
             self._add_tool_use(event)
-        elif event.type in _RESULTS:
-            self._add_result(event.body[_RESULTS[event.type]], event.body)
+        elif event.type in TOOL_RESULTS:
+            self._add_result(event.body[TOOL_RESULTS[event.type]], event.body)
         elif event.type is EventType.USER_MESSAGE:
             self._add_user(list(event.body["content"]))
         elif event.type is EventType.AGENT_MESSAGE:

@@ -56,6 +56,16 @@ class EventType(StrEnum):
         return self.value.startswith("user.")
 
 
+TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_MCP_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE})
+TOOL_RESULTS = {
+    EventType.AGENT_TOOL_RESULT: "tool_use_id",
+    EventType.USER_TOOL_RESULT: "tool_use_id",
+    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
+    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
+}
+"""Events that end a tool call, and where each names it."""
+
+
 class SessionStatus(StrEnum):
     IDLE = "idle"
     RUNNING = "running"

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from agents.ids import EventId
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
 from agents.sessions.served import ServedTool, served_by
 from agents.sessions.state import OpenCall, SessionState
 from agents.telemetry import catalogue
@@ -24,13 +24,6 @@ from agents.telemetry.recorder import Recorder
 
 _ANSWERS = 64
 """Calls of a session, by tool and input, whose last result is known: a loop repeats one of its latest."""
-_USES = (EventType.AGENT_TOOL_USE, EventType.AGENT_MCP_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE)
-_RESULTS = {
-    EventType.AGENT_TOOL_RESULT: "tool_use_id",
-    EventType.USER_TOOL_RESULT: "tool_use_id",
-    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
-    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
-}
 _TURN_OUTCOMES = {
     "end_turn": "ended",
     "requires_action": "requires_action",
@@ -85,9 +78,9 @@ class SessionMeasures:
                 case EventType.USER_TOOL_CONFIRMATION:
                     if (call := self._calls.get(event.body["tool_use_id"])) is not None:
                         call.since = event.processed_at
-                case kind if kind in _USES:
+                case kind if kind in TOOL_USES:
                     self._calls[event.id] = _used(event, self_hosted=record.self_hosted)
-                case kind if kind in _RESULTS:
+                case kind if kind in TOOL_RESULTS:
                     self._call_ended(event)
                 case _:
                     pass
@@ -117,7 +110,7 @@ class SessionMeasures:
             self._recorder.count(catalogue.RETRIES, "model_request")
 
     def _call_ended(self, event: Event) -> None:
-        call = self._calls.pop(EventId(event.body[_RESULTS[event.type]]), None)
+        call = self._calls.pop(EventId(event.body[TOOL_RESULTS[event.type]]), None)
         if call is None:
             return
         outcome = "error" if event.body.get("is_error") else "ok"

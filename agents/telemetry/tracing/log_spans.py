@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.served import served_by
 from agents.telemetry.tracing import names
 from agents.telemetry.tracing.ids import span_id_of
 from agents.telemetry.tracing.spans import Span, Value, microseconds
@@ -104,17 +105,16 @@ def tool_attributes(record: SessionRecord, event: Event) -> dict[str, Value]:
         names.TOOL_NAME: event.body["name"],
         names.TOOL_CALL: event.id,
         names.TOOL_TYPE: "function" if event.type is EventType.AGENT_CUSTOM_TOOL_USE else "extension",
-        names.HAND: _hand(event),
+        names.HAND: _hand(record, event),
     }
 
 
-def _hand(event: Event) -> str:
+def _hand(record: SessionRecord, event: Event) -> str:
     if event.type is EventType.AGENT_CUSTOM_TOOL_USE:
         return "custom"
-    if event.type is EventType.AGENT_MCP_TOOL_USE:
-        kept: Mapping[str, Any] = (event.hidden or {}).get("served", {})
-        return kept.get("hand") or event.body["mcp_server_name"]
-    return "web" if event.body["name"] in ("web_fetch", "web_search") else "sandbox"
+    if (tool := served_by(event)) is not None:
+        return tool.hand or tool.server or "web"
+    return "worker" if record.self_hosted else "sandbox"
 
 
 def tool_error(event: Event) -> str | None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
 from agents.telemetry.tracing import names
 from agents.telemetry.tracing.context import TraceContext, handing_on, parse_traceparent
 from agents.telemetry.tracing.far_side import asking_far
@@ -29,14 +29,6 @@ from agents.telemetry.tracing.log_spans import (
 from agents.telemetry.tracing.seeds import TRACEPARENT, seed_of_commit, seed_of_state, seed_of_turn
 from agents.telemetry.tracing.span_sink import SpanSink
 from agents.telemetry.tracing.spans import Span, Value, microseconds
-
-_RESULTS = {
-    EventType.AGENT_TOOL_RESULT: "tool_use_id",
-    EventType.USER_TOOL_RESULT: "tool_use_id",
-    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
-    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
-}
-"""Events that end a tool call, and where each names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +137,11 @@ class LogTrace:
                 self._request_start = moment(event)
             case EventType.MODEL_REQUEST_END:
                 self._answered(record, event)
-            case EventType.AGENT_TOOL_USE | EventType.AGENT_MCP_TOOL_USE | EventType.AGENT_CUSTOM_TOOL_USE:
+            case kind if kind in TOOL_USES:
                 if (turn := self._turn) is not None:
                     attributes = tool_attributes(record, event)
                     self._calls[event.id] = _OpenCall(turn, event.body["name"], moment(event), attributes)
-            case _ if (key := _RESULTS.get(event.type)) is not None:
+            case _ if (key := TOOL_RESULTS.get(event.type)) is not None:
                 self._close(event.body[key], moment(event), tool_error(event))
             case _:
                 pass

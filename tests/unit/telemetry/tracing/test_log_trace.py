@@ -13,11 +13,12 @@ from agents.brains.scripted import fail, text, tool_use
 from agents.errors import Unavailable
 from agents.hands.port import ToolResult
 from agents.ids import SessionId, new_event_id
-from agents.sessions.events import EventType
+from agents.sessions.events import Event, EventType
 from agents.sessions.harness import Harness
 from agents.sessions.log import Commit
 from agents.telemetry.tracing.context import TraceContext, handing_on
 from agents.telemetry.tracing.ids import span_id_of, trace_id_of
+from agents.telemetry.tracing.log_spans import tool_attributes
 from agents.telemetry.tracing.spans import Span
 from tests.unit.sessions.conftest import CUSTOM, World, make_world, message, toolset
 from tests.unit.telemetry.tracing.collected import Collected, counts_of_log, counts_of_spans
@@ -321,3 +322,10 @@ async def test_what_was_written_long_before_a_death_and_what_was_handed_over_is_
     await world.quiet()
     assert {span.attributes["gen_ai.conversation.id"] for span in collected.spans[told:]} == {long_ago}
     await first.stop()
+
+
+@pytest.mark.parametrize(("environment", "hand"), [("cloud", "sandbox"), ("self_hosted", "worker")])
+def test_a_call_says_whether_our_sandbox_or_a_worker_elsewhere_ran_it(environment: str, hand: str) -> None:
+    record = replace(make_world().new_record(), environment={"type": environment})
+    event = Event(new_event_id(), EventType.AGENT_TOOL_USE, {"name": "bash", "input": {}}, record.created_at)
+    assert tool_attributes(record, event)["hecaton.hand"] == hand

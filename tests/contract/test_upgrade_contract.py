@@ -6,6 +6,7 @@ Bug class this catches: a migration, or a reader, that does not know what was wr
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator
@@ -19,7 +20,10 @@ from store_records import T0, claimed, logged, step
 
 from agents.access.records import Owned
 from agents.access.workspaces import DEFAULT_WORKSPACE
+from agents.backup.making import BackupOrder, make_backup
+from agents.backup.restoring import RestoreOrder, restore_backup
 from agents.clock import ManualClock
+from agents.config import Settings
 from agents.governance.audit.verification import Finding, verify_entries, verify_sessions
 from agents.ids import SessionId
 from agents.listing import Listing
@@ -58,9 +62,8 @@ def there(connection: Connection) -> Rows:
     }
 
 
-@pytest.fixture
-async def location(empty_location: str) -> str:
-    """Where a database of the release with schema 0012 is."""
+async def left_by_then(at: str) -> str:
+    """Make a database at *at* what the release with schema 0012 would have left."""
     rows = rows_of_then()
 
     def write(connection: Connection) -> None:
@@ -71,12 +74,17 @@ async def location(empty_location: str) -> str:
             if table.name not in OURS:
                 connection.execute(insert(table), rows[table.name])
 
-    at = empty_location
     database = PostgresDatabase(at) if "://" in at else SqliteDatabase(Path(at))
     await migration.migrate(database, "0012")
     await database.write(write)
     await database.close()
     return at
+
+
+@pytest.fixture
+async def location(empty_location: str) -> str:
+    """Where a database of that release is."""
+    return await left_by_then(empty_location)
 
 
 @pytest.fixture
@@ -141,3 +149,21 @@ async def test_the_audit_begins_from_there_and_covers_what_was_there(store: SqlS
     changed = text("UPDATE events SET body = '{\"content\":[]}' WHERE session_id = :id AND seq = 2")
     await store._database.write(lambda connection: connection.execute(changed, {"id": IDLE}).close())
     assert [finding.session for finding in await findings(store)] == [IDLE]
+
+
+async def test_a_backup_of_then_is_restored_and_taken_over(tmp_path: Path) -> None:
+    """Made of a schema from before, as the doctor asks for, with this release."""
+    then, now = (Settings(data_dir=tmp_path / name) for name in ("then", "now"))
+    then.data_dir.mkdir()
+    await left_by_then(str(then.database_file))
+    order = BackupOrder(then, tmp_path / "backup.tar")
+    made = await asyncio.to_thread(make_backup, order, ManualClock(), lambda what, size: None)
+    assert (made.schema_revision, made.sessions, made.master_keys) == ("0012", 2, ("mk_1",))
+    await asyncio.to_thread(restore_backup, RestoreOrder(tmp_path / "backup.tar", now), lambda what, size: None)
+    restored = await open_store(now.database_file, clock=ManualClock(T0))
+    try:
+        # Nobody waits for the leases of then, which were not over.
+        assert (await claimed(restored, owner="new")).epoch == 2
+        assert len((await restored.log.load(IDLE)).events) == 4
+    finally:
+        await restored.close()

@@ -85,12 +85,19 @@ class ParquetTrail:
     async def entries(self, query: EntryQuery) -> Sequence[ChainedEntry]:
         """See TrailReader.entries."""
         columns = 'seq, "at", actor, action, "object", body, hash'
-        wanted = {"action": query.action, "hash": query.hash}
-        where = "".join(f" AND {name} = ${name}" for name, value in wanted.items() if value is not None)
+        newest = query.newest_first
+        wanted = {"action": query.action, "hash": query.hash, "after": query.after}
         values = {name: value for name, value in wanted.items() if value is not None}
+        conditions = {
+            "action": "action = $action",
+            "hash": "hash = $hash",
+            "after": f"seq {'<' if newest else '>'} $after",
+        }
+        where = " AND ".join(conditions[name] for name in values) or "TRUE"
         rows = self._rows(
-            f"SELECT {columns} FROM entries WHERE seq > $after{where} ORDER BY seq LIMIT {query.limit}",  # noqa: S608
-            {"after": query.after or 0, **values},
+            f"SELECT {columns} FROM entries WHERE {where}"  # noqa: S608
+            f" ORDER BY seq {'DESC' if newest else 'ASC'} LIMIT {query.limit}",
+            values,
         )
         return [ChainedEntry(*row) for row in rows]
 

@@ -14,16 +14,20 @@ from functools import partial
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, not_, or_, select
 
 from agents.governance.audit.entries import PRUNE
-from agents.governance.audit.pruning import missing, tombstone
-from agents.governance.audit.verification import gaps_of
+from agents.governance.audit.pruning import gaps_of, missing, tombstone
 from agents.ids import new_id
 from agents.store.audit_rows import entry_of
-from agents.store.audit_writing import LEAVES, Grown, add_entries, lock, newest, seal
+from agents.store.audit_writing import LEAVES, Grown, add_entries, lock, seal
 from agents.store.codec import micros
 from agents.store.engine import Database
 from agents.store.tables import audit_entries, audit_holds, audit_leaves, audit_redactions, sessions
 
-_LAST_OLD = select(func.max(audit_entries.c.seq)).where(audit_entries.c.at < bindparam("before"))
+_HEAD = select(func.max(audit_entries.c.seq)).scalar_subquery()
+_LAST_OLD = select(func.max(audit_entries.c.seq)).where(
+    # The newest entry stays, so that there is one to go on from.
+    audit_entries.c.at < bindparam("before"),
+    audit_entries.c.seq < _HEAD,
+)
 _later = audit_leaves.alias("later")
 _ONLY_THERE = (
     select(audit_leaves.c.session_id, audit_leaves.c.seq, audit_leaves.c.head)
@@ -44,8 +48,17 @@ _kept = or_(
     exists().where(audit_holds.c.session_id == audit_entries.c.object),
     exists().where(audit_redactions.c.entry == audit_entries.c.seq),
 )
-_OLD = select(audit_entries).where(audit_entries.c.seq <= bindparam("last")).order_by(audit_entries.c.seq)
-_TOMBSTONES = select(audit_entries).where(audit_entries.c.action == PRUNE).order_by(audit_entries.c.seq)
+_PORTION = 1000
+"""Entries that go in one transaction: whoever acts, or commits to SQLite, waits for it."""
+_PORTION_END = (
+    select(audit_entries.c.seq)
+    .where(audit_entries.c.seq <= bindparam("last"), not_(_kept))
+    .order_by(audit_entries.c.seq)
+    .offset(bindparam("portion"))
+    .limit(1)
+)
+_OLD = select(audit_entries.c.seq, audit_entries.c.hash).where(audit_entries.c.seq <= bindparam("last"))
+_TOMBSTONE = select(audit_entries).where(audit_entries.c.action == PRUNE).order_by(audit_entries.c.seq.desc()).limit(1)
 _DELETE = delete(audit_entries).where(audit_entries.c.seq <= bindparam("last"), not_(_kept))
 _DELETE_LEAVES = delete(audit_leaves).where(audit_leaves.c.entry <= bindparam("last"))
 
@@ -57,8 +70,10 @@ async def prune(database: Database, now: datetime, before: datetime) -> int:
         return 0
     while again := await database.read(partial(_only_there, last=last)):
         await database.write(partial(seal, grown=again, at=now, entry_id=new_id("audt")), repeatable=True)
-    work = partial(_prune, last=last, now=now, before=before)
-    return await database.write(work)
+    total = 0
+    while gone := await database.write(partial(_prune, last=last, now=now, before=before)):
+        total += gone
+    return total
 
 
 def _last_old(connection: Connection, before: datetime) -> int | None:
@@ -75,18 +90,17 @@ def _only_there(connection: Connection, last: int) -> list[Grown]:
 
 def _prune(connection: Connection, last: int, now: datetime, before: datetime) -> int:
     lock(connection)
-    head = newest(connection)
-    if head is None or head.seq <= last:
-        # The newest entry stays, so that there is one to go on from.
-        last = (head.seq if head else 0) - 1
-    old = [entry_of(row) for row in connection.execute(_OLD, {"last": last}).mappings()]
-    tombstones = [entry_of(row) for row in connection.execute(_TOMBSTONES).mappings()]
-    known = gaps_of(tombstones)
+    beyond = connection.execute(_PORTION_END, {"last": last, "portion": _PORTION}).scalar()
+    if beyond is not None:
+        last = beyond - 1
+    old = {row.seq: row.hash for row in connection.execute(_OLD, {"last": last})}
+    tombstones = connection.execute(_TOMBSTONE).mappings()
+    known = gaps_of(next((entry_of(row) for row in tombstones), None))
     gone = connection.execute(_DELETE, {"last": last}).rowcount
     if not gone:
         return 0
     connection.execute(_DELETE_LEAVES, {"last": last}).close()
-    kept = set(connection.execute(select(audit_entries.c.seq).where(audit_entries.c.seq <= last)).scalars())
+    kept = [row.seq for row in connection.execute(_OLD, {"last": last})]
     gaps = missing(kept, old, known.values(), last)
     add_entries(connection, [tombstone(now, before, gone, gaps)])
     return gone

@@ -10,10 +10,9 @@ from agents.clock import Clock
 from agents.errors import Conflict, NotFound
 from agents.governance.audit.chain import FIRST_LINK, leaves_digest, row_digest
 from agents.governance.audit.entries import PRUNE, SEAL, SYSTEM, AuditEntry, ChainedEntry, EntryQuery, chained
-from agents.governance.audit.pruning import missing, tombstone
+from agents.governance.audit.pruning import gaps_of, missing, tombstone
 from agents.governance.audit.redaction import redacted
 from agents.governance.audit.trail import Hold, Leaf, LoggedRow, Redaction, Standing
-from agents.governance.audit.verification import gaps_of
 from agents.ids import new_event_id
 from agents.sessions.events import Event, EventType
 from agents.store.audit_rows import logged_row
@@ -145,13 +144,13 @@ class MemoryAuditTrail:
         if self._sessions.keys() - spoken:
             await self.seal()
         self._leaves = [leaf for leaf in self._leaves if leaf.entry > last]
-        known = gaps_of(entry for entry in self._entries if entry.action == PRUNE)
+        known = gaps_of(next((entry for entry in reversed(self._entries) if entry.action == PRUNE), None))
         needed = {each.entry for each in self._redactions.values()}
         kept = {entry.seq for entry in old if entry.object in self.held or entry.seq in needed}
         self._entries = [entry for entry in self._entries if entry.seq > last or entry.seq in kept]
         gone = len(old) - len(kept)
         if gone:
-            gaps = missing(kept, old, known.values(), last)
+            gaps = missing(kept, {entry.seq: entry.hash for entry in old}, known.values(), last)
             self.add(tombstone(self._clock.now(), before, gone, gaps))
         return gone
 

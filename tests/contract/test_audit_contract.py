@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,8 @@ from store_records import T0, AnyStore, Reopen, claimed, full_session, logged, s
 
 from agents.clock import ManualClock
 from agents.errors import Conflict, InvalidRequest, LogConflict, NotFound
-from agents.governance.audit.entries import AuditEntry, EntryQuery
+from agents.governance.audit.chain import FIRST_LINK
+from agents.governance.audit.entries import AuditEntry, ChainedEntry, EntryQuery
 from agents.governance.audit.trail import Hold
 from agents.governance.audit.verification import (
     EntriesStep,
@@ -26,6 +28,7 @@ from agents.governance.audit.verification import (
 from agents.ids import SessionId
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.log import Commit, Lease
+from agents.store import audit_pruning
 from agents.store.database import SqlStore
 
 
@@ -226,6 +229,58 @@ async def test_old_entries_go_and_the_chain_stays_valid_without_them(store: AnyS
     ]
     assert await findings(store) == []
     await store.log.append(step(lease, old, logged()))
+    assert await findings(store) == []
+
+
+class TwoAtOnce:
+    """A trail of which nobody gets more than two entries at a time: as few as a thousand are of a long one."""
+
+    def __init__(self, store: AnyStore) -> None:
+        self._audit = store.audit
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._audit, name)
+
+    async def entries(self, query: EntryQuery) -> Sequence[ChainedEntry]:
+        return await self._audit.entries(replace(query, limit=min(query.limit, 2)))
+
+
+async def test_a_trail_that_was_pruned_many_times_is_verified_by_what_was_said_last(
+    store: AnyStore, clock: ManualClock
+) -> None:
+    for number in range(4):
+        await store.audit.record(act(f"old{number}", at=clock.now()))
+        clock.advance(86400)
+    for _ in range(3):
+        assert await store.audit.prune(clock.now() - timedelta(days=3.5)) == 1
+        clock.advance(86400)
+    reader: Any = TwoAtOnce(store)
+    step = EntriesStep(0, FIRST_LINK, done=False)
+    while not step.done and not step.findings:
+        step = await verify_entries(reader, 2, after=step.after, hash_=step.hash)
+    assert step.findings == []
+
+
+async def test_the_newest_entry_stays_however_old_it_is(store: AnyStore) -> None:
+    for number in range(3):
+        await store.audit.record(act(f"old{number}"))
+    assert await store.audit.prune(T0 + timedelta(days=5)) == 2
+    assert [entry.action for entry in await store.audit.entries(EntryQuery())] == ["old2", "pruneAudit"]
+    assert await findings(store) == []
+
+
+async def test_many_old_entries_go_in_portions(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever acts meanwhile waits for one portion, not for all of them."""
+    monkeypatch.setattr(audit_pruning, "_PORTION", 3)
+    store = await reopen()
+    now = T0 + timedelta(days=10)
+    for number in range(7):
+        await store.audit.record(act(f"old{number}"))
+    await store.audit.record(act("new", at=now))
+    assert await store.audit.prune(T0 + timedelta(days=5)) == 7
+    left = await store.audit.entries(EntryQuery())
+    assert [entry.action for entry in left] == ["new", "pruneAudit", "pruneAudit", "pruneAudit"]
+    assert [orjson.loads(entry.body)["detail"]["entries"] for entry in left[1:]] == [3, 3, 1]
     assert await findings(store) == []
 
 

@@ -5,18 +5,17 @@ It goes on in steps, so that a server answers each request in bounded time and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from agents.governance.audit.chain import FIRST_LINK, entry_link, event_digest, leaves_digest, link, session_link
-from agents.governance.audit.entries import PRUNE, REDACTION, SEAL, ChainedEntry, EntryQuery
-from agents.governance.audit.pruning import Gap
+from agents.governance.audit.entries import REDACTION, SEAL, ChainedEntry, EntryQuery
+from agents.governance.audit.pruning import NEWEST, gaps_of
 from agents.governance.audit.trail import Leaf, LoggedRow, Redaction, Standing, TrailReader
 
 _ROWS_AT_ONCE = 500
-_MOST_TOMBSTONES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +54,12 @@ class SessionsStep:
     findings: list[Finding] = field(default_factory=lambda: [])
 
 
-def gaps_of(tombstones: Iterable[ChainedEntry]) -> dict[int, Gap]:
-    """Return by its first position what entries about pruning say is gone; the newest has the last word."""
-    gaps: dict[int, Gap] = {}
-    for entry in tombstones:
-        for first, last, hash_ in orjson.loads(entry.body)["detail"]["gaps"]:
-            gaps[first] = (first, last, hash_)
-    return gaps
-
-
 async def verify_entries(reader: TrailReader, limit: int, *, after: int = 0, hash_: str = FIRST_LINK) -> EntriesStep:
     """Verify the next entries after one whose hash is *hash_*. Stops at the first that is wrong. Raises Unavailable."""
     step = EntriesStep(after, hash_, done=False)
     entries = await reader.entries(EntryQuery(limit=limit, after=after))
     # Read later: what was pruned in between is told of then.
-    gaps = gaps_of(await reader.entries(EntryQuery(limit=_MOST_TOMBSTONES, action=PRUNE)))
+    gaps = gaps_of(next(iter(await reader.entries(NEWEST)), None))
     for entry in entries:
         while entry.seq != step.after + 1 and (gap := gaps.get(step.after + 1)) is not None and gap[1] < entry.seq:
             step.after, step.hash = gap[1], gap[2]

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from agents.access.key_book import KeyBook
 from agents.access.keys import digest_of, hint_of, new_api_key
 from agents.access.records import ApiKeyRecord
 from agents.access.scopes import KeyScope
@@ -79,9 +78,8 @@ class NewApiKey(ApiKey):
 class ApiKeyRoutes:
     """Make, look at, list, revoke."""
 
-    def __init__(self, platform: Platform, book: KeyBook) -> None:
+    def __init__(self, platform: Platform) -> None:
         self._keys = platform.store.api_keys
-        self._book = book
         self._clock = platform.clock
         self._most = platform.settings.access.max_keys
         self._configured = bool(platform.settings.principals)
@@ -129,7 +127,8 @@ class ApiKeyRoutes:
 
     async def _refuse_lock_out(self, scope: KeyScope, expires_at: datetime | None) -> None:
         # With its first key a server that took any caller takes none without a key, for ever.
-        first = not self._configured and not await self._book.exist()
+        # Asked anew: what the book remembers may be from before the first key.
+        first = not self._configured and not await self._keys.exist()
         if first and (scope is not KeyScope.ADMIN or expires_at is not None):
             raise InvalidRequest(
                 "scope: the first key of a server without api_key must be admin and without expires_at: from then on"

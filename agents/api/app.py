@@ -80,7 +80,7 @@ def create_app(platform: Platform) -> FastAPI:
         *HandRoutes(platform).operations(),
         *HandReleaseRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
-        *ApiKeyRoutes(platform, book).operations(),
+        *ApiKeyRoutes(platform).operations(),
         *AuditRoutes(platform).operations(),
         *AuditVerificationRoutes(platform).operations(),
         *AuditCustodyRoutes(platform).operations(),

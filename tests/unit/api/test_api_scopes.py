@@ -191,6 +191,15 @@ async def test_the_first_key_closes_an_open_server_and_must_be_one_that_can_make
     refusal(await server.client.get("/v1/agents"), 401, "authentication_error")
 
 
+async def test_the_second_key_may_be_any_at_once(make_server: Callable[..., Awaitable[Server]]) -> None:
+    """Also while a replica still remembers that there was none."""
+    server = await make_server()
+    body = {"name": "n", "scope": "admin"}
+    first = (await server.client.post("/-/keys", json=body)).json()["key"]
+    second = await server.client.post("/-/keys", json={**body, "scope": "developer"}, headers={"x-api-key": first})
+    assert second.status_code == 200, second.text
+
+
 async def test_there_is_a_limit_to_keys(make_server: Callable[..., Awaitable[Server]]) -> None:
     server = await make_server(api_key="operator", access={"max_keys": 1})
     made = await key(server, "developer")

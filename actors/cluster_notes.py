@@ -18,9 +18,11 @@ from ray.experimental.internal_kv import (  # pyright: ignore[reportPrivateUsage
 from actors.names import NAMESPACE
 
 
-def put_note(name: str, value: Any) -> None:
-    """Write what is JSON under *name*. Blocks."""
-    _internal_kv_put(name, json.dumps(value), overwrite=True, namespace=NAMESPACE)
+def put_note(name: str, value: Any) -> int:
+    """Write what is JSON under *name*; returns its size. Blocks."""
+    note = json.dumps(value)
+    _internal_kv_put(name, note, overwrite=True, namespace=NAMESPACE)
+    return len(note)
 
 
 def get_note(name: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from typing import Any
 
@@ -75,12 +74,12 @@ class MetricsKeeper:
 
 
 def _save(dumped: dict[str, Any]) -> int:
-    """Write the note and return its size. Blocks."""
+    """Write the note and return its size, 0 when that failed. Blocks."""
     try:
-        put_note(_NOTE, dumped)
+        return put_note(_NOTE, dumped)
     except RayError as error:
         logger.warning("the figures are not kept beside Ray's table of actors: %s", error)
-    return len(json.dumps(dumped))
+        return 0
 
 
 def _now() -> float:

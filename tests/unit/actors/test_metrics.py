@@ -31,8 +31,13 @@ def failures(count: float) -> Recorded:
 @pytest.fixture
 def notes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     made: dict[str, Any] = {}
+
+    def put(name: str, value: Any) -> int:
+        made[name] = value
+        return len(made)
+
     monkeypatch.setattr(metrics_keeper, "get_note", made.get)
-    monkeypatch.setattr(metrics_keeper, "put_note", made.__setitem__)
+    monkeypatch.setattr(metrics_keeper, "put_note", put)
     return made
 
 

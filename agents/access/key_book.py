@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from agents.access.keys import digest_of, id_of
 from agents.access.records import ApiKeyRecord, ApiKeys
@@ -38,7 +38,6 @@ class KeyBook:
         self._clock = clock
         self._seconds = seconds
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._noted: dict[str, datetime] = {}
         self._exist = False
         self._asked_at: float | None = None
 
@@ -89,10 +88,10 @@ class KeyBook:
 
     async def _note_use(self, key: ApiKeyRecord) -> None:
         now = self._clock.now()
-        noted = max(filter(None, (key.last_used_at, self._noted.get(key.id))), default=None)
-        if noted is not None and now - noted < _TOUCH:
+        if key.last_used_at is not None and now - key.last_used_at < _TOUCH:
             return
-        self._noted[key.id] = now
+        known = self._known[key.id]
+        self._known[key.id] = replace(known, key=replace(key, last_used_at=now))
         try:
             await self._keys.touch(key.id, now)
         except Unavailable as error:

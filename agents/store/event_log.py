@@ -75,7 +75,10 @@ class SqlEventLog:
         """Read a session whole, as of one moment. Raises NotFound, Unavailable."""
         if not findable(session_id):
             raise NotFound("session not found")
-        return await self._database.read(lambda connection: read_whole(connection, session_id))
+        snapshot, link = await self._database.read(lambda connection: read_whole(connection, session_id))
+        if link is not None:
+            self._chain.learn(session_id, snapshot.record.seq, link)
+        return snapshot
 
     async def read(self, session_id: SessionId, *, after: int, limit: int) -> Sequence[Event]:
         """Read on from a position. Raises Unavailable."""

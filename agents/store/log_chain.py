@@ -1,8 +1,7 @@
 """The chain of each session's log, held by its writer: hashes of events, computed as they are encoded.
 
-The writer knows the last link of every session that it writes to, so that a commit asks the database nothing for it;
-one that it does not know is read, which is once after the session came here. Bounded; it may forget what no commit
-under way builds on.
+The writer knows the last link of every session that it has read or written, so that a commit asks the database nothing
+for it; one that it does not know is read. Bounded; it may forget what no commit under way builds on.
 """
 
 from __future__ import annotations
@@ -91,6 +90,11 @@ class LogChain:
             key, seq = change.session_id, change.expected_seq
             self._remember(key, seq, await self._database.read(lambda connection: link_at(connection, key, seq)))
             self.linked(change)
+
+    def learn(self, session_id: str, seq: int, last: str) -> None:
+        """Take note of the link of a log that was read, unless what is written here has come further."""
+        if session_id not in self._known or self._known[session_id][0] < seq:
+            self._remember(session_id, seq, last)
 
     def take_back(self, change: Change) -> None:
         """Forget what a change has added, that was not written or nobody knows."""

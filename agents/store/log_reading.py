@@ -57,12 +57,13 @@ def read_session(connection: Connection, session_id: str) -> SessionRecord:
     return session_of(row)
 
 
-def read_whole(connection: Connection, session_id: str) -> SessionSnapshot:
-    """Raises NotFound."""
+def read_whole(connection: Connection, session_id: str) -> tuple[SessionSnapshot, str | None]:
+    """Return a session, and the link of its last event. Raises NotFound."""
     record = read_session(connection, session_id)
-    logged = connection.execute(_EVENTS_AFTER, {"key": session_id, "after": 0}).mappings()
+    logged = connection.execute(_EVENTS_AFTER, {"key": session_id, "after": 0}).mappings().all()
     queued = connection.execute(_QUEUED, {"key": session_id}).mappings()
-    return SessionSnapshot(record, tuple(map(event_of, logged)), tuple(map(queued_event_of, queued)))
+    snapshot = SessionSnapshot(record, tuple(map(event_of, logged)), tuple(map(queued_event_of, queued)))
+    return snapshot, logged[-1]["link"] if logged else None
 
 
 def read_after(connection: Connection, session_id: str, after: int, limit: int) -> list[Event]:

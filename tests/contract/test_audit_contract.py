@@ -261,6 +261,17 @@ async def test_a_trail_that_was_pruned_many_times_is_verified_by_what_was_said_l
     assert step.findings == []
 
 
+async def test_who_takes_a_session_up_reads_it_once(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next commit builds on what was read then."""
+    one, other = await reopen(), await reopen()
+    lease, record = await talked(one)
+    await other.log.load(SessionId(record.id))
+    monkeypatch.setattr(other._database, "read", None)
+    await other.log.append(step(lease, record, said(9)))
+    monkeypatch.undo()
+    assert await findings(other) == []
+
+
 async def test_the_newest_entry_stays_however_old_it_is(store: AnyStore) -> None:
     for number in range(3):
         await store.audit.record(act(f"old{number}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from anthropic import AsyncAnthropic
 
 from tests.conformance.platform import KEY, LivePlatform, ServerThread, settings_for
 from tests.conformance.scene import Scene
+from tests.conformance.sse import PATIENCE
 from tests.stub_model import StubControl, stub_in_thread
 
 _TIMEOUT = 20.0
@@ -71,15 +73,13 @@ def restartable_with(data_dir: Path, stub: StubControl, port: int) -> Iterator[R
 
 
 @asynccontextmanager
-async def scene_at(live: LivePlatform) -> AsyncIterator[Scene]:
+async def scene_at(live: LivePlatform, patience: float = PATIENCE) -> AsyncIterator[Scene]:
     """A scene with clients of its own."""
-    headers = {"authorization": f"Bearer {KEY}"}
+    headers, timeout = {"authorization": f"Bearer {KEY}"}, max(_TIMEOUT, patience)
     transport = anthropic.DefaultAsyncHttpxClient(verify=False)
     async with (
-        httpx.AsyncClient(base_url=live.url, headers=headers, timeout=_TIMEOUT, verify=False) as http,
-        AsyncAnthropic(
-            base_url=live.url, api_key=KEY, max_retries=0, timeout=_TIMEOUT, http_client=transport
-        ) as client,
+        httpx.AsyncClient(base_url=live.url, headers=headers, timeout=timeout, verify=False) as http,
+        AsyncAnthropic(base_url=live.url, api_key=KEY, max_retries=0, timeout=timeout, http_client=transport) as client,
     ):
-        environment = await client.beta.environments.create(name="asks")
-        yield Scene(live, client, http, environment.id)
+        environment = await client.beta.environments.create(name=f"asks-{secrets.token_hex(4)}")
+        yield Scene(live, client, http, environment.id, patience)

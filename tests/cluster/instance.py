@@ -35,23 +35,16 @@ def plain_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("HECATON_", "ANTHROPIC_", "RAY_"))}
 
 
-class Instance:
-    """A data directory and the platform that may run on it."""
+class UpProcess:
+    """A data directory and the platform that may run on it, started by ``hecaton up`` with *options*."""
 
-    def __init__(
-        self, data_dir: Path, stub_url: str, *, environment: Mapping[str, str] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data_dir: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         """*environment* is added to that of the platform's process (``RAY_ADDRESS``: on a cluster of the test's)."""
         self.data_dir = data_dir
         self.url = ""
         self.environment = dict(environment or {})
-        data_dir.mkdir(parents=True, exist_ok=True)
+        self._options = options
         self._log = data_dir.with_name(f"{data_dir.name}.log")
-        self._config = data_dir.with_name(f"{data_dir.name}.yaml")
-        chosen = settings_for(data_dir, stub_url, port=free_port(), **settings)
-        plain = chosen.model_dump(mode="json", exclude_none=True)
-        secret = {"api_key": chosen.api_key.get_secret_value()} if chosen.api_key else {}
-        self._config.write_text(yaml.safe_dump({**plain, **secret}), encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,7 +55,7 @@ class Instance:
     def up(self, patience: float = START_SECONDS) -> str:
         """Start the platform and wait *patience* seconds until it says that it is ready; returns its URL."""
         assert self._process is None, "the instance is up already"
-        command = [sys.executable, "-m", "agents.cli", "up", "--config", str(self._config)]
+        command = [sys.executable, "-m", "agents.cli", "up", *self._options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -146,6 +139,21 @@ class Instance:
                     each.kill()
             process.wait(10)
             raise AssertionError(f"the platform did not end within {patience:g} s:\n{self.output()[-4000:]}") from None
+
+
+class Instance(UpProcess):
+    """One whose data directory and settings are made here."""
+
+    def __init__(
+        self, data_dir: Path, stub_url: str, *, environment: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        config = data_dir.with_name(f"{data_dir.name}.yaml")
+        chosen = settings_for(data_dir, stub_url, port=free_port(), **settings)
+        plain = chosen.model_dump(mode="json", exclude_none=True)
+        secret = {"api_key": chosen.api_key.get_secret_value()} if chosen.api_key else {}
+        config.write_text(yaml.safe_dump({**plain, **secret}), encoding="utf-8")
+        super().__init__(data_dir, "--config", str(config), environment=environment)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
-"""A Ray cluster whose head keeps its state in Redis, so that it may die: a head that runs nothing, and one more node.
+"""A Ray cluster whose head keeps its state in Redis, so that it may die: a head that runs nothing, and more nodes.
 
 It is started with ``ray start``, as an operator does. The head is killed as the loss of its machine or pod would: all
-its processes at once, by SIGKILL. Then the same command starts it again, and the other node finds it. Or its GCS alone
+its processes at once, by SIGKILL. Then the same command starts it again, and the other nodes find it. Or its GCS alone
 is killed, and started again with the same command line.
 """
 
@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -43,19 +44,31 @@ for line in sys.stdin:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node beside the head has; its GPUs are none, but Ray deals them out."""
+
+    cpus: int
+    gpus: int = 0
+
+
 class LastingHead:
     """The cluster; all methods block."""
 
-    def __init__(self, environment: Mapping[str, str], place: Path, redis: int) -> None:
-        self.gcs, dashboard, agent, other_agent = free_ports(4)
+    def __init__(self, environment: Mapping[str, str], place: Path, redis: int, nodes: Sequence[Node]) -> None:
+        self.gcs, dashboard, agent, *agents = free_ports(3 + len(nodes), besides=_serve_ports(environment))
         self.environment = dict(environment)
+        self.place = place
         self.dashboard = f"http://127.0.0.1:{dashboard}"
         start = [str(BIN / "ray"), "start", "--disable-usage-stats"]
         self._head = [*start, "--head", "--num-cpus=0", f"--temp-dir={place}", f"--port={self.gcs}"]
         self._head += ["--include-dashboard=true", f"--dashboard-port={dashboard}"]
         self._head += [f"--dashboard-agent-listen-port={agent}"]
-        self._node = [*start, f"--address=127.0.0.1:{self.gcs}", "--num-cpus=16"]
-        self._node += [f"--dashboard-agent-listen-port={other_agent}"]
+        join = [*start, f"--address=127.0.0.1:{self.gcs}"]
+        self._nodes = [
+            [*join, f"--num-cpus={node.cpus}", f"--num-gpus={node.gpus}", f"--dashboard-agent-listen-port={port}"]
+            for node, port in zip(nodes, agents, strict=True)
+        ]
         self.said = place / "start.log"
         self._note = place / "ray_current_cluster"
         self._log = self.said.open("wb")
@@ -71,16 +84,17 @@ class LastingHead:
         self._heads: list[psutil.Process] = []
 
     def start(self) -> None:
-        """Start the head, and then the other node."""
+        """Start the head, and then the other nodes."""
         assert self._said() == "ready", "what guards the cluster must be there before what it guards"
         self.start_head()
-        self._run(self._node)
+        for node in self._nodes:
+            self._run(node)
 
     def start_head(self) -> None:
         """Start the head, for the first time or again."""
-        before = set(self._below())
+        before = set(self.processes())
         self._run(self._head)
-        self._heads = [each for each in self._below() if each not in before]
+        self._heads = [each for each in self.processes() if each not in before]
 
     def kill_head(self) -> int:
         """Kill all processes of the head at once; returns how many there were."""
@@ -112,7 +126,7 @@ class LastingHead:
     def running(self, words: str) -> list[psutil.Process]:
         """Return the cluster's living processes that have *words* in their command line, or Ray's title."""
         found: list[psutil.Process] = []
-        for each in self._below():
+        for each in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if words in " ".join(each.cmdline()):  # empty of one that has ended, but was not collected yet
                     found.append(each)
@@ -144,12 +158,18 @@ class LastingHead:
         assert ready, f"nothing within {_START_SECONDS:g} s: {self.said.read_text(errors='replace')}"
         return self._guard.stdout.readline().rstrip()
 
-    def _below(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """Return all processes of the cluster."""
         return psutil.Process(self._guard.pid).children(recursive=True)
 
 
+def _serve_ports(environment: Mapping[str, str]) -> list[int]:
+    """Return the ports that the cluster's processes will listen on and nobody does yet."""
+    return [int(value) for name, value in environment.items() if name.startswith("RAY_") and name.endswith("_PORT")]
+
+
 @contextmanager
-def lasting_head(environment: Mapping[str, str]) -> Iterator[LastingHead]:
+def lasting_head(environment: Mapping[str, str], nodes: Sequence[Node] = (Node(cpus=16),)) -> Iterator[LastingHead]:
     """Start Redis and the cluster, and end both."""
     # A short path: those of Ray's sockets may have 107 characters.
     place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
@@ -159,7 +179,7 @@ def lasting_head(environment: Mapping[str, str]) -> Iterator[LastingHead]:
         redis = subprocess.Popen(order, stdout=log, stderr=log)
     try:
         _wait_for_redis(port)
-        cluster = LastingHead(environment, place, port)
+        cluster = LastingHead(environment, place, port, nodes)
         try:
             cluster.start()
             yield cluster

@@ -7,7 +7,6 @@ count twice or never, series that docs/metrics.md does not name.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.instance import Instance
+from tests.cluster.log_figures import Series, counts_of
 from tests.conformance.platform import LivePlatform
 from tests.conformance.scene import Json, Scene, bash, calls, message, says, toolset
 
@@ -25,9 +25,6 @@ _LOOK_SECONDS = 0.5
 _REPORT_SECONDS = 5.0
 """In this time each process has told what it had counted before: every two seconds, within two (metrics_reporter)."""
 _COUNTED = ("_total", "_count", "_sum")
-
-Series = tuple[str, ...]
-"""A sample's name and the values of its labels, those in the order of the labels' names."""
 
 
 async def scrape(platform: LivePlatform) -> dict[Series, float]:
@@ -69,37 +66,14 @@ async def worked(scene: Scene) -> list[Json]:
     return await scene.turn(session, message("go"))
 
 
-def counts_of(logs: list[list[Json]]) -> Counter[Series]:
-    """Count in logs what the figures should have."""
-    found = Counter[Series]()
-    for event in (event for log in logs for event in log):
-        match event["type"]:
-            case "session.status_idle":
-                found["hecaton_turns_total", "ended"] += 1
-                found["hecaton_turn_duration_seconds_count",] += 1
-            case "span.model_request_end":
-                usage, brain = event["model_usage"], "default@1"
-                found["hecaton_model_requests_total", brain, "ok"] += 1
-                found["hecaton_time_to_first_token_seconds_count", brain] += 1
-                found["hecaton_tokens_total", brain, "input"] += usage["input_tokens"]
-                found["hecaton_tokens_total", brain, "output"] += usage["output_tokens"]
-            case "agent.tool_result":
-                found["hecaton_tool_calls_total", "sandbox", "ok"] += 1
-                found["hecaton_tool_call_duration_seconds_count", "sandbox"] += 1
-            case _:
-                pass
-    found["hecaton_repeated_tool_calls_total",] = len(logs)
-    found["hecaton_log_append_batch_events_sum",] = sum(map(len, logs))
-    found["hecaton_http_requests_total", "POST", "/v1/sessions", "200"] = len(logs)
-    return found
-
-
 async def test_the_sums_of_all_processes_are_those_of_the_logs(platform: LivePlatform, scene: Scene) -> None:
     before = await settled(platform)
     # Enough of them to be of both harnesses.
     logs = [await worked(scene) for _ in range(6)]
     expected = counts_of(logs)
     assert expected["hecaton_tool_calls_total", "sandbox", "ok"] == 12
+    assert expected["hecaton_repeated_tool_calls_total",] == 6
+    expected["hecaton_http_requests_total", "POST", "/v1/sessions", "200"] = len(logs)
     found = await until(
         platform, lambda now: all(now.get(each, 0) - before.get(each, 0) >= count for each, count in expected.items())
     )

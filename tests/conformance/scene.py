@@ -81,8 +81,17 @@ def text_of(event: Json) -> str:
 class Scene:
     """One test's part of the server."""
 
-    def __init__(self, platform: LivePlatform, client: AsyncAnthropic, http: httpx.AsyncClient, environment_id: str):
+    def __init__(
+        self,
+        platform: LivePlatform,
+        client: AsyncAnthropic,
+        http: httpx.AsyncClient,
+        environment_id: str,
+        patience: float = PATIENCE,
+    ) -> None:
+        """*patience* is how long it waits for what a session shall do, in seconds."""
         self.platform = platform
+        self.patience = patience
         self.client = client
         self.http = http
         self.environment_id = environment_id
@@ -158,12 +167,12 @@ class Scene:
 
     async def until(self, session_id: str, kind: str, count: int = 1) -> list[Json]:
         """Wait until the log holds *count* events of a type; returns the log."""
-        async with asyncio.timeout(PATIENCE), self.stream(session_id) as stream:
+        async with asyncio.timeout(self.patience), self.stream(session_id) as stream:
             while True:
                 log = await self.log(session_id)
                 if len(of_type(log, kind)) >= count:
                     return log
-                await stream.next()
+                await stream.next(self.patience)
 
     async def idle(self, session_id: str, count: int = 1) -> list[Json]:
         return await self.until(session_id, "session.status_idle", count)

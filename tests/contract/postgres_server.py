@@ -121,9 +121,10 @@ class PostgresServer:
         hosts = "&".join(f"host={server.home}:5432" for server in (self, *others))
         return f"postgresql+asyncpg://postgres@/{name}?{hosts}"
 
-    def tell(self, command: str) -> None:
-        """Run an SQL command as the administrator."""
-        self._run("psql", "-h", self.home, "-U", "postgres", "-q", "-c", command, "postgres")
+    def tell(self, command: str, url: str = "") -> None:
+        """Run an SQL command as the administrator, in the database at *url* if there is one."""
+        name = make_url(url).database if url else None
+        self._run("psql", "-h", self.home, "-U", "postgres", "-q", "-c", command, name or "postgres")
 
     def _postmaster(self) -> psutil.Process:
         return psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n")[0]))

@@ -98,7 +98,7 @@ class SessionsAtWork:
 
 def sibling(scene: Scene) -> Scene:
     """Another scene on the same stage: its model has a script of its own."""
-    return Scene(scene.platform, scene.client, scene.http, scene.environment_id)
+    return Scene(scene.platform, scene.client, scene.http, scene.environment_id, scene.patience)
 
 
 def output(result: dict[str, Any]) -> str:

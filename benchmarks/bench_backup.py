@@ -1,8 +1,8 @@
-"""Claim: backing a store up, and restoring it, takes at most 5 times as long as copying its bytes to the disk.
+"""Claim: backing a store up, and restoring it, takes at most 5 times the processor time of copying its bytes.
 
 A SQLite store with so many events (a million: 1.2 GB) is backed up in each form and restored from it; right before
 each its file is copied plainly, in pieces and with fsync. Falsified when the median of the rounds' ratios is above 5
-for a backup without compression, or its restore. Compressed ones are told beside, and what single stages take.
+for a backup without compression, or its restore. Told beside: seconds of the clock, compressed ones, single stages.
 
 Run: ``python -m benchmarks.bench_backup [directory] [--events N] [--rounds N]``; the disk needs 5 times the store.
 """
@@ -82,7 +82,7 @@ def plain_copy(source: Path, target: Path) -> None:
 
 @dataclass(slots=True)
 class Step:
-    """What one piece of work took, round for round: wall and processor seconds, and as many times a plain copy."""
+    """What one piece of work took, round for round; ``ratios`` are to a plain copy's processor seconds."""
 
     wall: list[float] = field(default_factory=lambda: [])
     cpu: list[float] = field(default_factory=lambda: [])
@@ -98,12 +98,12 @@ class Round:
         self._found = found
 
     def note(self, name: str, work: Callable[[], object]) -> None:
-        copied, _ = _timed(lambda: plain_copy(self._source, self._copy))
+        _, copied = _timed(lambda: plain_copy(self._source, self._copy))
         wall, cpu = _timed(work)
         step = self._found.setdefault(name, Step())
         step.wall.append(wall)
         step.cpu.append(cpu)
-        step.ratios.append(wall / copied)
+        step.ratios.append(cpu / copied)
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -69,7 +69,8 @@ def facts_of_sqlite(copy: Path) -> DatabaseFacts:
     """Look through a copy; raises BadBackup when SQLite finds a fault in it."""
     try:
         with closing(_opened(copy, "ro")) as connection:
-            [(verdict,), *_] = connection.execute("PRAGMA integrity_check(1)").fetchall()
+            # Not integrity_check, half of what a backup costs: an index that differs from its table loses nothing.
+            [(verdict,), *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
             if verdict != "ok":
                 raise BadBackup(f"the database is damaged: {verdict}")
             return DatabaseFacts(

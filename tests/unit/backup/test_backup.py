@@ -223,10 +223,12 @@ def test_a_directory_without_a_database_is_not_backed_up(tmp_path: Path) -> None
     assert not (tmp_path / "backup").exists()
 
 
-def test_a_damaged_database_is_not_backed_up(site: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["sessions", "call_records"])
+def test_a_damaged_database_is_not_backed_up(site: Settings, tmp_path: Path, table: str) -> None:
+    """Whether the backup asks for what is damaged, or only copies it."""
     with closing(sqlite3.connect(site.data_dir / "hecaton.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'sessions'").fetchone()[0]
+        pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
         size = connection.execute("PRAGMA page_size").fetchone()[0]
     with (site.data_dir / "hecaton.db").open("r+b") as file:
         file.seek((pages - 1) * size)

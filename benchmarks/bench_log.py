@@ -20,7 +20,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,13 @@ async def created(store: SqlStore, lease: Lease, sessions: int, each: int, event
     return [commits(lease, record, each, events) for record in records]
 
 
-async def log_lone(store: SqlStore, lease: Lease) -> list[float]:
+async def log_lone(store: SqlStore, lease: Lease, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Seconds of each append of one event, one after the other."""
     took: list[float] = []
     for commit in (await created(store, lease, 1, LONE, 1))[0]:
-        began = time.perf_counter()
+        began = clock()
         await store.log.append(commit)
-        took.append(time.perf_counter() - began)
+        took.append(clock() - began)
     return took
 
 
@@ -72,7 +72,9 @@ async def raw_lone(raw: RawLog, store: SqlStore, lease: Lease) -> list[float]:
     return took
 
 
-async def log_group(store: SqlStore, lease: Lease, writers: int) -> float:
+async def log_group(
+    store: SqlStore, lease: Lease, writers: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Seconds per commit of *writers* sessions that all append at once."""
     work = await created(store, lease, writers, EACH, 2)
 
@@ -80,9 +82,9 @@ async def log_group(store: SqlStore, lease: Lease, writers: int) -> float:
         for commit in own:
             await store.log.append(commit)
 
-    began = time.perf_counter()
+    began = clock()
     await asyncio.gather(*(write(own) for own in work))
-    return (time.perf_counter() - began) / (writers * EACH)
+    return (clock() - began) / (writers * EACH)
 
 
 async def raw_group(raw: RawLog, store: SqlStore, lease: Lease, writers: int) -> float:

@@ -117,6 +117,7 @@ class Witness:
                 await self._record(self._entry(operation, request, error.code))
             raise
         except Exception:
+            # The edge logs it and answers; what had been done by then is an act all the same.
             await self._record(self._entry(operation, request, "internal_error"))
             raise
         if not getattr(request.state, "recorded", False):

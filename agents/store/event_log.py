@@ -110,6 +110,7 @@ class SqlEventLog:
         try:
             await self._commits.write(change)
         except BaseException:
+            # Also when the caller is cancelled: whether the change was written is then for the next read to tell.
             self._chain.take_back(change)
             raise
         self._note(change)

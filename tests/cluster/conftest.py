@@ -10,7 +10,7 @@ from tests.conformance.fixtures import aclient, ahttp, client, environment_id, h
 from tests.conformance.platform import LivePlatform
 from tests.stub_model import StubControl, stub_in_thread
 
-pytest.register_assert_rewrite("tests.cluster.conversations")
+pytest.register_assert_rewrite("tests.cluster.conversations", "tests.cluster.live_spans")
 
 __all__ = ["aclient", "ahttp", "client", "environment_id", "http", "scene"]
 

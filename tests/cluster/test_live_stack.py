@@ -43,7 +43,7 @@ from tests.cluster.log_figures import Series, counts_of
 from tests.conformance.platform import LivePlatform
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import MODEL, Json, of_type
-from tests.operations.sessions_at_work import SessionsAtWork
+from tests.operations.sessions_at_work import SessionsAtWork, sibling
 
 # The first test waits for the stack and the load.
 pytestmark = pytest.mark.timeout(600)
@@ -88,7 +88,8 @@ def ran() -> Iterator[Ran]:
 async def _load(stack: LiveStack) -> Ran:
     place = stack.scratch / "backup.tar"
     async with scene_at(stack.platform, PATIENCE) as scene:
-        load, at_work = LiveLoad(scene), SessionsAtWork(scene)
+        # A script of its own: sessions of the load that are in mid-turn would take its answers.
+        load, at_work = LiveLoad(scene), SessionsAtWork(sibling(scene))
         await load.prepare()
         await at_work.begin()
         async with asyncio.TaskGroup() as group:

@@ -55,6 +55,8 @@ _LOAD = (
     "JOIN session_snapshots ON sessions.id = session_snapshots.session_id WHERE sessions.id = :id"
 )
 _STATE = ("principal", "dispatched", "workspace")
+_FAR = 2**52
+"""Microseconds since the epoch, some ninety years from now: a moment that can be told, as every release wrote."""
 
 
 class FirstRelease:
@@ -65,7 +67,7 @@ class FirstRelease:
 
     async def claim(self, owner: str) -> int:
         def work(connection: Connection) -> int:
-            values = {"partition": 1, "owner": owner, "expires_at": 2**62}
+            values = {"partition": 1, "owner": owner, "expires_at": _FAR}
             for statement in _CLAIM:
                 connection.execute(text(statement), values)
             return connection.execute(text(_HOLDER), values).one().epoch

@@ -23,6 +23,7 @@ from agents.sessions.model_requests import Spent
 from agents.sessions.owner import SessionOwner
 from agents.sessions.permissions import Toolbox
 from agents.sessions.previews import PREVIEWED, PreviewWriter
+from agents.sessions.prompting import system_prompt
 from agents.sessions.provisioning import begins_turn, provide_sandbox
 from agents.sessions.served import offers_told
 from agents.sessions.summarizing import record_summary, summary_of, summary_request
@@ -33,12 +34,6 @@ logger = logging.getLogger(__name__)
 
 _REPEATS = 3
 """How often a request whose brain was lost is made again at once; then it counts as failed and backs off."""
-_SANDBOX_NOTE = (
-    "Your tools run in a Linux sandbox. The working directory is /workspace. "
-    "Files for the user go to /mnt/session/outputs."
-)
-_ELSEWHERE_NOTE = "Your tools run on a machine of the user's. The working directory is /workspace by default."
-
 
 Record = Callable[[Draft, Spent], None]
 """Drafts what an answer does to the log, given what it cost."""
@@ -88,13 +83,11 @@ class Thinker:
     def _request(self) -> BrainRequest:
         state = self._owner.state
         agent, toolbox = state.record.agent, self._toolbox()
-        note = _ELSEWHERE_NOTE if state.record.self_hosted else _SANDBOX_NOTE
-        parts = [agent["system"], note if toolbox.has_sandbox_tools else None]
         return BrainRequest(
             session_id=state.record.id,
             model=agent["model"]["id"],
             messages=state.conversation.snapshot(),
-            system="\n\n".join(part for part in parts if part) or None,
+            system=system_prompt(state.record, agent, has_sandbox_tools=toolbox.has_sandbox_tools),
             tools=toolbox.definitions,
             max_tokens=self._owner.ports.settings.brain.max_tokens,
             effort=agent["model"]["effort"]["type"],

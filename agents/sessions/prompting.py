@@ -1,0 +1,47 @@
+"""The system prompt of an agent in a session: its parts, in their order, as a pure function of the session's row.
+
+An agent of a session is a snapshot (``agents.catalog.session_agent``): each of its skills carries, beside what the API
+shows of it, the name and the description that its version had when the session was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from agents.sessions.events import SessionRecord
+
+_SANDBOX_NOTE = (
+    "Your tools run in a Linux sandbox. The working directory is /workspace. "
+    "Files for the user go to /mnt/session/outputs."
+)
+_ELSEWHERE_NOTE = "Your tools run on a machine of the user's. The working directory is /workspace by default."
+_SKILLS_NOTE = (
+    "Skills are instructions and files for particular kinds of tasks. When a task is of a skill's kind, read the "
+    "skill's file first, and follow it; paths in it are relative to the file's directory."
+)
+
+
+def system_prompt(record: SessionRecord, agent: Mapping[str, Any], *, has_sandbox_tools: bool) -> str | None:
+    """Return what *agent*, one of the session's, is told before all messages; None when there is nothing to say."""
+    parts: list[str | None] = [agent["system"]]
+    if has_sandbox_tools:
+        parts.append(_ELSEWHERE_NOTE if record.self_hosted else _SANDBOX_NOTE)
+        parts.append(_skills(agent.get("skills", ()), "" if record.self_hosted else "/workspace/"))
+    return "\n\n".join(part for part in parts if part) or None
+
+
+def _skills(skills: Sequence[Mapping[str, Any]], workdir: str) -> str | None:
+    if not skills:
+        return None
+    # The form that the Agent Skills specification suggests: agentskills.io, "Integrate skills into your agent".
+    entries = [_entry(skill["name"], skill["description"], workdir) for skill in skills]
+    return "\n".join([_SKILLS_NOTE, "<available_skills>", *entries, "</available_skills>"])
+
+
+def _entry(name: str, description: str, workdir: str) -> str:
+    name, description = escape(name, quote=False), escape(description, quote=False)
+    location = f"{workdir}skills/{name}/SKILL.md"
+    parts = {"name": name, "description": description, "location": location}
+    return "\n".join(["<skill>", *(f"<{tag}>{text}</{tag}>" for tag, text in parts.items()), "</skill>"])

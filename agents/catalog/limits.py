@@ -24,6 +24,7 @@ PACKAGES = 200  # ours: of one manager
 PACKAGE_CHARS = 300  # ours: room for a name with a URL behind it
 INITIAL_EVENTS = 50  # spec A.4
 EVENTS_PER_SEND = 100  # ours: one answer per call of a large parallel turn, and far below the queue's bound
+RESOURCES = 1000  # ours: the longest page of them (spec A.7); each kind has its own, lower limit
 
 
 def check_length(where: str, text: str, longest: int, *, shortest: int = 0) -> None:

@@ -11,10 +11,29 @@ a session commits the incarnation that a call is meant for before it sends the c
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Protocol
 
 from agents.errors import Unavailable
+
+MountKind = Literal["file", "skill", "repository", "memory"]
+"""``source`` of a file is the SHA-256 of its bytes in the blob store; of the others what their packages say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Something that is to be in a sandbox beside its workspace; hosts make it, and keep it true at later calls.
+
+    ``path`` is absolute, normal and a path of the sandbox. Hosts get the bytes themselves, by ``source``: neither they
+    nor a credential for them travel with a call.
+    """
+
+    kind: MountKind
+    source: str
+    path: str
+    read_only: bool = True
+    name: str = ""
+    """What its kind must know beside the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,14 @@ class Workspace:
     mcp_urls: tuple[str, ...] = ()
     """URLs of the agent's MCP servers, which ``allow_mcp_servers`` opens."""
     vault_ids: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    """What the session's resources put beside its files, in the order in which they were added."""
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Take what another process has pickled: one of an earlier release has not said the newest fields."""
+        known = fields(self)
+        for each, value in zip(known, (*state, *(each.default for each in known[len(state) :])), strict=False):
+            object.__setattr__(self, each.name, value)
 
 
 PROVISION = "provision"

@@ -1,9 +1,10 @@
-"""Changing a session that exists: title, metadata, budget, the agent's tools and servers (spec A.4, B.3)."""
+"""Changing a session that exists: title, metadata, budget, resources, the agent's tools and servers (A.4, A.7, B.3)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from agents.catalog.resources import with_change
 from agents.errors import InvalidRequest
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, SessionRecord, SessionStatus
@@ -23,7 +24,8 @@ def _merged(bag: dict[str, str], patch: dict[str, str | None]) -> dict[str, str]
 
 
 def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> SessionRecord:
-    """Apply *changes*: ``title``, ``metadata`` (a patch: null deletes), ``agent`` (fields to replace), ``budget``.
+    """Apply *changes*: ``title``, ``metadata`` (a patch: null deletes), ``agent`` (fields to replace), ``budget``,
+    ``resources`` (see ``with_change``).
 
     Emits ``session.updated`` with what really changed; a session that its budget had stopped goes on when there is
     something to spend again, in the same commit. Raises Conflict (archived) or InvalidRequest (tools or servers
@@ -55,4 +57,7 @@ def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> Se
         draft.emit(EventType.SESSION_UPDATED, {key: value for key, value in changed.items() if value != {}})
     if "budget" in changed:
         resume_paused(draft, rules)
+    if "resources" in changes:
+        # No event tells of them (the type of session.updated has no such field).
+        draft.state.set(resources=with_change(draft.state.record.resources, changes["resources"]))
     return draft.state.record

@@ -117,7 +117,7 @@ class SessionRecord:
 
     ``seq`` is the log position of the last event. ``active_seconds`` counts closed running spans;
     ``running_since`` opens the current one. ``stop_reason`` is the last idle event's reason.
-    What stands from ``principal`` on is never shown to a client.
+    What stands from ``principal`` on is never shown to a client as it is.
     """
 
     id: str
@@ -155,6 +155,8 @@ class SessionRecord:
     """The side that the session was made for, where there are two (``agents.sessions.sides``)."""
     workspace_id: str = DEFAULT_WORKSPACE
     """Whose the session is; no other workspace knows of it. (Its sandbox's files are ``workspace_version``.)"""
+    resources: tuple[dict[str, Any], ...] = ()
+    """What is mounted for it, as ``agents.catalog.resources`` keeps it; a client sees their ``wire``."""
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         """Take what another process has pickled: one of an earlier release has not said the newest fields."""

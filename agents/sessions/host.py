@@ -75,7 +75,7 @@ class SessionHost(Protocol):
 
     async def update(self, session_id: SessionId, changes: dict[str, Any]) -> SessionRecord:
         """Apply validated changes: ``title``, ``metadata`` (a patch whose nulls delete), ``agent`` (fields to replace),
-        ``budget`` (None removes it).
+        ``budget`` (None removes it), ``resources`` (one change, see ``agents.catalog.resources.with_change``).
 
         Emits ``session.updated`` when something changed, and goes on with a session that its budget had stopped.
         Raises NotFound, InvalidRequest (not idle, budget not raised), RateLimited or Overloaded (no room to go on).

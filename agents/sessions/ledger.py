@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from agents.catalog.resources import mounts_of
 from agents.hands.port import ToolResult, Workspace
 from agents.ids import EventId
 from agents.sessions.draft import Draft
@@ -37,6 +38,7 @@ def workspace_of(record: SessionRecord) -> Workspace:
         record.workspace_version,
         mcp_urls=tuple(server["url"] for server in record.agent.get("mcp_servers") or ()),
         vault_ids=record.vault_ids,
+        mounts=mounts_of(record.resources),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
+from agents.catalog.resources import resource_wire
 from agents.clock import rfc3339
 from agents.sessions.events import SessionRecord, SessionStatus
 
@@ -91,7 +92,7 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
         "agent": record.agent,
         "environment_id": record.environment_id,
         "vault_ids": list(record.vault_ids),
-        "resources": [],
+        "resources": [resource_wire(stored) for stored in record.resources],
         "metadata": record.metadata,
         "budget": record.budget,
         "deployment_id": None,

@@ -156,6 +156,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "workspace": [record.workspace_host, record.workspace_version],
         "epoch": record.epoch,
         **({} if record.topology is None else {"topology": record.topology}),
+        **({"resources": record.resources} if record.resources else {}),
     }
     return {
         "id": record.id,
@@ -210,6 +211,7 @@ def session_of(row: RowView) -> SessionRecord:
         epoch=state.get("epoch"),
         topology=state.get("topology"),
         workspace_id=row["workspace_id"],
+        resources=tuple(state.get("resources", ())),
     )
 
 

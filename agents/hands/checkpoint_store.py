@@ -59,6 +59,10 @@ class CheckpointStore(Protocol):
         """Return up to *length* bytes from *start*; fewer only at the object's end."""
         ...
 
+    def move(self, folder: str, name: str, to_folder: str, to_name: str) -> None:
+        """Give an object another place, in place of what may be there, which never has other bytes."""
+        ...
+
     def remove(self, folder: str, names: Iterable[str]) -> None:
         """Delete objects; those that are gone do not matter."""
         ...
@@ -115,6 +119,14 @@ class LocalStore:
                 pieces.append(piece)
                 start, length = start + len(piece), length - len(piece)
             return b"".join(pieces)
+
+    def move(self, folder: str, name: str, to_folder: str, to_name: str) -> None:
+        directory = f"{self._root}/{to_folder}"
+        with _failures():
+            made = _make_directory(directory)
+            os.rename(f"{self._root}/{folder}/{name}", f"{directory}/{to_name}")
+            for changed in (directory, *made):
+                sync_directory(changed)
 
     def remove(self, folder: str, names: Iterable[str]) -> None:
         for name in names:
@@ -176,6 +188,11 @@ class FsspecStore:
         with _failures():
             return self._fs.cat_file(f"{self._prefix}/{folder}/{name}", start=start, end=start + length)
 
+    def move(self, folder: str, name: str, to_folder: str, to_name: str) -> None:
+        with _failures():
+            self._fs.makedirs(f"{self._prefix}/{to_folder}", exist_ok=True)
+            self._fs.mv(f"{self._prefix}/{folder}/{name}", f"{self._prefix}/{to_folder}/{to_name}")
+
     def remove(self, folder: str, names: Iterable[str]) -> None:
         for name in names:
             with _failures(), contextlib.suppress(FileNotFoundError):
@@ -194,31 +211,52 @@ def open_store(settings: CheckpointSettings, data_dir: Path) -> CheckpointStore 
     """
     if settings.mode == "off":
         return None
-    if settings.url is None:
-        return LocalStore(data_dir / "checkpoints")
-    protocol, _, path = settings.url.rpartition("://")
+    return open_place("checkpoints", settings, data_dir / "checkpoints")
+
+
+class Place(Protocol):
+    """The settings of a store: where it is, and how it is reached."""
+
+    @property
+    def url(self) -> str | None: ...
+
+    @property
+    def endpoint_url(self) -> str | None: ...
+
+    @property
+    def timeout_seconds(self) -> float: ...
+
+
+def open_place(section: str, place: Place, default: Path) -> CheckpointStore:
+    """Return the store at a place, by default a directory; *section* of the settings is named in messages.
+
+    Raises StoreUnavailable for an URL of a kind that is not installed.
+    """
+    if place.url is None:
+        return LocalStore(default)
+    protocol, _, path = place.url.rpartition("://")
     if protocol in ("", "file"):
         return LocalStore(Path(path))
     import fsspec  # pyright: ignore[reportMissingTypeStubs]  # here: 0.1 s, and the default does without
 
     try:
         with _failures():
-            filesystem: Any = fsspec.filesystem(protocol, **_options(protocol, settings))  # pyright: ignore[reportUnknownMemberType]
+            filesystem: Any = fsspec.filesystem(protocol, **_options(protocol, place))  # pyright: ignore[reportUnknownMemberType]
             filesystem.retries = 1  # s3fs repeats what the client below it has repeated already
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"checkpoints.url: {settings.url}: {error.message}") from error
+        raise StoreUnavailable(f"{section}.url: {place.url}: {error.message}") from error
     return FsspecStore(filesystem, path)
 
 
-def _options(protocol: str, settings: CheckpointSettings) -> dict[str, Any]:
+def _options(protocol: str, place: Place) -> dict[str, Any]:
     if protocol not in ("s3", "s3a"):
         return {}
     limits: dict[str, Any] = {
         "connect_timeout": _CONNECT_SECONDS,
-        "read_timeout": settings.timeout_seconds,
+        "read_timeout": place.timeout_seconds,
         "retries": {"total_max_attempts": _ATTEMPTS, "mode": "standard"},
     }
-    return {"endpoint_url": settings.endpoint_url, "config_kwargs": limits, "use_listings_cache": False}
+    return {"endpoint_url": place.endpoint_url, "config_kwargs": limits, "use_listings_cache": False}
 
 
 @contextmanager

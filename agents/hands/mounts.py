@@ -1,0 +1,35 @@
+"""What is in a sandbox beside its session's own files: made when it starts, and kept true at each later call.
+
+One :class:`MountMaker` for each kind. A mount never belongs to a checkpoint: it is made again from its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from agents.hands.port import Mount
+from agents.hands.sandbox_dirs import SandboxDirs
+
+
+class MountMaker(Protocol):
+    """Makes the mounts of one kind."""
+
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+        """Have exactly *mounts* of this kind in the sandbox on *dirs*. Asked with the same again, it does little.
+
+        Calls for one session do not overlap. Raises SandboxUnavailable for what cannot be had just now, OSError.
+        """
+        ...
+
+
+class Mounts:
+    """All kinds of mounts that this host makes; others are left out."""
+
+    def __init__(self, makers: Mapping[str, MountMaker]) -> None:
+        self._makers = makers
+
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+        """Have exactly *mounts* in the sandbox. Raises SandboxUnavailable, OSError."""
+        for kind, maker in self._makers.items():
+            await maker.make(session_id, dirs, [mount for mount in mounts if mount.kind == kind])

@@ -67,7 +67,7 @@ async def written(store: SqlStore, lease: Lease, count: int) -> SessionId:
 async def resume(store: SqlStore, session_id: SessionId) -> None:
     """What a new owner does before it can go on: read all, and fold it."""
     state = SessionState.restore(await store.log.load(session_id))
-    assert state.record.seq == RESUMED and not state.calls
+    assert state.record.seq == RESUMED and not state.primary.calls
 
 
 def turns(events: int) -> list[Event]:
@@ -88,6 +88,7 @@ def _turn(now: datetime) -> list[Event]:
     return [
         event(EventType.USER_MESSAGE, content=text),
         event(EventType.SESSION_RUNNING),
+        event(EventType.THREAD_RUNNING),
         first,
         call,
         event(EventType.MODEL_REQUEST_END, model_request_start_id=first.id, is_error=False, model_usage={}),
@@ -95,6 +96,7 @@ def _turn(now: datetime) -> list[Event]:
         second,
         event(EventType.AGENT_MESSAGE, content=text),
         event(EventType.MODEL_REQUEST_END, model_request_start_id=second.id, is_error=False, model_usage={}),
+        event(EventType.THREAD_IDLE, stop_reason={"type": "end_turn"}),
         event(EventType.SESSION_IDLE, stop_reason={"type": "end_turn"}),
     ]
 

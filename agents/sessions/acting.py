@@ -9,15 +9,15 @@ import asyncio
 
 from agents.ids import EventId
 from agents.sessions.dispatch import Dispatch
-from agents.sessions.owner import SessionOwner
+from agents.sessions.owner import ThreadOwner
 from agents.sessions.serving import ServedCall
-from agents.sessions.state import OpenCall
+from agents.sessions.thread_state import OpenCall
 
 
 class Actor:
     """Runs the tool calls of one session."""
 
-    def __init__(self, owner: SessionOwner) -> None:
+    def __init__(self, owner: ThreadOwner) -> None:
         self._owner = owner
         self.wake = asyncio.Event()
         """Set when the session changed: a confirmation may have made a call runnable."""

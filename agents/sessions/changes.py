@@ -32,7 +32,7 @@ def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> Se
     changed while not idle; too much metadata; a budget that was not there, or not raised).
     """
     record = draft.state.record
-    check_open(draft.state)
+    check_open(draft.session)
     changed: dict[str, Any] = {}
     if "title" in changes and changes["title"] != record.title:
         changed["title"] = changes["title"]

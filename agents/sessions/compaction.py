@@ -1,6 +1,6 @@
-"""When a session's context must be made shorter, and how much of it stays.
+"""When a thread's context must be made shorter, and how much of it stays.
 
-A decision is a pure function of the session's state and of the settings, taken when a model request is about to be
+A decision is a pure function of the thread's state and of the settings, taken when a model request is about to be
 opened; what was decided is then in the log, so that nobody decides it again. Cuts are made only where the rest is a
 conversation of its own: never between a tool call and its result.
 """
@@ -21,7 +21,7 @@ from agents.brains.window import window_of
 from agents.config import Settings
 from agents.sessions.budget import Budgets
 from agents.sessions.conversation import Conversation, Message
-from agents.sessions.state import SessionState
+from agents.sessions.thread_state import ThreadState
 
 _ASKING_TOKENS = 500
 """What a request for a summary has beside the transcript."""
@@ -82,7 +82,7 @@ class Compaction:
     def max_futile(self) -> int:
         return self._settings.compaction.max_futile
 
-    def due(self, state: SessionState) -> int | None:
+    def due(self, state: ThreadState) -> int | None:
         """Return how many of the last messages stay when the context must be compacted now, None when it need not.
 
         Each further compaction in a row keeps half as many.
@@ -95,22 +95,22 @@ class Compaction:
         cut = _first_kept(messages, settings.keep_messages >> times, int(settings.keep_share * room) >> times)
         return len(messages) - self._readable(state, messages, cut)
 
-    def models(self, state: SessionState) -> list[str]:
+    def models(self, state: ThreadState) -> list[str]:
         """Return what to name as the model of a summary, in order: the next is for when the one before fails."""
-        own = state.record.agent["model"]["id"]
+        own = state.agent["model"]["id"]
         meant = summarizer_of(self._registry, own)
         if meant == own or (state.record.budget is not None and not self._budgets.knows_cost(meant)):
             return [own]  # a budget can hold only what has a price
         return [meant, own]
 
-    def transcript_characters(self, state: SessionState, model: str) -> int:
+    def transcript_characters(self, state: ThreadState, model: str) -> int:
         """Return how long a transcript may be that *model* is shown; half as long each time that it was too long."""
         settings = self._settings.compaction
         window = window_of(self._registry, model, tools=False)
         room = window.room(settings.summary_tokens) * settings.share - _ASKING_TOKENS if window else 0
         return max(int(room) >> state.halvings, _FEWEST_TOKENS) * CHARACTERS_PER_TOKEN
 
-    def summary_tokens(self, state: SessionState) -> int:
+    def summary_tokens(self, state: ThreadState) -> int:
         """Return how long a summary may be: no more than a quarter of what may be sent."""
         longest = self._settings.compaction.summary_tokens
         most = self._most(state)
@@ -120,30 +120,30 @@ class Compaction:
         """Return a message as a summarizer is shown it."""
         return transcript(message, longest_result=self._settings.compaction.result_characters)
 
-    def _room(self, state: SessionState) -> float | None:
+    def _room(self, state: ThreadState) -> float | None:
         """Return the most tokens that the next request may have; None when nothing can be won by a compaction."""
         if len(state.conversation.messages) < 2 and not state.overlong:
             return None  # what the user has just said is for the model server to judge
         return self._most(state)
 
-    def _most(self, state: SessionState) -> float | None:
+    def _most(self, state: ThreadState) -> float | None:
         """Return the most tokens that a request may have; None when nobody answers it."""
-        agent = state.record.agent
+        agent = state.agent
         window = window_of(self._registry, agent["model"]["id"], tools=bool(agent["tools"]))
         if window is None:
             return None
         return window.room(self._settings.brain.max_tokens) * self._settings.compaction.share
 
-    def _tokens(self, state: SessionState) -> int:
+    def _tokens(self, state: ThreadState) -> int:
         counted = state.conversation.counted
         if counted is not None:
             return counted
-        agent = state.record.agent
+        agent = state.agent
         offered = [[tool.description, tool.input_schema] for offer in state.offers.values() for tool in offer.tools]
         known = [agent["system"], agent["tools"], *self._tool_definitions(), *offered]
         return state.conversation.size + estimated_tokens(known)
 
-    def _readable(self, state: SessionState, messages: Sequence[Message], cut: int) -> int:
+    def _readable(self, state: ThreadState, messages: Sequence[Message], cut: int) -> int:
         """Return the last place up to *cut* that one summary can reach: the summarizer has a context, too.
 
         It reaches beyond the first message, which may be the summary before it: of that alone nothing becomes shorter.

@@ -96,7 +96,7 @@ class Conversation:
             self._compact(hidden["summary"], hidden["keeps"])
         elif event.type is EventType.MODEL_REQUEST_END and not self._summarizing:
             self._end_request(hidden.get("tokens"), is_error=event.body["is_error"])
-        elif event.type is EventType.SESSION_IDLE:
+        elif event.type is EventType.THREAD_IDLE:
             self.compactions = self.futile = 0
 
     def _end_request(self, tokens: int | None, *, is_error: bool) -> None:

@@ -17,7 +17,7 @@ from agents.hands.servers.port import Offer, ServerRefusedAuth, ToolServer
 from agents.hands.servers.router import is_hand
 from agents.sessions.draft import Draft
 from agents.sessions.lifecycle import report_error
-from agents.sessions.owner import SessionOwner
+from agents.sessions.owner import ThreadOwner
 from agents.sessions.permissions import MCP_TOOLSET
 from agents.sessions.served import caller_of
 
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 class Discovery:
     """Asks the servers of one session."""
 
-    def __init__(self, owner: SessionOwner) -> None:
+    def __init__(self, owner: ThreadOwner) -> None:
         self._owner = owner
         self._silent: set[ToolServer] = set()
         """Servers that have failed in this turn, and are not asked again in it."""
 
     def urls(self) -> dict[str, str]:
         """Return the URLs of the servers that the session's agent has tools of, by name."""
-        agent = self._owner.state.record.agent
+        agent = self._owner.state.agent
         used = {tool["mcp_server_name"] for tool in agent["tools"] if tool["type"] == MCP_TOOLSET}
         return {server["name"]: server["url"] for server in agent["mcp_servers"] if server["name"] in used}
 
@@ -65,7 +65,7 @@ class Discovery:
         limit = settings.hand_start_seconds if is_hand(server) else settings.connect_timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                offer = await ports.servers.offer(server, caller_of(state.record, state.hand_versions))
+                offer = await ports.servers.offer(server, caller_of(state.record, state.session.hand_versions))
         except HecatonError as failure:
             return failure
         except TimeoutError:

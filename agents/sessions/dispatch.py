@@ -19,8 +19,8 @@ from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.ledger import intend, workspace_of
 from agents.sessions.metering import tool_call_rows
-from agents.sessions.owner import SessionOwner
-from agents.sessions.state import OpenCall
+from agents.sessions.owner import ThreadOwner
+from agents.sessions.thread_state import OpenCall
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Dispatch:
     """One batch: calls with the same intent, or with none yet, until each of them has its result."""
 
     def __init__(
-        self, owner: SessionOwner, host: str | None, calls: Sequence[OpenCall], maybe_sent: set[EventId]
+        self, owner: ThreadOwner, host: str | None, calls: Sequence[OpenCall], maybe_sent: set[EventId]
     ) -> None:
         """*host* is the committed intent of *calls*, None when they have none.
 

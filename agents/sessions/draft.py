@@ -1,18 +1,23 @@
 """A unit of work on one session: events drafted, state folded, then committed and published as one.
 
+A draft is of one thread: it reads that thread's state and appends that thread's events. ``of`` gives the same unit of
+work on another thread.
+
 State is changed as events are drafted. When the commit fails the owner throws the state away and
 reads the log again, so a failed draft leaves no trace.
 """
 
 from __future__ import annotations
 
+import copy
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from agents.ids import EventId, new_event_id
 from agents.sessions.events import Event, EventType, SessionStatus
 from agents.sessions.log import Commit, Lease
-from agents.sessions.state import OpenCall, SessionState
+from agents.sessions.state import SessionState
+from agents.sessions.thread_state import OpenCall, ThreadState
 
 _TICK = timedelta(microseconds=1)
 _WORK = frozenset(
@@ -28,10 +33,12 @@ _WORK = frozenset(
 
 
 class Draft:
-    """Collects what one commit of a session will hold."""
+    """Collects what one commit of a session will hold; what is drafted here is of the thread ``state``."""
 
-    def __init__(self, state: SessionState, now: datetime) -> None:
-        self.state = state
+    def __init__(self, session: SessionState, now: datetime) -> None:
+        """It is of the session's primary thread."""
+        self.session = session
+        self.state: ThreadState = session.primary
         self.now = now
         self.shown: list[Event] = []
         """What streams will show, in order: logged events and queued copies."""
@@ -42,15 +49,28 @@ class Draft:
         """Calls that were closed without their host's result, with that host; once committed they are stopped there."""
         self.recalled: list[OpenCall] = []
         """The same of calls that servers run."""
-        self._base = state.record
+        self._base = session.record
+
+    def of(self, thread: ThreadState) -> Draft:
+        """Return the same unit of work on *thread*: whatever is drafted on either is in one commit."""
+        if thread is self.state:
+            return self
+        other = copy.copy(self)  # the lists are shared, and nothing else ever changes
+        other.state = thread
+        return other
+
+    @property
+    def thread(self) -> str | None:
+        """Name the thread as its events do: None for the primary."""
+        return None if self.state.primary else self.state.id
 
     @property
     def empty(self) -> bool:
-        return self.state.record is self._base and not (self.events or self.queued or self.consumed)
+        return self.session.record is self._base and not (self.events or self.queued or self.consumed)
 
     def _moment(self) -> datetime:
         # Strictly increasing, so that ordering by processed_at is ordering by log position.
-        last = self.state.last_moment
+        last = self.session.last_moment
         return self.now if last is None or self.now > last else last + _TICK
 
     def emit(
@@ -60,31 +80,38 @@ class Draft:
         *,
         event_id: EventId | None = None,
         hidden: dict[str, Any] | None = None,
+        crossposted: bool = False,
     ) -> Event:
-        """Append an event to the log."""
+        """Append an event of this thread to the log; one that is *crossposted* is shown with the primary's, too."""
         event = Event(
             id=event_id or new_event_id(),
             type=type_,
             body=body or {},
             processed_at=self._moment(),
-            seq=self.state.record.seq + 1,
+            seq=self.session.record.seq + 1,
             hidden=hidden,
+            thread=self.thread,
+            crossposted=crossposted and not self.state.primary,
         )
-        self.state.set(seq=self.state.record.seq + 1)
-        self.state.apply(event)
+        self.session.set(seq=self.session.record.seq + 1)
+        self.session.apply(event)
         self.events.append(event)
         self.shown.append(event)
         return event
+
+    def emit_session(self, type_: EventType, body: dict[str, Any] | None = None) -> Event:
+        """Append an event of the session as a whole to the log: its place is with the primary thread's."""
+        return self.of(self.session.primary).emit(type_, body)
 
     def enqueue(self, event: Event) -> None:
         """Let a client event wait; streams show its queued copy."""
         self.queued.append(event)
         self.shown.append(event)
-        self.state.enqueue(event)
+        self.session.enqueue(event)
 
     def take(self, event: Event) -> Event:
         """Give a waiting event its place in the log."""
-        self.state.queue.remove(event)
+        self.session.queue.remove(event)
         if event in self.queued:
             self.queued.remove(event)
         else:
@@ -93,13 +120,13 @@ class Draft:
 
     def commit(self, lease: Lease) -> Commit:
         """Close the draft; the row carries the number of waiting events and the time of change."""
-        self.state.set(updated_at=self.now, queued=len(self.state.queue))
+        self.session.set(updated_at=self.now, queued=len(self.session.queue))
         if self.events:
-            self.state.set(epoch=lease.epoch)
+            self.session.set(epoch=lease.epoch)
         return Commit(
             lease=lease,
             expected_seq=self._base.seq,
-            record=self.state.record,
+            record=self.session.record,
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
@@ -108,9 +135,9 @@ class Draft:
 
     def _work(self) -> Literal["wanted", "over"] | None:
         """Say what this commit is to the workers of a self-hosted environment (spec D.2, H-9)."""
-        if not self.state.record.self_hosted:
+        if not self.session.record.self_hosted:
             return None
-        if self.state.status is SessionStatus.TERMINATED:
+        if self.session.status is SessionStatus.TERMINATED:
             return "over"
         first = self._base.seq == 0
         return "wanted" if first or self.queued or any(event.type in _WORK for event in self.events) else None

@@ -83,6 +83,10 @@ class Event:
     processed_at: datetime | None
     seq: int | None = None
     hidden: dict[str, Any] | None = None
+    thread: str | None = None
+    """Whose event it is, or for whom it waits; None: the session's, and its primary thread's."""
+    crossposted: bool = False
+    """Whether the list and the stream of the primary thread show it, too, though it is another's."""
 
     def wire(self) -> dict[str, Any]:
         """Return the event as the API shows it."""
@@ -94,6 +98,10 @@ class Event:
 
     def processed(self, moment: datetime) -> Event:
         return replace(self, processed_at=moment)
+
+    def shown_in(self, thread: str | None) -> bool:
+        """Whether the list and the stream of *thread* show it; None: those of the session, its primary thread's."""
+        return self.thread == thread or (thread is None and self.crossposted)
 
 
 @dataclass(frozen=True, slots=True)

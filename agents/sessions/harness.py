@@ -31,11 +31,12 @@ from agents.sessions.ledger import workspace_of
 from agents.sessions.lifecycle import TurnRules, terminate
 from agents.sessions.log import Lease
 from agents.sessions.observing import untold_since
+from agents.sessions.owner import StaleRunner
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.removals import Removals
 from agents.sessions.repeats import ClientRequest
-from agents.sessions.runner import SessionRunner, StaleRunner
+from agents.sessions.runner import SessionRunner
 from agents.sessions.runners import Runners
 from agents.sessions.state import SessionState
 from agents.sessions.wire import usage_wire
@@ -204,12 +205,12 @@ class Harness:
             self._runners.room.check_any()
 
     def _admit(self, draft: Draft, request: ClientRequest) -> list[Event]:
-        echo = draft.state.accepted.echo(request, draft.now.timestamp())
+        echo = draft.session.accepted.echo(request, draft.now.timestamp())
         if echo is not None:
             return echo
         # What concerns a running session always may come: an interrupt is what makes room.
         starts = any(event["type"] != EventType.USER_INTERRUPT for event in request.events)
-        if starts and not draft.state.busy:
+        if starts and not draft.session.busy:
             self._runners.room.check(draft.state.record.principal)
         return admit(draft, self._rules, request, self._settings)
 
@@ -254,7 +255,7 @@ class Harness:
         """See SessionHost.update."""
 
         def change(draft: Draft) -> SessionRecord:
-            if draft.state.paused and "budget" in changes:
+            if draft.session.paused and "budget" in changes:
                 self._runners.room.check(draft.state.record.principal)
             return apply_changes(draft, self._rules, changes)
 
@@ -265,7 +266,7 @@ class Harness:
 
         def change(draft: Draft) -> SessionRecord:
             if draft.state.record.archived_at is None:
-                _check_not_busy(draft.state, "archived")
+                _check_not_busy(draft.session, "archived")
                 terminate(draft)
                 draft.state.set(archived_at=draft.now)
             return draft.state.record

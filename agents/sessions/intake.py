@@ -20,7 +20,8 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus
 from agents.sessions.lifecycle import END_TURN, TurnRules, go_idle
 from agents.sessions.repeats import ClientRequest
-from agents.sessions.state import OpenCall, SessionState
+from agents.sessions.state import SessionState
+from agents.sessions.thread_state import OpenCall, ThreadState
 from agents.sessions.tool_calls import close_open_calls
 from agents.sessions.transitions import begin_turn, follow_up, settle
 
@@ -71,7 +72,7 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
         if earlier.body == body:
             return earlier
         raise InvalidRequest(f"{where}.{key}: {call_id} already has a different answer")
-    call = state.calls.get(call_id)
+    call = state.call(call_id)
     if call is None:
         raise InvalidRequest(f"{where}.{key}: {call_id} is not an open tool use of this session")
     if type_ is EventType.USER_CUSTOM_TOOL_RESULT and call.kind != "custom":
@@ -115,7 +116,7 @@ def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> list[Ev
                 raise InvalidRequest(f"{where}: {call_id} is answered twice in one request")
         elif type_ is EventType.USER_INTERRUPT:
             thread = params.get("session_thread_id")
-            if thread is not None and thread != state.record.thread_id:
+            if thread is not None and thread not in state.threads:
                 raise InvalidRequest(f"{where}.session_thread_id: {thread} is not a thread of this session")
         ids.append(event_id)
     return ids
@@ -135,7 +136,7 @@ def _check_queue(state: SessionState, events: Sequence[dict[str, Any]], limits: 
 
 def _check_cap(draft: Draft, rules: TurnRules, events: Sequence[dict[str, Any]]) -> None:
     """Raise InvalidRequest when the budget is used up and an event would start something (spec B.3)."""
-    if draft.state.busy or not rules.budgets.used_up(draft.state.record, draft.now):
+    if draft.session.busy or not rules.budgets.used_up(draft.session.record, draft.now):
         return
     for index, params in enumerate(events):
         if params["type"] not in _AT_THE_CAP:
@@ -148,14 +149,14 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
 
     Raises Conflict (archived), InvalidRequest (an answer to nothing, the budget used up) or RateLimited (queue full).
     """
-    state = draft.state
+    state = draft.session
     check_open(state)
     _check_cap(draft, rules, request.events)
     answer = _check_all(state, request.events)
     _check_queue(state, request.events, limits)
     mark = request.mark(answer, draft.now.timestamp())  # for the first event that is new
     echoes: list[Event] = []
-    answered = False
+    answered: list[ThreadState] = []
     for index, params in enumerate(request.events):
         trace = request.trace_of(params["id"])
         hidden = mark if trace is None else {**(mark or {}), **trace}
@@ -163,34 +164,43 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
         if event.type in _ANSWER_KEYS:
             event = replace(event, body=_normalised(event.type, params))
             echo, fresh = _admit_answer(draft, f"events[{index}]", event)
-            answered = answered or fresh
+            if fresh:
+                answered.append(state.thread_of(echo))
         elif event.type is EventType.USER_INTERRUPT:
-            if answered:
-                _after_answers(draft, rules)
-                answered = False
+            _go_on(draft, rules, answered)
             echo, fresh = _admit_interrupt(draft, rules, event), True
         else:
             draft.enqueue(event)
             echo, fresh = event, True
         mark = None if fresh else mark
         echoes.append(echo)
-    if answered:
-        _after_answers(draft, rules)
-    if state.status is SessionStatus.IDLE and not (state.calls or state.paused):
+    _go_on(draft, rules, answered)
+    primary = draft.state
+    if primary.status is SessionStatus.IDLE and not (primary.calls or primary.paused):
         begin_turn(draft, rules)
     return echoes
 
 
 def _admit_answer(draft: Draft, where: str, event: Event) -> tuple[Event, bool]:
-    earlier = _check_answer(draft.state, where, event.type, event.body)
+    earlier = _check_answer(draft.session, where, event.type, event.body)
     if earlier is not None:
         return earlier, False
+    call_id = EventId(event.body[_ANSWER_KEYS[event.type]])
+    draft = draft.of(draft.session.holder(call_id) or draft.state)
     if event.type in _RESULTS:
         return draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden), True
-    call = draft.state.calls[EventId(event.body["tool_use_id"])]
-    event = replace(event, hidden={**(event.hidden or {}), "approves": call_digest(call.name, call.input)})
+    call = draft.state.calls[call_id]
+    hidden = {**(event.hidden or {}), "approves": call_digest(call.name, call.input)}
+    event = replace(event, hidden=hidden, thread=draft.thread)
     draft.enqueue(event)
     return event, True
+
+
+def _go_on(draft: Draft, rules: TurnRules, answered: list[ThreadState]) -> None:
+    """Have each thread that was answered do what follows; *answered* is emptied."""
+    for thread in dict.fromkeys(answered):
+        _after_answers(draft.of(thread), rules)
+    answered.clear()
 
 
 def _after_answers(draft: Draft, rules: TurnRules) -> None:
@@ -210,7 +220,7 @@ def _after_answers(draft: Draft, rules: TurnRules) -> None:
         follow_up(draft, rules)
 
 
-def _settled_by(state: SessionState, confirmations: Sequence[Event]) -> set[str]:
+def _settled_by(state: ThreadState, confirmations: Sequence[Event]) -> set[str]:
     """Name the calls that wait for the client no longer; one that a worker may run now waits for its result."""
     settled: set[str] = set()
     for event in confirmations:

@@ -1,4 +1,6 @@
-"""What a session is doing, as its log tells it: how it comes to run, to wait, to try again, to end.
+"""What a session and its threads are doing, as the log tells it: how they come to run, to wait, to try again, to end.
+
+Threads change; the session is what they are together: running while any of them runs, idle when all of them rest.
 
 Like all that drafts events (see ``transitions``), nothing here waits or calls anything.
 """
@@ -14,8 +16,9 @@ from agents.hands.servers.port import SERVER_INTENT
 from agents.sessions.budget import Budgets
 from agents.sessions.compaction import Compaction
 from agents.sessions.draft import Draft
-from agents.sessions.events import EventType, SessionRecord
+from agents.sessions.events import EventType, SessionRecord, SessionStatus
 from agents.sessions.served import ServedTool
+from agents.sessions.thread_state import BUDGET_REACHED
 
 END_TURN: dict[str, Any] = {"type": "end_turn"}
 RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
@@ -36,38 +39,68 @@ class TurnRules:
 
 
 def go_running(draft: Draft) -> None:
-    """Enter ``running``: session first, then its primary thread (spec H-1)."""
-    if draft.state.record.running_since is None:
-        draft.state.set(running_since=draft.now)
-    draft.emit(EventType.SESSION_RUNNING)
-    draft.emit(EventType.THREAD_RUNNING, _thread_body(draft))
+    """Have the thread run: first the session, if no thread of it did, then the thread (spec H-1)."""
+    if draft.session.record.running_since is None:
+        draft.session.set(running_since=draft.now)
+    if draft.session.status is not SessionStatus.RUNNING:
+        draft.emit_session(EventType.SESSION_RUNNING)
+    _emit_status(draft, EventType.THREAD_RUNNING)
 
 
 def go_idle(
     draft: Draft, rules: TurnRules, stop_reason: dict[str, Any], stop_details: dict[str, Any] | None = None
 ) -> None:
-    """End the turn: thread idle, usage, session idle, with nothing between the last two."""
-    record = draft.state.record
+    """End the thread's turn: thread idle, and when no other thread is busy usage and session idle, directly after."""
+    _emit_status(draft, EventType.THREAD_IDLE, stop_reason=stop_reason, stop_details=stop_details)
+    _rest(draft, rules)
+
+
+def _rest(draft: Draft, rules: TurnRules) -> None:
+    """Have the session be what its threads are together, after one of them has come to rest."""
+    threads, record = draft.session.threads.values(), draft.session.record
+    if any(thread.busy for thread in threads):
+        if record.status is SessionStatus.RUNNING and not _any_runs(draft):
+            draft.emit_session(EventType.SESSION_RESCHEDULED)
+        return
     if record.running_since is not None:
         spent = max(0.0, (draft.now - record.running_since).total_seconds())
-        draft.state.set(active_seconds=record.active_seconds + spent, running_since=None)
-    stop = {"stop_reason": stop_reason, "stop_details": stop_details}
-    draft.emit(EventType.THREAD_IDLE, _thread_body(draft, **stop))
-    usage = rules.usage_wire(draft.state.record, draft.now)
-    draft.emit(EventType.SESSION_USAGE, {"usage": usage, "budget": draft.state.record.budget})
-    draft.emit(EventType.SESSION_IDLE, stop)
+        draft.session.set(active_seconds=record.active_seconds + spent, running_since=None)
+    usage = rules.usage_wire(draft.session.record, draft.now)
+    draft.emit_session(EventType.SESSION_USAGE, {"usage": usage, "budget": record.budget})
+    draft.emit_session(EventType.SESSION_IDLE, _stop(draft))
+
+
+def _stop(draft: Draft) -> dict[str, Any]:
+    """Say why the session is idle: what the client must do comes first, then the budget, then the primary's reason."""
+    threads = [thread for thread in draft.session.threads.values() if thread.status is SessionStatus.IDLE]
+    reasons = [thread.stop_reason for thread in threads if thread.stop_reason is not None]
+    waiting = [each for reason in reasons if reason["type"] == "requires_action" for each in reason["event_ids"]]
+    if waiting:
+        return {"stop_reason": {"type": "requires_action", "event_ids": waiting}, "stop_details": None}
+    if BUDGET_REACHED in reasons:
+        return {"stop_reason": BUDGET_REACHED, "stop_details": None}
+    primary = draft.session.primary
+    return {"stop_reason": primary.stop_reason, "stop_details": primary.stop_details}
+
+
+def _any_runs(draft: Draft) -> bool:
+    return any(thread.status is SessionStatus.RUNNING for thread in draft.session.threads.values())
 
 
 def go_rescheduling(draft: Draft) -> None:
-    """Enter ``rescheduling``, in the order of ``go_running``."""
-    draft.emit(EventType.SESSION_RESCHEDULED)
-    draft.emit(EventType.THREAD_RESCHEDULED, _thread_body(draft))
+    """Have the thread wait for its next attempt, in the order of ``go_running``."""
+    others = [thread for thread in draft.session.threads.values() if thread is not draft.state]
+    if not any(thread.status is SessionStatus.RUNNING for thread in others):
+        draft.emit_session(EventType.SESSION_RESCHEDULED)
+    _emit_status(draft, EventType.THREAD_RESCHEDULED)
 
 
 def terminate(draft: Draft) -> None:
-    """Make the session final."""
-    draft.emit(EventType.THREAD_TERMINATED, _thread_body(draft))
-    draft.emit(EventType.SESSION_TERMINATED)
+    """Make the session final, and every thread of it."""
+    for thread in list(draft.session.threads.values()):
+        if thread.status is not SessionStatus.TERMINATED:
+            _emit_status(draft.of(thread), EventType.THREAD_TERMINATED)
+    draft.emit_session(EventType.SESSION_TERMINATED)
 
 
 def take_messages(draft: Draft) -> None:
@@ -102,6 +135,7 @@ def give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
     go_idle(draft, rules, RETRIES_EXHAUSTED)
 
 
-def _thread_body(draft: Draft, **more: Any) -> dict[str, Any]:
-    record = draft.state.record
-    return {"session_thread_id": record.thread_id, "agent_name": record.agent["name"], **more}
+def _emit_status(draft: Draft, type_: EventType, **more: Any) -> None:
+    thread = draft.state
+    body = {"session_thread_id": thread.id, "agent_name": thread.agent["name"], **more}
+    draft.emit(type_, body, crossposted=True)

@@ -9,7 +9,7 @@ from agents.brains.assembly import TokenUsage
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType
 from agents.sessions.lifecycle import TurnRules, give_up, go_idle
-from agents.sessions.state import BUDGET_REACHED
+from agents.sessions.thread_state import BUDGET_REACHED
 
 
 @dataclass(frozen=True, slots=True)

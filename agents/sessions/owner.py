@@ -1,4 +1,4 @@
-"""What the halves of a turn (thinking, acting) may ask of the runner that owns the session."""
+"""What those that do the work of a session may ask of who owns it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Protocol, TypeVar
 
 from agents.sessions.draft import Draft
 from agents.sessions.lifecycle import TurnRules
+from agents.sessions.log import Lease
 from agents.sessions.ports import HarnessPorts
-from agents.sessions.state import SessionState
+from agents.sessions.thread_state import ThreadState
 from agents.telemetry.tracing.port import SessionTrace
 
 T = TypeVar("T")
 
 
-class SessionOwner(Protocol):
-    """One session's state and the only way to change it."""
+class StaleRunner(Exception):
+    """The session's state was dropped; ask the harness for a fresh one."""
+
+
+class ThreadOwner(Protocol):
+    """One thread's state and the only way to change it: for the halves of its turn (thinking, acting)."""
 
     @property
-    def state(self) -> SessionState: ...
+    def state(self) -> ThreadState: ...
 
     @property
     def ports(self) -> HarnessPorts: ...
@@ -38,5 +43,42 @@ class SessionOwner(Protocol):
         ...
 
     async def apply(self, change: Callable[[Draft], T]) -> T:
-        """Draft, commit durably, show. Raises what *change* or the log raises."""
+        """Draft for this thread, commit durably, show. Raises what *change* or the log raises."""
+        ...
+
+
+class SessionOwner(Protocol):
+    """One session as the turns of its threads need it."""
+
+    @property
+    def lease(self) -> Lease: ...
+
+    @property
+    def ports(self) -> HarnessPorts: ...
+
+    @property
+    def rules(self) -> TurnRules: ...
+
+    @property
+    def trace(self) -> SessionTrace: ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether the steps under way are to be the last ones here."""
+        ...
+
+    async def committed(self) -> bool:
+        """See ThreadOwner.committed."""
+        ...
+
+    async def apply(self, change: Callable[[Draft], T]) -> T:
+        """Draft for the primary thread, commit durably, show. Raises what *change* or the log raises."""
+        ...
+
+    def turn_changed(self) -> None:
+        """Take note that a thread's turn has started, or has ended."""
+        ...
+
+    def state_lost(self, *, crashed: bool) -> None:
+        """Drop the state: a turn could not go on. *crashed*: because of a fault of ours."""
         ...

@@ -13,18 +13,18 @@ from agents.hands.port import PROVISION
 from agents.ids import EventId
 from agents.sessions.own_calls import own_call
 from agents.sessions.ports import HarnessPorts
-from agents.sessions.state import SessionState
+from agents.sessions.thread_state import ThreadState
 
 logger = logging.getLogger(__name__)
 
 
-def begins_turn(state: SessionState) -> bool:
+def begins_turn(state: ThreadState) -> bool:
     """Whether the next model request is the first of its turn: it answers to no tool."""
     messages = state.conversation.snapshot()
     return bool(messages) and all(block["type"] != "tool_result" for block in messages[-1]["content"])
 
 
-async def provide_sandbox(ports: HarnessPorts, state: SessionState, request_id: EventId) -> None:
+async def provide_sandbox(ports: HarnessPorts, state: ThreadState, request_id: EventId) -> None:
     """Wait until the session's sandbox runs. Where it can not, the first call of it tells the model why."""
     try:
         # To make a sandbox that is there does nothing.

@@ -18,10 +18,11 @@ from agents.sessions import transitions
 from agents.sessions.large_results import fitted
 from agents.sessions.ledger import intend
 from agents.sessions.metering import served_call_row
-from agents.sessions.owner import SessionOwner
+from agents.sessions.owner import ThreadOwner
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.served import ServedTool, caller_of, system_message
-from agents.sessions.state import OpenCall, SessionState
+from agents.sessions.state import SessionState
+from agents.sessions.thread_state import OpenCall
 
 _MOST_RUNS = 3
 """A call that takes its server down with it must not do so for ever."""
@@ -34,7 +35,7 @@ _LONGEST_WAIT_SECONDS = 10.0
 class ServedCall:
     """One call that a server runs, until it has its result."""
 
-    def __init__(self, owner: SessionOwner, call: OpenCall, tool: ServedTool, maybe_sent: set[EventId]) -> None:
+    def __init__(self, owner: ThreadOwner, call: OpenCall, tool: ServedTool, maybe_sent: set[EventId]) -> None:
         """*maybe_sent* names the session's calls that may have been sent; it is kept up."""
         self._owner = owner
         self._ports = owner.ports
@@ -110,7 +111,7 @@ class ServedCall:
     async def _ask(self, *, again: bool) -> ServerResult:
         """Have the server run the call. Raises HecatonError, _IntentNotKept."""
         state = self._owner.state
-        caller = caller_of(state.record, state.hand_versions)
+        caller = caller_of(state.record, state.session.hand_versions)
         left = max(self._seconds_left(), 0.0)
         call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left)
         call = replace(call, again=again, intent=self._intent, intend=self._intend)

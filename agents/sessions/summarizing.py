@@ -15,16 +15,16 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import EventType
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.model_requests import Spent, close_request
-from agents.sessions.owner import SessionOwner
+from agents.sessions.owner import ThreadOwner
 from agents.sessions.transitions import follow_up
 
 
-def summary_request(owner: SessionOwner, model: str) -> BrainRequest:
+def summary_request(owner: ThreadOwner, model: str) -> BrainRequest:
     """Return the request for a summary of what the log says is to go, to whoever *model* names."""
     state, compaction = owner.state, owner.rules.compaction
     going = state.conversation.messages[: -state.keeps if state.keeps else None]
     entries = [entry for message in going for entry in compaction.entries(message)]
-    wanted = state.record.agent["model"]
+    wanted = state.agent["model"]
     return BrainRequest(
         session_id=state.record.id,
         model=model,
@@ -35,7 +35,7 @@ def summary_request(owner: SessionOwner, model: str) -> BrainRequest:
         inference_geo=wanted["inference_geo"],
         attempt=state.failures + 1,
         principal=state.record.principal,
-        versions=dict(state.versions),
+        versions=dict(state.session.versions),
         live=False,
     )
 

@@ -20,7 +20,7 @@ from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
 from agents.sessions.metering import model_request_row
 from agents.sessions.model_requests import Spent
-from agents.sessions.owner import SessionOwner
+from agents.sessions.owner import ThreadOwner
 from agents.sessions.permissions import Toolbox
 from agents.sessions.previews import PREVIEWED, PreviewWriter
 from agents.sessions.prompting import system_prompt
@@ -42,7 +42,7 @@ Record = Callable[[Draft, Spent], None]
 class Thinker:
     """Makes the model requests of one session."""
 
-    def __init__(self, owner: SessionOwner) -> None:
+    def __init__(self, owner: ThreadOwner) -> None:
         self._owner = owner
         self._assembler = AnswerAssembler()
         self._request_id: EventId | None = None
@@ -63,7 +63,7 @@ class Thinker:
 
     def _spent_on_answer(self) -> Spent:
         """What the answer in the making consumed, at the price of the brain that gives it."""
-        speed, assembler = self._owner.state.record.agent["model"]["speed"], self._assembler
+        speed, assembler = self._owner.state.agent["model"]["speed"], self._assembler
         cost, route = self._owner.ports.prices.cost, assembler.route
         if route is None:
             return Spent(assembler.usage, cost(self._model, assembler.usage, speed=speed))
@@ -73,7 +73,7 @@ class Thinker:
 
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.
-        agent, known = self._owner.state.record.agent, self._toolbox_of
+        agent, known = self._owner.state.agent, self._toolbox_of
         if known is None or known[0] != id(agent) or known[1] != self._offers:
             definitions = {tool["name"]: tool for tool in self._owner.ports.tool_definitions()}
             toolbox = Toolbox(agent["tools"], definitions, self._discovery.urls(), self._offers)
@@ -82,7 +82,7 @@ class Thinker:
 
     def _request(self) -> BrainRequest:
         state = self._owner.state
-        agent, toolbox = state.record.agent, self._toolbox()
+        agent, toolbox = state.agent, self._toolbox()
         return BrainRequest(
             session_id=state.record.id,
             model=agent["model"]["id"],
@@ -95,7 +95,7 @@ class Thinker:
             inference_geo=agent["model"]["inference_geo"],
             attempt=state.failures + 1,
             principal=state.record.principal,
-            versions=dict(state.versions),
+            versions=dict(state.session.versions),
             live=any(self._owner.ports.bus.wants(state.record.id, kind) for kind in PREVIEWED),
             chain=self._chain,
         )

@@ -11,7 +11,7 @@ from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, text_content
 from agents.sessions.permissions import Toolbox
 from agents.sessions.served import ServedTool, account
-from agents.sessions.state import OpenCall
+from agents.sessions.thread_state import OpenCall
 
 
 def record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, str] | None:

@@ -31,7 +31,7 @@ from agents.sessions.lifecycle import (
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
 from agents.sessions.permissions import Toolbox
 from agents.sessions.served import account, counted
-from agents.sessions.state import OpenCall
+from agents.sessions.thread_state import OpenCall
 from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
 
 _ERROR_TYPES = {
@@ -94,14 +94,14 @@ def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) ->
         if (call := draft.state.calls.get(EventId(result.call_id))) is not None:
             hidden = {"outcome": "ambiguous"} if result.ambiguous else None
             log_result(draft, call, result.content, is_error=result.is_error, hidden=hidden)
-            draft.state.record = fold_result(draft.state.record, result)
+            draft.session.record = fold_result(draft.session.record, result)
     follow_up(draft, rules)
 
 
 def _report_unreachable(draft: Draft, result: ToolResult) -> None:
     """Log once of each credential that the environment does not allow its hosts."""
     for found in result.unreachable:
-        if found.credential_id not in draft.state.unreachable_credentials:
+        if found.credential_id not in draft.session.unreachable_credentials:
             message = f"the environment's networking does not allow {found.host}, which this credential is for"
             about = {"credential_id": found.credential_id, "vault_id": found.vault_id}
             report_error(draft, "credential_host_unreachable_error", message, "retrying", about=about)
@@ -113,7 +113,7 @@ def record_served(draft: Draft, rules: TurnRules, result: ServerResult, kept: To
     *kept* is what the sandbox said that has taken a text that was too long to be shown.
     """
     if kept is not None:
-        draft.state.record = fold_result(draft.state.record, kept)
+        draft.session.record = fold_result(draft.session.record, kept)
     call = draft.state.calls.get(EventId(result.call_id))
     if call is not None and call.served is not None:
         log_result(draft, call, result.content, is_error=result.is_error, hidden=account(call.served, result))
@@ -206,10 +206,12 @@ def resume_request(draft: Draft, rules: TurnRules) -> None:
 
 
 def resume_paused(draft: Draft, rules: TurnRules) -> None:
-    """Go on where the budget stopped the session, if there is something to spend again."""
-    if draft.state.paused and not rules.budgets.used_up(draft.state.record, draft.now):
-        go_running(draft)
-        follow_up(draft, rules)
+    """Go on where the budget stopped the session's threads, if there is something to spend again."""
+    if rules.budgets.used_up(draft.session.record, draft.now):
+        return
+    for thread in [thread for thread in draft.session.threads.values() if thread.paused]:
+        go_running(draft.of(thread))
+        follow_up(draft.of(thread), rules)
 
 
 def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:

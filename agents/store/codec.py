@@ -85,11 +85,13 @@ def event_row(session_id: str, event: Event, seq: int | None = None) -> Row:
         "type": event.type._value_,  # ``value`` is a call in Python
         "body": encode(event.body),
         "hidden": None if event.hidden is None else encode(event.hidden),
+        "thread_id": event.thread,
     }
     if seq is not None:
         row["seq"] = seq
         row["processed_at"] = micros_or_none(event.processed_at)
         row["link"] = None  # until its log's chain is known (``log_chain``)
+        row["crossposted"] = 1 if event.crossposted else None
     return row
 
 
@@ -103,6 +105,8 @@ def event_of(row: RowView) -> Event:
         processed_at=moment_or_none(row["processed_at"]),
         seq=row["seq"],
         hidden=None if hidden is None else decode(hidden),
+        thread=row["thread_id"],
+        crossposted=bool(row["crossposted"]),
     )
 
 
@@ -115,6 +119,7 @@ def queued_event_of(row: RowView) -> Event:
         body=decode(row["body"]),
         processed_at=None,
         hidden=None if hidden is None else decode(hidden),
+        thread=row["thread_id"],
     )
 
 

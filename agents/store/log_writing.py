@@ -101,7 +101,7 @@ Steps = Generator[Write, Rows, None]
 # Only what a commit changes: a column of an index that is set, even to the same value, costs an index write.
 _PROGRESS = ("status", "seq", "queued", "updated_at", "archived_at", "state", "stamp")
 _IDENTITY = ("agent_id", "agent_version", "environment_id", "digest")
-_WAITING = ("session_id", "id", "type", "body", "hidden")
+_WAITING = ("session_id", "id", "type", "body", "hidden", "thread_id")
 
 _STANDING = query(_standing)
 _GONE = query(_gone)

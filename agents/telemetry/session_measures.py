@@ -17,7 +17,8 @@ import orjson
 from agents.ids import EventId
 from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
 from agents.sessions.served import ServedTool, served_by
-from agents.sessions.state import OpenCall, SessionState
+from agents.sessions.state import SessionState
+from agents.sessions.thread_state import OpenCall
 from agents.telemetry import catalogue
 from agents.telemetry.model_measures import count_request
 from agents.telemetry.recorder import Recorder
@@ -52,8 +53,8 @@ class SessionMeasures:
         self._recorder = recorder
         self._implied = implied
         self._before = state.record
-        self._asked_at = state.asked_at
-        self._calls = {call.id: _open(call) for call in state.calls.values()}
+        self._asked_at = {thread.open_request: thread.asked_at for thread in state.threads.values()}
+        self._calls = {call.id: _open(call) for call in state.open_calls()}
         self._answers: OrderedDict[int, int] = OrderedDict()
 
     def committed(self, record: SessionRecord, events: Sequence[Event]) -> None:
@@ -70,7 +71,7 @@ class SessionMeasures:
                     self._turn_ended(event, running_since, interrupted)
                     running_since, interrupted = None, False
                 case EventType.MODEL_REQUEST_START:
-                    self._asked_at = event.processed_at
+                    self._asked_at[event.id] = event.processed_at
                 case EventType.MODEL_REQUEST_END:
                     self._request_ended(event, _spent(before, record), stopped=_is_stopped(event, events))
                 case EventType.SESSION_ERROR:
@@ -97,10 +98,9 @@ class SessionMeasures:
         brain = body["brain"]["id"] if "brain" in body else self._implied
         outcome = "ok" if not body["is_error"] else "cancelled" if stopped else "error"
         count_request(self._recorder, brain, outcome, body["model_usage"], micro_usd)
-        if self._asked_at is not None:
-            seconds = _seconds(self._asked_at, event.processed_at)
+        if (asked_at := self._asked_at.pop(body["model_request_start_id"], None)) is not None:
+            seconds = _seconds(asked_at, event.processed_at)
             self._recorder.observe(catalogue.MODEL_REQUEST_SECONDS, seconds, brain)
-            self._asked_at = None
 
     def _failed(self, event: Event) -> None:
         error = event.body["error"]

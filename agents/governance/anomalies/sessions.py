@@ -49,7 +49,7 @@ class SessionWatch:
         self._report = report
         self._loops = LoopWatch(settings.loop_repeats)
         self._repeats = settings.loop_repeats
-        self._calls = {call.id: (call.name, _digest([call.name, call.input])) for call in state.calls.values()}
+        self._calls = {call.id: (call.name, _digest([call.name, call.input])) for call in state.open_calls()}
         self._cost = state.record.usage.token_cost_micro_usd
         self._turn = 0
         self._told = False

@@ -54,9 +54,22 @@ events = Table(
     Column("body", Text, nullable=False),
     Column("hidden", Text),
     Column("link", Text),
+    Column("thread_id", Key),
+    Column("crossposted", Integer),
     PrimaryKeyConstraint("session_id", "seq"),
     UniqueConstraint("id"),
     Index(None, "session_id", "type", "seq"),
+)
+
+# Not of the primary thread, whose events go without a thread: most sessions have no other, and pay nothing for it.
+_OF_A_CHILD = events.c.thread_id.is_not(None)
+Index(
+    None,
+    events.c.session_id,
+    events.c.thread_id,
+    events.c.seq,
+    sqlite_where=_OF_A_CHILD,
+    postgresql_where=_OF_A_CHILD,
 )
 
 queue = Table(
@@ -68,6 +81,7 @@ queue = Table(
     Column("type", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("hidden", Text),
+    Column("thread_id", Key),
     UniqueConstraint("session_id", "id"),
 )
 

@@ -29,8 +29,8 @@ async def test_a_new_owner_folds_the_same_context() -> None:
         live = world.harness._runners.known(session)
         assert live is not None
         restored = SessionState.restore(await world.store.log.load(session))
-        assert restored.conversation.messages == live.state.conversation.messages
-        assert vars(restored.conversation) == vars(live.state.conversation)
+        assert restored.primary.conversation.messages == live.state.primary.conversation.messages
+        assert vars(restored.primary.conversation) == vars(live.state.primary.conversation)
 
 
 def mortal_answers(request: BrainRequest) -> Scripted:

@@ -21,6 +21,7 @@ from agents.sessions.compaction import too_long
 from agents.sessions.events import Event, EventType
 from agents.sessions.log import SessionSnapshot
 from agents.sessions.state import SessionState
+from agents.sessions.thread_state import ThreadState
 
 from .compacting import (
     DIGESTER,
@@ -72,17 +73,17 @@ def test_a_session_with_a_budget_is_summarized_by_what_has_a_price(
     digester = {**DIGESTER, "price": {"input_mtok": 1}} if priced else DIGESTER
     compaction = judged_by(brains={"tiny": TINY, "digester": digester})
     limit = {"max_list_cost": {"amount": budget, "currency": "USD"}} if budget else None
-    assert compaction.models(SessionState(replace(RECORD, budget=limit))) == expected
+    assert compaction.models(SessionState(replace(RECORD, budget=limit)).primary) == expected
 
 
-def talk(*texts: str) -> SessionState:
-    """A session whose context was refused as too long; user and agent took turns."""
-    state = SessionState(RECORD)
+def talk(*texts: str) -> ThreadState:
+    """A thread whose context was refused as too long; user and agent took turns."""
+    session = SessionState(RECORD)
     for number, text in enumerate(texts):
         type_ = EventType.AGENT_MESSAGE if number % 2 else EventType.USER_MESSAGE
-        state.apply(Event(EventId(f"{number}"), type_, {"content": [{"type": "text", "text": text}]}, None))
-    state.overlong = True
-    return state
+        session.apply(Event(EventId(f"{number}"), type_, {"content": [{"type": "text", "text": text}]}, None))
+    session.primary.overlong = True
+    return session.primary
 
 
 def test_a_summary_reaches_beyond_the_first_message_however_long_that_is() -> None:
@@ -124,9 +125,10 @@ def test_a_compacted_conversation_is_what_the_messages_api_takes(log: list[Event
     limits = {"keep_messages": data.draw(st.integers(0, 8)), "keep_share": data.draw(st.floats(0, 0.9))}
     tiny = {**TINY, "capabilities": {"context_tokens": data.draw(st.integers(256, 1000))}}
     compaction = judged_by(brains={"tiny": tiny}, compaction=limits)
-    state, kept = SessionState(RECORD), list[Event]()
+    session, kept = SessionState(RECORD), list[Event]()
+    state = session.primary
     for event in log:
-        state.apply(event)
+        session.apply(event)
         kept.append(event)
         if state.calls or not state.conversation.awaits_model or not data.draw(st.booleans()):
             continue
@@ -139,11 +141,11 @@ def test_a_compacted_conversation_is_what_the_messages_api_takes(log: list[Event
             (EventType.MODEL_REQUEST_END, None),
         ):
             made = Event(EventId(f"{event.id}_{type_}"), type_, {"is_error": False}, None, hidden=hidden)
-            state.apply(made)
+            session.apply(made)
             kept.append(made)
         after = state.conversation.messages
         check_messages(after)
         assert summary_in(after[0]["content"][0]["text"]) == "S" and state.conversation.awaits_model
         assert after[len(after) - keeps + 1 :] == before[len(before) - keeps + 1 :], "what stays is not touched"
-    again = SessionState.restore(SessionSnapshot(state.record, tuple(kept), ()))
-    assert vars(again.conversation) == vars(state.conversation)
+    again = SessionState.restore(SessionSnapshot(session.record, tuple(kept), ()))
+    assert vars(again.primary.conversation) == vars(state.conversation)

@@ -124,7 +124,7 @@ async def test_the_log_says_what_each_request_was_offered_and_only_when_it_is_ne
     tools = [each and [tool["name"] for tool in each["tools"]] if each != "as before" else each for each in told]
     assert tools == [["find", "charge"], "as before", ["find"], None]
     restored = SessionState.restore(await scene.world.store.log.load(session))
-    assert restored.offers == {} and restored.failed_servers == {"crm": "mcp_connection_failed_error"}
+    assert restored.primary.offers == {} and restored.primary.failed_servers == {"crm": "mcp_connection_failed_error"}
 
 
 async def test_a_request_that_failed_leaves_no_offer_behind(scene: ServedWorld) -> None:
@@ -133,10 +133,10 @@ async def test_a_request_that_failed_leaves_no_offer_behind(scene: ServedWorld) 
     await scene.world.send(session, message("go"))
     await scene.world.idle(session)
     restored = SessionState.restore(await scene.world.store.log.load(session))
-    assert restored.offers == {}
+    assert restored.primary.offers == {}
     await turn(scene, session, 2)
     restored = SessionState.restore(await scene.world.store.log.load(session))
-    assert list(restored.offers["crm"].tools) == [FIND, CHARGE]
+    assert list(restored.primary.offers["crm"].tools) == [FIND, CHARGE]
 
 
 @pytest.mark.parametrize(("url", "versions"), [("http://crm", {"crm": "1.4"}), ("http://crm@9", {})])

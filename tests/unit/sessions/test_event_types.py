@@ -43,7 +43,7 @@ def test_every_type_of_ours_is_produced_and_folded_or_shown() -> None:
     sources = "\n".join(
         path.read_text() for path in _SESSIONS.glob("*.py") if path.name not in ("events.py", "conversation.py")
     )
-    emitted = set(re.findall(r"emit\(\s*EventType\.(\w+)", sources)) | set(
+    emitted = set(re.findall(r"emit\w*\((?:draft[^,]*,)?\s*EventType\.(\w+)", sources)) | set(
         re.findall(r"new_event_id\(\), EventType\.(\w+)", sources)
     )
     # These come from the client; they are taken into the log as they are, queued first or not.

@@ -134,7 +134,7 @@ async def check(scene: Scene, log: list[Event]) -> None:
         assert scene.server.effects[use.id] == 1 or outcome == "ambiguous"
     stored = SessionState.restore(await scene.world.store.log.load(scene.session))
     assert stored.record.dispatched == {} and stored.hand_versions == {"crm": "1.4"}
-    assert list(stored.offers["crm"].tools) == [FIND, CHARGE]
+    assert list(stored.primary.offers["crm"].tools) == [FIND, CHARGE]
     rows = await scene.world.meter.totals()
     assert sum(row.count for row in rows if row.kind is MeterKind.TOOL_CALL) == 3
 

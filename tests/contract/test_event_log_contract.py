@@ -46,9 +46,12 @@ async def test_what_is_loaded_is_what_was_created_with_every_field(store: AnySto
         {"z": 1, "a": {"y": "\x00\u2028 ☃", "b": [1, 2.5, None, True]}},
         T0,
         hidden={"signature": "s" * 100, "b": 1, "a": 2},
+        thread="sthr_child",
+        crossposted=True,
     )
-    record = replace(full_session(), seq=1)
-    await store.log.create(Commit(lease, 0, record, (event,)))
+    said = replace(waiting(), thread="sthr_child")
+    record = replace(full_session(), seq=1, queued=1)
+    await store.log.create(Commit(lease, 0, record, (event,), (said,)))
 
     loaded = await store.log.load(SessionId(record.id))
 
@@ -56,7 +59,7 @@ async def test_what_is_loaded_is_what_was_created_with_every_field(store: AnySto
     assert loaded.events == (event.at(1),)
     assert list(loaded.events[0].body) == ["z", "a"]
     assert loaded.events[0].hidden is not None and list(loaded.events[0].hidden) == ["signature", "b", "a"]
-    assert loaded.queued == ()
+    assert loaded.queued == (said,)
 
 
 async def test_positions_are_dense_and_in_order_over_commits(store: AnyStore) -> None:

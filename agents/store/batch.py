@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
 
 from agents.errors import Conflict, Fenced, HecatonError, LogConflict, NotFound
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease, new_stamp
+from agents.store.announcing import announcement_row
 from agents.store.call_records import call_rows
 from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row
 from agents.store.work_rows import first_item_row, last_item_row
+from agents.webhooks.announcing import Announcement
+from agents.webhooks.session_news import session_news
 
 
 class Kind(Enum):
@@ -66,6 +70,10 @@ class Change:
     """What ends the session's item in that queue, if no worker has it."""
     calls: Sequence[Row] = ()
     """Calls of servers whose results are among the events, for the books."""
+    news: Sequence[Row] = ()
+    """What it tells webhooks."""
+    at: datetime | None = None
+    """Of a deletion: when it was asked for. What it tells is known once the session was read."""
 
     def snapshot(self) -> Row:
         """Return the row of the session's snapshot, which hardly any change has to write."""
@@ -120,11 +128,20 @@ def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], s
         wanted=first_item_row(record) if commit.work == "wanted" else None,
         over=last_item_row(record) if commit.work == "over" else None,
         calls=call_rows(record, commit.events),
+        news=[
+            announcement_row(each) for each in session_news(record, commit.events, created=kind is Kind.CREATE)
+        ],
     )
 
 
-def deletion_of(lease: Lease, session_id: SessionId) -> Change:
-    return Change(Kind.DELETE, lease, session_id, lease.partition, new_stamp())
+def deletion_of(lease: Lease, session_id: SessionId, at: datetime) -> Change:
+    return Change(Kind.DELETE, lease, session_id, lease.partition, new_stamp(), at=at)
+
+
+def deletion_news(change: Change, workspace_id: str) -> Row:
+    """Return what the deletion of a session of *workspace_id* tells."""
+    assert change.at is not None
+    return announcement_row(Announcement("session.deleted", change.session_id, workspace_id, change.at))
 
 
 def under_hold(session_id: str) -> Conflict:

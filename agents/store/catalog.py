@@ -8,13 +8,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from agents.clock import Clock
 from agents.errors import Conflict, NotFound
 from agents.listing import Listing
+from agents.store.announcing import announce
+from agents.store.catalog_news import environment_news
 from agents.store.codec import agent_of, agent_rows, clamped, environment_of, environment_row, findable, micros
 from agents.store.engine import Database
 from agents.store.paging import page
 from agents.store.ports import AgentRecord, EnvironmentRecord
 from agents.store.tables import agent_versions, agents, environment_keys, environments, sessions, work_pollers
+from agents.webhooks.announcing import Announcement
 
 _VERSIONS = select(
     agents.c.id,
@@ -41,6 +45,7 @@ class SqlAgents:
         def work(connection: Connection) -> None:
             connection.execute(insert(agents), head)
             connection.execute(insert(agent_versions), version)
+            announce(connection, Announcement("agent.created", agent.id, agent.workspace_id, agent.created_at))
 
         await self._database.write(work)
 
@@ -62,6 +67,7 @@ class SqlAgents:
             ):
                 raise Conflict(f"agent {agent.id} is no longer at version {expected_version}")
             connection.execute(insert(agent_versions), version)
+            announce(connection, Announcement("agent.updated", agent.id, stored.workspace_id, agent.updated_at))
 
         await self._database.write(work)
 
@@ -70,8 +76,9 @@ class SqlAgents:
         live = update(agents).where(agents.c.id == agent_id, agents.c.archived_at.is_(None))
 
         def work(connection: Connection) -> AgentRecord:
-            _get_agent(connection, agent_id, None)
-            connection.execute(live.values(archived_at=micros(moment)))
+            stored = _get_agent(connection, agent_id, None)
+            if connection.execute(live.values(archived_at=micros(moment))).rowcount:
+                announce(connection, Announcement("agent.archived", agent_id, stored.workspace_id, moment))
             return _get_agent(connection, agent_id, None)
 
         return await self._database.write(work)
@@ -113,8 +120,9 @@ def _get_agent(connection: Connection, agent_id: str, version: int | None) -> Ag
 class SqlEnvironments:
     """The EnvironmentRepository of SQLite and PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def insert(self, environment: EnvironmentRecord) -> None:
         """Store a new environment. Raises Conflict when its name or id is taken, Unavailable."""
@@ -123,6 +131,8 @@ class SqlEnvironments:
         def work(connection: Connection) -> None:
             _refuse_taken_name(connection, environment)
             connection.execute(insert(environments), row)
+            news = Announcement("environment.created", environment.id, environment.workspace_id, environment.created_at)
+            announce(connection, news)
 
         await self._database.write(work)
 
@@ -139,6 +149,7 @@ class SqlEnvironments:
             stored = _get_environment(connection, environment.id)
             _refuse_taken_name(connection, replace(environment, workspace_id=stored.workspace_id))
             connection.execute(update(environments).where(environments.c.id == environment.id).values(row))
+            announce(connection, environment_news(stored, environment))
 
         await self._database.write(work)
 
@@ -147,12 +158,14 @@ class SqlEnvironments:
         users = select(sessions.c.id).where(sessions.c.environment_id == environment_id).limit(1)
 
         def work(connection: Connection) -> None:
-            _get_environment(connection, environment_id)
+            stored = _get_environment(connection, environment_id)
             if connection.execute(users).first() is not None:
                 raise Conflict(f"environment {environment_id} is used by sessions")
             for table in (environment_keys, work_pollers):
                 connection.execute(delete(table).where(table.c.environment_id == environment_id)).close()
             connection.execute(delete(environments).where(environments.c.id == environment_id))
+            gone = Announcement("environment.deleted", environment_id, stored.workspace_id, self._clock.now())
+            announce(connection, gone)
 
         await self._database.write(work)
 

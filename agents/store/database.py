@@ -33,6 +33,7 @@ from agents.store.sealing import Sealer
 from agents.store.sessions import SqlSessions
 from agents.store.sqlite import SqliteDatabase
 from agents.store.vaults import SqlVaults
+from agents.store.webhook_registrations import SqlRegistrations
 from agents.store.webhooks import SqlOutbox
 from agents.store.work import SqlWorkQueue
 
@@ -56,14 +57,14 @@ class SqlStore:
         sealer = Sealer(database, clock, audit)
         self.audit = SqlAuditTrail(database, clock, sealer)
         self.agents = SqlAgents(database)
-        self.environments = SqlEnvironments(database)
+        self.environments = SqlEnvironments(database, clock)
         self.sessions = SqlSessions(database)
-        self.log = SqlEventLog(database, sealer, deadline=deadline)
+        self.log = SqlEventLog(database, sealer, deadline=deadline, clock=clock)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)
         self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
-        self.vaults = SqlVaults(database)
+        self.vaults = SqlVaults(database, clock)
         self.api_keys = SqlApiKeys(database)
         self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)
@@ -71,6 +72,7 @@ class SqlStore:
         self.hands = SqlHands(database)
         self.hand_releases = SqlHandReleases(database)
         self.webhooks = SqlOutbox(database)
+        self.webhook_registrations = SqlRegistrations(database)
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

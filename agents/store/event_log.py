@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from agents.clock import Clock, SystemClock
 from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event
@@ -44,8 +45,10 @@ class SqlEventLog:
         batch: int = BATCH,
         waiting: int = _WAITING,
         deadline: float = DEADLINE_SECONDS,
+        clock: Clock | None = None,
     ) -> None:
         self._database = database
+        self._clock = clock or SystemClock()
         self._sealer = sealer
         self._chain = LogChain(database)
         self._digests = Digests(_DIGESTS)
@@ -65,7 +68,7 @@ class SqlEventLog:
 
     async def delete(self, lease: Lease, session_id: SessionId) -> None:
         """Remove a session whole. Raises Fenced, NotFound, Overloaded, Unavailable."""
-        change = deletion_of(lease, session_id)
+        change = deletion_of(lease, session_id, self._clock.now())
         await self._commits.write(change)
         self._note(change)
         self._digests.forget(session_id)

@@ -13,7 +13,8 @@ from sqlalchemy import ClauseElement, bindparam, literal_column, null, select, u
 from sqlalchemy import update as update_of
 
 from agents.errors import HecatonError
-from agents.store.batch import Change, Head, Holder, Kind, Stored, decide
+from agents.store.announcing import TELL
+from agents.store.batch import Change, Head, Holder, Kind, Stored, decide, deletion_news
 from agents.store.codec import Row
 from agents.store.script import Among, Ask, Rows, Script, Statement, Write, insert, query, remove, update
 from agents.store.tables import (
@@ -96,6 +97,10 @@ def _advance_alone(_: Among) -> ClauseElement:
     )
 
 
+def _owners(among: Among) -> ClauseElement:
+    return select(sessions.c.id, sessions.c.workspace_id).where(among(sessions.c.id, "ids"))
+
+
 Steps = Generator[Write, Rows, None]
 
 # Only what a commit changes: a column of an index that is set, even to the same value, costs an index write.
@@ -107,6 +112,7 @@ _STANDING = query(_standing)
 _GONE = query(_gone)
 _HELD = query(_held)
 _ENDS = query(_ends)
+_OWNERS = query(_owners)
 _INSERT_SESSION = insert(sessions, *sessions.c.keys())
 _INSERT_SNAPSHOT = insert(session_snapshots, *session_snapshots.c.keys())
 _INSERT_EVENTS = insert(events, *events.c.keys())
@@ -167,6 +173,7 @@ def _write_events(accepted: Sequence[Change]) -> Steps:
     # After the session's row, which a worker that gives its item up locks first: see ``agents.store.work``.
     yield from _many(_WANT_WORK, (change.wanted for change in accepted if change.wanted is not None))
     yield from _many(_END_WORK, (change.over for change in accepted if change.over is not None))
+    yield from _many(TELL, (row for change in accepted for row in change.news))
 
 
 def _read_stored(changes: Sequence[Change]) -> Script[Stored]:
@@ -206,6 +213,9 @@ def _write_sessions(accepted: Sequence[Change], heads: Mapping[str, Head]) -> Sc
         return
     ends = yield Ask(_ENDS, {"ids": [row["session_id"] for row in deleted]})
     yield from _many(_TOMBSTONE, [{"session_id": name, "seq": seq, "head": head or ""} for name, seq, head in ends])
+    gone = {change.session_id: change for change in accepted if change.kind is Kind.DELETE}
+    owners = yield Ask(_OWNERS, {"ids": list(gone)})
+    yield from _many(TELL, [deletion_news(gone[name], workspace) for name, workspace in owners])
     for statement in (*_REMOVE, _REMOVE_SESSION, _NOTE_DELETED):
         yield from _many(statement, deleted)
 

@@ -6,7 +6,7 @@ that a unit test on it learns what the real store would do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from agents.clock import Clock, SystemClock
@@ -17,7 +17,7 @@ from agents.ids import EventId, SessionId
 from agents.sessions.events import Event, SessionStatus
 from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.api_keys import MemoryApiKeys
-from agents.store.batch import Change, Holder, Kind, Stored, change_of, decide, deletion_of
+from agents.store.batch import Change, Holder, Kind, Stored, change_of, decide, deletion_news, deletion_of
 from agents.store.call_records import MemoryCallRecords
 from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of
 from agents.store.hand_releases import MemoryHandReleases
@@ -31,6 +31,7 @@ from agents.store.memory_releases import MemoryReleases
 from agents.store.memory_sessions import StoredSession
 from agents.store.memory_vaults import MemoryVaults
 from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
+from agents.store.webhook_registrations import MemoryRegistrations
 from agents.store.webhooks import MemoryOutbox
 from agents.store.work_rows import work_of
 
@@ -104,8 +105,13 @@ class MemoryLeases:
 class MemoryEventLog:
     """The EventLog of one process; a change is atomic because nothing in it awaits."""
 
-    def __init__(self, leases: MemoryLeases, clock: Clock) -> None:
+    def __init__(
+        self, leases: MemoryLeases, clock: Clock, tell: Callable[[Iterable[Row]], None] = lambda _: None
+    ) -> None:
+        """*tell* takes what webhooks are to be told, as rows."""
         self._leases = leases
+        self._clock = clock
+        self._tell = tell
         self.calls = MemoryCallRecords(self._events_with_state, clock)
         self.work = MemoryWorkQueue(clock, self._session_row)
         self.sessions: dict[str, StoredSession] = {}
@@ -120,7 +126,7 @@ class MemoryEventLog:
         self._write(change_of(Kind.APPEND, commit))
 
     async def delete(self, lease: Lease, session_id: SessionId) -> None:
-        self._write(deletion_of(lease, session_id))
+        self._write(deletion_of(lease, session_id, self._clock.now()))
 
     async def load(self, session_id: SessionId) -> SessionSnapshot:
         stored = self.stored(session_id)
@@ -181,6 +187,7 @@ class MemoryEventLog:
         if change.kind is Kind.DELETE:
             self.audit.note_deleted(change.session_id)
             gone = self.sessions.pop(change.session_id)
+            self._tell([deletion_news(change, gone.session["workspace_id"])])
             self.work.remove(change.session_id)
             self._deleted[SessionId(change.session_id)] = change
             self._event_ids.difference_update(row["id"] for row in gone.events)
@@ -201,6 +208,7 @@ class MemoryEventLog:
             self.work.want(work_of(change.wanted))
         if change.over is not None:
             self.work.end(change.session_id, moment_at(change.over["stopped_at"]))
+        self._tell(change.news)
 
     def _events_with_state(self) -> Iterator[Row]:
         for stored in self.sessions.values():
@@ -226,22 +234,27 @@ class MemoryStore:
     def __init__(self, clock: Clock | None = None) -> None:
         clock = clock or SystemClock()
         self.leases = MemoryLeases(clock)
-        self.log = MemoryEventLog(self.leases, clock)
+        # The audit trail is the log's, and the outbox records in it.
+        self.webhooks = MemoryOutbox(lambda entry: self.audit.add(entry))
+        self.webhook_registrations = MemoryRegistrations(self.webhooks)
+        announce = self.webhook_registrations.announce
+        self.log = MemoryEventLog(self.leases, clock, self.webhook_registrations.write)
         self.work = self.log.work
         self.calls = self.log.calls
         self.audit = self.log.audit
         self.environment_keys = MemoryEnvironmentKeys(clock)
-        self.agents = MemoryAgents()
+        self.agents = MemoryAgents(announce)
         self.sessions = MemorySessions(self.log)
-        self.environments = MemoryEnvironments(self.log, forget=self.environment_keys.forget)
+        self.environments = MemoryEnvironments(
+            self.log, clock, forget=self.environment_keys.forget, announce=announce
+        )
         self.meter = MemoryMeter()
         self.releases = MemoryReleases(self.audit.add)
-        self.vaults = MemoryVaults()
+        self.vaults = MemoryVaults(clock, announce)
         self.api_keys = MemoryApiKeys()
         self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
-        self.webhooks = MemoryOutbox(self.audit.add)
 
     async def ping(self) -> None:
         return

@@ -9,10 +9,12 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
+from agents.clock import Clock
 from agents.errors import Conflict, NotFound
 from agents.ids import SessionId
 from agents.listing import Listing
 from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.store.catalog_news import environment_news
 from agents.store.codec import (
     Row,
     agent_of,
@@ -24,6 +26,7 @@ from agents.store.codec import (
 )
 from agents.store.ports import AgentRecord, EnvironmentRecord, EventListing, SessionCensus, SessionListing
 from agents.store.sessions import may_show_queue, with_queued
+from agents.webhooks.announcing import Announce, Announcement, silent
 
 
 class _Stored(Protocol):
@@ -44,13 +47,15 @@ class _Sessions(Protocol):
 class MemoryAgents:
     """The AgentRepository of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Announce = silent) -> None:
+        self._announce = announce
         self._versions: dict[str, dict[int, AgentRecord]] = {}
 
     async def insert(self, agent: AgentRecord) -> None:
         if agent.id in self._versions:
             raise Conflict(f"agent {agent.id} already exists")
         self._versions[agent.id] = {agent.version: _copied(agent)}
+        self._announce(Announcement("agent.created", agent.id, agent.workspace_id, agent.created_at))
 
     async def get(self, agent_id: str, version: int | None = None) -> AgentRecord:
         versions = self._of(agent_id)
@@ -71,9 +76,12 @@ class MemoryAgents:
             workspace_id=newest.workspace_id,
         )
         versions[agent.version] = _copied(kept)
+        self._announce(Announcement("agent.updated", kept.id, kept.workspace_id, kept.updated_at))
 
     async def archive(self, agent_id: str, moment: datetime) -> AgentRecord:
         versions = self._of(agent_id)
+        if (newest := versions[max(versions)]).archived_at is None:
+            self._announce(Announcement("agent.archived", agent_id, newest.workspace_id, moment))
         for number, version in versions.items():
             versions[number] = replace(version, archived_at=version.archived_at or moment)
         return await self.get(agent_id)
@@ -95,8 +103,17 @@ class MemoryAgents:
 class MemoryEnvironments:
     """The EnvironmentRepository of one process."""
 
-    def __init__(self, log: _Sessions, *, forget: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        log: _Sessions,
+        clock: Clock,
+        *,
+        forget: Callable[[str], None] = lambda _: None,
+        announce: Announce = silent,
+    ) -> None:
         """*forget* hears of an environment that is deleted."""
+        self._clock = clock
+        self._announce = announce
         self._log = log
         self._forget = forget
         self._rows: dict[str, EnvironmentRecord] = {}
@@ -105,6 +122,8 @@ class MemoryEnvironments:
         if environment.id in self._rows:
             raise Conflict(f"environment {environment.id} already exists")
         self._put(environment)
+        created = environment.created_at
+        self._announce(Announcement("environment.created", environment.id, environment.workspace_id, created))
 
     async def get(self, environment_id: str) -> EnvironmentRecord:
         found = self._rows.get(environment_id)
@@ -115,13 +134,16 @@ class MemoryEnvironments:
     async def update(self, environment: EnvironmentRecord) -> None:
         stored = await self.get(environment.id)
         self._put(replace(environment, workspace_id=stored.workspace_id))
+        self._announce(environment_news(stored, environment))
 
     async def delete(self, environment_id: str) -> None:
-        await self.get(environment_id)
-        if any(stored.record().environment_id == environment_id for stored in self._log.sessions.values()):
+        stored = await self.get(environment_id)
+        if any(each.record().environment_id == environment_id for each in self._log.sessions.values()):
             raise Conflict(f"environment {environment_id} is used by sessions")
         del self._rows[environment_id]
         self._forget(environment_id)
+        now = self._clock.now()
+        self._announce(Announcement("environment.deleted", environment_id, stored.workspace_id, now))
 
     async def list(self, query: Listing) -> Sequence[EnvironmentRecord]:
         return [environment_of(environment_row(each)) for each in memory_page(self._rows.values(), query)]

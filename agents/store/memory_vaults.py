@@ -6,19 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from agents.clock import Clock, SystemClock
 from agents.errors import Conflict
 from agents.listing import Listing
 from agents.store.codec import Row
 from agents.store.memory_catalog import memory_page
+from agents.store.vault_news import change_news, credential_news, vault_news
 from agents.store.vault_rows import credential_of, credential_row, vault_of, vault_row
 from agents.store.vaults import check_room, in_order, kept_credential, kept_vault, no_credential, no_vault
 from agents.vaults.records import CredentialRecord, VaultRecord
+from agents.webhooks.announcing import Announce, silent
 
 
 class MemoryVaults:
     """The VaultRepository of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None, announce: Announce = silent) -> None:
+        self._clock = clock or SystemClock()
+        self._announce = announce
         self._vaults: dict[str, Row] = {}
         self._credentials: dict[str, Row] = {}
 
@@ -26,6 +31,7 @@ class MemoryVaults:
         if vault.id in self._vaults:
             raise Conflict(f"vault {vault.id} already exists")
         self._vaults[vault.id] = vault_row(vault)
+        self._announce(vault_news("created", vault, vault.created_at))
 
     async def get(self, vault_id: str) -> VaultRecord:
         row = self._vaults.get(vault_id)
@@ -44,13 +50,16 @@ class MemoryVaults:
         if stored.archived_at is None:
             stored = replace(stored, archived_at=moment, updated_at=moment)
             self._vaults[vault_id] = vault_row(stored)
+            self._announce(vault_news("archived", stored, moment))
             for record in await self.active([vault_id]):
                 self._put(kept_credential(record, replace(record, archived_at=moment, updated_at=moment)))
+                self._announce(credential_news("archived", vault_id, record.id, stored.workspace_id, moment))
         return stored
 
     async def delete(self, vault_id: str) -> None:
-        await self.get(vault_id)
+        stored = await self.get(vault_id)
         del self._vaults[vault_id]
+        self._announce(vault_news("deleted", stored, self._clock.now()))
         self._credentials = {name: row for name, row in self._credentials.items() if row["vault_id"] != vault_id}
 
     async def list(self, query: Listing, principal: str) -> Sequence[VaultRecord]:
@@ -64,6 +73,8 @@ class MemoryVaults:
         if credential.id in self._credentials:
             raise Conflict(f"vault credential {credential.id} already exists")
         self._put(credential)
+        at = credential.created_at
+        self._announce(credential_news("created", vault.id, credential.id, vault.workspace_id, at))
 
     async def credential(self, vault_id: str, credential_id: str) -> CredentialRecord:
         row = self._credentials.get(credential_id)
@@ -77,11 +88,16 @@ class MemoryVaults:
         stored = await self.credential(vault_id, credential_id)
         changed = kept_credential(stored, change(stored))
         self._put(changed)
+        owner = (await self.get(vault_id)).workspace_id
+        for news in change_news(stored, changed, owner, self._clock.now()):
+            self._announce(news)
         return changed
 
     async def delete_credential(self, vault_id: str, credential_id: str) -> None:
         await self.credential(vault_id, credential_id)
         del self._credentials[credential_id]
+        owner = (await self.get(vault_id)).workspace_id
+        self._announce(credential_news("deleted", vault_id, credential_id, owner, self._clock.now()))
 
     async def list_credentials(self, vault_id: str, query: Listing) -> Sequence[CredentialRecord]:
         await self.get(vault_id)

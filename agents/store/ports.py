@@ -19,6 +19,7 @@ from agents.ids import SessionId
 from agents.listing import Listing
 from agents.sessions.events import Event, SessionRecord
 from agents.vaults.records import VaultRepository
+from agents.webhooks.registrations import Registrations
 from agents.workers.ports import EnvironmentKeys, WorkQueue
 
 
@@ -194,6 +195,9 @@ class Store(Protocol):
 
     @property
     def audit(self) -> AuditTrail: ...
+
+    @property
+    def webhook_registrations(self) -> Registrations: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

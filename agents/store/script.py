@@ -134,7 +134,7 @@ def insert(table: Table, *names: str, replace_on: str | None = None, keep: bool 
 
     With *keep* what is there stays as it is, whichever unique key it shares with the row.
     """
-    given = _given(table, {name: name for name in names})
+    given = given_rows(table, {name: name for name in names})
     one = sqlite.insert(table).values({name: bindparam(name) for name in names})
     # A lone scan of a function gives its rows in their order, so what is numbered here is numbered in it.
     many = postgresql.insert(table).from_select(list(names), select(*(given.c[name] for name in names)))
@@ -154,7 +154,7 @@ def insert(table: Table, *names: str, replace_on: str | None = None, keep: bool 
 
 def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:
     """Set *names* in the rows whose columns (the values of *keys*) equal the parameters (its keys)."""
-    given = _given(table, {**keys, **{name: name for name in names}})
+    given = given_rows(table, {**keys, **{name: name for name in names}})
     one = update_of(table).where(*(table.c[column] == bindparam(name) for name, column in keys.items()))
     many = update_of(table).where(*(table.c[column] == given.c[name] for name, column in keys.items()))
     return Statement(
@@ -164,13 +164,13 @@ def update(table: Table, keys: Mapping[str, str], *names: str) -> Statement:
 
 def remove(table: Table, keys: Mapping[str, str]) -> Statement:
     """Delete the rows whose columns equal the parameters, as in ``update``."""
-    given = _given(table, keys)
+    given = given_rows(table, keys)
     one = delete(table).where(*(table.c[column] == bindparam(name) for name, column in keys.items()))
     many = delete(table).where(*(table.c[column] == given.c[name] for name, column in keys.items()))
     return Statement(one, many)
 
 
-def _given(table: Table, columns: Mapping[str, str]) -> TableValuedAlias:
+def given_rows(table: Table, columns: Mapping[str, str]) -> TableValuedAlias:
     """Return the rows that PostgreSQL is given as JSON, as a table with a column per parameter."""
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON))
     typed = [Column(name, _plain(table.c[column])) for name, column in columns.items()]

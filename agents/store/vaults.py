@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from agents.clock import Clock
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.listing import Listing
+from agents.store.announcing import announce, announce_all
 from agents.store.codec import Row, findable, micros
 from agents.store.engine import Database
 from agents.store.paging import page
 from agents.store.tables import vault_credentials, vaults
+from agents.store.vault_news import change_news, credential_news, vault_news
 from agents.store.vault_rows import credential_of, credential_row, vault_of, vault_row
 from agents.vaults.records import MAX_CREDENTIALS, CredentialRecord, Renewal, VaultRecord
 
@@ -31,17 +34,29 @@ _NO_SECRETS: Row = {
     "failure": None,
 }
 
+_LIVE = (
+    select(vault_credentials.c.id)
+    .where(vault_credentials.c.vault_id == bindparam("in_vault"), vault_credentials.c.archived_at.is_(None))
+    .order_by(vault_credentials.c.id)
+)
+
 
 class SqlVaults:
     """The VaultRepository of SQLite and PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def insert(self, vault: VaultRecord) -> None:
         """See VaultRepository.insert."""
         row = vault_row(vault)
-        await self._database.write(lambda connection: connection.execute(insert(vaults), row).close())
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(vaults), row).close()
+            announce(connection, vault_news("created", vault, vault.created_at))
+
+        await self._database.write(work)
 
     async def get(self, vault_id: str) -> VaultRecord:
         """See VaultRepository.get."""
@@ -71,7 +86,13 @@ class SqlVaults:
                 return stored
             archived = replace(stored, archived_at=moment, updated_at=moment)
             connection.execute(update(vaults).where(vaults.c.id == vault_id).values(vault_row(archived)))
+            with_it = connection.execute(_LIVE, {"in_vault": vault_id}).scalars().all()
             connection.execute(live.values(archived_at=now, updated_at=now, **_NO_SECRETS))
+            announce(connection, vault_news("archived", archived, moment))
+            announce_all(
+                connection,
+                (credential_news("archived", vault_id, each, archived.workspace_id, moment) for each in with_it),
+            )
             return archived
 
         return await self._database.write(work)
@@ -80,9 +101,10 @@ class SqlVaults:
         """See VaultRepository.delete."""
 
         def work(connection: Connection) -> None:
-            _vault(connection, vault_id, lock=True)
+            stored = _vault(connection, vault_id, lock=True)
             connection.execute(delete(vault_credentials).where(vault_credentials.c.vault_id == vault_id))
             connection.execute(delete(vaults).where(vaults.c.id == vault_id))
+            announce(connection, vault_news("deleted", stored, self._clock.now()))
 
         await self._database.write(work)
 
@@ -108,13 +130,16 @@ class SqlVaults:
 
         def work(connection: Connection) -> None:
             # The lock is what makes the count hold until the commit.
+            vault = _vault(connection, credential.vault_id, lock=True)
             check_room(
-                _vault(connection, credential.vault_id, lock=True),
+                vault,
                 connection.execute(live).scalar_one(),
                 taken=connection.execute(live.where(columns.key == credential.key)).scalar_one() > 0,
                 key=credential.key,
             )
             connection.execute(insert(vault_credentials), row)
+            at = credential.created_at
+            announce(connection, credential_news("created", vault.id, credential.id, vault.workspace_id, at))
 
         await self._database.write(work)
 
@@ -133,6 +158,8 @@ class SqlVaults:
             if changed != stored:
                 row = credential_row(changed)
                 connection.execute(update(vault_credentials).where(vault_credentials.c.id == credential_id).values(row))
+                owner = _workspace(connection, vault_id)
+                announce_all(connection, change_news(stored, changed, owner, self._clock.now()))
             return changed
 
         return await self._database.write(work)
@@ -143,6 +170,8 @@ class SqlVaults:
         def work(connection: Connection) -> None:
             _credential(connection, vault_id, credential_id, lock=True)
             connection.execute(delete(vault_credentials).where(vault_credentials.c.id == credential_id))
+            owner = _workspace(connection, vault_id)
+            announce(connection, credential_news("deleted", vault_id, credential_id, owner, self._clock.now()))
 
         await self._database.write(work)
 
@@ -188,6 +217,10 @@ def _vault(connection: Connection, vault_id: str, *, lock: bool = False) -> Vaul
     if row is None:
         raise no_vault(vault_id)
     return vault_of(row)
+
+
+def _workspace(connection: Connection, vault_id: str) -> str:
+    return connection.execute(select(vaults.c.workspace_id).where(vaults.c.id == vault_id)).scalar_one()
 
 
 def _credential(connection: Connection, vault_id: str, credential_id: str, *, lock: bool = False) -> CredentialRecord:

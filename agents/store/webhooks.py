@@ -11,13 +11,19 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from agents.governance.audit.entries import AuditEntry
 from agents.store.audit_writing import add_entries
-from agents.store.codec import micros
+from agents.store.codec import micros, micros_or_none
 from agents.store.engine import Database
 from agents.store.inserts import insert_new
-from agents.store.tables import webhook_deliveries, webhook_endpoints
+from agents.store.tables import (
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_registrations,
+    webhook_subscriptions,
+)
 from agents.webhooks.outbox import Delivery
 
 _D, _E = webhook_deliveries.c, webhook_endpoints.c
+_R, _S = webhook_registrations.c, webhook_subscriptions.c
 _THIS = (_D.endpoint_id == bindparam("endpoint"), _D.message_id == bindparam("message"))
 _UNCHANGED = (*_THIS, _D.attempts == bindparam("made"))
 """Whoever took it later has the say."""
@@ -57,6 +63,28 @@ _FAIL = (
     .values(failures=bindparam("number"), disabled_until=bindparam("until"))
 )
 
+_DISABLE = (
+    update(webhook_registrations)
+    .where(_R.id == bindparam("endpoint"), _R.disabled_at.is_(None))
+    .values(disabled_at=bindparam("at"), disabled_reason=bindparam("why"))
+)
+_UNSUBSCRIBE = delete(webhook_subscriptions).where(_S.endpoint_id == bindparam("endpoint"))
+_EXPIRED = select(_D.message_id).where(_D.created_at < bindparam("expired")).limit(1)
+_CROWDED = (
+    select(_D.endpoint_id)
+    .where(_D.endpoint_id.in_(bindparam("endpoints", expanding=True)))
+    .group_by(_D.endpoint_id)
+    .having(func.count() > bindparam("most"))
+    .order_by(_D.endpoint_id)
+)
+_OLDEST = (
+    select(_D.message_id)
+    .where(_D.endpoint_id == bindparam("endpoint"))
+    .order_by(_D.created_at.desc(), _D.message_id.desc())
+    .offset(bindparam("most"))
+)
+_DROP_OLDEST = delete(webhook_deliveries).where(_D.endpoint_id == bindparam("endpoint"), _D.message_id.in_(_OLDEST))
+
 
 class SqlOutbox:
     """The Outbox of SQLite and PostgreSQL."""
@@ -89,6 +117,8 @@ class SqlOutbox:
     async def take(self, room: Mapping[str, int], *, now: datetime, until: datetime) -> Sequence[Delivery]:
         """See Outbox.take."""
         chosen = {"endpoints": [endpoint for endpoint, most in room.items() if most > 0], "now": micros(now)}
+        if not chosen["endpoints"]:
+            return []
         due = await self._database.read(lambda connection: list(connection.execute(_WITH_DUE, chosen).scalars()))
         if not due:
             return []  # looking must not cost others the lock of a writer
@@ -109,11 +139,35 @@ class SqlOutbox:
         given = {**_place(delivery), "made": delivery.attempts, "due": micros(due)}
         await self._database.write(lambda connection: connection.execute(_POSTPONE, given).close(), repeatable=True)
 
-    async def give_up(self, delivery: Delivery, *, patience: int, until: datetime, entry: AuditEntry) -> bool:
+    async def give_up(
+        self, delivery: Delivery, *, patience: int, until: datetime | None, entry: AuditEntry, reason: str = ""
+    ) -> bool:
         """See Outbox.give_up."""
-        return await self._database.write(
-            partial(_give_up, delivery=delivery, patience=patience, until=micros(until), entry=entry)
-        )
+        moment = micros_or_none(until)
+        work = partial(_give_up, delivery=delivery, patience=patience, until=moment, entry=entry, reason=reason)
+        return await self._database.write(work)
+
+    async def bound(self, endpoints: Collection[str], *, most: int, expired: datetime) -> Mapping[str, int]:
+        """See Outbox.bound."""
+        old, chosen = {"expired": micros(expired)}, {"endpoints": list(endpoints), "most": most}
+
+        def look(connection: Connection) -> tuple[bool, list[str]]:
+            crowded = list(connection.execute(_CROWDED, chosen).scalars()) if endpoints else []
+            return connection.execute(_EXPIRED, old).first() is not None, crowded
+
+        some_expired, crowded = await self._database.read(look)
+        if not some_expired and not crowded:
+            return {}  # looking must not cost others the lock of a writer
+
+        def work(connection: Connection) -> dict[str, int]:
+            connection.execute(_EXPIRE, old).close()
+            lost: dict[str, int] = {}
+            for endpoint in crowded:
+                oldest = {"endpoint": endpoint, "most": most}
+                lost[endpoint] = connection.execute(_DROP_OLDEST, oldest).rowcount
+            return lost
+
+        return await self._database.write(work, repeatable=True)
 
 
 def _place(delivery: Delivery) -> dict[str, object]:
@@ -130,7 +184,9 @@ def _take(connection: Connection, room: Mapping[str, int], now: int, until: int)
     return taken
 
 
-def _give_up(connection: Connection, delivery: Delivery, patience: int, until: int, entry: AuditEntry) -> bool:
+def _give_up(
+    connection: Connection, delivery: Delivery, patience: int, until: int | None, entry: AuditEntry, reason: str
+) -> bool:
     if not connection.execute(_GIVE_UP, {**_place(delivery), "made": delivery.attempts}).rowcount:
         return False
     chosen = {"endpoint": delivery.endpoint}
@@ -141,6 +197,8 @@ def _give_up(connection: Connection, delivery: Delivery, patience: int, until: i
     connection.execute(_FAIL, {**chosen, "number": failures, "until": until if disabled else None}).close()
     if disabled:
         connection.execute(_DROP_ALL, chosen).close()
+        connection.execute(_DISABLE, {**chosen, "at": micros(entry.at), "why": reason}).close()
+        connection.execute(_UNSUBSCRIBE, chosen).close()
         add_entries(connection, [entry])
     return disabled
 
@@ -161,6 +219,8 @@ class MemoryOutbox:
         self._waiting: dict[tuple[str, str], _Waiting] = {}
         self._failures: dict[str, int] = {}
         self._disabled: dict[str, datetime] = {}
+        self.on_disabled: Callable[[str, datetime, str], None] = lambda *_: None
+        """Hears which endpoint was disabled, when and why."""
 
     async def add(
         self, message_id: str, body: str, endpoints: Collection[str], *, now: datetime, most: int, expired: datetime
@@ -198,7 +258,9 @@ class MemoryOutbox:
         if each is not None and each.delivery == delivery:
             self._waiting[key] = replace(each, due=due)
 
-    async def give_up(self, delivery: Delivery, *, patience: int, until: datetime, entry: AuditEntry) -> bool:
+    async def give_up(
+        self, delivery: Delivery, *, patience: int, until: datetime | None, entry: AuditEntry, reason: str = ""
+    ) -> bool:
         key, endpoint = (delivery.endpoint, delivery.message_id), delivery.endpoint
         each = self._waiting.get(key)
         if each is None or each.delivery != delivery:
@@ -207,7 +269,33 @@ class MemoryOutbox:
         self._failures[endpoint] = self._failures.get(endpoint, 0) + 1
         if self._failures[endpoint] < patience:
             return False
-        self._disabled[endpoint] = until
-        self._waiting = {key: each for key, each in self._waiting.items() if key[0] != endpoint}
+        if until is not None:
+            self._disabled[endpoint] = until
+        self._waiting = _without(self._waiting, endpoint)
+        self.on_disabled(endpoint, entry.at, reason)
         self._record(entry)
         return True
+
+    async def bound(self, endpoints: Collection[str], *, most: int, expired: datetime) -> Mapping[str, int]:
+        self._waiting = {key: each for key, each in self._waiting.items() if each.created_at >= expired}
+        lost: dict[str, int] = {}
+        for endpoint in endpoints:
+            own = [(each.created_at, key) for key, each in self._waiting.items() if key[0] == endpoint]
+            for _, key in sorted(own, reverse=True)[most:]:
+                del self._waiting[key]
+                lost[endpoint] = lost.get(endpoint, 0) + 1
+        return lost
+
+    def put(self, endpoint: str, message_id: str, body: str, now: datetime) -> None:
+        """Let a message wait for one endpoint."""
+        self._waiting.setdefault((endpoint, message_id), _Waiting(Delivery(endpoint, message_id, body, 0), now, now))
+
+    def forget(self, endpoint: str) -> None:
+        """Forget an endpoint's failures, and what waits for it."""
+        self._failures.pop(endpoint, None)
+        self._disabled.pop(endpoint, None)
+        self._waiting = _without(self._waiting, endpoint)
+
+
+def _without(waiting: Mapping[tuple[str, str], _Waiting], endpoint: str) -> dict[tuple[str, str], _Waiting]:
+    return {key: each for key, each in waiting.items() if key[0] != endpoint}

@@ -173,4 +173,13 @@ HTTP_SECONDS = _seconds(
 
 ANOMALIES = _counter("hecaton_anomalies_total", "anomalies", "What the anomaly detector found", Label("kind", most=20))
 
+# -- webhooks ------------------------------------------------------------------------------------
+
+WEBHOOK_ATTEMPTS = _counter(
+    "hecaton_webhook_attempts_total",
+    "attempts",
+    "Attempts to post a message to a registered webhook, by what came of it",
+    _CALL_OUTCOMES,
+)
+
 CATALOGUE: tuple[Metric, ...] = tuple(each for each in globals().values() if isinstance(each, Metric))

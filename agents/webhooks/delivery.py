@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -42,7 +42,8 @@ class DeliveryLimits:
     """How patient a delivery is; the waits are those that the Standard Webhooks specification recommends."""
 
     waits: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-    """Seconds before each further attempt, of which up to a quarter more is added by chance."""
+    """Seconds before each further attempt, of which up to ``jitter`` more is added by chance."""
+    jitter: float = 0.25
     queued: int = 1000
     """Messages that wait for one endpoint."""
     kept_seconds: float = 7 * 86_400.0
@@ -53,10 +54,29 @@ class DeliveryLimits:
     """One attempt, from looking the name up to the answer's status."""
     patience: int = 5
     """Messages in a row that an endpoint has not taken in all their attempts, when it is disabled."""
-    disabled_seconds: float = 86_400.0
-    """For how long; the next message that fails then disables it again."""
+    redirects_end: bool = False
+    """Whether an answer that leads elsewhere disables an endpoint at once; else it is a failure as others are."""
+    disabled_seconds: float | None = 86_400.0
+    """For how long; the next message that fails then disables it again. None: until somebody enables it."""
     look_seconds: float = 5.0
     """How often a process looks for what is due, beside what it adds itself."""
+    tidy_seconds: float = 60.0
+    """How often a process drops what is too old, or too much, of endpoints that are registered."""
+
+
+REGISTERED = DeliveryLimits(
+    waits=(5.0, 30.0),
+    jitter=3.0,
+    queued=10_000,
+    patience=20,
+    redirects_end=True,
+    disabled_seconds=None,
+    look_seconds=1.0,
+)
+"""Of registered endpoints (spec A.11): three attempts, 5 to 20 and 30 to 120 s apart; 3xx disables at once."""
+
+Endpoints = Callable[[], Awaitable[Sequence[Endpoint]]]
+"""Returns the endpoints that there are now. Raises Unavailable."""
 
 
 class Webhooks:
@@ -69,12 +89,19 @@ class Webhooks:
         guard: Guard,
         clock: Clock,
         limits: DeliveryLimits | None = None,
+        registered: Endpoints | None = None,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """*registered* are asked for again and again, in place of *endpoints*; *told* hears how attempts end."""
         self._endpoints = {each.name: each for each in endpoints}
         self._outbox = outbox
         self._clock = clock
         self._limits = limits or DeliveryLimits()
-        self._client = guarded_client(guard, headers={"user-agent": "hecaton-webhooks"}) if endpoints else None
+        self._registered = registered
+        self._told = told
+        some = endpoints or registered is not None
+        self._client = guarded_client(guard, headers={"user-agent": "hecaton-webhooks"}) if some else None
+        self._tidied: float | None = None
         self._under_way: dict[asyncio.Task[None], str] = {}
         self._news = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -115,10 +142,25 @@ class Webhooks:
         while True:
             self._news.clear()
             try:
+                await self._refresh()
                 await self._take(client)
             except Unavailable as error:
                 logger.warning("webhooks wait for the database: %s", error.message)
             await within(self._clock, self._limits.look_seconds, self._news.wait())
+
+    async def _refresh(self) -> None:
+        """Learn which endpoints there are, and bound what waits for them."""
+        if self._registered is None:
+            return
+        self._endpoints = {each.name: each for each in await self._registered()}
+        now, limits = self._clock.monotonic(), self._limits
+        if self._tidied is not None and now - self._tidied < limits.tidy_seconds:
+            return
+        self._tidied = now
+        expired = self._clock.now() - timedelta(seconds=limits.kept_seconds)
+        lost = await self._outbox.bound(self._endpoints, most=limits.queued, expired=expired)
+        for name, number in lost.items():
+            logger.error("webhook %s has too much waiting: its %d oldest messages are dropped", name, number)
 
     async def _take(self, client: httpx2.AsyncClient) -> None:
         """Begin to deliver what is due, as far as there is room."""
@@ -141,6 +183,7 @@ class Webhooks:
         if delivery.attempts <= len(self._limits.waits) + 1:
             problem, gone = await self._attempt(client, delivery)
         try:
+            self._told("ok" if problem is None else "error")
             if problem is None:
                 await self._outbox.delivered(delivery)
             elif gone or delivery.attempts > len(self._limits.waits):
@@ -151,7 +194,8 @@ class Webhooks:
             logger.warning("webhook %s: %s may come twice: %s", delivery.endpoint, delivery.message_id, error.message)
 
     async def _postpone(self, delivery: Delivery, problem: str) -> None:
-        wait = self._limits.waits[delivery.attempts - 1] * random.uniform(1, 1.25)  # noqa: S311 - spreads load
+        most = 1 + self._limits.jitter
+        wait = self._limits.waits[delivery.attempts - 1] * random.uniform(1, most)  # noqa: S311 - spreads load
         name, message = delivery.endpoint, delivery.message_id
         logger.warning("webhook %s: %s failed, again in %.0f s: %s", name, message, wait, problem)
         await self._outbox.postpone(delivery, self._clock.now() + timedelta(seconds=wait))
@@ -159,16 +203,20 @@ class Webhooks:
     async def _give_up(self, delivery: Delivery, problem: str, *, gone: bool) -> None:
         name, now = delivery.endpoint, self._clock.now()
         logger.error("webhook %s: %s failed for good: %s", name, delivery.message_id, problem)
-        until = now + timedelta(seconds=self._limits.disabled_seconds)
-        detail = {"until": rfc3339(until), "reason": problem}
+        seconds = self._limits.disabled_seconds
+        until = None if seconds is None else now + timedelta(seconds=seconds)
+        words = "somebody enables it" if until is None else rfc3339(until)
+        detail = {"until": None if until is None else words, "reason": problem}
         entry = AuditEntry(now, SYSTEM, DISABLED, name, detail=detail)
         patience = 1 if gone else self._limits.patience
-        if await self._outbox.give_up(delivery, patience=patience, until=until, entry=entry):
-            logger.error("webhook %s is disabled until %s, and what waits for it is dropped", name, rfc3339(until))
+        if await self._outbox.give_up(delivery, patience=patience, until=until, entry=entry, reason=problem):
+            logger.error("webhook %s is disabled until %s, and what waits for it is dropped", name, words)
 
     async def _attempt(self, client: httpx2.AsyncClient, delivery: Delivery) -> tuple[str | None, bool]:
         """POST the message once; returns what went wrong, and whether its receiver wants nothing more."""
-        endpoint, body = self._endpoints[delivery.endpoint], delivery.body.encode()
+        endpoint, body = self._endpoints.get(delivery.endpoint), delivery.body.encode()
+        if endpoint is None:
+            return "there is no such endpoint any more", False
         # Signed anew for each attempt: receivers refuse what was signed long ago.
         signed_at = int(self._clock.now().timestamp())
         headers = {
@@ -180,6 +228,7 @@ class Webhooks:
                 asyncio.timeout(self._limits.attempt_seconds),
                 client.stream("POST", endpoint.url, content=body, headers=headers) as answer,
             ):
-                return None if answer.is_success else f"status {answer.status_code}", answer.status_code == _GONE
+                ends = answer.status_code == _GONE or (self._limits.redirects_end and answer.is_redirect)
+                return None if answer.is_success else f"status {answer.status_code}", ends
         except (httpx2.HTTPError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}", False

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +21,12 @@ from agents.net.guard import MAX_URL_CHARS, NetworkRefused, parse_url
 
 _PREFIX = "whsec_"
 _LEAST_BYTES, _MOST_BYTES = 24, 64
+_FRESH_BYTES = 32
+
+
+def new_secret() -> SecretStr:
+    """Return a fresh signing secret."""
+    return SecretStr(_PREFIX + base64.b64encode(secrets.token_bytes(_FRESH_BYTES)).decode())
 
 
 def secret_bytes(secret: SecretStr) -> bytes:

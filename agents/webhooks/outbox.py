@@ -49,10 +49,20 @@ class Outbox(Protocol):
         """Let a message wait for its next attempt, unless somebody else has taken it meanwhile."""
         ...
 
-    async def give_up(self, delivery: Delivery, *, patience: int, until: datetime, entry: AuditEntry) -> bool:
+    async def give_up(
+        self, delivery: Delivery, *, patience: int, until: datetime | None, entry: AuditEntry, reason: str = ""
+    ) -> bool:
         """Forget a message that its endpoint did not take, unless somebody else has taken it meanwhile.
 
         When it is the *patience*-th in a row, the endpoint is disabled until *until*: what waits for it is forgotten,
-        too, and *entry* written to the audit trail in the same transaction. Returns whether so.
+        too, and *entry* written to the audit trail in the same transaction. A registered endpoint is disabled until
+        somebody enables it, for *reason*. Returns whether so.
+        """
+        ...
+
+    async def bound(self, endpoints: Collection[str], *, most: int, expired: datetime) -> Mapping[str, int]:
+        """Forget what was added before *expired*, and the oldest messages of endpoints with more than *most*.
+
+        Returns how many each endpoint has lost by having too many.
         """
         ...

@@ -28,7 +28,12 @@ from agents.store.tables.releases import (
     hand_splits,
     hand_versions,
 )
-from agents.store.tables.webhooks import webhook_deliveries, webhook_endpoints
+from agents.store.tables.webhooks import (
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_registrations,
+    webhook_subscriptions,
+)
 from agents.store.tables.work import LIVE_WORK, work_items, work_pollers
 
 __all__ = [
@@ -66,6 +71,8 @@ __all__ = [
     "vaults",
     "webhook_deliveries",
     "webhook_endpoints",
+    "webhook_registrations",
+    "webhook_subscriptions",
     "work_items",
     "work_pollers",
 ]

@@ -1,6 +1,6 @@
-"""The outbox of webhooks: what waits for which endpoint, and how endpoints do.
+"""The outbox of webhooks: what waits for which endpoint, how endpoints do, and which of them are registered.
 
-An endpoint of the settings has its URL and its secret there, and a row here only once it has failed.
+An endpoint of the settings has its URL and its secret there, and a row of its own here only once it has failed.
 """
 
 from __future__ import annotations
@@ -29,3 +29,29 @@ webhook_deliveries = Table(
     PrimaryKeyConstraint("endpoint_id", "message_id"),
     Index(None, "endpoint_id", "due_at"),
 )
+
+webhook_registrations = Table(
+    "webhook_registrations",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("workspace_id", Key, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("data_key", Text, nullable=False),
+    Column("master_key", Key, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("disabled_reason", Text),
+)
+"""At most a hundred rows, read as a whole."""
+
+webhook_subscriptions = Table(
+    "webhook_subscriptions",
+    metadata,
+    Column("workspace_id", Key, nullable=False),
+    Column("type", Key, nullable=False),
+    Column("endpoint_id", Key, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "type", "endpoint_id"),
+)
+"""Which enabled endpoints are told what: whoever announces something asks nothing else."""

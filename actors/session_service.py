@@ -47,6 +47,8 @@ from agents.telemetry.metrics import BRAINS
 from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vaults.credentials import vault_credentials
 from agents.web.definitions import web_definitions
+from agents.webhooks.delivery import Webhooks
+from agents.webhooks.registered import registered_webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class SessionService:
         self._metrics = metrics
         self._reporter = MetricsReporter(metrics.recorder, "harness")
         self._detector: AnomalyDetector | None = None
+        self._webhooks: Webhooks | None = None
         self._slots = slots
         self._deployed = deployed or linked_hands
         self._bus = Bus()
@@ -148,6 +151,10 @@ class SessionService:
         harness = self._harness = Harness(ports, owner=self._name, on_replaced=self._replaced)
         detector.watch.own(lambda: harness.running, lambda: harness.inherited)
         detector.start()
+        self._webhooks = registered_webhooks(
+            settings, store.webhook_registrations, store.webhooks, SystemClock(), self._metrics.recorder
+        )
+        self._webhooks.start()
         await _patiently(harness.start)
         self._reporter.start()
         return harness
@@ -209,6 +216,8 @@ class SessionService:
         await self._tracing.close()
         if self._detector is not None:
             await self._detector.stop()
+        if self._webhooks is not None:
+            await self._webhooks.close()
         await self._reporter.stop()
         if self._releases is not None:
             await self._releases.close()

@@ -47,6 +47,7 @@ from agents.commands.roi_app import roi as roi_command
 from agents.commands.topology_app import topology as topology_command
 from agents.commands.traces_app import traces_app
 from agents.commands.vaults_app import vaults_app
+from agents.commands.webhooks_app import webhooks_app
 from agents.errors import HecatonError
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ app.add_typer(hands_app, name="hands")
 app.add_typer(vaults_app, name="vaults")
 app.add_typer(environments_app, name="environments")
 app.add_typer(keys_app, name="keys")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(experiment_app, name="experiment")
 app.command("batch")(batch_command)
 app.add_typer(traces_app, name="traces")

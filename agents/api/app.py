@@ -45,6 +45,7 @@ from agents.api.sessions import SessionRoutes
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
 from agents.api.vaults import VaultRoutes
+from agents.api.webhooks import WebhookRoutes
 from agents.api.work import WorkRoutes
 from agents.api.worker_gate import WorkerGate
 from agents.errors import NotFound
@@ -81,6 +82,7 @@ def create_app(platform: Platform) -> FastAPI:
         *HandReleaseRoutes(platform).operations(),
         *TopologyRoutes(platform).operations(),
         *ApiKeyRoutes(platform).operations(),
+        *WebhookRoutes(platform).operations(),
         *AuditRoutes(platform).operations(),
         *AuditVerificationRoutes(platform).operations(),
         *AuditCustodyRoutes(platform).operations(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from anthropic import Anthropic
@@ -19,6 +20,7 @@ from agents.store.database import open_store
 from agents.vaults.envelope import Envelope
 from agents.vaults.master_keys import key_file, master_keys
 from agents.vaults.rotation import Rotation, rotate
+from agents.webhooks.resealing import reseal
 
 if TYPE_CHECKING:
     from agents.config import Settings
@@ -62,6 +64,11 @@ async def _rotate(settings: Settings, told: Callable[[int], None]) -> Rotation:
     # Beside PostgreSQL other machines have the file too, and must have a new key before anything is under it.
     file = key_file(settings) if settings.database_url is None else None
     try:
-        return await rotate(store.vaults, Envelope(master_keys(settings)), file, told)
+        envelope, endpoints = Envelope(master_keys(settings)), store.webhook_registrations
+        # First: a new key is only made when nothing is left under one that then goes.
+        await reseal(endpoints, envelope)
+        rotation = await rotate(store.vaults, envelope, file, told)
+        left = await reseal(endpoints, envelope)
+        return replace(rotation, unreadable=(*rotation.unreadable, *left))
     finally:
         await store.close()

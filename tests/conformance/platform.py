@@ -47,6 +47,7 @@ from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vault import SettingsVault
 from agents.vaults.credentials import vault_credentials
 from agents.web.definitions import web_definitions
+from agents.webhooks.registered import registered_webhooks
 from tests.otlp_receiver import Receiver, receiver
 from tests.stub_model import StubControl, stub_in_thread
 from tests.stub_model.serving import address, listen
@@ -133,6 +134,9 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             servers=servers,
             tracing=tracing,
         )
+        webhooks = registered_webhooks(settings, store.webhook_registrations, store.webhooks, clock, ports.metrics.recorder)
+        webhooks.start()
+        stack.push_async_callback(webhooks.close)
         harness = Harness(ports, owner="harness-0")
         await harness.start()
         stack.push_async_callback(harness.stop)

@@ -354,6 +354,12 @@ _ALL = (
     R("messages:routed", "ours", "names, ids, aliases, auto and fallbacks hold for messages as for sessions"),
     R("models:list", "A.10", "brains are listed as models, in pages by after_id and before_id"),
     R("models:retrieve", "A.10", "a brain is found by every name it has; an unknown one is a 404 that names them"),
+    # -- webhooks: A.11 --------------------------------------------------------------------------------------
+    R("webhooks:signed", "A.11", "the SDK's unwrap verifies what is posted, and refuses what was changed"),
+    R("webhooks:session", "A.11", "a session tells its life, from created to deleted, in the names of the SDK"),
+    R("webhooks:resources", "A.11", "agents, environments, vaults and credentials tell what becomes of them"),
+    R("webhooks:redirect", "A.11", "an answer of 3xx disables an endpoint at once"),
+    R("webhooks:endpoints", "ours", "endpoints are registered, listed, enabled again and deleted under /-/webhooks"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),
     R("platform:owners", "ours", "several harnesses and gateways act as one server"),

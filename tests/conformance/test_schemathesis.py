@@ -135,6 +135,7 @@ def known(url: str) -> dict[str, str]:
         ended = client.post("/v1/sessions", json=body).json()["id"]
         client.post(f"/v1/sessions/{ended}/archive").raise_for_status()
         opener = client.post("/-/keys", json={"name": "n", "scope": "read-only"}).json()["id"]
+        hook = client.post("/-/webhooks", json={"url": "https://hooks.example.com/x"}).json()["id"]
         vault = client.post("/v1/vaults", json={"display_name": "v"}).json()["id"]
         # Nobody connects there: the guard is before it.
         auth = {"type": "mcp_oauth", "mcp_server_url": "http://127.0.0.1/mcp", "access_token": "t"}
@@ -147,6 +148,7 @@ def known(url: str) -> dict[str, str]:
         "session_id": session,
         "key_id": key,
         "api_key_id": opener,
+        "webhook_id": hook,
         "work_id": work,
         "vault_id": vault,
         "credential_id": credential,
@@ -162,14 +164,14 @@ def known(url: str) -> dict[str, str]:
 # Deleting or archiving what the other examples stand on would leave them nothing but 404.
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
 _DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential", "removeHand"}
-_DESTRUCTIVE |= {"revokeEnvironmentKey", "revokeApiKey"}
+_DESTRUCTIVE |= {"revokeEnvironmentKey", "revokeApiKey", "deleteWebhook"}
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
 _HANDS = frozenset({"addHand", "removeHand", "releaseHand", "promoteHand", "rollbackHand"})
 _STANDBY = frozenset({"getTopology", "setTopology"})
 """There is none here."""
 NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _HANDS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
-NEEDS_MORE_THAN_A_SCHEMA |= {"createApiKey", "createCredential", "pollWork", "ackWork", "heartbeatWork"}
+NEEDS_MORE_THAN_A_SCHEMA |= {"createApiKey", "createWebhook", "createCredential", "pollWork", "ackWork", "heartbeatWork"}
 # A session under hold, or one whose event was redacted, is in the way of the other examples.
 NEEDS_MORE_THAN_A_SCHEMA |= {"holdSession", "releaseSession", "redactEvent"}
 """Operations whose rules no schema tells: every example may rightly be refused."""

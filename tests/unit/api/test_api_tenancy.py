@@ -23,6 +23,7 @@ from agents.vaults.records import VaultRecord
 
 NOT_OWNED = {
     "api_key_id",
+    "webhook_id",
     "key_id",
     "thread_id",
     "credential_id",

@@ -19,9 +19,7 @@ _ID_CHARS = 30
 """An id is what an endpoint is removed by: it is never cut."""
 
 
-def add_webhook(
-    console: Console, client: Anthropic, target: str, events: Sequence[str] | None, workspace: str
-) -> None:
+def add_webhook(console: Console, client: Anthropic, target: str, events: Sequence[str] | None, workspace: str) -> None:
     """Register an endpoint and print it, with the secret that nobody can see again."""
     body: dict[str, Any] = {"url": target, "workspace_id": workspace}
     if events:

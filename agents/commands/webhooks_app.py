@@ -19,7 +19,8 @@ WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="Id of the 
 def webhooks_add(
     target: Annotated[str, typer.Argument(metavar="URL", help="Where messages are posted to.")],
     events: Annotated[
-        list[str] | None, typer.Option("--events", help="A name, such as session.status_idled; repeatable (default: all).")
+        list[str] | None,
+        typer.Option("--events", help="A name, such as session.status_idled; repeatable (default: all)."),
     ] = None,
     workspace: Annotated[str, typer.Option(help="Whose events are told.")] = "default",
     url: Url = None,

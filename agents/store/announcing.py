@@ -1,14 +1,25 @@
 """Telling webhooks: rows of the outbox, written in the transaction of what they tell of.
 
-One statement for each announcement finds the endpoints that want it and lets it wait for each of them: so nothing is told
-that was not committed, and nothing is committed that is not told. Where nobody wants anything, it writes nothing.
+One statement for each announcement finds the endpoints that want it and lets it wait for each of them: so nothing is
+told that was not committed, and nothing is committed that is not told. Where nobody wants anything, it writes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Insert, Text, bindparam, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Insert,
+    Integer,
+    Text,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy import insert as insert_into
 
 from agents.store.codec import Row, micros
@@ -42,7 +53,7 @@ def _tell(
         body.label("told"),
         at.label("created"),
         at.label("due"),
-        literal_column("0").label("made"),
+        literal_column("0", Integer()).label("made"),
     ).where(_S.workspace_id == workspace, wanted)
     return insert_into(webhook_deliveries).from_select(_COLUMNS, waiting)
 

@@ -128,9 +128,7 @@ def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], s
         wanted=first_item_row(record) if commit.work == "wanted" else None,
         over=last_item_row(record) if commit.work == "over" else None,
         calls=call_rows(record, commit.events),
-        news=[
-            announcement_row(each) for each in session_news(record, commit.events, created=kind is Kind.CREATE)
-        ],
+        news=[announcement_row(each) for each in session_news(record, commit.events, created=kind is Kind.CREATE)],
     )
 
 

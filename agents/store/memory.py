@@ -245,9 +245,7 @@ class MemoryStore:
         self.environment_keys = MemoryEnvironmentKeys(clock)
         self.agents = MemoryAgents(announce)
         self.sessions = MemorySessions(self.log)
-        self.environments = MemoryEnvironments(
-            self.log, clock, forget=self.environment_keys.forget, announce=announce
-        )
+        self.environments = MemoryEnvironments(self.log, clock, forget=self.environment_keys.forget, announce=announce)
         self.meter = MemoryMeter()
         self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults(clock, announce)

@@ -219,7 +219,7 @@ class MemoryOutbox:
         self._waiting: dict[tuple[str, str], _Waiting] = {}
         self._failures: dict[str, int] = {}
         self._disabled: dict[str, datetime] = {}
-        self.on_disabled: Callable[[str, datetime, str], None] = lambda *_: None
+        self.on_disabled: Callable[[str, datetime, str], None] = lambda _name, _at, _why: None
         """Hears which endpoint was disabled, when and why."""
 
     async def add(

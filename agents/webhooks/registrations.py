@@ -14,7 +14,7 @@ from agents.listing import Listing
 from agents.vaults.envelope import Place, Sealed
 from agents.webhooks.names import EVERYTHING
 
-SECRET_FIELD = "secret"
+SECRET_FIELD = "secret"  # noqa: S105 - a name
 """What the signing secret is called among the sealed fields."""
 MOST_REGISTRATIONS = 100
 """Of all workspaces together: each announcement is a row for each endpoint that asks for it."""
@@ -35,6 +35,11 @@ class Registration:
     events: tuple[str, ...] = (EVERYTHING,)
     disabled_at: datetime | None = None
     disabled_reason: str | None = None
+
+    @property
+    def archived_at(self) -> datetime | None:
+        """When it left the list of what is in use, as listings call that."""
+        return self.disabled_at
 
     @property
     def place(self) -> Place:

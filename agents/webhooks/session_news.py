@@ -41,7 +41,8 @@ def session_news(record: SessionRecord, events: Sequence[Event], *, created: boo
         if names is None:
             continue
         if type_ == "session.status_idle":
-            names += _STOPS.get((event.body.get("stop_reason") or {}).get("type"), ())
+            reason: dict[str, Any] = event.body.get("stop_reason") or {}
+            names += _STOPS.get(reason.get("type"), ())
         thread = {_THREAD: event.body.get(_THREAD, record.thread_id)} if type_.startswith("session.thread_") else {}
         at = event.processed_at or record.updated_at
         told += [Announcement(name, session, workspace, at, thread) for name in names]

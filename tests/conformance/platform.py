@@ -134,7 +134,9 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             servers=servers,
             tracing=tracing,
         )
-        webhooks = registered_webhooks(settings, store.webhook_registrations, store.webhooks, clock, ports.metrics.recorder)
+        webhooks = registered_webhooks(
+            settings, store.webhook_registrations, store.webhooks, clock, ports.metrics.recorder
+        )
         webhooks.start()
         stack.push_async_callback(webhooks.close)
         harness = Harness(ports, owner="harness-0")

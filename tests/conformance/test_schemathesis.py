@@ -171,7 +171,14 @@ _HANDS = frozenset({"addHand", "removeHand", "releaseHand", "promoteHand", "roll
 _STANDBY = frozenset({"getTopology", "setTopology"})
 """There is none here."""
 NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _HANDS | _STANDBY | {"archiveThread", "createSession", "sendEvents"}
-NEEDS_MORE_THAN_A_SCHEMA |= {"createApiKey", "createWebhook", "createCredential", "pollWork", "ackWork", "heartbeatWork"}
+NEEDS_MORE_THAN_A_SCHEMA |= {
+    "createApiKey",
+    "createWebhook",
+    "createCredential",
+    "pollWork",
+    "ackWork",
+    "heartbeatWork",
+}
 # A session under hold, or one whose event was redacted, is in the way of the other examples.
 NEEDS_MORE_THAN_A_SCHEMA |= {"holdSession", "releaseSession", "redactEvent"}
 """Operations whose rules no schema tells: every example may rightly be refused."""

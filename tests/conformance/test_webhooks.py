@@ -116,7 +116,7 @@ def test_what_happens_is_posted_and_verified_by_the_sdk(client: Anthropic, http:
         assert http.delete(f"/-/webhooks/{made['id']}").status_code == 200
         headers, body = receiver.got[0]
         with pytest.raises(WebhookVerificationError):
-            client.beta.webhooks.unwrap(body.replace("agent", "vault"), headers=headers, key=key)
+            client.beta.webhooks.unwrap(body.replace("default", "other"), headers=headers, key=key)
 
 
 @requirement("webhooks:redirect", "webhooks:endpoints")

@@ -1,6 +1,6 @@
 """What every store tells webhooks, and to whom (ports: agents.webhooks.registrations, agents.webhooks.outbox).
 
-Bug class this catches: a change that is committed and not told, or told and not committed; what another workspace hears.
+Bug class this catches: a change that is committed and not told, or told and not committed; news of another workspace.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -127,9 +128,7 @@ async def test_vaults_tell_what_becomes_of_them_and_their_credentials(store: Any
     await vaults.archive(vault.id, T0)
     await vaults.archive(vault.id, T0)
     await vaults.delete(vault.id)
-    late = await store.webhooks.take(
-        {"whk_0001": 100}, now=LATER + timedelta(days=2), until=LATER + timedelta(days=3)
-    )
+    late = await store.webhooks.take({"whk_0001": 100}, now=LATER + timedelta(days=2), until=LATER + timedelta(days=3))
     names = sorted((orjson.loads(each.body)["data"]["type"], orjson.loads(each.body)["data"]["id"]) for each in late)
     assert names == [
         ("vault.archived", "vlt_1"),

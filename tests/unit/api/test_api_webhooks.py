@@ -94,4 +94,4 @@ async def test_endpoints_are_bounded(server: Server) -> None:
     for _ in range(MOST_REGISTRATIONS):
         await made(server)
     answer = await server.client.post("/-/webhooks", json={"url": URL})
-    assert "limit" in refusal(answer, 409)
+    assert "limit" in refusal(answer, 409, "conflict_error")

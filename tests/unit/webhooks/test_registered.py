@@ -53,7 +53,9 @@ async def make_agents(store: MemoryStore, *numbers: int) -> None:
 
 
 @asynccontextmanager
-async def delivering(store: MemoryStore, envelope: Envelope, limits: DeliveryLimits = QUICK) -> AsyncIterator[list[str]]:
+async def delivering(
+    store: MemoryStore, envelope: Envelope, limits: DeliveryLimits = QUICK
+) -> AsyncIterator[list[str]]:
     """Deliver as a harness does; yields how attempts ended."""
     told: list[str] = []
     clock = SystemClock()

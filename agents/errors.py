@@ -15,6 +15,8 @@ class HecatonError(Exception):
     code: ClassVar[str] = "api_error"
     http_status: ClassVar[int] = 500
     retriable: ClassVar[bool] = False
+    beside_message: ClassVar[tuple[str, ...]] = ()
+    """Names of ``details`` that the API has beside the message."""
 
     def __init__(
         self,
@@ -72,6 +74,19 @@ class Conflict(HecatonError):
 
     code = "conflict_error"
     http_status = 409
+
+
+class MemoryPathConflict(Conflict):
+    """Another memory has the path, or is where it would need a directory, or the other way round."""
+
+    code = "memory_path_conflict_error"
+    beside_message = ("conflicting_memory_id", "conflicting_path")
+
+
+class MemoryPreconditionFailed(Conflict):
+    """A memory's content is not the one that the caller saw."""
+
+    code = "memory_precondition_failed_error"
 
 
 class PayloadTooLarge(HecatonError):

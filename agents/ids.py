@@ -61,6 +61,18 @@ def new_credential_id() -> CredentialId:
     return CredentialId(new_id("vcrd"))
 
 
+def new_memory_store_id() -> str:
+    return new_id("memstore")
+
+
+def new_memory_id() -> str:
+    return new_id("mem")
+
+
+def new_memory_version_id() -> str:
+    return new_id("memver")
+
+
 def new_thread_id() -> ThreadId:
     return ThreadId(new_id("sthr"))
 

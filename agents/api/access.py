@@ -29,7 +29,7 @@ class AccessGuard:
         if scope["path"] in OPEN_PATHS or state["worker"] is not None:
             return
         access: Access = state["access"]
-        if not allows(access.scope, operation.scope, for_workers=operation.workers is not None):
+        if not allows(access.scope, operation.scope, for_workers=operation.for_environment_keys):
             raise PermissionDenied(
                 f"this needs an API key with the scope {operation.scope.value}; this one has {access.scope.value}",
                 details={"required_scope": operation.scope.value, "scope": access.scope.value},

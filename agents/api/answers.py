@@ -38,6 +38,7 @@ def envelope(error: HecatonError, request_id: str) -> dict[str, Any]:
     """Return the body that every error is answered with."""
     inner: dict[str, Any] = {"type": error.code, "message": error.message}
     details = dict(error.details)
+    inner |= {name: details.pop(name) for name in error.beside_message if name in details}
     if error.error_code is not None:
         details["error_code"] = error.error_code
     if details:

@@ -30,6 +30,9 @@ from agents.api.hand_mcp import HandMcpRoutes
 from agents.api.hand_releases import HandReleaseRoutes
 from agents.api.hands import HandRoutes
 from agents.api.http_metrics import HttpMetrics
+from agents.api.memories import MemoryRoutes
+from agents.api.memory_stores import MemoryStoreRoutes
+from agents.api.memory_versions import MemoryVersionRoutes
 from agents.api.messages import MessageRoutes
 from agents.api.meta import MetaRoutes
 from agents.api.metering import MeteringRoutes
@@ -52,7 +55,7 @@ from agents.errors import NotFound
 from agents.telemetry import catalogue
 
 _NOT_YET = re.compile(
-    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
+    r"/v1/messages/batches(/.*)?|/v1/(files|skills|deployments|deployment_runs|dreams)(/.*)?"
     r"|/v1/sessions/[^/]+/resources(/.*)?"
 )
 """Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
@@ -74,6 +77,9 @@ def create_app(platform: Platform) -> FastAPI:
         *EnvironmentKeyRoutes(platform).operations(),
         *VaultRoutes(platform).operations(),
         *CredentialRoutes(platform).operations(),
+        *MemoryRoutes(platform).operations(),
+        *MemoryVersionRoutes(platform).operations(),
+        *MemoryStoreRoutes(platform).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

@@ -19,7 +19,8 @@ from agents.errors import InvalidRequest
 Order = Literal["asc", "desc"]
 
 _VERSION = 1
-_MAX_CHARS = 512
+_MAX_CHARS = 4096
+"""Room for a position that is the path of a memory: of 1024 bytes, all of them escaped."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

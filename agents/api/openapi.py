@@ -100,7 +100,7 @@ def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, An
 
 def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     answer: Any = operation.answer
-    name = getattr(answer, "__name__", None) or operation.name + "Item"
+    name = answer.__name__ if isinstance(answer, type) else operation.name + "Item"
     schema = _component(components, name, _json_schema_of(answer))
     if not operation.listing:
         return schema

@@ -81,14 +81,26 @@ class PageRequest:
 
 
 def page_request(
-    query: Query, kind: str, *, default: int, most: int, order: Order = "desc", with_bounds: bool = True
+    query: Query,
+    kind: str,
+    *,
+    default: int,
+    most: int,
+    order: Order = "desc",
+    with_bounds: bool = True,
+    never_more: int | None = None,
 ) -> PageRequest:
-    """Read ``limit``, ``page`` and the time bounds of a listing. Raises InvalidRequest."""
+    """Read ``limit``, ``page`` and the time bounds of a listing. Raises InvalidRequest.
+
+    A limit above *most* is refused, one above *never_more* lowered.
+    """
     bounds = query.created_at() if with_bounds else TimeRange()
     cursor = decode(query.text("page"), kind=kind, order=order, shape=(int, str))
     if cursor is not None and None in cursor.position:
         raise InvalidRequest("page: is not a cursor of this listing")
-    request = PageRequest(kind, order, query.limit(default, most), bounds, cursor)
+    limit = query.limit(default, most)
+    limit = limit if never_more is None else min(limit, never_more)
+    request = PageRequest(kind, order, limit, bounds, cursor)
     after = request.after
     if after is not None and not bounds.holds(after[0]):
         raise InvalidRequest("page: the changed created_at bounds leave out this cursor's position")

@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, cast, get_args, get_origin
 
 from anthropic.types.beta import BetaManagedAgentsAgentWithOverridesParams
+from anthropic.types.beta.memory_stores import MemoryCreateParams, MemoryUpdateParams
 from anthropic.types.beta.vaults import CredentialUpdateParams
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
@@ -25,8 +26,12 @@ from typing_extensions import get_type_hints, is_typeddict
 HEADER_FIELDS = frozenset({"betas", "workspace_id"})
 """Parameters that the SDK sends as headers though its types list them with the body."""
 
-IN_PATH: dict[type, frozenset[str]] = {CredentialUpdateParams: frozenset({"vault_id"})}
-"""Parameters that the SDK puts into the path though its types list them with the body."""
+IN_PATH: dict[type, frozenset[str]] = {
+    CredentialUpdateParams: frozenset({"vault_id"}),
+    MemoryCreateParams: frozenset({"view"}),
+    MemoryUpdateParams: frozenset({"memory_store_id", "view"}),
+}
+"""Parameters that the SDK puts into the path or the query though its types list them with the body."""
 
 _NULL_CLEARS: dict[type, frozenset[str]] = {
     BetaManagedAgentsAgentWithOverridesParams: frozenset({"tools", "mcp_servers", "skills", "model"})

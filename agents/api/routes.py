@@ -38,6 +38,9 @@ class WorkerAccess(Enum):
     """That, or the token of the item in the path."""
     SESSION = auto()
     """The key of the session's environment, or the token of the session's item while its lease is held."""
+    MEMORY = auto()
+    """The token of an item, while its lease is held, whose session has the memory store in the path; who attached it to
+    be read only wants no writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class Operation:
     def of_operators(self) -> bool:
         """Whether it is about the platform as a whole, and not about what one workspace has."""
         return self.path.startswith("/-/")
+
+    @property
+    def for_environment_keys(self) -> bool:
+        """Whether the key of an environment opens it, and not only the token of an item."""
+        return self.workers not in (None, WorkerAccess.MEMORY)
 
     @property
     def scope(self) -> KeyScope:

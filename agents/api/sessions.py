@@ -156,13 +156,14 @@ class SessionRoutes:
             agent_id=query.text("agent_id"),
             agent_version=query.integer("agent_version"),
             statuses=query.choices("statuses", describe.STATUSES, most=describe.MAX_FILTER_VALUES),
+            memory_store_id=query.text("memory_store_id"),
             workspace_id=request.state.workspace_id,
             **wanted.listing(),
         )
         if listing.agent_version is not None and listing.agent_id is None:
             raise InvalidRequest("agent_version: needs agent_id beside it")
-        # No session of this server has a deployment or a memory store yet: nothing matches such a filter.
-        nothing = query.text("deployment_id") or query.text("memory_store_id")
+        # No session of this server has a deployment yet: nothing matches such a filter.
+        nothing = query.text("deployment_id")
         page = wanted.page([] if nothing else await self._store.sessions.list(listing))
         now, prices = self._platform.clock.now(), self._platform.prices
         data = [session_wire(record, now, prices) for record in page.rows]

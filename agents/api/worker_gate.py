@@ -17,6 +17,7 @@ from agents.api.routes import Operation, WorkerAccess
 from agents.clock import Clock
 from agents.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable
 from agents.ids import SessionId
+from agents.memory.attaching import access_to
 from agents.store.ports import Store
 from agents.workers import rules
 from agents.workers.credentials import digest_of, is_environment_key, work_of
@@ -59,6 +60,9 @@ class WorkerGate:
             case WorkerAccess.SESSION:
                 self._check_held(worker)
                 allowed = await self._has_session(worker, path["session_id"])
+            case WorkerAccess.MEMORY if worker.item is not None:
+                self._check_held(worker)
+                allowed = await self._may_use(worker.item, path["memory_store_id"], writes=scope["method"] != "GET")
             case _:
                 raise PermissionDenied("this credential is a worker's: it opens the work of its environment alone")
         if not allowed:
@@ -92,6 +96,14 @@ class WorkerGate:
             return
         if not rules.holds(worker.item, worker.digest, self._clock.now()):
             raise AuthenticationFailed("the lease that this sessions token came with is over")
+
+    async def _may_use(self, item: WorkItem, store_id: str, *, writes: bool) -> bool:
+        """Whether the item's session has the memory store. Raises PermissionDenied for writing where it only reads."""
+        session = await self._store.sessions.get(SessionId(item.session_id))
+        attached = access_to(session.resources, store_id)
+        if writes and attached == "read_only":
+            raise PermissionDenied(f"memory store {store_id} is read_only in session {session.id}")
+        return attached is not None
 
     async def _has_session(self, worker: Worker, session_id: str) -> bool:
         if worker.item is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from agents.memory.attaching import note_on
 from agents.sessions.events import SessionRecord
 
 _SANDBOX_NOTE = (
@@ -29,6 +30,7 @@ def system_prompt(record: SessionRecord, agent: Mapping[str, Any], *, has_sandbo
     if has_sandbox_tools:
         parts.append(_ELSEWHERE_NOTE if record.self_hosted else _SANDBOX_NOTE)
         parts.append(_skills(agent.get("skills", ()), "" if record.self_hosted else "/workspace/"))
+        parts.append(note_on(record.resources))
     return "\n\n".join(part for part in parts if part) or None
 
 

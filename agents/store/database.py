@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from agents.clock import Clock, SystemClock
 from agents.errors import InvalidRequest
 from agents.governance.audit.settings import AuditSettings
+from agents.store.agent_memory import SqlAgentMemory
 from agents.store.api_keys import SqlApiKeys
 from agents.store.audit_trail import SqlAuditTrail
 from agents.store.call_records import SqlCallRecords
@@ -65,6 +66,7 @@ class SqlStore:
         self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database, clock)
+        self.memory = SqlAgentMemory(database)
         self.api_keys = SqlApiKeys(database)
         self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)

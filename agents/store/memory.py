@@ -23,6 +23,7 @@ from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of
 from agents.store.hand_releases import MemoryHandReleases
 from agents.store.leases import LEFT, check_generation, claimable, claimed, expiry
 from agents.store.log_chain import chain_rows
+from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_audit import MemoryAuditTrail
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_hands import MemoryHandRecords
@@ -249,8 +250,9 @@ class MemoryStore:
         self.meter = MemoryMeter()
         self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults(clock, announce)
+        self.memory = MemoryAgentMemory()
         self.api_keys = MemoryApiKeys()
-        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
+        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults, self.memory)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
 

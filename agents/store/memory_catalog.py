@@ -13,6 +13,7 @@ from agents.clock import Clock
 from agents.errors import Conflict, NotFound
 from agents.ids import SessionId
 from agents.listing import Listing
+from agents.memory.attaching import access_to
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.store.catalog_news import environment_news
 from agents.store.codec import (
@@ -242,6 +243,7 @@ def _matches(record: SessionRecord, query: SessionListing) -> bool:
         query.agent_id in (None, record.agent_id)
         and query.agent_version in (None, record.agent_version)
         and (not query.statuses or record.status in query.statuses)
+        and (query.memory_store_id is None or access_to(record.resources, query.memory_store_id) is not None)
     )
 
 

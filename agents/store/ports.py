@@ -17,6 +17,7 @@ from agents.governance.audit.trail import AuditTrail
 from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
 from agents.listing import Listing
+from agents.memory.records import MemoryRepository
 from agents.sessions.events import Event, SessionRecord
 from agents.vaults.records import VaultRepository
 from agents.webhooks.registrations import Registrations
@@ -56,6 +57,7 @@ class SessionListing(Listing):
     agent_id: str | None = None
     agent_version: int | None = None
     statuses: tuple[str, ...] = ()
+    memory_store_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,9 @@ class Store(Protocol):
 
     @property
     def vaults(self) -> VaultRepository: ...
+
+    @property
+    def memory(self) -> MemoryRepository: ...
 
     @property
     def environment_keys(self) -> EnvironmentKeys: ...

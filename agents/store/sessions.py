@@ -16,7 +16,7 @@ from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
 from agents.store.ports import EventListing, SessionCensus, SessionListing
-from agents.store.tables import events, leases, queue, sessions
+from agents.store.tables import events, leases, memory_attachments, queue, sessions
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -50,6 +50,12 @@ class SqlSessions:
             statement = statement.where(sessions.c.agent_version == query.agent_version)
         if query.statuses:
             statement = statement.where(sessions.c.status.in_(filter(findable, query.statuses)))
+        if query.memory_store_id is not None:
+            if not findable(query.memory_store_id):
+                return []
+            having = select(memory_attachments.c.session_id)
+            having = having.where(memory_attachments.c.store_id == query.memory_store_id)
+            statement = statement.where(sessions.c.id.in_(having))
         rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [session_of(row) for row in rows]
 

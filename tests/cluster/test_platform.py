@@ -271,7 +271,7 @@ def test_the_edge_keeps_its_word_behind_the_proxy(platform: LivePlatform, http: 
     refused = httpx.get(f"{platform.url}/v1/agents", headers={"authorization": "Bearer wrong"})
     assert refused.status_code == 401 and refused.json()["request_id"] == refused.headers["request-id"]
     assert http.get("/v1/nothing").status_code == 404
-    assert http.get("/v1/memory_stores").status_code == 404
+    assert http.get("/v1/dreams").status_code == 404
     assert http.post("/v1/agents", content=b"{", headers={"content-type": "application/json"}).status_code == 400
     piece = b" " * (1024 * 1024)
     answer = http.post("/v1/agents", content=(piece for _ in range(33)), headers={"content-type": "application/json"})

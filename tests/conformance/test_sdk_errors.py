@@ -20,7 +20,7 @@ from tests.conformance.scene import MODEL
     [
         (anthropic.BadRequestError, lambda c: c.beta.agents.create(name="", model=MODEL)),
         (anthropic.NotFoundError, lambda c: c.beta.sessions.retrieve("sesn_none")),
-        (anthropic.NotFoundError, lambda c: c.beta.memory_stores.list()),
+        (anthropic.NotFoundError, lambda c: c.beta.dreams.list()),
         (anthropic.AuthenticationError, lambda c: c.with_options(api_key="wrong").beta.agents.list()),
         (anthropic.NotFoundError, lambda c: c.beta.sessions.events.stream("sesn_none")),
     ],

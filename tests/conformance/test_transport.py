@@ -284,7 +284,6 @@ def test_unknown_paths_and_parts_to_come_are_404_and_wrong_methods_are_refused(h
         assert http.get(path).status_code == 404, path
     for path in (
         "/v1/sessions/sesn_x/resources",
-        "/v1/memory_stores",
         "/v1/messages/batches",
     ):
         assert http.get(path).status_code == 404, path

@@ -18,8 +18,10 @@ from anthropic.types.beta import (
     BetaEnvironment,
     BetaEnvironmentDeleteResponse,
     BetaManagedAgentsAgent,
+    BetaManagedAgentsDeletedMemoryStore,
     BetaManagedAgentsDeletedSession,
     BetaManagedAgentsDeletedVault,
+    BetaManagedAgentsMemoryStore,
     BetaManagedAgentsSession,
     BetaManagedAgentsVault,
     BetaMessage,
@@ -30,6 +32,12 @@ from anthropic.types.beta.environments import (
     BetaSelfHostedWork,
     BetaSelfHostedWorkHeartbeatResponse,
     BetaSelfHostedWorkQueueStats,
+)
+from anthropic.types.beta.memory_stores import (
+    BetaManagedAgentsDeletedMemory,
+    BetaManagedAgentsMemory,
+    BetaManagedAgentsMemoryListItem,
+    BetaManagedAgentsMemoryVersion,
 )
 from anthropic.types.beta.sessions import (
     BetaManagedAgentsSendSessionEvents,
@@ -59,6 +67,9 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 """Spec E.1: the word for each status."""
+_FINER = {(409, "memory_path_conflict_error"), (409, "memory_precondition_failed_error")}
+_BESIDE = {"memory_path_conflict_error": {"conflicting_memory_id", "conflicting_path"}}
+"""What errors of a type have beside their message (spec A.9)."""
 _PAGE = ("data", "next_page")
 _BOTH_WAYS = ("data", "next_page", "prev_page")
 _BY_ID = ("data", "first_id", "has_more", "last_id")
@@ -92,6 +103,17 @@ _ONE: dict[str, Any] = {
     "POST /v1/vaults/ID/credentials/ID/archive": BetaManagedAgentsCredential,
     "DELETE /v1/vaults/ID/credentials/ID": BetaManagedAgentsDeletedCredential,
     "POST /v1/vaults/ID/credentials/ID/mcp_oauth_validate": BetaManagedAgentsCredentialValidation,
+    "POST /v1/memory_stores": BetaManagedAgentsMemoryStore,
+    "GET /v1/memory_stores/ID": BetaManagedAgentsMemoryStore,
+    "POST /v1/memory_stores/ID": BetaManagedAgentsMemoryStore,
+    "POST /v1/memory_stores/ID/archive": BetaManagedAgentsMemoryStore,
+    "DELETE /v1/memory_stores/ID": BetaManagedAgentsDeletedMemoryStore,
+    "POST /v1/memory_stores/ID/memories": BetaManagedAgentsMemory,
+    "GET /v1/memory_stores/ID/memories/ID": BetaManagedAgentsMemory,
+    "POST /v1/memory_stores/ID/memories/ID": BetaManagedAgentsMemory,
+    "DELETE /v1/memory_stores/ID/memories/ID": BetaManagedAgentsDeletedMemory,
+    "GET /v1/memory_stores/ID/memory_versions/ID": BetaManagedAgentsMemoryVersion,
+    "POST /v1/memory_stores/ID/memory_versions/ID/redact": BetaManagedAgentsMemoryVersion,
     "POST /v1/messages": BetaMessage,
     "POST /v1/messages/count_tokens": BetaMessageTokensCount,
     "GET /v1/models/ID": BetaModelInfo,
@@ -113,10 +135,13 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/sessions/ID/threads/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
     "GET /v1/vaults": (BetaManagedAgentsVault, _PAGE),
     "GET /v1/vaults/ID/credentials": (BetaManagedAgentsCredential, _PAGE),
+    "GET /v1/memory_stores": (BetaManagedAgentsMemoryStore, _PAGE),
+    "GET /v1/memory_stores/ID/memories": (BetaManagedAgentsMemoryListItem, _PAGE),
+    "GET /v1/memory_stores/ID/memory_versions": (BetaManagedAgentsMemoryVersion, _PAGE),
     "GET /v1/models": (BetaModelInfo, _BY_ID),
     "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd)_[^/]+|(?<=/v1/models)/.+")
+_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem)_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server).
 _MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}
@@ -189,8 +214,9 @@ def _check_error(status: int, headers: Mapping[str, str], body: dict[str, Any]) 
     assert body["type"] == "error"
     assert body["request_id"] == headers["request-id"]
     error = body["error"]
-    assert {"type", "message"} <= set(error) <= {"type", "message", "details"}, body
-    assert error["type"] == ERROR_TYPES[status], (status, body)
+    beside = _BESIDE.get(error["type"], set())
+    assert {"type", "message"} <= set(error) <= {"type", "message", "details"} | beside, body
+    assert error["type"] == ERROR_TYPES[status] or (status, error["type"]) in _FINER, (status, body)
     assert error["message"] and isinstance(error["message"], str)
     if status == 409:
         assert headers["x-should-retry"] == "false", dict(headers)

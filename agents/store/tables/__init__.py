@@ -18,6 +18,7 @@ from agents.store.tables.catalog import (
     vaults,
 )
 from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
+from agents.store.tables.memory import memories, memory_attachments, memory_stores, memory_versions
 from agents.store.tables.metering import call_records, meter, open_calls
 from agents.store.tables.releases import (
     brain_outcomes,
@@ -60,6 +61,10 @@ __all__ = [
     "hand_versions",
     "leases",
     "members",
+    "memories",
+    "memory_attachments",
+    "memory_stores",
+    "memory_versions",
     "metadata",
     "meter",
     "open_calls",

@@ -12,11 +12,14 @@ from anthropic.types.beta import (
     AgentUpdateParams,
     EnvironmentCreateParams,
     EnvironmentUpdateParams,
+    MemoryStoreCreateParams,
+    MemoryStoreUpdateParams,
     SessionCreateParams,
     SessionUpdateParams,
     VaultCreateParams,
     VaultUpdateParams,
 )
+from anthropic.types.beta.memory_stores import MemoryCreateParams, MemoryUpdateParams
 from anthropic.types.beta.sessions import EventSendParams
 from anthropic.types.beta.vaults import CredentialCreateParams, CredentialUpdateParams
 from typing_extensions import get_type_hints, is_typeddict
@@ -36,6 +39,10 @@ BODIES = [
     VaultUpdateParams,
     CredentialCreateParams,
     CredentialUpdateParams,
+    MemoryStoreCreateParams,
+    MemoryStoreUpdateParams,
+    MemoryCreateParams,
+    MemoryUpdateParams,
 ]
 # Types whose presence alone is refused by name, so that none of their own fields is ever reached.
 REFUSED_WHOLE = {
@@ -98,7 +105,7 @@ def test_every_request_field_in_scope_is_read_somewhere() -> None:
             if refused(params.__name__):
                 continue
             for name in get_type_hints(params):
-                if name not in HEADER_FIELDS | PASSED_ON | read:
+                if name not in HEADER_FIELDS | PASSED_ON | read | IN_PATH.get(params, frozenset()):
                     unread.add(f"{params.__name__}.{name}")
     assert unread == set()
 

@@ -25,6 +25,8 @@ WORKERS = {
     "pollWork", "getWorkStats", "listWork", "getWork", "updateWork", "ackWork", "heartbeatWork", "stopWork",
     "getSession", "sendEvents", "listEvents", "streamEvents",
 }  # fmt: skip
+TOKENS = {"createMemory", "listMemories", "getMemory", "updateMemory", "deleteMemory"}
+"""What the token of a worker's item opens, and the key of its environment does not (spec D.1)."""
 
 
 def operations(server: Server) -> list[Operation]:
@@ -86,7 +88,7 @@ async def test_every_operation_opens_to_the_scopes_it_should_and_refuses_the_oth
 async def test_the_operators_own_operations_and_the_workers_are_the_ones_we_know(server: Server) -> None:
     mounted = {operation.name: operation for operation in operations(server)}
     assert {mounted[name].scope for name in ADMIN_ONLY} == {KeyScope.ADMIN}
-    assert {name for name, operation in mounted.items() if operation.workers is not None} == WORKERS
+    assert {name for name, operation in mounted.items() if operation.workers is not None} == WORKERS | TOKENS
     assert mounted["createSession"].scope is mounted["pollWork"].scope is KeyScope.DEVELOPER
 
 

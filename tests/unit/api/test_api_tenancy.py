@@ -27,6 +27,8 @@ NOT_OWNED = {
     "key_id",
     "thread_id",
     "credential_id",
+    "memory_id",
+    "memory_version_id",
     "work_id",
     "model_id",
     "name",
@@ -59,12 +61,14 @@ async def tenant(server: Server, workspace: str) -> Tenant:
     agent = await it.made("/v1/agents", model="claude-opus-5-5", name="a")
     environment = await it.made("/v1/environments", name="production")
     vault = await it.made("/v1/vaults", display_name="v")
+    memory = await it.made("/v1/memory_stores", name="m")
     wanted = {"agent": agent["id"], "environment_id": environment["id"], "vault_ids": [vault["id"]]}
     session = await it.made("/v1/sessions", **wanted)
     it.ids |= {
         "agent_id": agent["id"],
         "environment_id": environment["id"],
         "vault_id": vault["id"],
+        "memory_store_id": memory["id"],
         "session_id": session["id"],
     }
     return it
@@ -117,11 +121,12 @@ async def test_no_operation_reaches_or_tells_of_another_workspaces_object(
 
 async def test_every_object_is_its_own_workspaces_to_read(server: Server, mine: Tenant) -> None:
     for path in ("/v1/agents/{agent_id}", "/v1/environments/{environment_id}", "/v1/vaults/{vault_id}",
+                 "/v1/memory_stores/{memory_store_id}",
                  "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events"):  # fmt: skip
         assert (await mine.ask("GET", path.format_map(mine.ids))).status_code == 200, path
 
 
-@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "sessions"])
+@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "memory_stores", "sessions"])
 async def test_a_list_has_the_objects_of_its_own_workspace_only(
     server: Server, mine: Tenant, theirs: Tenant, kind: str
 ) -> None:

@@ -1,0 +1,173 @@
+"""Keeping a directory and a memory store the same: what ``syncing`` plans, done pass by pass.
+
+Invariant: what a pass could not bring over is as it was on both sides, and is looked at anew by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.clock import Clock
+from agents.errors import InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from agents.ids import new_memory_id, new_memory_version_id
+from agents.memory import rules
+from agents.memory.records import Author, Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryRepository
+from agents.memory.syncing import SyncPlan, plan_sync
+
+_PER_PAGE = 500
+"""Memories, without contents, that are read at once."""
+
+
+class Directory(Protocol):
+    """A directory in a sandbox. Its files are named by the paths of memories: ``/notes/today.md``."""
+
+    async def digests(self) -> Mapping[str, str] | None:
+        """Return the SHA-256 of each regular file's bytes; None when the directory is not there. Raises OSError."""
+        ...
+
+    async def read(self, path: str) -> str | None:
+        """Return a file's text; None when it is gone, or is no text. Raises OSError."""
+        ...
+
+    async def write(self, path: str, content: str) -> None:
+        """Make or replace a file, with the directories above it. Raises OSError."""
+        ...
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, if it is there, and the directories that it leaves empty. Raises OSError."""
+        ...
+
+
+@dataclass(slots=True)
+class SyncPass:
+    """What a pass has come to: ``both`` is for the next one."""
+
+    both: dict[str, str]
+    """Digests that both sides have now, or had last where a change is not brought over yet."""
+    lost: tuple[str, ...] = ()
+    """Files whose changes gave way to the store's."""
+    refused: dict[str, str] = field(default_factory=lambda: {})
+    """Files that the store does not take as they are, or that the directory does not, and why."""
+
+
+class MemoryMirror:
+    """Brings directories of sessions and memory stores to one state."""
+
+    def __init__(self, memory: MemoryRepository, clock: Clock) -> None:
+        self._memory = memory
+        self._clock = clock
+
+    async def synchronize(
+        self, store_id: str, session_id: str, directory: Directory, last: Mapping[str, str], *, read_only: bool
+    ) -> SyncPass:
+        """Make one pass, *last* being ``both`` of the one before. Raises NotFound without the store, Unavailable."""
+        stored, local = await self._stored(store_id), await directory.digests()
+        if local is None or (not local and len(last) > 1):
+            # Swept away at once: more likely the directory than each memory in it was to go.
+            last = {}
+        local = local or {}
+        plan = plan_sync(last, local, _digests(stored), read_only=read_only)
+        same = {path: digest for path, digest in local.items() if path in stored and stored[path].text.sha256 == digest}
+        done = SyncPass({**_pending(plan, last), **same}, plan.lost)
+        work = _Work(self._memory, store_id, session_id, self._clock, directory, stored, last, done)
+        # What goes away goes first: it may be in the way of what comes.
+        for act, paths in (
+            (work.delete, plan.delete),
+            (work.remove, plan.remove),
+            (work.update, plan.update),
+            (work.create, plan.create),
+            (work.fetch, plan.fetch),
+        ):
+            for path in paths:
+                await _tried(act, path, done)
+        return done
+
+    async def _stored(self, store_id: str) -> dict[str, MemoryRecord]:
+        found: dict[str, MemoryRecord] = {}
+        after: str | None = None
+        while True:
+            page = await self._memory.memories(store_id, MemoryListing(after=after, limit=_PER_PAGE))
+            found.update((each.path, each) for each in page[:_PER_PAGE] if not isinstance(each, str))
+            if len(page) <= _PER_PAGE:
+                return found
+            after = max(found)
+
+
+def _digests(stored: Mapping[str, MemoryRecord]) -> dict[str, str]:
+    return {path: memory.text.sha256 for path, memory in stored.items()}
+
+
+def _pending(plan: SyncPlan, last: Mapping[str, str]) -> dict[str, str]:
+    """Return what both had of what the plan changes: the base to go on from where it fails."""
+    changed = {*plan.fetch, *plan.remove, *plan.create, *plan.update, *plan.delete}
+    return {path: last[path] for path in changed if path in last}
+
+
+async def _tried(act: Callable[[str], Awaitable[None]], path: str, done: SyncPass) -> None:
+    try:
+        await act(path)
+    except (MemoryPreconditionFailed, NotFound):
+        return  # somebody was faster: the next pass sees what is there now
+    except (InvalidRequest, MemoryPathConflict) as error:
+        done.refused[path] = error.message
+    except OSError as error:
+        done.refused[path] = error.strerror or type(error).__name__
+
+
+@dataclass(slots=True)
+class _Work:
+    memory: MemoryRepository
+    store_id: str
+    session_id: str
+    clock: Clock
+    directory: Directory
+    stored: Mapping[str, MemoryRecord]
+    last: Mapping[str, str]
+    done: SyncPass
+    made: int = 0
+
+    async def fetch(self, path: str) -> None:
+        memory = await self.memory.memory(self.store_id, self.stored[path].id)
+        if memory.path != path or memory.text.content is None:
+            return
+        await self.directory.write(path, memory.text.content)
+        self.done.both[path] = memory.text.sha256
+
+    async def remove(self, path: str) -> None:
+        await self.directory.remove(path)
+        self.done.both.pop(path, None)
+
+    async def create(self, path: str) -> None:
+        if len(self.stored) + self.made >= rules.MAX_MEMORIES:
+            # Not asked for each of what may be very many.
+            raise InvalidRequest(f"memory store {self.store_id} is full")
+        content = await self.directory.read(path)
+        if content is None:
+            raise InvalidRequest("is no text in UTF-8")
+        text, change = rules.text_of(content), self._change()
+        moment = change.moment
+        record = MemoryRecord(
+            new_memory_id(), self.store_id, change.version_id, rules.checked_path(path), text, moment, moment
+        )
+        await self.memory.create_memory(record, change)
+        self.made += 1
+        self.done.both[path] = text.sha256
+
+    async def update(self, path: str) -> None:
+        content = await self.directory.read(path)
+        if content is None:
+            raise InvalidRequest("is no text in UTF-8")
+        text = rules.text_of(content)
+        edit = MemoryEdit(text=text, expected_sha256=self.last[path])
+        await self.memory.change_memory(self.store_id, self.stored[path].id, edit, self._change())
+        self.done.both[path] = text.sha256
+
+    async def delete(self, path: str) -> None:
+        memory, expected = self.stored[path], self.last[path]
+        await self.memory.delete_memory(self.store_id, memory.id, self._change(), expected_sha256=expected)
+        self.done.both.pop(path, None)
+
+    def _change(self) -> Change:
+        return Change(new_memory_version_id(), Author("session_actor", self.session_id), self.clock.now())

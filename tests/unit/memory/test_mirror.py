@@ -1,0 +1,198 @@
+"""A directory and a memory store, kept the same.
+
+Bug class this catches: a change that is lost when somebody else writes in between, a file that the store refuses and
+that holds up all others, a store that is only read and yet written to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import pytest
+
+from agents.clock import ManualClock
+from agents.memory import rules
+from agents.memory.mirror import MemoryMirror, SyncPass
+from agents.memory.records import Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryStoreRecord, VersionListing
+from agents.store.memory_agent_memory import MemoryAgentMemory
+
+STORE, SESSION = "memstore_1", "sesn_1"
+NOW = ManualClock().now()
+
+
+class Files:
+    """A directory of a test; ``None`` is a file that is no text."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str | None] = {}
+        self.broken: set[str] = set()
+        self.gone = False
+
+    async def digests(self) -> Mapping[str, str] | None:
+        if self.gone:
+            return None
+        return {path: hashlib.sha256((text or "\0").encode()).hexdigest() for path, text in self.files.items()}
+
+    async def read(self, path: str) -> str | None:
+        return self.files.get(path)
+
+    async def write(self, path: str, content: str) -> None:
+        if path in self.broken:
+            raise OSError(28, "No space left on device")
+        self.files[path] = content
+
+    async def remove(self, path: str) -> None:
+        self.files.pop(path, None)
+
+
+class Scene:
+    """A store, a directory, and what both had last."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryAgentMemory()
+        self.files = Files()
+        self.both: dict[str, str] = {}
+        self.count = 0
+
+    async def write(self, path: str, content: str) -> None:
+        """Write to the store, as a client of the API does."""
+        change, text = self.change(), rules.text_of(content)
+        for each in await self.memory.memories(STORE, MemoryListing(limit=100)):
+            if isinstance(each, MemoryRecord) and each.path == path:
+                await self.memory.change_memory(STORE, each.id, MemoryEdit(text=text), change)
+                return
+        await self.memory.create_memory(
+            MemoryRecord(f"mem_{self.count}", STORE, change.version_id, path, text, NOW, NOW), change
+        )
+
+    async def delete(self, path: str) -> None:
+        for each in await self.memory.memories(STORE, MemoryListing(limit=100)):
+            if isinstance(each, MemoryRecord) and each.path == path:
+                await self.memory.delete_memory(STORE, each.id, self.change())
+
+    def change(self) -> Change:
+        self.count += 1
+        return Change(f"memver_{self.count}", None, NOW)
+
+    async def sync(self, *, read_only: bool = False) -> SyncPass:
+        mirror = MemoryMirror(self.memory, ManualClock())
+        done = await mirror.synchronize(STORE, SESSION, self.files, self.both, read_only=read_only)
+        self.both = done.both
+        return done
+
+    async def stored(self) -> dict[str, str | None]:
+        found = await self.memory.memories(STORE, MemoryListing(limit=100, with_content=True))
+        return {each.path: each.text.content for each in found if isinstance(each, MemoryRecord)}
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    scene = Scene()
+    await scene.memory.insert(MemoryStoreRecord(STORE, {"name": "n"}, NOW, NOW))
+    return scene
+
+
+async def test_changes_of_both_sides_meet_and_stay(scene: Scene) -> None:
+    await scene.write("/a", "one")
+    await scene.write("/b", "two")
+    await scene.sync()
+    assert scene.files.files == {"/a": "one", "/b": "two"}
+    scene.files.files |= {"/a": "mine", "/new/c": "three"}
+    await scene.write("/b", "theirs")
+    done = await scene.sync()
+    assert scene.files.files == await scene.stored() == {"/a": "mine", "/b": "theirs", "/new/c": "three"}
+    assert (done.lost, done.refused) == ((), {})
+    del scene.files.files["/a"]
+    await scene.delete("/b")
+    await scene.sync()
+    assert scene.files.files == await scene.stored() == {"/new/c": "three"}
+    versions = await scene.memory.versions(STORE, VersionListing(limit=100))
+    assert [each.operation for each in versions if each.author is not None] == ["deleted", "created", "modified"]
+    assert {each.author.id for each in versions if each.author is not None} == {SESSION}
+    await scene.sync()
+    assert await scene.memory.versions(STORE, VersionListing(limit=100)) == versions
+
+
+async def test_of_a_file_that_changed_on_both_sides_the_stores_text_wins(scene: Scene) -> None:
+    await scene.write("/a", "one")
+    await scene.sync()
+    scene.files.files["/a"] = "mine"
+    await scene.write("/a", "theirs")
+    done = await scene.sync()
+    assert done.lost == ("/a",) and scene.files.files == await scene.stored() == {"/a": "theirs"}
+
+
+async def test_a_directory_may_become_a_file_and_a_file_a_directory(scene: Scene) -> None:
+    await scene.write("/a/b", "one")
+    await scene.write("/c", "two")
+    await scene.sync()
+    scene.files.files = {"/a": "file", "/c/d": "deep"}
+    await scene.sync()
+    assert await scene.stored() == {"/a": "file", "/c/d": "deep"}
+
+
+async def test_a_store_that_is_only_read_stays_and_the_directory_comes_back_to_it(scene: Scene) -> None:
+    await scene.write("/a", "one")
+    await scene.sync(read_only=True)
+    scene.files.files = {"/a": "mine", "/b": "new"}
+    done = await scene.sync(read_only=True)
+    assert scene.files.files == await scene.stored() == {"/a": "one"} and done.lost == ("/a", "/b")
+
+
+async def test_what_the_store_refuses_holds_up_nothing_else(scene: Scene) -> None:
+    await scene.write("/taken/x", "")
+    await scene.sync()
+    large = "x" * (rules.MAX_CONTENT_BYTES + 1)
+    scene.files.files |= {"/large": large, "/binary": None, "/new\nline": "", "/taken/x/y": "", "/fine": "yes"}
+    done = await scene.sync()
+    assert set(done.refused) == {"/large", "/binary", "/new\nline", "/taken/x/y"}
+    assert await scene.stored() == {"/taken/x": "", "/fine": "yes"}
+    scene.files.files["/large"] = "small"
+    assert "/large" not in (await scene.sync()).refused and (await scene.stored())["/large"] == "small"
+
+
+async def test_what_the_directory_does_not_take_is_tried_again(scene: Scene) -> None:
+    await scene.write("/a", "one")
+    scene.files.broken = {"/a"}
+    assert (await scene.sync()).refused == {"/a": "No space left on device"} and scene.both == {}
+    scene.files.broken = set()
+    await scene.sync()
+    assert scene.files.files == {"/a": "one"}
+
+
+async def test_a_directory_that_was_swept_away_is_made_anew(scene: Scene) -> None:
+    await scene.write("/a", "one")
+    await scene.sync()
+    scene.files.files, scene.files.gone = {}, True
+    await scene.sync()
+    assert scene.files.files == await scene.stored() == {"/a": "one"}
+    scene.files.gone = False
+    await scene.write("/b", "two")
+    await scene.sync()
+    scene.files.files = {}
+    await scene.sync()
+    assert scene.files.files == await scene.stored() == {"/a": "one", "/b": "two"}
+
+
+async def test_a_full_store_takes_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_MEMORIES", 2)
+    scene.files.files = {"/a": "1", "/b": "2", "/c": "3"}
+    assert set((await scene.sync()).refused) == {"/c"} and set(await scene.stored()) == {"/a", "/b"}
+
+
+async def test_who_was_faster_is_not_written_over(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody writes between the listing and the update."""
+    await scene.write("/a", "one")
+    await scene.sync()
+    scene.files.files["/a"] = "mine"
+    read = scene.files.read
+
+    async def late(path: str) -> str | None:
+        await scene.write("/a", "theirs")
+        return await read(path)
+
+    monkeypatch.setattr(scene.files, "read", late)
+    await scene.sync()
+    assert await scene.stored() == {"/a": "theirs"}
+    assert (await scene.sync()).lost == ("/a",) and scene.files.files == {"/a": "theirs"}

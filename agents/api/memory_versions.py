@@ -64,7 +64,7 @@ class MemoryVersionRoutes:
         full = is_full(query, "basic")
         most_now = MOST_WITH_CONTENT if full else None
         wanted = page_request(query, "memory_versions", default=20, most=100, never_more=most_now)
-        named = [(kind, query.text(name)) for name, kind in _AUTHORS.items()]
+        named: list[tuple[AuthorKind, str | None]] = [(kind, query.text(name)) for name, kind in _AUTHORS.items()]
         listing = VersionListing(
             memory_id=query.text("memory_id"),
             operation=query.choice("operation", _OPERATIONS),

@@ -56,9 +56,7 @@ from agents.files.mounting import FileResources
 from agents.files.service import open_files
 from agents.telemetry import catalogue
 
-_NOT_YET = re.compile(
-    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|skills|deployments|deployment_runs|dreams)(/.*)?"
-)
+_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/(memory_stores|skills|deployments|deployment_runs|dreams)(/.*)?")
 """Paths of the API (spec A.3, A.9-A.11) that a later step brings."""
 
 

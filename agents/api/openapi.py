@@ -102,7 +102,8 @@ def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, An
 
 def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     answer: Any = operation.answer
-    name = getattr(answer, "__name__", None) or operation.name + "Item"
+    # The SDK's unions are annotated, and have no name of their own.
+    name = answer.__name__ if isinstance(answer, type) else operation.name + "Item"
     schema = _component(components, name, _json_schema_of(answer))
     if not operation.listing:
         return schema

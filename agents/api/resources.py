@@ -19,7 +19,7 @@ from agents.api.answers import json_answer
 from agents.api.cursor import Cursor, decode, encode
 from agents.api.platform import Platform
 from agents.api.query import Query
-from agents.api.routes import Operation, WorkerAccess
+from agents.api.routes import Operation
 from agents.api.wire import parse, read_json
 from agents.catalog.resources import ResourceOwner, Resources, find, resource_wire
 from agents.errors import Conflict, InvalidRequest, NotFound
@@ -45,14 +45,13 @@ class ResourceRoutes:
         one = f"{every}/{{resource_id}}"
         add, gone = BetaManagedAgentsFileResource, BetaManagedAgentsDeleteSessionResource
         listing = (describe.limit(_MOST_PER_PAGE, _MOST_PER_PAGE), describe.PAGE)
-        of_session = WorkerAccess.SESSION
         return [
             Operation("POST", every, self.add, "addResource", tag, add, body=ResourceAddParams, statuses=[409]),
             Operation(
                 "GET", every, self.list, "listResources", tag, answer,
-                listing=True, parameters=listing, workers=of_session,
+                listing=True, parameters=listing
             ),
-            Operation("GET", one, self.retrieve, "getResource", tag, answer, workers=of_session),
+            Operation("GET", one, self.retrieve, "getResource", tag, answer),
             Operation("POST", one, self.update, "updateResource", tag, answer, body=ResourceUpdateParams),
             Operation("DELETE", one, self.delete, "deleteResource", tag, gone, statuses=[409]),
         ]  # fmt: skip

@@ -54,9 +54,7 @@ class ResourceKind(Protocol):
         """
         ...
 
-    async def changed(
-        self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner
-    ) -> StoredResource:
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
         """Return it with what a client changes (``authorization_token``). Raises InvalidRequest for what stays."""
         ...
 
@@ -158,9 +156,7 @@ class Resources:
         if not self._kind_of(stored).addable:
             raise InvalidRequest(f"a {stored['wire']['type']} stays with its session")
 
-    async def changed(
-        self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner
-    ) -> StoredResource:
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
         """Return a resource with what a client changes of it. Raises InvalidRequest, Unavailable."""
         return await self._kind_of(stored).changed(stored, change, owner)
 

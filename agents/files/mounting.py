@@ -50,9 +50,7 @@ class FileResources:
         mount = Mount("file", file.sha256, path, name=str(file.size))
         return stored_resource(wire, mount=mount)
 
-    async def changed(
-        self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner
-    ) -> StoredResource:
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
         """See ResourceKind.changed."""
         del stored, change, owner
         raise InvalidRequest("authorization_token: only resources of type github_repository have one")

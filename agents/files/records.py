@@ -89,9 +89,6 @@ class FileListing(Listing):
 class StorageFull(PermissionDenied):
     """The workspace's files would take more room than it has."""
 
-    def __init__(self, message: str, **more: Any) -> None:
-        super().__init__(message, **{"error_code": "storage_quota_exceeded", **more})
-
 
 class BlobLeaving(Unavailable):
     """The blob is being removed just now; a moment later it may be claimed."""
@@ -165,4 +162,4 @@ def expired(file_id: str) -> NotFound:
 def full(most_bytes: int) -> StorageFull:
     """Word that there is no room."""
     words = f"the files of this workspace may have {most_bytes} bytes together, and this one would exceed that"
-    return StorageFull(words)
+    return StorageFull(words, error_code="storage_quota_exceeded")

@@ -359,7 +359,7 @@ _ALL = (
     R("files:expiry", "A.10", "expires_in_seconds is from 3600 to 7776000, and expires_at says when"),
     R("files:not-downloadable", "E.1", "what was uploaded is not downloaded: 400 file_not_downloadable"),
     R("files:strict", "ours", "a form with a fault is refused by the name of its field"),
-    R("files:mounts", "A.7", "a file is mounted read-only below /mnt/session/uploads, each time as one of its session's own"),
+    R("files:mounts", "A.7", "a file is mounted read-only below /mnt/session/uploads, each time as a file of its own"),
     R("files:resources", "A.7", "files are added to a session, listed, retrieved and removed while it goes on"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),

@@ -86,14 +86,16 @@ async def test_a_mounted_file_is_read_and_cannot_be_changed(scene: Scene) -> Non
 async def test_files_come_and_go_while_a_session_goes_on(scene: Scene) -> None:
     file, resources = await upload(scene), scene.client.beta.sessions.resources
     look = "find /mnt/session/uploads -type f"
-    await scene.answers(calls(bash(look)), says("one"), calls(bash(look)), says("two"), calls(bash(look)), says("three"))
+    await scene.answers(
+        calls(bash(look)), says("one"), calls(bash(look)), says("two"), calls(bash(look)), says("three")
+    )
     session = await scene.session(toolset())
     assert "uploads/" not in text_of(ordered_results(await scene.turn(session))[0])
     added = await resources.add(session, type="file", file_id=file.id)
     assert added.mount_path == f"/mnt/session/uploads/{file.id}"
     assert text_of(ordered_results(await scene.turn(session))[0]) == added.mount_path
-    assert [each.id async for each in resources.list(session)] == [added.id]
-    assert (await resources.retrieve(added.id, session_id=session)).id == added.id
+    assert [each async for each in resources.list(session)] == [added]
+    assert await resources.retrieve(added.id, session_id=session) == added
     gone = await resources.delete(added.id, session_id=session)
     assert (gone.id, gone.type) == (added.id, "session_resource_deleted")
     assert "uploads/" not in text_of(ordered_results(await scene.turn(session))[0])

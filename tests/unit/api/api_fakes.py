@@ -86,7 +86,9 @@ class FakeSessionHost:
             title=changes.get("title", record.title),
             agent={**record.agent, **changes.get("agent", {})},
             budget=changes.get("budget", record.budget),
-            resources=with_change(record.resources, changes["resources"]) if "resources" in changes else record.resources,
+            resources=with_change(record.resources, changes["resources"])
+            if "resources" in changes
+            else record.resources,
             metadata={key: value for key, value in bag.items() if value is not None},
         )
         return await self._commit(record)

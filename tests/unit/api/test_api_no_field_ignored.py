@@ -407,6 +407,7 @@ def fits(sample: Json, hints: dict[str, Any]) -> bool:
 # Told apart by hand: fields that a sample cannot have beside the others, and types that are tried by other means.
 ELSEWHERE = {
     "BetaManagedAgentsAgentParams": "test_api_sessions: the three forms of agent",
+    "BetaManagedAgentsFileResourceParams": "test_api_files: where it is mounted, and what is refused",
     "BetaManagedAgentsRedactedBlockParam": "refused: only the server writes it",
     "BetaUnrestrictedNetworkParam": "the default",
     "BetaSelfHostedConfigParams": "test_catalog_environment_config: nothing but its type",

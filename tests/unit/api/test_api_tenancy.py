@@ -26,6 +26,7 @@ NOT_OWNED = {
     "key_id",
     "thread_id",
     "credential_id",
+    "resource_id",
     "work_id",
     "model_id",
     "name",
@@ -66,6 +67,9 @@ async def tenant(server: Server, workspace: str) -> Tenant:
         "vault_id": vault["id"],
         "session_id": session["id"],
     }
+    files = {"file": ("a.txt", b"a")}
+    uploaded = await server.client.post("/v1/files", files=files, headers={"x-api-key": it.key})
+    it.ids["file_id"] = uploaded.json()["id"]
     return it
 
 
@@ -116,11 +120,12 @@ async def test_no_operation_reaches_or_tells_of_another_workspaces_object(
 
 async def test_every_object_is_its_own_workspaces_to_read(server: Server, mine: Tenant) -> None:
     for path in ("/v1/agents/{agent_id}", "/v1/environments/{environment_id}", "/v1/vaults/{vault_id}",
-                 "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events"):  # fmt: skip
+                 "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events",
+                 "/v1/sessions/{session_id}/resources", "/v1/files/{file_id}"):  # fmt: skip
         assert (await mine.ask("GET", path.format_map(mine.ids))).status_code == 200, path
 
 
-@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "sessions"])
+@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "sessions", "files"])
 async def test_a_list_has_the_objects_of_its_own_workspace_only(
     server: Server, mine: Tenant, theirs: Tenant, kind: str
 ) -> None:

@@ -39,9 +39,7 @@ class Kind:
         path = given.get("path")
         return stored_resource({"type": given["type"]}, mount=Mount("file", "s", path) if path else None)
 
-    async def changed(
-        self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner
-    ) -> StoredResource:
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
         return {**stored, "private": dict(change)}
 
     async def detach(self, stored: StoredResource) -> None:

@@ -131,7 +131,8 @@ async def test_a_sandbox_reads_its_uploads_and_changes_nothing_of_them(
 
     async def call(name: str, *wanted: Mount, **given: Any) -> ToolResult:
         calls = [ToolCall(secrets.token_hex(8), name, given)]
-        return [result async for result in host.execute(Workspace("sesn_a", mounts=wanted), calls)][0]
+        (result,) = [each async for each in host.execute(Workspace("sesn_a", mounts=wanted), calls)]
+        return result
 
     try:
         one = await mount(store, "data/one.txt", b"first content\n")

@@ -38,9 +38,11 @@ from agents.config import Settings
 from agents.economics.call_books import CallBooks, call_folder
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError, Unavailable
+from agents.files.service import open_files
 from agents.governance.anomalies.detector import AnomalyDetector
 from agents.governance.governed_hands import GovernedHands, governed
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
+from agents.periodic import PeriodicTask
 from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
@@ -213,6 +215,10 @@ class GatewayApp:
         every = self._settings.metering.write_seconds
         books = CallBooks(store.calls, call_folder(self._settings), SystemClock(), every=every)
         books.start()
+        files = open_files(self._settings, store, SystemClock())
+        every, failing = self._settings.files.sweep_seconds, "what no file needs any more is not removed"
+        sweeping = PeriodicTask("files", files.sweep, SystemClock(), every=every, failing=failing)
+        sweeping.start()
         parts = (store, sessions, brains, releases, standby, deployed, deployer, recorder)
         self._app = create_app(replace(_platform(self._settings, *parts), spans=spans))
         observer = f"gateway-{recorder.process}"
@@ -222,6 +228,7 @@ class GatewayApp:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await detector.stop()
+        await sweeping.stop()
         await books.close()
         if standby is not None:
             await standby.close()

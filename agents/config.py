@@ -17,6 +17,7 @@ from agents.access.settings import AccessSettings
 from agents.brain_settings import BrainDefinition
 from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
+from agents.files.settings import FileSettings
 from agents.governance.anomalies.settings import AnomalySettings
 from agents.governance.audit.settings import AuditSettings
 from agents.hand_settings import HandDefinition
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
     compaction: CompactionSettings = CompactionSettings()
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    files: FileSettings = FileSettings()
     egress: EgressSettings = EgressSettings()
     packages: PackageSettings = PackageSettings()
     monolith: MonolithSettings = MonolithSettings()

@@ -19,6 +19,7 @@ PATH_PARAMETERS: Mapping[str, Owned] = {
     "session_id": "session",
     "vault_id": "vault",
     "memory_store_id": "memory_store",
+    "file_id": "file",
 }
 """What the parameters of paths name; the others (``thread_id``, ``work_id``, …) hang below one of these."""
 

@@ -26,6 +26,7 @@ from agents.api.edge import Edge
 from agents.api.environment_keys import EnvironmentKeyRoutes
 from agents.api.environments import EnvironmentRoutes
 from agents.api.events import EventRoutes
+from agents.api.files import FileRoutes
 from agents.api.hand_mcp import HandMcpRoutes
 from agents.api.hand_releases import HandReleaseRoutes
 from agents.api.hands import HandRoutes
@@ -42,23 +43,25 @@ from agents.api.peers import guard_for
 from agents.api.platform import Platform
 from agents.api.rate_limits import RateLimits
 from agents.api.request_trace import RequestTracing
+from agents.api.resources import ResourceRoutes
 from agents.api.routes import Operation, routes
 from agents.api.secure_headers import SecureHeaders
 from agents.api.sessions import SessionRoutes
+from agents.api.streamed_bodies import StreamedBodies
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
 from agents.api.vaults import VaultRoutes
 from agents.api.webhooks import WebhookRoutes
 from agents.api.work import WorkRoutes
 from agents.api.worker_gate import WorkerGate
+from agents.catalog.resources import Resources
 from agents.errors import NotFound
+from agents.files.mounting import FileResources
+from agents.files.service import open_files
 from agents.telemetry import catalogue
 
-_NOT_YET = re.compile(
-    r"/v1/messages/batches(/.*)?|/v1/(files|skills|deployments|deployment_runs|dreams)(/.*)?"
-    r"|/v1/sessions/[^/]+/resources(/.*)?"
-)
-"""Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
+_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/(skills|deployments|deployment_runs|dreams)(/.*)?")
+"""Paths of the API (spec A.3, A.9-A.11) that a later step brings."""
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -66,11 +69,15 @@ def create_app(platform: Platform) -> FastAPI:
     book = KeyBook(platform.store.api_keys, platform.clock, seconds=platform.settings.access.key_cache_seconds)
     events, guard = EventRoutes(platform, book), AccessGuard(platform.store.owners)
     witness = Witness(guard.permit, platform.store.audit, platform.clock)
+    files = open_files(platform.settings, platform.store, platform.clock)
+    resources = Resources({"file": FileResources(files)})
     # Paths are tried in this order: the busiest first.
     operations: list[Operation] = [
         *events.operations(),
-        *SessionRoutes(platform).operations(),
+        *SessionRoutes(platform, resources).operations(),
         *ThreadRoutes(platform, events).operations(),
+        *ResourceRoutes(platform, resources).operations(),
+        *FileRoutes(platform, files).operations(),
         *AgentRoutes(platform).operations(),
         *EnvironmentRoutes(platform).operations(),
         *WorkRoutes(platform).operations(),
@@ -109,6 +116,7 @@ def create_app(platform: Platform) -> FastAPI:
         Edge,
         keys=Keyring(platform.settings.principals, book),
         max_body_bytes=platform.settings.gateway.max_body_bytes,
+        streamed=StreamedBodies(operations, platform.settings.files),
         max_ongoing_requests=platform.settings.gateway.max_ongoing_requests,
         share=platform.settings.key_share,
         limits=RateLimits(platform.settings.gateway, platform.clock),

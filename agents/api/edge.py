@@ -22,6 +22,7 @@ from agents.api.peers import PeerGuard
 from agents.api.rate_limits import RateLimits
 from agents.api.secure_headers import SecureHeaders
 from agents.api.slots import Slots
+from agents.api.streamed_bodies import StreamedBodies
 from agents.api.worker_gate import WorkerGate
 from agents.errors import HecatonError, Overloaded, PayloadTooLarge, PermissionDenied, RateLimited, Unavailable
 from agents.ids import new_request_id
@@ -43,6 +44,7 @@ class Edge:
         *,
         keys: Keyring,
         max_body_bytes: int,
+        streamed: StreamedBodies,
         max_ongoing_requests: int,
         share: float,
         limits: RateLimits,
@@ -58,6 +60,7 @@ class Edge:
         self._limits = limits
         self._keys = keys
         self._max_body_bytes = max_body_bytes
+        self._streamed = streamed
         self._guard = guard
         self._gate = gate
         self._headers = headers
@@ -70,9 +73,9 @@ class Edge:
         scope.setdefault("state", {})["request_id"] = request_id
         measured = self._metrics.request()
         answer = _Answer(send, request_id, self._headers, measured)
-        body = _BoundedBody(receive, self._max_body_bytes, self._buffered)
+        body = self._body(scope, receive)
         try:
-            principal = body.principal = await self._admit(scope, answer)
+            principal = body.principal = await self._admit(scope, answer, body.limit)
             with nullcontext() if _is_bounded_elsewhere(scope["path"]) else self._requests.held_by(principal):
                 async with for_a_client(body.client_gone, answered=lambda: answer.started):
                     await self._app(scope, body, answer)
@@ -86,7 +89,12 @@ class Edge:
             measured.ended(scope)
             body.give_back()
 
-    async def _admit(self, scope: Scope, answer: _Answer) -> str:
+    def _body(self, scope: Scope, receive: Receive) -> _BoundedBody:
+        if self._streamed.covers(scope):
+            return _BoundedBody(receive, self._streamed.max_bytes, None, seconds=self._streamed.seconds)
+        return _BoundedBody(receive, self._max_body_bytes, self._buffered, seconds=_BODY_SECONDS)
+
+    async def _admit(self, scope: Scope, answer: _Answer, most_bytes: int) -> str:
         """Count the request and return the name of its key. Raises what it is refused for."""
         if self._guard is not None and not self._guard.admits(scope.get("client")):
             raise PermissionDenied("this server answers only to its own machine; set host to listen to others")
@@ -94,8 +102,8 @@ class Edge:
         if scope["path"] not in OPEN_PATHS:
             self._count(scope["method"], principal, answer)
         length = header(scope, b"content-length") or b"0"
-        if length.isdigit() and int(length) > self._max_body_bytes:
-            raise _too_large(self._max_body_bytes)
+        if length.isdigit() and int(length) > most_bytes:
+            raise _too_large(most_bytes)
         retries = header(scope, b"x-stainless-retry-count")
         if retries not in (None, b"0"):
             _log.info(
@@ -166,14 +174,16 @@ class _Answer:
 class _BoundedBody:
     """The way in: refuses a body as soon as it is too large, and one that never comes."""
 
-    def __init__(self, receive: Receive, limit: int, buffered: Slots) -> None:
+    def __init__(self, receive: Receive, limit: int, buffered: Slots | None, *, seconds: float) -> None:
+        """*buffered* counts what is held in memory; None: its reader holds none of it for long."""
         self._receive = receive
         self.principal = ""
-        self._limit = limit
+        self.limit = limit
+        self._seconds = seconds
         self._buffered = buffered
         self._taken = 0
         self._complete = asyncio.Event()
-        self._deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
+        self._deadline = asyncio.get_running_loop().time() + seconds
 
     async def __call__(self) -> Message:
         if self._complete.is_set():
@@ -192,14 +202,16 @@ class _BoundedBody:
         await disconnected(self._receive)
 
     def _take(self, count: int) -> None:
-        if self._taken + count > self._limit:
-            raise _too_large(self._limit)
-        self._buffered.take(self.principal, count)
+        if self._taken + count > self.limit:
+            raise _too_large(self.limit)
+        if self._buffered is not None:
+            self._buffered.take(self.principal, count)
         self._taken += count
 
     def give_back(self) -> None:
         """Count the body out of the replica's memory."""
-        self._buffered.give_back(self.principal, self._taken)
+        if self._buffered is not None:
+            self._buffered.give_back(self.principal, self._taken)
         self._taken = 0
 
     async def _next(self) -> Message:
@@ -207,7 +219,7 @@ class _BoundedBody:
             async with asyncio.timeout_at(self._deadline):
                 return await self._receive()
         except TimeoutError:
-            raise RequestTimedOut(f"the body did not arrive within {_BODY_SECONDS:.0f} seconds") from None
+            raise RequestTimedOut(f"the body did not arrive within {self._seconds:.0f} seconds") from None
 
 
 def _is_bounded_elsewhere(path: str) -> bool:

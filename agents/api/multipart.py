@@ -107,44 +107,56 @@ class Part:
             raise InvalidRequest(f"{self.name[:60]}: must be UTF-8 text") from None
 
 
+class _Reader:
+    """Reads a body until there is something to take."""
+
+    def __init__(self, request: Request, boundary: bytes) -> None:
+        self.tokens = _Tokens()
+        self._parser = MultipartParser(boundary, self.tokens.callbacks())
+        self._stream = request.stream()
+
+    async def more(self) -> None:
+        """Parse what comes next. Raises InvalidRequest for the end of the body, or for what is no form."""
+        try:
+            self._parser.write(await anext(self._stream))
+        except StopAsyncIteration:
+            raise InvalidRequest(f"{_BROKEN}: it ends too early") from None
+        except FormParserError as error:
+            raise InvalidRequest(f"{_BROKEN}: {error}") from None
+
+    async def head(self) -> PartHead | None:
+        """Return the next part's head; None when there is none, and then the body has been read to its end."""
+        while not self.tokens.found and not self.tokens.is_over:
+            await self.more()
+        if not self.tokens.found:
+            async for _ in self._stream:
+                pass  # what follows the last part is nothing, or no part
+            return None
+        head = self.tokens.found.popleft()
+        assert isinstance(head, PartHead), "a part begins with its head"
+        return head
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield the bytes of the part whose head was taken."""
+        while True:
+            while not self.tokens.found:
+                await self.more()
+            token = self.tokens.found.popleft()
+            if token is None:
+                return
+            assert isinstance(token, bytes), "a head comes only after the end before it"
+            yield token
+
+
 async def parts_of(request: Request) -> AsyncGenerator[Part]:
     """Yield the parts of a request's form, in their order. Raises InvalidRequest for a body that is none."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         raise InvalidRequest("content-type: must be multipart/form-data with a boundary")
-    tokens = _Tokens()
-    parser = MultipartParser(boundary, tokens.callbacks())
-    stream = request.stream()
-
-    async def more() -> None:
-        try:
-            parser.write(await anext(stream))
-        except StopAsyncIteration:
-            raise InvalidRequest(f"{_BROKEN}: it ends too early") from None
-        except FormParserError as error:
-            raise InvalidRequest(f"{_BROKEN}: {error}") from None
-
-    async def pieces() -> AsyncGenerator[bytes]:
-        while True:
-            while not tokens.found:
-                await more()
-            token = tokens.found.popleft()
-            if token is None:
-                return
-            assert isinstance(token, bytes), "a head comes only after the end before it"
-            yield token
-
-    while True:
-        while not tokens.found and not tokens.is_over:
-            await more()
-        if not tokens.found:
-            async for _ in stream:
-                pass  # what follows the last part is nothing, or no part
-            return
-        head = tokens.found.popleft()
-        assert isinstance(head, PartHead), "a part begins with its head"
-        mine = pieces()
+    reader = _Reader(request, boundary)
+    while (head := await reader.head()) is not None:
+        mine = reader.pieces()
         yield Part(head, mine)
         async for _ in mine:
             pass  # what nobody wanted

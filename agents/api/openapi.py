@@ -62,6 +62,8 @@ def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, An
     if operation.body is not None:
         schema = _component(components, operation.body.__name__, json_schema(operation.body))
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if operation.form is not None:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     return described
 
 
@@ -100,6 +102,7 @@ def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, An
 
 def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     answer: Any = operation.answer
+    # The SDK's unions are annotated, and have no name of their own.
     name = answer.__name__ if isinstance(answer, type) else operation.name + "Item"
     schema = _component(components, name, _json_schema_of(answer))
     if not operation.listing:

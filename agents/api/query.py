@@ -101,6 +101,15 @@ class Query:
                 raise InvalidRequest(f"{name}[]: {value[:60]!r} is not one of {', '.join(allowed)}")
         return tuple(dict.fromkeys(values))
 
+    def texts(self, name: str, *, most: int) -> tuple[str, ...] | None:
+        """Return the values of ``name[]`` (or a repeated ``name``), each once; None without. Raises InvalidRequest."""
+        values = dict.fromkeys([*self._params.getlist(f"{name}[]"), *self._params.getlist(name)])
+        if len(values) > most:
+            raise InvalidRequest(f"{name}[]: may have at most {most} values, not {len(values)}")
+        if any(not value or "\x00" in value for value in values):
+            raise InvalidRequest(f"{name}[]: must not be empty")
+        return tuple(values) or None
+
     def created_at(self) -> TimeRange:
         """Return the bounds of ``created_at[gt]``, ``[gte]``, ``[lt]`` and ``[lte]``. Raises InvalidRequest."""
         return TimeRange(*(self._time(f"created_at[{bound}]") for bound in ("gt", "gte", "lt", "lte")))

@@ -46,6 +46,7 @@ class WorkerAccess(Enum):
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type.
+    ``form`` is the schema of a body that is multipart/form-data: it is read as it comes, and is never whole in memory.
 
     What ``streams`` is answered as server-sent events when its body asks for that. ``workers``: None shuts them out.
     ``asks_for`` is the least scope of an API key that opens it; None: what its method and path say (``scope``).
@@ -59,12 +60,18 @@ class Operation:
     answer: Any = None
     listing: bool = False
     body: type | None = None
+    form: dict[str, Any] | None = None
     media_type: str = "application/json"
     parameters: Sequence[Parameter] = field(default=())
     statuses: Sequence[int] = field(default=())
     streams: bool = False
     workers: WorkerAccess | None = None
     asks_for: KeyScope | None = None
+
+    @property
+    def streams_in(self) -> bool:
+        """Whether its body has bounds of its own (``agents.api.edge``)."""
+        return self.form is not None
 
     @property
     def of_operators(self) -> bool:

@@ -29,10 +29,11 @@ from agents.api.routes import Operation, WorkerAccess
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
-from agents.catalog import environment_config, limits, metadata
+from agents.catalog import environment_config, metadata
 from agents.catalog.agent_config import check_not_archived
+from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
-from agents.errors import InvalidRequest
+from agents.errors import InvalidRequest, Overloaded, RateLimited
 from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
@@ -47,8 +48,9 @@ _log = logging.getLogger(__name__)
 class SessionRoutes:
     """Create, retrieve, update, list, archive and delete."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, resources: Resources) -> None:
         self._platform = platform
+        self._resources = resources
         self._store = platform.store
         self._host = platform.sessions
         self._spans = platform.spans
@@ -91,11 +93,15 @@ class SessionRoutes:
 
     async def create(self, request: Request) -> Response:
         params = parse(SessionCreateParams, await read_json(request))
-        _refuse_unavailable(params)
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
         record = await self._new_record(params, request.state.access)
         with sending(self._spans, request, names.CREATE_ROUTE, record.id, events):
-            stored = await self._host.create(record, events)
+            try:
+                stored = await self._host.create(record, events)
+            except (InvalidRequest, Overloaded, RateLimited):
+                # Of other failures nobody knows whether it was created; what is left over is swept away.
+                await self._resources.detach_all(record.resources)
+                raise
         return self._answer(stored)
 
     async def _new_record(self, params: SessionCreateParams, access: Access) -> SessionRecord:
@@ -115,6 +121,10 @@ class SessionRoutes:
         environment_config.check_not_archived(environment)
         vault_ids = await checked_vault_ids(self._store.vaults, list(params.get("vault_ids", ())), access)
         (session_id, partition, side), now = self._ids.new(), self._platform.clock.now()
+        given_resources = cast("list[dict[str, Any]]", params.get("resources", []))
+        self_hosted = environment.body["config"].get("type") == "self_hosted"
+        owner = ResourceOwner(session_id, access.workspace_id, access.principal, self_hosted, now)
+        resources = await self._resources.attach_all(given_resources, owner)
         if side == "monolith":
             _log.info("the standby gets session %s", session_id)
         return SessionRecord(
@@ -135,6 +145,7 @@ class SessionRoutes:
             principal=access.principal,
             topology=side,
             workspace_id=access.workspace_id,
+            resources=resources,
         )
 
     async def retrieve(self, request: Request) -> Response:
@@ -172,6 +183,7 @@ class SessionRoutes:
     async def delete(self, request: Request) -> Response:
         session_id = _session_id(request)
         await self._host.delete(session_id)
+        await self._store.files.delete_of_session(session_id)
         return json_answer({"id": session_id, "type": "session_deleted"})
 
     async def archive(self, request: Request) -> Response:
@@ -186,12 +198,6 @@ def _check_own(kind: Owned, found: AgentRecord | EnvironmentRecord, access: Acce
 
 def _session_id(request: Request) -> SessionId:
     return SessionId(request.path_params["session_id"])
-
-
-def _refuse_unavailable(params: SessionCreateParams) -> None:
-    # A file that is quietly ignored costs its owner work: refused by name.
-    if params.get("resources"):
-        raise limits.not_available("resources", "mounted resources are")
 
 
 def _changes(stored: SessionRecord, params: SessionUpdateParams) -> dict[str, Any]:

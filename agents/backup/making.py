@@ -1,8 +1,9 @@
 """Making a backup: what goes in, and in which order.
 
-First the checkpoints that are there, then the database as of one moment, then the checkpoints that came meanwhile, and
-last the books of calls. So the files that the copied log stands on are always in the backup, and at most a few
-seconds newer than it, and each call is in the database, in the books, or in both, where it counts once.
+First the checkpoints that are there, then the database as of one moment, then the checkpoints that came meanwhile, the
+bytes of uploaded files, and last the books of calls. So the files that the copied log stands on are always in the
+backup, and at most a few seconds newer than it, and each call is in the database, in the books, or in both, where it
+counts once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 
 from agents.backup import database_copy, postgres_copy
 from agents.backup.archive import Archive, add_bytes, writing
+from agents.backup.blob_copies import copy_blobs
 from agents.backup.checkpoint_copies import CheckpointCopies
 from agents.backup.database_copy import DatabaseFacts
 from agents.backup.manifest import NAME as MANIFEST
@@ -26,12 +28,13 @@ from agents.backup.settings_copy import settings_text
 from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.call_books import call_folder
+from agents.files.blobs import open_blob_store
 from agents.hands.checkpoint_store import open_store
 
 SQLITE_NAME = "hecaton.db"
 DUMP_NAME = "database.dump"
 CALLS = "calls"
-_INSIDE = frozenset({SQLITE_NAME, f"{SQLITE_NAME}-wal", f"{SQLITE_NAME}-shm", "checkpoints", CALLS})
+_INSIDE = frozenset({SQLITE_NAME, f"{SQLITE_NAME}-wal", f"{SQLITE_NAME}-shm", "checkpoints", "files", CALLS})
 _NAMED = 5
 
 Progress = Callable[[str, int], None]
@@ -79,6 +82,7 @@ class _Backup:
             self._checkpoints.copy(self._sessions(), lambda size: self._told("files", size))
         facts = self._database()
         warnings = list(self._files_after(facts))
+        self._uploads()
         self._calls()
         text = settings_text(self._settings).encode()
         self._entries.append(add_bytes(self._archive, SETTINGS, text))
@@ -139,6 +143,13 @@ class _Backup:
             return ()
         named = ", ".join(behind[:_NAMED]) + (" …" if len(behind) > _NAMED else "")
         return (f"the store of checkpoints lacks the newest files of {len(behind)} sessions: {named}",)
+
+    def _uploads(self) -> None:
+        """Copy the bytes of files, where those of sandboxes come along."""
+        if self._state != "left":
+            store = open_blob_store(self._settings)
+            told = self._told
+            self._entries += copy_blobs(store, self._archive, self._scratch, lambda size: told("files", size))
 
     def _calls(self) -> None:
         """Copy the books of calls; files that were merged away meanwhile are in what they were merged into."""

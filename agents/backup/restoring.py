@@ -17,6 +17,8 @@ from alembic.script import ScriptDirectory
 
 from agents.backup import postgres_copy
 from agents.backup.archive import sync_tree, unpack
+from agents.backup.blob_copies import FOLDER as FILES
+from agents.backup.blob_copies import restore_blobs
 from agents.backup.checkpoint_copies import FOLDER as CHECKPOINTS
 from agents.backup.checkpoint_copies import restore_checkpoints
 from agents.backup.database_copy import free_leases
@@ -25,6 +27,7 @@ from agents.backup.manifest import BadBackup, Manifest
 from agents.config import Settings
 from agents.disk import sync_directory
 from agents.economics.call_books import call_folder
+from agents.files.blobs import open_blob_store
 from agents.hands.checkpoint_store import open_store
 from agents.store.migrate import SCRIPTS
 from agents.vaults.settings import parsed_keys
@@ -125,6 +128,9 @@ def _place_elsewhere(draft: Path, settings: Settings, told: Progress) -> None:
         if store is not None:
             restore_checkpoints(draft, store, lambda size: told("files", size))
             shutil.rmtree(draft / CHECKPOINTS)
+    if settings.files.url is not None and (draft / FILES).exists():
+        restore_blobs(draft, open_blob_store(settings), lambda size: told("files", size))
+        shutil.rmtree(draft / FILES)
     if settings.metering.directory is not None and (draft / CALLS).exists():
         books = call_folder(settings)
         if books.exists() and any(books.glob("month=*")):

@@ -54,6 +54,10 @@ class ResourceKind(Protocol):
         """
         ...
 
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
+        """Return it with what a client changes (``authorization_token``). Raises InvalidRequest for what stays."""
+        ...
+
     async def detach(self, stored: StoredResource) -> None:
         """Give up what ``attach`` has made beside the dict; again is no error. Raises Unavailable."""
         ...
@@ -147,12 +151,14 @@ class Resources:
         for stored in resources:
             await self._kind_of(stored).detach(stored)
 
-    async def detach(self, stored: StoredResource) -> None:
-        """Give up one resource of a session that goes on. Raises InvalidRequest for a kind that stays, Unavailable."""
-        kind = self._kind_of(stored)
-        if not kind.addable:
+    def check_removable(self, stored: StoredResource) -> None:
+        """Raise InvalidRequest for a resource that stays with its session."""
+        if not self._kind_of(stored).addable:
             raise InvalidRequest(f"a {stored['wire']['type']} stays with its session")
-        await kind.detach(stored)
+
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
+        """Return a resource with what a client changes of it. Raises InvalidRequest, Unavailable."""
+        return await self._kind_of(stored).changed(stored, change, owner)
 
     def _kind_of(self, stored: StoredResource) -> ResourceKind:
         return self._kinds[stored["wire"]["type"]]

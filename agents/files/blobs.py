@@ -29,6 +29,8 @@ T = TypeVar("T")
 _PIECE_BYTES = 1024 * 1024
 """Pieces in which bytes are handed to a thread, or read: each costs about 0.1 ms of hand-over."""
 _STAGED = "staged"
+FOLDERS = tuple(f"blobs/{number:02x}" for number in range(256))
+"""Where blobs are: no folder gets more than a 256th of all, so that listings and local directories stay short."""
 _ABANDONED_SECONDS = 24 * 3600
 """What was staged longer ago than this is not being written any more."""
 
@@ -133,22 +135,17 @@ class Blobs:
         return len(names)
 
 
+def open_blob_store(settings: Settings) -> CheckpointStore:
+    """Return where the blobs of a platform are. Raises StoreUnavailable for an URL of a kind that is not installed."""
+    return open_place("files", settings.files, settings.data_dir / "files")
+
+
 def open_blobs(settings: Settings) -> Blobs:
-    """Return the blobs of a platform. Raises StoreUnavailable for an URL of a kind that is not installed."""
-    return Blobs(open_place("files", settings.files, settings.data_dir / "files"))
-
-
-def local_directory(settings: Settings) -> Path | None:
-    """Return where the blobs are when that is a directory, for backups; None for a store elsewhere."""
-    url = settings.files.url
-    if url is None:
-        return settings.data_dir / "files"
-    protocol, _, path = url.rpartition("://")
-    return Path(path) if protocol in ("", "file") else None
+    """Return the blobs of a platform. Raises as ``open_blob_store``."""
+    return Blobs(open_blob_store(settings))
 
 
 def _place(sha256: str) -> tuple[str, str]:
-    # No folder gets more than a 256th of all: listings and local directories stay short.
     return f"blobs/{sha256[:2]}", sha256
 
 

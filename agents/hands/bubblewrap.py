@@ -17,13 +17,14 @@ from agents.hands.file_root import FileRoot
 from agents.hands.layer import PACKAGES, Layer
 from agents.hands.linux_calls import missing_support, spawning_as
 from agents.hands.sandbox import HOW_TO_INSTALL, Sandbox, SandboxUnavailable, await_ready
-from agents.hands.sandbox_dirs import CALLS, SandboxDirs, missing_programs
+from agents.hands.sandbox_dirs import CALLS, UPLOADS, SandboxDirs, missing_programs
 from agents.hands.shell import Shell
 from agents.hands.socket_filter import opened_filter
 from agents.hands.system_root import SYSTEM_LINKS
 
 WORKSPACE = "/workspace"
 _CALLS_INSIDE = "/run/calls"
+_UPLOADS_INSIDE = "/mnt/session/uploads"
 _MOUNTS = {
     "workspace": WORKSPACE,
     "home": "/home/agent",
@@ -126,6 +127,7 @@ class BubblewrapDriver:
         base = str(dirs.base)
         for name, inside in _MOUNTS.items():
             options += ["--bind", f"{base}/{name}", inside]
+        options += ["--ro-bind", f"{base}/{UPLOADS}", _UPLOADS_INSIDE]
         # The tmpfs under /dev would otherwise be memory that no limit counts.
         options += ["--remount-ro", "/dev", "--chdir", WORKSPACE]
         return options

@@ -11,7 +11,7 @@ import os
 
 from agents.clock import Clock
 from agents.hands.child_process import run_program
-from agents.hands.sandbox_dirs import SandboxDirs
+from agents.hands.sandbox_dirs import UPLOADS, SandboxDirs
 
 TRUST_SECONDS = 1.0
 """How old a count may be for a session whose calls run."""
@@ -61,9 +61,12 @@ class DiskQuota:
 
     async def _count(self) -> None:
         self._free = self._free_now()
+        base = str(self.dirs.base)
+        # What was uploaded for the session is not its own, and it could not delete it.
+        command = ["du", "-sxB1", f"--exclude={base}/{UPLOADS}", "--", base]
         began = self._clock.monotonic()
         try:
-            _, output = await run_program(["du", "-sxB1", "--", str(self.dirs.base)], seconds=_COUNT_SECONDS)
+            _, output = await run_program(command, seconds=_COUNT_SECONDS)
             last = output.strip().rpartition("\n")[2].partition("\t")[0]
             self._used = int(last) if last.isdecimal() else self._used
         except TimeoutError:  # more files than can be counted are too many

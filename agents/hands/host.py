@@ -20,6 +20,7 @@ from typing import Any
 
 from agents.clock import Clock, SystemClock
 from agents.config import CheckpointSettings, SandboxSettings, Settings
+from agents.files.blobs import open_blobs
 from agents.hands.admission import Admission
 from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
@@ -30,6 +31,7 @@ from agents.hands.egress.placeholders import placeholder_key
 from agents.hands.egress.settings import EgressSettings
 from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
+from agents.hands.mounts import Mounts
 from agents.hands.orphans import kill_orphans
 from agents.hands.packages.builder import LayerBuilder
 from agents.hands.packages.layers import Layers
@@ -45,6 +47,7 @@ from agents.hands.tombstones import delete_session
 from agents.hands.tool_batch import PlannedCall, changes_files, is_shown, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
+from agents.hands.upload_mounts import UploadMounts
 from agents.net.guard import Guard
 from agents.telemetry.recorder import Recorder, SilentRecorder
 from agents.vaults.port import Credentials, NoCredentials
@@ -130,6 +133,7 @@ def host_of(
         admission=admission,
         packages=settings.packages,
         recorder=recorder,
+        mounts=Mounts({"file": UploadMounts(open_blobs(settings))}),
     )
 
 
@@ -157,6 +161,7 @@ class SandboxHost:
         clock: Clock | None = None,
         linger: float = LINGER_SECONDS,
         recorder: Recorder | None = None,
+        mounts: Mounts | None = None,
     ) -> None:
         """*root* is the directory of the sandboxes, *store* where their files are copied to (None: nowhere).
 
@@ -185,6 +190,7 @@ class SandboxHost:
             self._admission,
             self._layers,
             recorder or SilentRecorder(),
+            mounts or Mounts({}),
         )
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
         self._memory: CallMemory[ToolResult] = CallMemory()

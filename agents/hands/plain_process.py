@@ -31,6 +31,7 @@ _ALIASES = {
     "/home/agent": "home",
     "/tmp": "tmp",  # noqa: S108
     "/mnt/session/outputs": "outputs",
+    "/mnt/session/uploads": "uploads",
 }
 
 

@@ -16,6 +16,7 @@ from agents.clock import Clock
 from agents.config import SandboxSettings
 from agents.hands.admission import Admission
 from agents.hands.checkpoint_work import Checkpoints
+from agents.hands.mounts import Mounts
 from agents.hands.packages.layers import Layers
 from agents.hands.port import Workspace
 from agents.hands.provisioning import Provisioner
@@ -58,6 +59,7 @@ class SandboxPool:
         admission: Admission,
         layers: Layers,
         recorder: Recorder,
+        mounts: Mounts,
     ) -> None:
         self._recorder = recorder
         recorder.collect(self._tell)
@@ -69,6 +71,7 @@ class SandboxPool:
         self._shared = shared
         self._admission = admission
         self._layers = layers
+        self._mounts = mounts
         self._provisioner = Provisioner(settings, root, driver, clock, shared, admission)
         self._sessions: dict[str, SessionSandbox] = {}
         self._live: set[SessionSandbox] = set()
@@ -182,6 +185,13 @@ class SandboxPool:
     def renew(self, session: SessionSandbox, sandbox: Sandbox) -> None:
         """See SandboxSource."""
         self._admission.renew(sandbox, session.workspace)
+
+    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> None:
+        """See SandboxSource."""
+        try:
+            await self._mounts.make(session.session_id, sandbox.dirs, session.workspace.mounts)
+        except OSError as error:
+            raise SandboxUnavailable(f"the session's resources cannot be mounted: {error.strerror}") from error
 
     def ended(self, session: SessionSandbox) -> None:
         """Free the slot of a session whose sandbox has ended."""

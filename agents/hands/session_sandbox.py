@@ -18,7 +18,7 @@ from agents.config import SandboxSettings
 from agents.hands import notices
 from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
-from agents.hands.port import ToolCall, UnreachableHost, Workspace
+from agents.hands.port import Mount, ToolCall, UnreachableHost, Workspace
 from agents.hands.sandbox import Sandbox
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_state import SessionState
@@ -56,6 +56,10 @@ class SandboxSource(Protocol):
         """Let *sandbox* reach from now on what the session's environment says now."""
         ...
 
+    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> None:
+        """Have in *sandbox* what the session's resources put there. Raises SandboxUnavailable."""
+        ...
+
     def ended(self, session: SessionSandbox) -> None:
         """Take note that *session* has no running sandbox any more."""
         ...
@@ -89,6 +93,8 @@ class SessionSandbox:
         self._why_gone: str | None = None
         """Why there is no sandbox, for the model; empty when it knows; None when this object has never had one."""
         self._turnover = asyncio.Lock()
+        self._mounted: tuple[Sandbox, tuple[Mount, ...]] | None = None
+        self._mounting = asyncio.Lock()
         self._shell = ShellCalls(self)
         self._slots = asyncio.Semaphore(settings.max_parallel_calls)
 
@@ -113,7 +119,20 @@ class SessionSandbox:
         self._notices.clear()
 
     async def running(self) -> Sandbox:
-        """Return the session's sandbox, started when there is none. Raises SandboxUnavailable."""
+        """Return the session's sandbox, started when there is none, with its mounts. Raises SandboxUnavailable."""
+        sandbox = await self._running()
+        if not self._is_mounted(sandbox):
+            async with self._mounting:
+                wanted = self.workspace.mounts
+                if not self._is_mounted(sandbox):
+                    await self._source.mount(self, sandbox)
+                    self._mounted = (sandbox, wanted)
+        return sandbox
+
+    def _is_mounted(self, sandbox: Sandbox) -> bool:
+        return self._mounted is not None and self._mounted[0] is sandbox and self._mounted[1] == self.workspace.mounts
+
+    async def _running(self) -> Sandbox:
         if (sandbox := self._usable()) is not None:
             self._source.renew(self, sandbox)
             return sandbox
@@ -272,6 +291,7 @@ class SessionSandbox:
         if away:
             # Before the pool may forget this object: whoever comes next must wait for what is noted here.
             self.files.put_away()
+        self._mounted = None
         if self._sandbox is not None:
             self._sandbox = None
             self._source.ended(self)

@@ -24,6 +24,7 @@ _MOUNT_POINTS = (
     "workspace",
     "home/agent",
     "mnt/session/outputs",
+    "mnt/session/uploads",
     "run/calls",
     "opt/packages",
 )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from agents.catalog.resources import mounts_of
 from agents.memory.attaching import note_on
 from agents.sessions.events import SessionRecord
 
@@ -17,6 +18,7 @@ _SANDBOX_NOTE = (
     "Your tools run in a Linux sandbox. The working directory is /workspace. "
     "Files for the user go to /mnt/session/outputs."
 )
+_UPLOADS_NOTE = "Files that the user has given are below /mnt/session/uploads; they cannot be changed there."
 _ELSEWHERE_NOTE = "Your tools run on a machine of the user's. The working directory is /workspace by default."
 _SKILLS_NOTE = (
     "Skills are instructions and files for particular kinds of tasks. When a task is of a skill's kind, read the "
@@ -29,6 +31,8 @@ def system_prompt(record: SessionRecord, agent: Mapping[str, Any], *, has_sandbo
     parts: list[str | None] = [agent["system"]]
     if has_sandbox_tools:
         parts.append(_ELSEWHERE_NOTE if record.self_hosted else _SANDBOX_NOTE)
+        if any(mount.kind == "file" for mount in mounts_of(record.resources)):
+            parts.append(_UPLOADS_NOTE)
         parts.append(_skills(agent.get("skills", ()), "" if record.self_hosted else "/workspace/"))
         parts.append(note_on(record.resources))
     return "\n\n".join(part for part in parts if part) or None

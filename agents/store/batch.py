@@ -89,17 +89,18 @@ class Digests:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._known: OrderedDict[str, tuple[object, object, str]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[object, object, object, str]] = OrderedDict()
 
     def of(self, record: SessionRecord) -> str:
         """Raises InvalidRequest for a snapshot that cannot be stored."""
         known = self._known.get(record.id)
-        if known is None or known[0] is not record.agent or known[1] is not record.environment:
-            known = self._known[record.id] = (record.agent, record.environment, snapshot_digest(record))
+        parts = (record.agent, record.environment, record.resources)
+        if known is None or any(was is not now for was, now in zip(known, parts, strict=False)):
+            known = self._known[record.id] = (*parts, snapshot_digest(record))
             if len(self._known) > self._limit:
                 self._known.popitem(last=False)
         self._known.move_to_end(record.id)
-        return known[2]
+        return known[3]
 
     def forget(self, session_id: str) -> None:
         """Let go of a session that is no more, and of its snapshot."""

@@ -124,14 +124,20 @@ def queued_event_of(row: RowView) -> Event:
 
 
 def snapshot_row(record: SessionRecord) -> Row:
-    """Return what a session keeps of its agent and environment: large, and seldom changed."""
-    return {"session_id": record.id, "agent": encode(record.agent), "environment": encode(record.environment)}
+    """Return what a session keeps of its agent and environment, and its resources: large, and seldom changed."""
+    return {
+        "session_id": record.id,
+        "agent": encode(record.agent),
+        "environment": encode(record.environment),
+        "resources": encode(record.resources) if record.resources else None,
+    }
 
 
 def snapshot_digest(record: SessionRecord) -> str:
     """Return a name for the content of a session's snapshot row."""
     agent, environment = encode(record.agent), encode(record.environment)
-    return blake2b(f"{len(agent)}:{agent}{environment}".encode(), digest_size=16).hexdigest()
+    resources = encode(record.resources) if record.resources else ""
+    return blake2b(f"{len(agent)}:{agent}{environment}{resources}".encode(), digest_size=16).hexdigest()
 
 
 def session_row(record: SessionRecord, digest: str) -> Row:
@@ -161,7 +167,6 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "workspace": [record.workspace_host, record.workspace_version],
         "epoch": record.epoch,
         **({} if record.topology is None else {"topology": record.topology}),
-        **({"resources": record.resources} if record.resources else {}),
     }
     return {
         "id": record.id,
@@ -216,7 +221,7 @@ def session_of(row: RowView) -> SessionRecord:
         epoch=state.get("epoch"),
         topology=state.get("topology"),
         workspace_id=row["workspace_id"],
-        resources=tuple(state.get("resources", ())),
+        resources=tuple(decode(row["resources"])) if row["resources"] else (),
     )
 
 

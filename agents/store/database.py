@@ -23,6 +23,7 @@ from agents.store.catalog import SqlAgents, SqlEnvironments
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.environment_keys import SqlEnvironmentKeys
 from agents.store.event_log import SqlEventLog
+from agents.store.files import SqlFiles
 from agents.store.hand_releases import SqlHandReleases
 from agents.store.hands import SqlHands
 from agents.store.leases import SqlLeases
@@ -75,6 +76,7 @@ class SqlStore:
         self.hand_releases = SqlHandReleases(database)
         self.webhooks = SqlOutbox(database)
         self.webhook_registrations = SqlRegistrations(database)
+        self.files = SqlFiles(database)
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

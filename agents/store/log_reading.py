@@ -20,9 +20,9 @@ _DELETED = (
     .order_by(deleted_sessions.c.session_id)
 )
 _FORGET_DELETED = delete(deleted_sessions).where(deleted_sessions.c.session_id == bindparam("key"))
-WHOLE_SESSION = select(sessions, session_snapshots.c.agent, session_snapshots.c.environment).join_from(
-    sessions, session_snapshots, sessions.c.id == session_snapshots.c.session_id
-)
+WHOLE_SESSION = select(
+    sessions, session_snapshots.c.agent, session_snapshots.c.environment, session_snapshots.c.resources
+).join_from(sessions, session_snapshots, sessions.c.id == session_snapshots.c.session_id)
 _SESSION = WHOLE_SESSION.where(sessions.c.id == bindparam("key"))
 _EVENTS_AFTER = (
     select(events)

@@ -121,7 +121,7 @@ _NOTE_DELETED = insert(deleted_sessions, *deleted_sessions.c.keys(), replace_on=
 _ADVANCE_ALONE = query(_advance_alone)
 _ADVANCE = update(sessions, {"id": "id"}, *_PROGRESS)
 _REPLACE_IDENTITY = update(sessions, {"id": "id"}, *_IDENTITY)
-_REPLACE_SNAPSHOT = update(session_snapshots, {"session_id": "session_id"}, "agent", "environment")
+_REPLACE_SNAPSHOT = update(session_snapshots, {"session_id": "session_id"}, "agent", "environment", "resources")
 _WANT_WORK = insert(work_items, *work_items.c.keys(), keep=True)
 _END_WORK = update(work_items, {"session_id": "session_id", "found": "state"}, "state", "stopped_at")
 _INSERT_CALLS = insert(call_records, *call_records.c.keys(), keep=True)

@@ -26,6 +26,7 @@ from agents.store.log_chain import chain_rows
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_audit import MemoryAuditTrail
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_files import MemoryFiles
 from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_owners import MemoryOwners
 from agents.store.memory_releases import MemoryReleases
@@ -161,6 +162,10 @@ class MemoryEventLog:
     async def forget_deleted(self, session_id: SessionId) -> None:
         self._deleted.pop(session_id, None)
 
+    def has(self, session_id: str) -> bool:
+        """Whether there is such a session."""
+        return session_id in self.sessions
+
     def stored(self, session_id: str) -> StoredSession:
         """Raises NotFound."""
         stored = self.sessions.get(session_id)
@@ -252,7 +257,8 @@ class MemoryStore:
         self.vaults = MemoryVaults(clock, announce)
         self.memory = MemoryAgentMemory()
         self.api_keys = MemoryApiKeys()
-        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults, self.memory)
+        self.files = MemoryFiles(self.log.has)
+        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults, self.memory, self.files)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
 

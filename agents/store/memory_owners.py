@@ -7,6 +7,7 @@ from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_files import MemoryFiles
 from agents.store.memory_vaults import MemoryVaults
 
 
@@ -20,12 +21,14 @@ class MemoryOwners:
         sessions: MemorySessions,
         vaults: MemoryVaults,
         memory: MemoryAgentMemory,
+        files: MemoryFiles,
     ) -> None:
         self._agents = agents
         self._environments = environments
         self._sessions = sessions
         self._vaults = vaults
         self._memory = memory
+        self._files = files
 
     async def workspace_of(self, kind: Owned, object_id: str) -> str | None:
         """See Owners.workspace_of."""
@@ -41,5 +44,7 @@ class MemoryOwners:
                     return (await self._vaults.get(object_id)).workspace_id
                 case "memory_store":
                     return (await self._memory.get(object_id)).workspace_id
+                case "file":
+                    return (await self._files.get(object_id)).workspace_id
         except NotFound:
             return None

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from agents.access.records import Owned
 from agents.store.codec import findable
 from agents.store.engine import Database
-from agents.store.tables import agents, environments, memory_stores, sessions, vaults
+from agents.store.tables import agents, environments, files, memory_stores, sessions, vaults
 
 _TABLES = {
     "agent": agents,
@@ -15,6 +15,7 @@ _TABLES = {
     "session": sessions,
     "vault": vaults,
     "memory_store": memory_stores,
+    "file": files,
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from agents.access.records import ApiKeys, Owners
 from agents.access.workspaces import DEFAULT_WORKSPACE
 from agents.economics.hand_calls import CallRecords
+from agents.files.records import FileRecords
 from agents.governance.audit.trail import AuditTrail
 from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
@@ -203,6 +204,9 @@ class Store(Protocol):
 
     @property
     def webhook_registrations(self) -> Registrations: ...
+
+    @property
+    def files(self) -> FileRecords: ...
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""

@@ -176,11 +176,11 @@ _ALL = (
     R("sessions:archive:closed", "H-4", "an archived session takes no events and no change: 409, no retry"),
     R("sessions:guards", "B.3", "a running session is neither archived nor deleted: 400"),
     R("sessions:delete", "A.4", "delete removes record and events, leaves agent and environment"),
-    R("sessions:refused-parts", "ours", "resources are refused by name, never ignored"),
+    R("sessions:refused-parts", "ours", "kinds of resources that are not there yet are refused by name, never ignored"),
     R("sessions:budget", "A.4", "a budget is shown, replaced and removed; session.updated says so"),
     R("sessions:budget:amount", "B.3", "whole US cents above zero, as a decimal string without leading zeros"),
     R("sessions:budget:refused", "H-22", "model_not_budgetable, budget_create_only and budget_not_raised are 400s"),
-    R("sessions:resources", "A.7", "mounted files, repositories, memory", deferred="EXT: a later step"),
+    R("sessions:resources", "A.7", "mounted repositories and memory", deferred="EXT: a later step"),
     R("sessions:vaults", "A.8", "a session names up to 50 vaults of its maker; unknown is a 404, archived a 400"),
     # -- vaults and their credentials: A.8 -----------------------------------------------------------
     R("vaults:life", "A.8", "a vault is created, retrieved, updated, archived and deleted; metadata is merged"),
@@ -374,6 +374,13 @@ _ALL = (
     R("webhooks:resources", "A.11", "agents, environments, vaults and credentials tell what becomes of them"),
     R("webhooks:redirect", "A.11", "an answer of 3xx disables an endpoint at once"),
     R("webhooks:endpoints", "ours", "endpoints are registered, listed, enabled again and deleted under /-/webhooks"),
+    # -- files: A.7 and A.10 ---------------------------------------------------------------------------------
+    R("files:upload", "A.10", "a file is uploaded, described, listed by pages and by ids, and deleted"),
+    R("files:expiry", "A.10", "expires_in_seconds is from 3600 to 7776000, and expires_at says when"),
+    R("files:not-downloadable", "E.1", "what was uploaded is not downloaded: 400 file_not_downloadable"),
+    R("files:strict", "ours", "a form with a fault is refused by the name of its field"),
+    R("files:mounts", "A.7", "a file is mounted read-only below /mnt/session/uploads, each time as a file of its own"),
+    R("files:resources", "A.7", "files are added to a session, listed, retrieved and removed while it goes on"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),
     R("platform:owners", "ours", "several harnesses and gateways act as one server"),

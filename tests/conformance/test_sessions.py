@@ -178,7 +178,7 @@ async def test_fifty_initial_events_are_taken(scene: Scene) -> None:
 
 @requirement("sessions:refused-parts")
 async def test_parts_to_come_are_refused_by_name(scene: Scene) -> None:
-    resources = [{"type": "file", "file_id": "file_1"}]
+    resources = [{"type": "github_repository", "url": "https://github.com/o/r"}]
     refused = await create(scene, 400, agent=await scene.agent(), resources=resources)
     assert "resources" in refused["error"]["message"]
 

@@ -278,7 +278,6 @@ def test_unknown_paths_and_parts_to_come_are_404_and_wrong_methods_are_refused(h
         "/v2/agents",
         "/v1/agent",
         "/v1/agents/",
-        "/v1/files",
         "/v1/skills/x/versions",
     ):
         assert http.get(path).status_code == 404, path

@@ -21,7 +21,7 @@ SECURE = {
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_OWNED = ("agent_id", "environment_id", "session_id", "vault_id")
+_OWNED = ("agent_id", "environment_id", "session_id", "vault_id", "file_id")
 
 
 @dataclass
@@ -52,7 +52,9 @@ def tenant(platform: LivePlatform, workspace: str) -> Tenant:
     agent, place = beta.agents.create(name="a", model=MODEL), beta.environments.create(name="production")
     vault = beta.vaults.create(display_name="v")
     session = beta.sessions.create(agent=agent.id, environment_id=place.id, vault_ids=[vault.id])
+    file = beta.files.upload(file=("a.txt", b"a"))
     it.ids = {"agent_id": agent.id, "environment_id": place.id, "vault_id": vault.id, "session_id": session.id}
+    it.ids["file_id"] = file.id
     return it
 
 
@@ -87,7 +89,7 @@ def described(http: httpx.Client) -> list[tuple[str, str]]:
 def test_no_operation_tells_whether_another_workspaces_object_exists(tenants: tuple[Tenant, Tenant]) -> None:
     mine, theirs = tenants
     absent = {name: f"{value[:-6]}000000" for name, value in theirs.ids.items()}
-    others = {"thread_id": "x", "work_id": "x", "key_id": "x", "credential_id": "x"}
+    others = {"thread_id": "x", "work_id": "x", "key_id": "x", "credential_id": "x", "resource_id": "x"}
     tried = described(mine.http)
     assert len(tried) >= 40
     for method, path in tried:
@@ -106,12 +108,18 @@ def test_no_operation_tells_whether_another_workspaces_object_exists(tenants: tu
 def test_lists_and_references_stay_within_the_workspace(tenants: tuple[Tenant, Tenant]) -> None:
     mine, theirs = tenants
     beta = mine.sdk.beta
-    listed = [*beta.agents.list(), *beta.environments.list(), *beta.vaults.list(), *beta.sessions.list()]
-    assert sorted(each.id for each in listed) == sorted(mine.ids.values())
+    every = (beta.agents, beta.environments, beta.vaults, beta.sessions, beta.files)
+    assert sorted(each.id for resource in every for each in resource.list()) == sorted(mine.ids.values())
     with pytest.raises(anthropic.NotFoundError):
         beta.sessions.create(agent=theirs.ids["agent_id"], environment_id=mine.ids["environment_id"])
     with pytest.raises(anthropic.NotFoundError):
         beta.sessions.create(agent=mine.ids["agent_id"], environment_id=theirs.ids["environment_id"])
+    with pytest.raises(anthropic.NotFoundError):
+        beta.sessions.create(
+            agent=mine.ids["agent_id"],
+            environment_id=mine.ids["environment_id"],
+            resources=[{"type": "file", "file_id": theirs.ids["file_id"]}],
+        )
 
 
 @requirement("transport:keys:made")

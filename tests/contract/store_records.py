@@ -56,6 +56,7 @@ def full_session(partition: int = 1) -> SessionRecord:
         title="t\x00itle ☃",
         metadata={"b": "2", "a": "1"},
         vault_ids=("vlt_1", "vlt_2"),
+        resources=({"id": "sesrsc_1", "wire": {"type": "file", "mount_path": "/é"}},),
         budget={"type": "list_cost", "amount": "500"},
         status=SessionStatus.RESCHEDULING,
         stop_reason={"type": "requires_action", "event_ids": ["sevt_1"]},

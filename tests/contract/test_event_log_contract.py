@@ -96,6 +96,16 @@ async def test_a_commit_changes_row_and_snapshot_together_with_its_events(store:
     assert (await store.log.load(SessionId(record.id))).record == back
 
 
+async def test_a_commit_of_resources_alone_is_read_back_until_there_are_none(store: AnyStore) -> None:
+    lease = await claimed(store)
+    record = await created(store, lease)
+    for resources in (({"id": "sesrsc_1", "wire": {"type": "file"}},), ({"id": "sesrsc_2", "wire": {}},), ()):
+        changed = replace(record, resources=resources)
+        await store.log.append(Commit(lease, 0, changed))
+        assert (await store.sessions.get(SessionId(record.id))).resources == resources
+        assert (await store.log.load(SessionId(record.id))).record == changed
+
+
 async def test_what_a_caller_does_to_its_dicts_later_does_not_reach_the_log(store: AnyStore) -> None:
     lease = await claimed(store)
     event = logged(text="before")

@@ -17,6 +17,7 @@ from agents.store.tables.catalog import (
     vault_credentials,
     vaults,
 )
+from agents.store.tables.files import blobs, files
 from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
 from agents.store.tables.memory import memories, memory_attachments, memory_stores, memory_versions
 from agents.store.tables.metering import call_records, meter, open_calls
@@ -47,6 +48,7 @@ __all__ = [
     "audit_holds",
     "audit_leaves",
     "audit_redactions",
+    "blobs",
     "brain_outcomes",
     "brain_splits",
     "brain_versions",
@@ -55,6 +57,7 @@ __all__ = [
     "environment_keys",
     "environments",
     "events",
+    "files",
     "hand_outcomes",
     "hand_sources",
     "hand_splits",

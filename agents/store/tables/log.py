@@ -1,7 +1,7 @@
 """The log: sessions, their events, what waits, and who owns them.
 
-A session's agent and environment lie apart from its row: every commit rewrites the row, hardly any the snapshot. No
-foreign key points from here: the log checks under lock that the session is there.
+A session's agent, environment and resources lie apart from its row: every commit rewrites the row, hardly any the
+snapshot. No foreign key points from here: the log checks under lock that the session is there.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ session_snapshots = Table(
     Column("session_id", Key, primary_key=True),
     Column("agent", Text, nullable=False),
     Column("environment", Text, nullable=False),
+    Column("resources", Text),
 )
 
 events = Table(

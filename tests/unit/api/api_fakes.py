@@ -17,6 +17,7 @@ from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.registry import registry_of
 from agents.brains.release_keeper import ReleaseKeeper
 from agents.brains.scripted import ScriptedBrain
+from agents.catalog.resources import with_change
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
@@ -85,6 +86,9 @@ class FakeSessionHost:
             title=changes.get("title", record.title),
             agent={**record.agent, **changes.get("agent", {})},
             budget=changes.get("budget", record.budget),
+            resources=with_change(record.resources, changes["resources"])
+            if "resources" in changes
+            else record.resources,
             metadata={key: value for key, value in bag.items() if value is not None},
         )
         return await self._commit(record)

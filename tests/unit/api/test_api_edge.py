@@ -16,10 +16,12 @@ from agents.api.http_metrics import HttpMetrics
 from agents.api.peers import PeerGuard, guard_for, is_loopback, own_addresses
 from agents.api.rate_limits import RateLimits
 from agents.api.secure_headers import SecureHeaders
+from agents.api.streamed_bodies import StreamedBodies
 from agents.api.worker_gate import WorkerGate
 from agents.clock import ManualClock, SystemClock
 from agents.config import GatewaySettings, Settings
 from agents.errors import Conflict, Fenced, HecatonError, Overloaded, RateLimited, Unavailable
+from agents.files.settings import FileSettings
 from agents.store.memory import MemoryStore
 from agents.telemetry.recorder import SilentRecorder
 
@@ -30,6 +32,7 @@ def bare_edge(app: Any, guard: PeerGuard | None = None) -> Edge:
         app,
         keys=Keyring({}, KeyBook(MemoryStore().api_keys, ManualClock(), seconds=1)),
         max_body_bytes=1024,
+        streamed=StreamedBodies([], FileSettings()),
         max_ongoing_requests=1,
         share=1.0,
         limits=limits,
@@ -57,13 +60,11 @@ async def test_an_unknown_path_and_a_wrong_method_have_envelopes(server: Server)
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/files/file_1/content",
         "/v1/skills",
         "/v1/messages/batches",
         "/v1/deployments/d/run",
         "/v1/deployment_runs",
         "/v1/dreams",
-        "/v1/sessions/s/resources",
     ],
 )
 async def test_parts_of_the_api_that_come_later_say_so(server: Server, path: str) -> None:

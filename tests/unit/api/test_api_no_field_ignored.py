@@ -369,7 +369,7 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},
     ),
-    ("/v1/sessions", {**SESSION, "resources": [{"type": "file", "file_id": "file_1"}]}),
+    ("/v1/sessions", {**SESSION, "resources": [{"type": "github_repository", "url": "https://github.com/o/r"}]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(
         ("/v1/sessions/sesn_1/events", {"events": [MESSAGE | {"content": [{"type": kind, "source": FILE}]}]})
@@ -407,6 +407,7 @@ def fits(sample: Json, hints: dict[str, Any]) -> bool:
 # Told apart by hand: fields that a sample cannot have beside the others, and types that are tried by other means.
 ELSEWHERE = {
     "BetaManagedAgentsAgentParams": "test_api_sessions: the three forms of agent",
+    "BetaManagedAgentsFileResourceParams": "test_api_files: where it is mounted, and what is refused",
     "BetaManagedAgentsRedactedBlockParam": "refused: only the server writes it",
     "BetaUnrestrictedNetworkParam": "the default",
     "BetaSelfHostedConfigParams": "test_catalog_environment_config: nothing but its type",

@@ -48,7 +48,7 @@ BODIES = [
 REFUSED_WHOLE = {
     "skills": ("Skill",),
     "multiagent": ("Multiagent", "Advisor"),
-    "resources": ("FileResource", "GitHubRepository", "MemoryStoreResource", "BranchCheckout", "CommitCheckout"),
+    "resources": ("GitHubRepository", "MemoryStoreResource", "BranchCheckout", "CommitCheckout"),
     "user.define_outcome": ("DefineOutcome", "Rubric"),
     "system.message": ("SystemMessage", "SystemContent"),
 }

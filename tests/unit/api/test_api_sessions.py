@@ -113,7 +113,7 @@ async def test_archived_and_unknown_parts_are_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("resources", [{"type": "file", "file_id": "file_1"}]),
+        ("resources", [{"type": "github_repository", "url": "https://github.com/o/r"}]),
         ("agent", {"type": "agent_with_overrides", "id": "x", "skills": [{"type": "custom", "skill_id": "s"}]}),
         ("budgt", 1),
         (

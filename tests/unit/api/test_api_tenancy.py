@@ -29,6 +29,7 @@ NOT_OWNED = {
     "credential_id",
     "memory_id",
     "memory_version_id",
+    "resource_id",
     "work_id",
     "model_id",
     "name",
@@ -71,6 +72,9 @@ async def tenant(server: Server, workspace: str) -> Tenant:
         "memory_store_id": memory["id"],
         "session_id": session["id"],
     }
+    files = {"file": ("a.txt", b"a")}
+    uploaded = await server.client.post("/v1/files", files=files, headers={"x-api-key": it.key})
+    it.ids["file_id"] = uploaded.json()["id"]
     return it
 
 
@@ -122,11 +126,12 @@ async def test_no_operation_reaches_or_tells_of_another_workspaces_object(
 async def test_every_object_is_its_own_workspaces_to_read(server: Server, mine: Tenant) -> None:
     for path in ("/v1/agents/{agent_id}", "/v1/environments/{environment_id}", "/v1/vaults/{vault_id}",
                  "/v1/memory_stores/{memory_store_id}",
-                 "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events"):  # fmt: skip
+                 "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events",
+                 "/v1/sessions/{session_id}/resources", "/v1/files/{file_id}"):  # fmt: skip
         assert (await mine.ask("GET", path.format_map(mine.ids))).status_code == 200, path
 
 
-@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "memory_stores", "sessions"])
+@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "memory_stores", "sessions", "files"])
 async def test_a_list_has_the_objects_of_its_own_workspace_only(
     server: Server, mine: Tenant, theirs: Tenant, kind: str
 ) -> None:

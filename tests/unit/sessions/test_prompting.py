@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from agents.catalog.resources import stored_resource
+from agents.hands.port import Mount
 from agents.sessions.events import SessionRecord
 from agents.sessions.prompting import system_prompt
 
@@ -38,6 +40,13 @@ def test_an_agent_with_tools_is_told_where_they_run_behind_its_own_words() -> No
     assert own == "Be brief." and "/mnt/session/outputs" in note
     elsewhere = system_prompt(record(type="self_hosted"), agent(None), has_sandbox_tools=True)
     assert elsewhere is not None and "machine of the user's" in elsewhere
+
+
+def test_uploaded_files_are_told_of_where_there_are_some() -> None:
+    mounted = stored_resource({"type": "file"}, mount=Mount("file", "sha", "/mnt/session/uploads/a"))
+    told = system_prompt(replace(record(), resources=(mounted,)), agent(None), has_sandbox_tools=True)
+    assert told is not None and "/mnt/session/uploads" in told
+    assert "uploads" not in (system_prompt(record(), agent(None), has_sandbox_tools=True) or "")
 
 
 def test_skills_are_told_by_name_description_and_place() -> None:

@@ -11,6 +11,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 from agents.access.workspaces import DEFAULT_WORKSPACE
+from agents.hands.port import Workspace
 from agents.sessions.events import SessionRecord
 
 CREATE = (
@@ -49,3 +50,14 @@ def test_a_newer_record_than_this_releases_loses_what_is_not_known_here() -> Non
     again = object.__new__(SessionRecord)
     again.__setstate__([*(getattr(record, each.name) for each in fields(record)), "later"])
     assert again == record
+
+
+def test_a_workspace_that_an_older_harness_sends_has_no_mounts() -> None:
+    workspace = Workspace("sesn_1", {"type": "cloud"}, "host/1", 3, ("https://mcp",), ("vlt_1",))
+    again = object.__new__(Workspace)
+    again.__setstate__([getattr(workspace, each.name) for each in fields(workspace) if each.name != "mounts"])
+    assert again == workspace and again.mounts == ()
+    newer = object.__new__(Workspace)
+    newer.__setstate__([*(getattr(workspace, each.name) for each in fields(workspace)), "later"])
+    assert newer == workspace
+    assert pickle.loads(pickle.dumps(workspace)) == workspace

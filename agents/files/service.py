@@ -1,0 +1,200 @@
+"""Files: bringing them in, handing them out, and clearing away what nobody has any more."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import posixpath
+import re
+from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from agents.clock import Clock
+from agents.config import Settings
+from agents.errors import InvalidRequest, Unavailable
+from agents.files.blobs import Blob, Blobs, Staged, open_blobs
+from agents.files.records import BlobLeaving, FileKind, FileRecord, FileRecords, expired, new_file_id, no_file
+from agents.files.settings import FileSettings
+from agents.hands.checkpoint_store import StoreUnavailable
+from agents.store.ports import Store
+
+logger = logging.getLogger(__name__)
+
+FILENAME_CHARS = 500  # the API's reference of FileMetadata
+MIME_TYPE_CHARS = 255  # likewise
+SHORTEST_EXPIRY = 3600  # spec A.10
+LONGEST_EXPIRY = 90 * 24 * 3600  # spec A.10
+_ANY = "application/octet-stream"
+_MIME_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CLAIMED_SECONDS = 3600.0
+"""Bytes that were claimed longer ago than this, and have no file, have none coming: it would be there."""
+_REMOVALS = 200
+"""Blobs that one sweep removes at most; the next one goes on."""
+_CLAIM_TRIES = 20
+_CLAIM_SECONDS = 0.25
+"""To remove one blob takes well less than the two together."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """What is said of a file that comes in."""
+
+    filename: str
+    mime_type: str
+    expires_in: int | None = None
+
+    @classmethod
+    def checked(cls, filename: str | None, mime_type: str | None, expires_in: int | None) -> NewFile:
+        """Return what an upload says, completed. Raises InvalidRequest.
+
+        Only the last component of the name is kept; one that has none is called ``unnamed``, with the extension of its
+        type.
+        """
+        kind = (mime_type or "").partition(";")[0].strip().lower()
+        name = posixpath.basename((filename or "").replace("\\", "/"))
+        if not kind or kind == _ANY:
+            kind = mimetypes.guess_type(name)[0] or _ANY
+        if len(kind) > MIME_TYPE_CHARS or not _MIME_TYPE.fullmatch(kind):
+            raise InvalidRequest("file: its content-type must be a media type such as text/plain")
+        name = name or f"unnamed{mimetypes.guess_extension(kind) or ''}"
+        if len(name) > FILENAME_CHARS or _CONTROL.search(name):
+            words = f"must have at most {FILENAME_CHARS} characters, and none that control"
+            raise InvalidRequest(f"file: its filename {words}")
+        if expires_in is not None and not SHORTEST_EXPIRY <= expires_in <= LONGEST_EXPIRY:
+            raise InvalidRequest(f"expires_in_seconds: must be from {SHORTEST_EXPIRY} to {LONGEST_EXPIRY}")
+        return cls(name, kind, expires_in)
+
+
+class Files:
+    """The files of a platform. Every call may raise Unavailable or StoreUnavailable."""
+
+    def __init__(self, records: FileRecords, blobs: Blobs, clock: Clock, settings: FileSettings) -> None:
+        self.records = records
+        self.blobs = blobs
+        self._clock = clock
+        self._settings = settings
+
+    async def stage(self, chunks: AsyncIterable[bytes]) -> Staged:
+        """Bring bytes in. Raises PayloadTooLarge."""
+        return await self.blobs.stage(chunks, most=self._settings.max_bytes)
+
+    async def add(self, staged: Staged, new: NewFile, workspace_id: str) -> FileRecord:
+        """Make a file of staged bytes. Raises StorageFull; then they are gone."""
+        now = self._clock.now()
+        file = FileRecord(
+            id=new_file_id(),
+            filename=new.filename,
+            mime_type=new.mime_type,
+            size=staged.blob.size,
+            sha256=staged.blob.sha256,
+            created_at=now,
+            expires_at=None if new.expires_in is None else now + timedelta(seconds=new.expires_in),
+            workspace_id=workspace_id,
+        )
+        return await self._keep(staged, file)
+
+    async def add_output(
+        self, chunks: AsyncIterable[bytes], session_id: str, path: str, workspace_id: str
+    ) -> FileRecord:
+        """Keep what a session has left in its outputs directory at *path*, in place of what was there.
+
+        Raises InvalidRequest (a name that cannot be a file's), PayloadTooLarge, StorageFull.
+        """
+        new = NewFile.checked(path, None, None)
+        staged = await self.stage(chunks)
+        file = FileRecord(
+            id=new_file_id(),
+            filename=new.filename,
+            mime_type=new.mime_type,
+            size=staged.blob.size,
+            sha256=staged.blob.sha256,
+            created_at=self._clock.now(),
+            kind=FileKind.OUTPUT,
+            session_id=session_id,
+            path=path,
+            workspace_id=workspace_id,
+        )
+        return await self._keep(staged, file)
+
+    async def mount(self, file_id: str, session_id: str, workspace_id: str) -> FileRecord:
+        """Make the copy of a file that one session sees. Raises NotFound (also another workspace's, or expired)."""
+        source = await self.usable(file_id, workspace_id)
+        mounted = replace(
+            source,
+            id=new_file_id(),
+            kind=FileKind.MOUNT,
+            session_id=session_id,
+            path=None,
+            created_at=self._clock.now(),
+        )
+        await self.records.insert_copy(mounted, source.id)
+        return mounted
+
+    async def usable(self, file_id: str, workspace_id: str) -> FileRecord:
+        """Return a file of a workspace whose bytes are there. Raises NotFound."""
+        file = await self.records.get(file_id)
+        if file.workspace_id != workspace_id:
+            raise no_file(file_id)
+        if file.is_expired(self._clock.now()):
+            raise expired(file_id)
+        return file
+
+    def content(self, file: FileRecord, start: int, length: int) -> AsyncGenerator[bytes]:
+        """Yield *length* bytes of a file from *start*."""
+        return self.blobs.read(file.sha256, start, length)
+
+    async def whole(self, file: FileRecord) -> bytes:
+        """Return all bytes of a file, for those who have looked at its size."""
+        return await self.blobs.whole(Blob(file.sha256, file.size))
+
+    async def sweep(self) -> None:
+        """Take the bytes from expired files, and remove what belongs to no file and to no session any more.
+
+        Raises Unavailable.
+        """
+        try:
+            await self._sweep()
+        except StoreUnavailable as error:
+            raise Unavailable(error.message) from error
+
+    async def _sweep(self) -> None:
+        now = self._clock.now()
+        await self.records.expire(now)
+        # Of late ones the session is perhaps being created.
+        long_ago = now - timedelta(seconds=_CLAIMED_SECONDS)
+        await self.records.delete_orphans(long_ago)
+        for sha256 in await self.records.leaving(long_ago, _REMOVALS):
+            await self.blobs.delete(sha256)
+            await self.records.gone(sha256)
+        abandoned = await self.blobs.drop_abandoned()
+        if abandoned:
+            logger.info("removed %d uploads that were broken off", abandoned)
+
+    async def _keep(self, staged: Staged, file: FileRecord) -> FileRecord:
+        """Have the bytes stay and insert the row, in the order that ``records`` asks for."""
+        try:
+            await self._claim(staged.blob)
+            await self.blobs.keep(staged)
+        except BaseException:
+            await self.blobs.drop(staged)
+            raise
+        # Where this fails, a sweep finds that the blob belongs to nobody.
+        await self.records.insert(file, most_bytes=self._settings.workspace_bytes)
+        return file
+
+    async def _claim(self, blob: Blob) -> None:
+        for _ in range(_CLAIM_TRIES):
+            try:
+                await self.records.claim(blob.sha256, blob.size, self._clock.now())
+            except BlobLeaving:
+                await self._clock.sleep(_CLAIM_SECONDS)
+            else:
+                return
+        await self.records.claim(blob.sha256, blob.size, self._clock.now())
+
+
+def open_files(settings: Settings, store: Store, clock: Clock) -> Files:
+    """Return the files of a platform. Raises StoreUnavailable for a place of a kind that is not installed."""
+    return Files(store.files, open_blobs(settings), clock, settings.files)

@@ -1,0 +1,152 @@
+"""Files and their blobs, on a database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Insert, delete, exists, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, full, no_file
+from agents.store.codec import findable, micros
+from agents.store.engine import Database
+from agents.store.file_rows import file_of, file_row
+from agents.store.paging import page
+from agents.store.tables import blobs, files, sessions
+
+_F, _B = files.c, blobs.c
+_COUNTED = (FileKind.UPLOAD.value, FileKind.OUTPUT.value)
+"""Mounts take no room: their bytes are an upload's."""
+
+
+def _claiming() -> Mapping[str, Insert]:
+    """Return the insert of a claim, or its renewal unless the blob is leaving, by dialect."""
+    made: dict[str, Insert] = {}
+    for name, into in (("postgresql", postgresql.insert(blobs)), ("sqlite", sqlite.insert(blobs))):
+        renewed = {"claimed_at": into.excluded.claimed_at}
+        made[name] = into.on_conflict_do_update(index_elements=[_B.sha256], set_=renewed, where=_B.leaving == 0)
+    return made
+
+
+_CLAIM = _claiming()
+
+
+class SqlFiles:
+    """The FileRecords of SQLite and PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, sha256: str, size: int, moment: datetime) -> None:
+        """See FileRecords.claim."""
+        row = {"sha256": sha256, "size": size, "claimed_at": micros(moment), "leaving": 0}
+
+        def work(connection: Connection) -> None:
+            if not connection.execute(_CLAIM[connection.dialect.name].values(row)).rowcount:
+                raise BlobLeaving(f"blob {sha256} is being removed; try again")
+
+        await self._database.write(work)
+
+    async def insert(self, file: FileRecord, *, most_bytes: int) -> None:
+        """See FileRecords.insert."""
+        row = file_row(file)
+        # An expired file has its row still, and no bytes.
+        mine = select(func.coalesce(func.sum(_F.size), 0)).where(
+            _F.workspace_id == file.workspace_id, _F.kind.in_(_COUNTED), _F.sha256 != ""
+        )
+        before = delete(files).where(_F.session_id == file.session_id, _F.path == file.path)
+
+        def work(connection: Connection) -> None:
+            if file.path is not None:
+                connection.execute(before)
+            if int(connection.execute(mine).scalar_one()) + file.size > most_bytes:
+                raise full(most_bytes)
+            connection.execute(insert(files), row)
+
+        await self._database.write(work)
+
+    async def insert_copy(self, file: FileRecord, source_id: str) -> None:
+        """See FileRecords.insert_copy."""
+        row = file_row(file)
+        # Locked: its blob has a row at every moment, this one's or the copy's.
+        source = select(_F.id).where(_F.id == source_id, _F.sha256 == file.sha256).with_for_update()
+
+        def work(connection: Connection) -> None:
+            if connection.execute(source).first() is None:
+                raise no_file(source_id)
+            connection.execute(insert(files), row)
+
+        await self._database.write(work)
+
+    async def get(self, file_id: str) -> FileRecord:
+        """See FileRecords.get."""
+        if not findable(file_id):
+            raise no_file(file_id)
+        wanted = select(files).where(_F.id == file_id)
+        row = await self._database.read(lambda connection: connection.execute(wanted).mappings().first())
+        if row is None:
+            raise no_file(file_id)
+        return file_of(row)
+
+    async def list(self, query: FileListing) -> Sequence[FileRecord]:
+        """See FileRecords.list."""
+        wanted = select(files)
+        if query.session_id is not None:
+            if not findable(query.session_id):
+                return []
+            wanted = wanted.where(_F.session_id == query.session_id)
+        if query.ids is not None:
+            wanted = wanted.where(_F.id.in_([name for name in query.ids if findable(name)]))
+        # No column of files says that one is archived: the listing never asks.
+        statement = page(wanted, _F.created_at, _F.id, _F.expires_at, query, workspace=_F.workspace_id)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [file_of(row) for row in rows]
+
+    async def delete(self, file_id: str) -> None:
+        """See FileRecords.delete."""
+        if not findable(file_id):
+            raise no_file(file_id)
+        wanted = delete(files).where(_F.id == file_id)
+
+        def work(connection: Connection) -> None:
+            if not connection.execute(wanted).rowcount:
+                raise no_file(file_id)
+
+        await self._database.write(work)
+
+    async def delete_of_session(self, session_id: str) -> None:
+        """See FileRecords.delete_of_session."""
+        wanted = delete(files).where(_F.session_id == session_id)
+        await self._database.write(lambda connection: connection.execute(wanted).close())
+
+    async def delete_orphans(self, made_before: datetime) -> int:
+        """See FileRecords.delete_orphans."""
+        there = exists().where(sessions.c.id == _F.session_id)
+        wanted = delete(files).where(_F.session_id.is_not(None), _F.created_at < micros(made_before), ~there)
+        return await self._database.write(lambda connection: connection.execute(wanted).rowcount)
+
+    async def expire(self, now: datetime) -> int:
+        """See FileRecords.expire."""
+        wanted = update(files).where(_F.expires_at <= micros(now), _F.sha256 != "").values(sha256="")
+        return await self._database.write(lambda connection: connection.execute(wanted).rowcount)
+
+    async def leaving(self, unclaimed_since: datetime, limit: int) -> Sequence[str]:
+        """See FileRecords.leaving."""
+        has_file = exists().where(_F.sha256 == _B.sha256)
+        unclaimed = (_B.leaving == 0, _B.claimed_at < micros(unclaimed_since), ~has_file)
+        found = select(_B.sha256).where(*unclaimed).order_by(_B.claimed_at).limit(limit)
+        marked = select(_B.sha256).where(_B.leaving == 1).order_by(_B.sha256).limit(limit)
+
+        def work(connection: Connection) -> list[str]:
+            names = list(connection.execute(found).scalars())
+            # Looked at again with the row locked: it may have been claimed since it was found.
+            connection.execute(update(blobs).where(_B.sha256.in_(names), *unclaimed).values(leaving=1))
+            return list(connection.execute(marked).scalars())
+
+        return await self._database.write(work)
+
+    async def gone(self, sha256: str) -> None:
+        """See FileRecords.gone."""
+        wanted = delete(blobs).where(_B.sha256 == sha256, _B.leaving == 1)
+        await self._database.write(lambda connection: connection.execute(wanted).close())

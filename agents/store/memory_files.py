@@ -1,0 +1,114 @@
+"""Files and their blobs, in one process's memory; nothing between two awaits changes but at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from agents.errors import Conflict
+from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, full, no_file
+from agents.store.codec import Row, micros
+from agents.store.file_rows import file_of, file_row
+from agents.store.memory_catalog import memory_page
+
+
+class MemoryFiles:
+    """The FileRecords of one process."""
+
+    def __init__(self, has_session: Callable[[str], bool]) -> None:
+        self._has_session = has_session
+        self._files: dict[str, Row] = {}
+        self._blobs: dict[str, Row] = {}
+
+    async def claim(self, sha256: str, size: int, moment: datetime) -> None:
+        blob = self._blobs.setdefault(sha256, {"size": size, "claimed_at": 0, "leaving": 0})
+        if blob["leaving"]:
+            raise BlobLeaving(f"blob {sha256} is being removed; try again")
+        blob["claimed_at"] = micros(moment)
+
+    async def insert(self, file: FileRecord, *, most_bytes: int) -> None:
+        row = file_row(file)
+        kept = {
+            name: other
+            for name, other in self._files.items()
+            if file.path is None or (other["session_id"], other["path"]) != (file.session_id, file.path)
+        }
+        if _counted(kept.values(), file.workspace_id) + file.size > most_bytes:
+            raise full(most_bytes)
+        self._files = kept
+        self._insert(row)
+
+    async def insert_copy(self, file: FileRecord, source_id: str) -> None:
+        row = file_row(file)
+        source = self._files.get(source_id)
+        if source is None or source["sha256"] != file.sha256:
+            raise no_file(source_id)
+        self._insert(row)
+
+    async def get(self, file_id: str) -> FileRecord:
+        row = self._files.get(file_id)
+        if row is None:
+            raise no_file(file_id)
+        return file_of(row)
+
+    async def list(self, query: FileListing) -> Sequence[FileRecord]:
+        found = [
+            file
+            for file in map(file_of, self._files.values())
+            if query.session_id in (None, file.session_id) and (query.ids is None or file.id in query.ids)
+        ]
+        return memory_page(found, query)
+
+    async def delete(self, file_id: str) -> None:
+        if self._files.pop(file_id, None) is None:
+            raise no_file(file_id)
+
+    async def delete_of_session(self, session_id: str) -> None:
+        self._files = {name: row for name, row in self._files.items() if row["session_id"] != session_id}
+
+    async def delete_orphans(self, made_before: datetime) -> int:
+        before = len(self._files)
+        self._files = {name: row for name, row in self._files.items() if not self._is_orphan(row, made_before)}
+        return before - len(self._files)
+
+    async def expire(self, now: datetime) -> int:
+        gone = [
+            row
+            for row in self._files.values()
+            if row["sha256"] and row["expires_at"] is not None and row["expires_at"] <= micros(now)
+        ]
+        for row in gone:
+            row["sha256"] = ""
+        return len(gone)
+
+    async def leaving(self, unclaimed_since: datetime, limit: int) -> Sequence[str]:
+        used = {row["sha256"] for row in self._files.values()}
+        idle = [name for name, blob in self._blobs.items() if _is_idle(blob, unclaimed_since) and name not in used]
+        for name in sorted(idle, key=lambda name: self._blobs[name]["claimed_at"])[:limit]:
+            self._blobs[name]["leaving"] = 1
+        return sorted(name for name, blob in self._blobs.items() if blob["leaving"])[:limit]
+
+    async def gone(self, sha256: str) -> None:
+        if sha256 in self._blobs and self._blobs[sha256]["leaving"]:
+            del self._blobs[sha256]
+
+    def _is_orphan(self, row: Row, made_before: datetime) -> bool:
+        of, old = row["session_id"], row["created_at"] < micros(made_before)
+        return of is not None and old and not self._has_session(of)
+
+    def _insert(self, row: Row) -> None:
+        if row["id"] in self._files:
+            raise Conflict(f"file {row['id']} already exists, or another one has its place")
+        self._files[row["id"]] = row
+
+
+def _counted(rows: Iterable[Row], workspace_id: str) -> int:
+    return sum(
+        row["size"]
+        for row in rows
+        if row["workspace_id"] == workspace_id and row["kind"] != FileKind.MOUNT.value and row["sha256"]
+    )
+
+
+def _is_idle(blob: Row, unclaimed_since: datetime) -> bool:
+    return not blob["leaving"] and blob["claimed_at"] < micros(unclaimed_since)

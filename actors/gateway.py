@@ -40,7 +40,9 @@ from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError, Unavailable
 from agents.governance.anomalies.detector import AnomalyDetector
 from agents.governance.governed_hands import GovernedHands, governed
+from agents.hands.checkpoint_store import LocalStore
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
+from agents.skills.archive_store import StoredArchives
 from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
@@ -159,6 +161,7 @@ def _platform(
         counters=brains,
         releases=releases,
         hand_releases=deployed.releases,
+        skill_archives=StoredArchives(LocalStore(settings.data_dir / "files")),
         meter=store.meter,
         metrics=metrics,
         ready=ready,

@@ -18,6 +18,7 @@ PATH_PARAMETERS: Mapping[str, Owned] = {
     "environment_id": "environment",
     "session_id": "session",
     "vault_id": "vault",
+    "skill_id": "skill",
 }
 """What the parameters of paths name; the others (``thread_id``, ``work_id``, …) hang below one of these."""
 

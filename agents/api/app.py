@@ -42,6 +42,7 @@ from agents.api.request_trace import RequestTracing
 from agents.api.routes import Operation, routes
 from agents.api.secure_headers import SecureHeaders
 from agents.api.sessions import SessionRoutes
+from agents.api.skills import SkillRoutes
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
 from agents.api.vaults import VaultRoutes
@@ -52,7 +53,7 @@ from agents.errors import NotFound
 from agents.telemetry import catalogue
 
 _NOT_YET = re.compile(
-    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
+    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|deployments|deployment_runs|dreams)(/.*)?"
     r"|/v1/sessions/[^/]+/resources(/.*)?"
 )
 """Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
@@ -74,6 +75,7 @@ def create_app(platform: Platform) -> FastAPI:
         *EnvironmentKeyRoutes(platform).operations(),
         *VaultRoutes(platform).operations(),
         *CredentialRoutes(platform).operations(),
+        *SkillRoutes(platform).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

@@ -62,6 +62,8 @@ def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, An
     if operation.body is not None:
         schema = _component(components, operation.body.__name__, json_schema(operation.body))
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    elif operation.form is not None:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     return described
 
 

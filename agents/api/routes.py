@@ -38,11 +38,14 @@ class WorkerAccess(Enum):
     """That, or the token of the item in the path."""
     SESSION = auto()
     """The key of the session's environment, or the token of the session's item while its lease is held."""
+    SKILL = auto()
+    """The key of an environment of the skill's workspace, or the token of an item whose session has the skill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type.
+    """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type; ``form`` is
+    the JSON schema of a multipart form in place of a body.
 
     What ``streams`` is answered as server-sent events when its body asks for that. ``workers``: None shuts them out.
     ``asks_for`` is the least scope of an API key that opens it; None: what its method and path say (``scope``).
@@ -56,6 +59,7 @@ class Operation:
     answer: Any = None
     listing: bool = False
     body: type | None = None
+    form: dict[str, Any] | None = None
     media_type: str = "application/json"
     parameters: Sequence[Parameter] = field(default=())
     statuses: Sequence[int] = field(default=())

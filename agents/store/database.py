@@ -31,6 +31,7 @@ from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
 from agents.store.sealing import Sealer
 from agents.store.sessions import SqlSessions
+from agents.store.skills import SqlSkills
 from agents.store.sqlite import SqliteDatabase
 from agents.store.vaults import SqlVaults
 from agents.store.webhook_registrations import SqlRegistrations
@@ -65,6 +66,7 @@ class SqlStore:
         self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database, clock)
+        self.skills = SqlSkills(database)
         self.api_keys = SqlApiKeys(database)
         self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)

@@ -29,6 +29,7 @@ from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_owners import MemoryOwners
 from agents.store.memory_releases import MemoryReleases
 from agents.store.memory_sessions import StoredSession
+from agents.store.memory_skills import MemorySkills
 from agents.store.memory_vaults import MemoryVaults
 from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
 from agents.store.webhook_registrations import MemoryRegistrations
@@ -249,8 +250,9 @@ class MemoryStore:
         self.meter = MemoryMeter()
         self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults(clock, announce)
+        self.skills = MemorySkills()
         self.api_keys = MemoryApiKeys()
-        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
+        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults, self.skills)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
 

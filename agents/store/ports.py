@@ -18,6 +18,7 @@ from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
 from agents.listing import Listing
 from agents.sessions.events import Event, SessionRecord
+from agents.skills.records import SkillRepository
 from agents.vaults.records import VaultRepository
 from agents.webhooks.registrations import Registrations
 from agents.workers.ports import EnvironmentKeys, WorkQueue
@@ -174,6 +175,9 @@ class Store(Protocol):
 
     @property
     def vaults(self) -> VaultRepository: ...
+
+    @property
+    def skills(self) -> SkillRepository: ...
 
     @property
     def environment_keys(self) -> EnvironmentKeys: ...

@@ -58,7 +58,6 @@ async def test_an_unknown_path_and_a_wrong_method_have_envelopes(server: Server)
     "path",
     [
         "/v1/files/file_1/content",
-        "/v1/skills",
         "/v1/messages/batches",
         "/v1/memory_stores",
         "/v1/deployments/d/run",

@@ -24,6 +24,7 @@ ADMIN_ONLY = {
 WORKERS = {
     "pollWork", "getWorkStats", "listWork", "getWork", "updateWork", "ackWork", "heartbeatWork", "stopWork",
     "getSession", "sendEvents", "listEvents", "streamEvents",
+    "getSkillVersion", "downloadSkillVersion",
 }  # fmt: skip
 
 

@@ -38,11 +38,13 @@ from agents.config import Settings
 from agents.economics.call_books import CallBooks, call_folder
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError, Unavailable
+from agents.files.blobs import open_blob_store
 from agents.files.service import open_files
 from agents.governance.anomalies.detector import AnomalyDetector
 from agents.governance.governed_hands import GovernedHands, governed
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.periodic import PeriodicTask
+from agents.skills.archive_store import StoredArchives
 from agents.standby.port import StandbyReport
 from agents.store.database import SqlStore
 from agents.telemetry.metrics import render_metrics
@@ -161,6 +163,7 @@ def _platform(
         counters=brains,
         releases=releases,
         hand_releases=deployed.releases,
+        skill_archives=StoredArchives(open_blob_store(settings)),
         meter=store.meter,
         metrics=metrics,
         ready=ready,

@@ -20,6 +20,7 @@ PATH_PARAMETERS: Mapping[str, Owned] = {
     "vault_id": "vault",
     "memory_store_id": "memory_store",
     "file_id": "file",
+    "skill_id": "skill",
 }
 """What the parameters of paths name; the others (``thread_id``, ``work_id``, …) hang below one of these."""
 

@@ -47,6 +47,7 @@ from agents.api.resources import ResourceRoutes
 from agents.api.routes import Operation, routes
 from agents.api.secure_headers import SecureHeaders
 from agents.api.sessions import SessionRoutes
+from agents.api.skills import SkillRoutes
 from agents.api.streamed_bodies import StreamedBodies
 from agents.api.threads import ThreadRoutes
 from agents.api.topology import TopologyRoutes
@@ -60,7 +61,7 @@ from agents.files.mounting import FileResources
 from agents.files.service import open_files
 from agents.telemetry import catalogue
 
-_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/(skills|deployments|deployment_runs|dreams)(/.*)?")
+_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/(deployments|deployment_runs|dreams)(/.*)?")
 """Paths of the API (spec A.3, A.9-A.11) that a later step brings."""
 
 
@@ -87,6 +88,7 @@ def create_app(platform: Platform) -> FastAPI:
         *MemoryRoutes(platform).operations(),
         *MemoryVersionRoutes(platform).operations(),
         *MemoryStoreRoutes(platform).operations(),
+        *SkillRoutes(platform).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

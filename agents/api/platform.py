@@ -17,6 +17,7 @@ from agents.governance.hand_releases import HandReleases
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.hands.servers.port import NoServers, PlacedServers
 from agents.sessions.host import SessionHost
+from agents.skills.records import SkillArchives
 from agents.standby.port import Standby
 from agents.store.ports import Store
 from agents.telemetry.recorder import Recorder, SilentRecorder
@@ -45,6 +46,7 @@ class Platform:
     releases: ReleaseKeeper
     hand_releases: HandReleases
     meter: Meter
+    skill_archives: SkillArchives
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]
     standby: Standby | None = None

@@ -41,6 +41,8 @@ class WorkerAccess(Enum):
     MEMORY = auto()
     """The token of an item, while its lease is held, whose session has the memory store in the path; who attached it to
     be read only wants no writes."""
+    SKILL = auto()
+    """The key of an environment of the skill's workspace, or the token of an item whose session has the skill."""
 
 
 @dataclass(frozen=True, slots=True)

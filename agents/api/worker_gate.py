@@ -15,16 +15,13 @@ from starlette.types import Scope
 
 from agents.api.routes import Operation, WorkerAccess
 from agents.clock import Clock
-from agents.errors import AuthenticationFailed, NotFound, PermissionDenied, Unavailable
+from agents.errors import AuthenticationFailed, PermissionDenied, Unavailable
 from agents.ids import SessionId
 from agents.memory.attaching import access_to
 from agents.store.ports import Store
 from agents.workers import rules
 from agents.workers.credentials import digest_of, is_environment_key, work_of
 from agents.workers.records import WorkItem
-
-_SKILLS = "/v1/skills/"
-"""Workers ask for skills; where none are served that is a 404 for them as for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,9 @@ class WorkerGate:
             case WorkerAccess.MEMORY if worker.item is not None:
                 self._check_held(worker)
                 allowed = await self._may_use(worker.item, path["memory_store_id"], writes=scope["method"] != "GET")
+            case WorkerAccess.SKILL:
+                self._check_held(worker)
+                allowed = await self._has_skill(worker, path["skill_id"])
             case _:
                 raise PermissionDenied("this credential is a worker's: it opens the work of its environment alone")
         if not allowed:
@@ -87,8 +87,6 @@ class WorkerGate:
             match, child = route.matches(scope)
             if match is not Match.NONE:
                 return access.get(scope["method"]), child["path_params"]
-        if scope["path"].startswith(_SKILLS):
-            raise NotFound(f"{scope['path'][:200]} is not available on this server yet")
         return None, {}
 
     def _check_held(self, worker: Worker) -> None:
@@ -109,6 +107,13 @@ class WorkerGate:
         if worker.item is not None:
             return worker.item.session_id == session_id
         return await self._store.sessions.environment_of(SessionId(session_id)) == worker.environment_id
+
+    async def _has_skill(self, worker: Worker, skill_id: str) -> bool:
+        if worker.item is not None:
+            session = await self._store.sessions.get(SessionId(worker.item.session_id))
+            return any(skill["skill_id"] == skill_id for skill in session.agent.get("skills", ()))
+        mine = await self._store.owners.workspace_of("environment", worker.environment_id)
+        return mine is not None and mine == await self._store.owners.workspace_of("skill", skill_id)
 
 
 async def lapsed(worker: Worker, store: Store, clock: Clock, *, every_seconds: float) -> None:

@@ -33,6 +33,7 @@ from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
 from agents.store.sealing import Sealer
 from agents.store.sessions import SqlSessions
+from agents.store.skills import SqlSkills
 from agents.store.sqlite import SqliteDatabase
 from agents.store.vaults import SqlVaults
 from agents.store.webhook_registrations import SqlRegistrations
@@ -68,6 +69,7 @@ class SqlStore:
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database, clock)
         self.memory = SqlAgentMemory(database)
+        self.skills = SqlSkills(database)
         self.api_keys = SqlApiKeys(database)
         self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)

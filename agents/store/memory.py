@@ -31,6 +31,7 @@ from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_owners import MemoryOwners
 from agents.store.memory_releases import MemoryReleases
 from agents.store.memory_sessions import StoredSession
+from agents.store.memory_skills import MemorySkills
 from agents.store.memory_vaults import MemoryVaults
 from agents.store.memory_work import MemoryEnvironmentKeys, MemoryWorkQueue
 from agents.store.webhook_registrations import MemoryRegistrations
@@ -256,9 +257,12 @@ class MemoryStore:
         self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults(clock, announce)
         self.memory = MemoryAgentMemory()
+        self.skills = MemorySkills()
         self.api_keys = MemoryApiKeys()
         self.files = MemoryFiles(self.log.has)
-        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults, self.memory, self.files)
+        self.owners = MemoryOwners(
+            self.agents, self.environments, self.sessions, self.vaults, self.memory, self.files, self.skills
+        )
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
 

@@ -8,6 +8,7 @@ from agents.ids import SessionId
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
 from agents.store.memory_files import MemoryFiles
+from agents.store.memory_skills import MemorySkills
 from agents.store.memory_vaults import MemoryVaults
 
 
@@ -22,6 +23,7 @@ class MemoryOwners:
         vaults: MemoryVaults,
         memory: MemoryAgentMemory,
         files: MemoryFiles,
+        skills: MemorySkills,
     ) -> None:
         self._agents = agents
         self._environments = environments
@@ -29,6 +31,7 @@ class MemoryOwners:
         self._vaults = vaults
         self._memory = memory
         self._files = files
+        self._skills = skills
 
     async def workspace_of(self, kind: Owned, object_id: str) -> str | None:
         """See Owners.workspace_of."""
@@ -46,5 +49,7 @@ class MemoryOwners:
                     return (await self._memory.get(object_id)).workspace_id
                 case "file":
                     return (await self._files.get(object_id)).workspace_id
+                case "skill":
+                    return (await self._skills.get(object_id)).workspace_id
         except NotFound:
             return None

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from agents.access.records import Owned
 from agents.store.codec import findable
 from agents.store.engine import Database
-from agents.store.tables import agents, environments, files, memory_stores, sessions, vaults
+from agents.store.tables import agents, environments, files, memory_stores, sessions, skills, vaults
 
 _TABLES = {
     "agent": agents,
@@ -16,6 +16,7 @@ _TABLES = {
     "vault": vaults,
     "memory_store": memory_stores,
     "file": files,
+    "skill": skills,
 }
 
 

@@ -20,6 +20,7 @@ from agents.ids import SessionId
 from agents.listing import Listing
 from agents.memory.records import MemoryRepository
 from agents.sessions.events import Event, SessionRecord
+from agents.skills.records import SkillRepository
 from agents.vaults.records import VaultRepository
 from agents.webhooks.registrations import Registrations
 from agents.workers.ports import EnvironmentKeys, WorkQueue
@@ -180,6 +181,9 @@ class Store(Protocol):
 
     @property
     def memory(self) -> MemoryRepository: ...
+
+    @property
+    def skills(self) -> SkillRepository: ...
 
     @property
     def environment_keys(self) -> EnvironmentKeys: ...

@@ -42,6 +42,7 @@ from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
+from agents.skills.archive_store import MemoryArchives
 from agents.store.database import open_store
 from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vault import SettingsVault
@@ -158,6 +159,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
                 counters=pools,
                 releases=releases,
                 hand_releases=deployed.releases,
+                skill_archives=MemoryArchives(),
                 deployed=deployed,
                 meter=store.meter,
                 metrics=lambda: b"",

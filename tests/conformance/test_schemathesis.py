@@ -39,6 +39,7 @@ from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
+from agents.skills.archive_store import MemoryArchives
 from agents.store.memory import MemoryStore
 
 EXAMPLES = 20
@@ -87,6 +88,7 @@ async def _application(settings: Settings) -> tuple[Any, Harness]:
         counters=LocalPools(registry_of(settings), {"default@1": brain}, settings.brain),
         releases=ReleaseKeeper(registry_of(settings), store.releases, clock),
         hand_releases=HandReleases(store.hand_releases, lambda: {hand.id: hand}, clock),
+        skill_archives=MemoryArchives(),
         meter=store.meter,
         metrics=lambda: b"",
         ready=ready,

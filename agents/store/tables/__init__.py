@@ -30,6 +30,7 @@ from agents.store.tables.releases import (
     hand_splits,
     hand_versions,
 )
+from agents.store.tables.skills import skill_versions, skills
 from agents.store.tables.webhooks import (
     webhook_deliveries,
     webhook_endpoints,
@@ -75,6 +76,8 @@ __all__ = [
     "schema_info",
     "session_snapshots",
     "sessions",
+    "skill_versions",
+    "skills",
     "vault_credentials",
     "vaults",
     "webhook_deliveries",

@@ -29,6 +29,7 @@ from agents.sessions.bus import Bus, Subscription
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.host import Frame
 from agents.sessions.log import Commit
+from agents.skills.archive_store import MemoryArchives
 from agents.store.memory import MemoryStore
 from agents.telemetry.recorder import Recorder
 
@@ -184,6 +185,7 @@ class Server:
             counters=FakeCounters(),
             releases=ReleaseKeeper(registry_of(settings), self.store.releases, SystemClock()),
             hand_releases=HandReleases(self.store.hand_releases, lambda: self.hands, SystemClock()),
+            skill_archives=MemoryArchives(),
             meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",
             ready=self._ready,

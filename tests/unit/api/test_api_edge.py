@@ -60,7 +60,6 @@ async def test_an_unknown_path_and_a_wrong_method_have_envelopes(server: Server)
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/skills",
         "/v1/messages/batches",
         "/v1/deployments/d/run",
         "/v1/deployment_runs",

@@ -24,6 +24,7 @@ ADMIN_ONLY = {
 WORKERS = {
     "pollWork", "getWorkStats", "listWork", "getWork", "updateWork", "ackWork", "heartbeatWork", "stopWork",
     "getSession", "sendEvents", "listEvents", "streamEvents",
+    "getSkillVersion", "downloadSkillVersion",
 }  # fmt: skip
 TOKENS = {"createMemory", "listMemories", "getMemory", "updateMemory", "deleteMemory"}
 """What the token of a worker's item opens, and the key of its environment does not (spec D.1)."""

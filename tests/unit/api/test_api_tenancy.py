@@ -65,7 +65,10 @@ async def tenant(server: Server, workspace: str) -> Tenant:
     memory = await it.made("/v1/memory_stores", name="m")
     wanted = {"agent": agent["id"], "environment_id": environment["id"], "vault_ids": [vault["id"]]}
     session = await it.made("/v1/sessions", **wanted)
+    form = {"files[]": ("tidy/SKILL.md", b"---\nname: tidy\ndescription: d\n---\n")}
+    skill = await server.client.post("/v1/skills", files=form, headers={"x-api-key": it.key})
     it.ids |= {
+        "skill_id": skill.json()["id"],
         "agent_id": agent["id"],
         "environment_id": environment["id"],
         "vault_id": vault["id"],
@@ -126,12 +129,12 @@ async def test_no_operation_reaches_or_tells_of_another_workspaces_object(
 async def test_every_object_is_its_own_workspaces_to_read(server: Server, mine: Tenant) -> None:
     for path in ("/v1/agents/{agent_id}", "/v1/environments/{environment_id}", "/v1/vaults/{vault_id}",
                  "/v1/memory_stores/{memory_store_id}",
-                 "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events",
+                 "/v1/skills/{skill_id}", "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events",
                  "/v1/sessions/{session_id}/resources", "/v1/files/{file_id}"):  # fmt: skip
         assert (await mine.ask("GET", path.format_map(mine.ids))).status_code == 200, path
 
 
-@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "memory_stores", "sessions", "files"])
+@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "memory_stores", "sessions", "files", "skills"])
 async def test_a_list_has_the_objects_of_its_own_workspace_only(
     server: Server, mine: Tenant, theirs: Tenant, kind: str
 ) -> None:

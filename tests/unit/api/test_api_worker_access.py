@@ -68,8 +68,10 @@ async def scene(make_server: Callable[..., Awaitable[Server]]) -> Scene:
     await server.client.delete(f"/v1/environments/{lost['env']}/keys/{lost['key_id']}")
     await server.store.work.stop(lost["env"], lost["work"], force=True, by_worker=False)
     agent = (await server.agent())["id"]
+    form = {"files[]": ("tidy/SKILL.md", b"---\nname: tidy\ndescription: d\n---\n")}
+    skill = (await server.client.post("/v1/skills", files=form)).json()["id"]
     del server.client.headers["x-api-key"]
-    ids = {**mine, **{f"their_{name}": value for name, value in theirs.items()}, "agent": agent}
+    ids = {**mine, **{f"their_{name}": value for name, value in theirs.items()}, "agent": agent, "skill": skill}
     ids |= {"revoked": lost["key"], "dead": lost["token"], "lost_env": lost["env"], "lost_sesn": lost["sesn"]}
     ids |= {"lost_work": lost["work"], "forged": ids["token"][:-1] + "!", "flipped": ids["token"][:-3] + "AAA"}
     ids |= {"guessed": ids["key"][:-3] + "AAA", "swapped": ids["token"].replace(mine["work"], theirs["work"])}
@@ -119,6 +121,11 @@ ATTEMPTS: dict[str, tuple[str, str, str, Any]] = {
     "key lists memory stores": ("key", "GET", "/v1/memory_stores", None),
     "key reads memories": ("key", "GET", "/v1/memory_stores/memstore_1/memories", None),
     "key lists files": ("key", "GET", "/v1/files", None),
+    "key lists skills": ("key", "GET", "/v1/skills", None),
+    "key reads a skill": ("key", "GET", "/v1/skills/{skill}", None),
+    "key lists a skill's versions": ("key", "GET", "/v1/skills/{skill}/versions", None),
+    "key deletes a skill": ("key", "DELETE", "/v1/skills/{skill}", None),
+    "key reads a skill that is not there": ("key", "GET", "/v1/skills/skill_none/versions/latest", None),
     "key asks a model": ("key", "POST", "/v1/messages", {}),
     "key lists models": ("key", "GET", "/v1/models", None),
     "key looks at the brains": ("key", "GET", "/-/brains", None),
@@ -163,6 +170,13 @@ ATTEMPTS: dict[str, tuple[str, str, str, Any]] = {
     "token lists its environment's keys": ("token", "GET", "/v1/environments/{env}/keys", None),
     "token streams a thread of a foreign session": ("token", "GET", "/v1/sessions/{their_sesn}/threads/t/stream", None),
     "token reads a file": ("token", "GET", "/v1/files/file_1/content", None),
+    "token reads a skill that its session has not": ("token", "GET", "/v1/skills/{skill}/versions/latest", None),
+    "token downloads a skill that its session has not": (
+        "token",
+        "GET",
+        "/v1/skills/{skill}/versions/latest/content",
+        None,
+    ),
     "token asks a model": ("token", "POST", "/v1/messages", {}),
     # Credentials that are no more, or never were.
     "revoked key polls": ("revoked", "GET", "/v1/environments/{lost_env}/work/poll", None),
@@ -214,7 +228,8 @@ async def test_what_is_a_workers_own_is_open_to_it(scene: Scene) -> None:
     for path in (MY_WORK, f"{MY_WORK}/poll", f"{MY_WORK}/stats", MY_WORK + "/{work}"):
         assert (await scene.ask("key", "GET", path)).status_code == 200
     assert (await scene.ask("key", "POST", MY_WORK + "/{work}", {"metadata": {"a": "b"}})).status_code == 200
-    assert (await scene.ask("token", "GET", "/v1/skills/skill_1/versions/latest")).status_code == 404
+    for path in ("/v1/skills/{skill}/versions/latest", "/v1/skills/{skill}/versions/latest/content"):
+        assert (await scene.ask("key", "GET", path)).status_code == 200
     assert (await scene.ask("token", "POST", MY_WORK + "/{work}/stop", {"force": True})).json()["state"] == "stopped"
     assert (await scene.ask("token", "GET", "/v1/sessions/{sesn}")).status_code == 401
     again = await scene.ask("token", "POST", MY_WORK + "/{work}/heartbeat?expected_last_heartbeat=x")

@@ -1,0 +1,1 @@
+"""Git repositories that sessions get copies of (spec A.7)."""

@@ -1,0 +1,76 @@
+"""Where the archives of skills are: beside the bytes of files, in a folder for each skill."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents.errors import NotFound, Unavailable
+from agents.hands.checkpoint_store import CheckpointStore
+from agents.hands.threads import to_its_end
+
+_FOLDER = "skills"
+
+
+class StoredArchives:
+    """The SkillArchives of a directory, or of anything that fsspec reaches."""
+
+    def __init__(self, store: CheckpointStore) -> None:
+        self._store = store
+
+    async def put(self, skill_id: str, version_id: str, archive: bytes) -> None:
+        """See SkillArchives.put."""
+
+        def work() -> None:
+            with self._store.writing(_folder(skill_id), version_id) as sink:
+                sink.write(archive)
+
+        # A caller who is cancelled waits for the end: what is half there is removed by whoever removes the version.
+        await to_its_end(asyncio.to_thread(work))
+
+    async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
+        """See SkillArchives.get."""
+        try:
+            archive = await to_its_end(asyncio.to_thread(self._store.read, _folder(skill_id), version_id, 0, size))
+        except FileNotFoundError:
+            raise _missing(version_id) from None
+        if len(archive) != size:
+            raise Unavailable(f"the archive of skill version {version_id} is not whole")
+        return archive
+
+    async def remove(self, skill_id: str, version_id: str) -> None:
+        """See SkillArchives.remove."""
+        await to_its_end(asyncio.to_thread(self._store.remove, _folder(skill_id), [version_id]))
+
+    async def remove_all(self, skill_id: str) -> None:
+        """See SkillArchives.remove_all."""
+        await to_its_end(asyncio.to_thread(self._store.remove_folder, _folder(skill_id)))
+
+
+class MemoryArchives:
+    """The SkillArchives of one process's memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], bytes] = {}
+
+    async def put(self, skill_id: str, version_id: str, archive: bytes) -> None:
+        self.kept[skill_id, version_id] = archive
+
+    async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
+        archive = self.kept.get((skill_id, version_id))
+        if archive is None:
+            raise _missing(version_id)
+        return archive[:size]
+
+    async def remove(self, skill_id: str, version_id: str) -> None:
+        self.kept.pop((skill_id, version_id), None)
+
+    async def remove_all(self, skill_id: str) -> None:
+        self.kept = {place: archive for place, archive in self.kept.items() if place[0] != skill_id}
+
+
+def _folder(skill_id: str) -> str:
+    return f"{_FOLDER}/{skill_id}"
+
+
+def _missing(version_id: str) -> NotFound:
+    return NotFound(f"the archive of skill version {version_id} is not there")

@@ -1,0 +1,133 @@
+"""Skills over the API (spec A.10), asked by the official SDK and by raw forms.
+
+Bug class this catches: an upload that is kept although its version is not, a version without its archive, a form whose
+fields are ignored, and a worker that gets skills which are not for it.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+from anthropic import AsyncAnthropic, ConflictError, NotFoundError
+from api_fakes import Server, refusal
+
+from agents.errors import Unavailable
+from agents.skills.archive_store import MemoryArchives
+
+MD = "---\nname: tidy\ndescription: Tidies up.\n---\n# Tidy\n"
+FILES = [("tidy/SKILL.md", MD.encode()), ("tidy/scripts/run.sh", b"#!/bin/sh\n")]
+
+
+def archives(server: Server) -> MemoryArchives:
+    kept = server.platform.skill_archives
+    assert isinstance(kept, MemoryArchives)
+    return kept
+
+
+@pytest.fixture
+def sdk(server: Server) -> AsyncAnthropic:
+    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(server.app))
+    return AsyncAnthropic(api_key="k", base_url="http://test", http_client=http, max_retries=0)
+
+
+async def upload(server: Server, md: str = MD, path: str = "/v1/skills", **form: str) -> httpx.Response:
+    return await server.client.post(path, data=form, files=[("files[]", ("tidy/SKILL.md", md.encode()))])
+
+
+async def test_a_skill_is_made_read_listed_and_deleted(server: Server, sdk: AsyncAnthropic) -> None:
+    made = await sdk.beta.skills.create(files=FILES, display_name="Tidy up")
+    assert (made.type, made.display_name, made.source.type) == ("skill", "Tidy up", "custom")
+    assert await sdk.beta.skills.retrieve(made.id) == made
+    assert [each async for each in sdk.beta.skills.list()] == [made]
+    assert [each async for each in sdk.beta.skills.list(source="anthropic")] == []
+    gone = await sdk.beta.skills.delete(made.id)
+    assert (gone.id, gone.type) == (made.id, "skill_deleted")
+    with pytest.raises(NotFoundError):
+        await sdk.beta.skills.retrieve(made.id)
+    assert archives(server).kept == {}
+
+
+async def test_versions_have_archives_and_latest_is_the_newest(server: Server, sdk: AsyncAnthropic) -> None:
+    made = await sdk.beta.skills.create(files=FILES)
+    first = await sdk.beta.skills.versions.retrieve("latest", skill_id=made.id)
+    assert (first.id, first.name, first.description) == (made.latest_version_id, "tidy", "Tidies up.")
+    second = await sdk.beta.skills.versions.create(made.id, files=[("tidy/SKILL.md", MD.replace("up", "all").encode())])
+    assert (await sdk.beta.skills.retrieve(made.id)).latest_version_id == second.id
+    assert [each.id async for each in sdk.beta.skills.versions.list(made.id)] == [second.id, first.id]
+    got = await (await sdk.beta.skills.versions.download(first.id, skill_id=made.id)).read()
+    with zipfile.ZipFile(io.BytesIO(got)) as archive:
+        assert archive.namelist() == ["tidy/SKILL.md", "tidy/scripts/run.sh"]
+        assert archive.read("tidy/scripts/run.sh") == b"#!/bin/sh\n"
+    gone = await sdk.beta.skills.versions.delete(second.id, skill_id=made.id)
+    assert (gone.id, gone.type) == (second.id, "skill_version_deleted")
+    assert (await sdk.beta.skills.retrieve(made.id)).latest_version_id == first.id
+    assert list(archives(server).kept) == [(made.id, first.id)]
+
+
+async def test_the_label_is_the_name_where_none_is_given(server: Server) -> None:
+    assert (await upload(server)).json()["display_name"] == "tidy"
+
+
+async def test_a_name_that_is_taken_is_a_conflict_and_leaves_nothing(server: Server, sdk: AsyncAnthropic) -> None:
+    await upload(server)
+    with pytest.raises(ConflictError) as refused:
+        await sdk.beta.skills.create(files=FILES)
+    body: Any = refused.value.body
+    assert body["error"]["details"]["error_code"] == "skill_name_taken"
+    assert len(archives(server).kept) == 1
+
+
+async def test_a_version_that_is_refused_leaves_nothing(server: Server) -> None:
+    skill_id = (await upload(server)).json()["id"]
+    other = await upload(server, MD.replace("tidy", "messy"), f"/v1/skills/{skill_id}/versions")
+    assert "never changes" in refusal(other, 400)
+    assert len(archives(server).kept) == 1
+    (only,) = (await server.client.get(f"/v1/skills/{skill_id}/versions")).json()["data"]
+    assert "no other version" in refusal(
+        await server.client.delete(f"/v1/skills/{skill_id}/versions/{only['id']}"), 400
+    )
+    assert len(archives(server).kept) == 1
+
+
+async def test_a_skill_is_not_there_when_its_archive_could_not_be_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(archives(server), "put", full)
+    refusal(await upload(server), 503, "api_error")
+    assert (await server.client.get("/v1/skills")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "named"),
+    [
+        ({"data": {"display_name": "x"}}, "multipart"),
+        ({"files": [("file", ("tidy/SKILL.md", MD))]}, "file: unknown field"),
+        ({"files": [("files[]", ("tidy/SKILL.md", MD))], "data": {"label": "x"}}, "label: unknown field"),
+        ({"files": [("files[]", (None, MD))]}, "files[]: must be a file"),
+        ({"files": [("files[]", ("SKILL.md", MD))]}, "files"),
+        ({"files": [("files[]", ("tidy/../SKILL.md", MD))]}, "files"),
+        ({"files": [("files[]", ("tidy/SKILL.md", MD))], "data": {"display_name": "x" * 256}}, "display_name"),
+        ({"files": [("files[]", ("tidy/SKILL.md", MD))], "data": {"display_name": "a\nb"}}, "display_name"),
+        ({"files": [("display_name", (None, "x"))]}, "files"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "multipart"),
+        ({"json": {"files": []}}, "multipart"),
+    ],
+)
+async def test_a_bad_form_is_refused_by_name_and_nothing_is_kept(
+    server: Server, form: dict[str, Any], named: str
+) -> None:
+    assert named in refusal(await server.client.post("/v1/skills", **form), 400)
+    assert archives(server).kept == {}
+
+
+async def test_bad_filters_are_refused_by_name(server: Server) -> None:
+    assert "source" in refusal(await server.client.get("/v1/skills?source=mine"), 400)
+    assert "limit" in refusal(await server.client.get("/v1/skills?limit=1001"), 400)

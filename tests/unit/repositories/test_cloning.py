@@ -1,0 +1,143 @@
+"""Copying repositories from a server that wants a token.
+
+Bug class this catches: a token that stays in the copy, a failure whose reason the client cannot tell, half a copy that
+is left behind, a connection into a network that is closed, something of the repository that is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from agents.net.guard import Guard
+from agents.repositories.cloning import Cloner
+from agents.repositories.failures import RepositoryFailed
+from agents.repositories.source import RepositorySource
+
+from .git_server import GitServer, git
+
+TOKEN = "ghp_0123456789secret"
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    """A bare repository with two branches and a hook in the tree."""
+    work, bare = tmp_path / "work", tmp_path / "served" / "project.git"
+    work.mkdir()
+    bare.parent.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    (work / "README").write_text("main")
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "first")
+    git(work, "checkout", "-q", "-b", "feature/x")
+    (work / "README").write_text("feature")
+    git(work, "commit", "-q", "-a", "-m", "second")
+    git(work, "checkout", "-q", "main")
+    git(tmp_path, "clone", "-q", "--bare", str(work), str(bare))
+    return bare
+
+
+@pytest.fixture
+async def server(origin: Path) -> AsyncIterator[GitServer]:
+    async with GitServer(origin.parent, TOKEN).running() as running:
+        yield running
+
+
+def cloner(seconds: float = 30, *, private: bool = True, most_bytes: int = 1 << 30) -> Cloner:
+    opened = (ip_network("127.0.0.0/8"),) if private else ()
+    return Cloner(Guard(opened), seconds=seconds, most_bytes=most_bytes)
+
+
+def source(server: GitServer, **checkout: str) -> RepositorySource:
+    return RepositorySource(f"{server.url}/project.git", **checkout)
+
+
+async def test_the_default_branch_is_copied_and_the_token_is_nowhere_in_it(server: GitServer, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    await cloner().clone(source(server), SecretStr(TOKEN), target)
+    assert (target / "README").read_text() == "main"
+    assert git(target, "rev-parse", "--abbrev-ref", "HEAD") == "main"
+    assert git(target, "config", "remote.origin.url") == f"{server.url}/project.git"
+    assert git(target, "status", "--porcelain") == ""
+    kept = b"".join(each.read_bytes() for each in target.rglob("*") if each.is_file())
+    assert TOKEN.encode() not in kept and b"Basic" not in kept
+    assert not any((target / ".git" / "hooks").glob("*"))
+
+
+async def test_a_branch_is_checked_out_and_followed(server: GitServer, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    await cloner().clone(source(server, branch="feature/x"), SecretStr(TOKEN), target)
+    assert (target / "README").read_text() == "feature"
+    assert git(target, "rev-parse", "--abbrev-ref", "HEAD@{upstream}") == "origin/feature/x"
+
+
+async def test_a_commit_is_checked_out_also_one_that_no_branch_leads_to(
+    server: GitServer, origin: Path, tmp_path: Path
+) -> None:
+    git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")
+    sha = git(origin, "rev-parse", "feature/x")
+    git(origin, "branch", "-D", "feature/x")
+    target = tmp_path / "copy"
+    await cloner().clone(source(server, sha=sha), SecretStr(TOKEN), target)
+    assert (target / "README").read_text() == "feature"
+    assert git(target, "rev-parse", "HEAD") == sha
+
+
+async def test_an_empty_repository_is_copied(server: GitServer, origin: Path, tmp_path: Path) -> None:
+    git(origin.parent, "init", "-q", "--bare", "empty.git")
+    await cloner().clone(RepositorySource(f"{server.url}/empty.git"), SecretStr(TOKEN), tmp_path / "copy")
+    assert (tmp_path / "copy" / ".git").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "checkout", "reason"),
+    [
+        (None, "project.git", {}, "authentication"),
+        ("ghp_wrong", "project.git", {}, "authentication"),
+        (TOKEN, "other.git", {}, "not_found"),
+        (TOKEN, "project.git", {"branch": "gone"}, "checkout"),
+        (TOKEN, "project.git", {"sha": "0" * 40}, "checkout"),
+    ],
+)
+async def test_each_failure_has_its_reason_and_leaves_nothing(
+    server: GitServer, tmp_path: Path, token: str | None, path: str, checkout: dict[str, str], reason: str
+) -> None:
+    wanted = RepositorySource(f"{server.url}/{path}", **checkout)
+    with pytest.raises(RepositoryFailed) as failed:
+        await cloner().clone(wanted, None if token is None else SecretStr(token), tmp_path / "copy")
+    wire = failed.value.wire()
+    assert (wire["type"], wire["repository_url"]) == (f"repository_{reason}_error", wanted.url)
+    assert wire["retry_status"] == {"type": "retrying"}
+    assert "ghp_" not in wire["message"]
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(("status", "reason"), [(403, "forbidden"), (301, "clone")])
+async def test_a_refusal_and_a_move_are_told_apart(server: GitServer, tmp_path: Path, status: int, reason: str) -> None:
+    server.refuses = status
+    with pytest.raises(RepositoryFailed) as failed:
+        await cloner().clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
+    assert failed.value.reason == reason
+
+
+async def test_a_closed_network_and_a_silent_server_are_failures_to_clone(server: GitServer, tmp_path: Path) -> None:
+    silent = RepositorySource("http://127.0.0.1:1024/project.git")
+    for made, wanted in ((cloner(private=False), source(server)), (cloner(), silent)):
+        with pytest.raises(RepositoryFailed) as failed:
+            await made.clone(wanted, SecretStr(TOKEN), tmp_path / "copy")
+        assert failed.value.reason == "clone"
+
+
+async def test_a_copy_is_bounded_in_bytes(server: GitServer, origin: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "large").write_bytes(bytes(range(256)) * 4096)
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "large")
+    git(work, "push", "-q", str(origin), "main")
+    with pytest.raises(RepositoryFailed):
+        await cloner(most_bytes=64 * 1024).clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

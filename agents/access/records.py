@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from agents.access.scopes import KeyScope
 from agents.listing import Listing
 
-Owned = Literal["agent", "environment", "session", "vault"]
+Owned = Literal["agent", "environment", "session", "vault", "deployment", "deployment_run"]
 """Kinds of objects that belong to a workspace; everything else hangs below one of them."""
 
 

@@ -18,6 +18,8 @@ PATH_PARAMETERS: Mapping[str, Owned] = {
     "environment_id": "environment",
     "session_id": "session",
     "vault_id": "vault",
+    "deployment_id": "deployment",
+    "deployment_run_id": "deployment_run",
 }
 """What the parameters of paths name; the others (``thread_id``, ``work_id``, …) hang below one of these."""
 

@@ -22,6 +22,8 @@ from agents.api.audit_verification import AuditVerificationRoutes
 from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
 from agents.api.credentials import CredentialRoutes
+from agents.api.deployed_sessions import runs_of
+from agents.api.deployments import DeploymentRoutes
 from agents.api.edge import Edge
 from agents.api.environment_keys import EnvironmentKeyRoutes
 from agents.api.environments import EnvironmentRoutes
@@ -51,7 +53,7 @@ from agents.errors import NotFound
 from agents.telemetry import catalogue
 
 _NOT_YET = re.compile(
-    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|deployments|deployment_runs|dreams)(/.*)?"
+    r"/v1/messages/batches(/.*)?|/v1/(memory_stores|files|skills|dreams)(/.*)?"
     r"|/v1/sessions/[^/]+/resources(/.*)?"
 )
 """Paths of the API (spec A.3, A.7-A.11) that a later step brings."""
@@ -73,6 +75,7 @@ def create_app(platform: Platform) -> FastAPI:
         *EnvironmentKeyRoutes(platform).operations(),
         *VaultRoutes(platform).operations(),
         *CredentialRoutes(platform).operations(),
+        *DeploymentRoutes(platform, runs_of(platform)).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

@@ -162,6 +162,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "epoch": record.epoch,
         **({} if record.topology is None else {"topology": record.topology}),
         **({"resources": record.resources} if record.resources else {}),
+        **({} if record.deployment_id is None else {"deployment_id": record.deployment_id}),
     }
     return {
         "id": record.id,
@@ -217,6 +218,7 @@ def session_of(row: RowView) -> SessionRecord:
         topology=state.get("topology"),
         workspace_id=row["workspace_id"],
         resources=tuple(state.get("resources", ())),
+        deployment_id=state.get("deployment_id"),
     )
 
 

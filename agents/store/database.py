@@ -19,6 +19,7 @@ from agents.store.api_keys import SqlApiKeys
 from agents.store.audit_trail import SqlAuditTrail
 from agents.store.call_records import SqlCallRecords
 from agents.store.catalog import SqlAgents, SqlEnvironments
+from agents.store.deployments import SqlDeployments
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.environment_keys import SqlEnvironmentKeys
 from agents.store.event_log import SqlEventLog
@@ -64,6 +65,7 @@ class SqlStore:
         self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database)
+        self.deployments = SqlDeployments(database)
         self.api_keys = SqlApiKeys(database)
         self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)

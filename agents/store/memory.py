@@ -25,6 +25,7 @@ from agents.store.leases import LEFT, check_generation, claimable, claimed, expi
 from agents.store.log_chain import chain_rows
 from agents.store.memory_audit import MemoryAuditTrail
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_deployments import MemoryDeployments
 from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_owners import MemoryOwners
 from agents.store.memory_releases import MemoryReleases
@@ -238,7 +239,8 @@ class MemoryStore:
         self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults()
         self.api_keys = MemoryApiKeys()
-        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults)
+        self.deployments = MemoryDeployments()
+        self.owners = MemoryOwners(self.agents, self.environments, self.sessions, self.vaults, self.deployments)
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)
         self.webhooks = MemoryOutbox(self.audit.add)

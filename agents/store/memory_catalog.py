@@ -219,6 +219,7 @@ def _matches(record: SessionRecord, query: SessionListing) -> bool:
     return (
         query.agent_id in (None, record.agent_id)
         and query.agent_version in (None, record.agent_version)
+        and query.deployment_id in (None, record.deployment_id)
         and (not query.statuses or record.status in query.statuses)
     )
 

@@ -6,6 +6,7 @@ from agents.access.records import Owned
 from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_deployments import MemoryDeployments
 from agents.store.memory_vaults import MemoryVaults
 
 
@@ -13,12 +14,18 @@ class MemoryOwners:
     """The Owners of one process."""
 
     def __init__(
-        self, agents: MemoryAgents, environments: MemoryEnvironments, sessions: MemorySessions, vaults: MemoryVaults
+        self,
+        agents: MemoryAgents,
+        environments: MemoryEnvironments,
+        sessions: MemorySessions,
+        vaults: MemoryVaults,
+        deployments: MemoryDeployments,
     ) -> None:
         self._agents = agents
         self._environments = environments
         self._sessions = sessions
         self._vaults = vaults
+        self._deployments = deployments
 
     async def workspace_of(self, kind: Owned, object_id: str) -> str | None:
         """See Owners.workspace_of."""
@@ -32,5 +39,9 @@ class MemoryOwners:
                     return (await self._sessions.get(SessionId(object_id))).workspace_id
                 case "vault":
                     return (await self._vaults.get(object_id)).workspace_id
+                case "deployment":
+                    return (await self._deployments.get(object_id)).workspace_id
+                case "deployment_run":
+                    return (await self._deployments.get_run(object_id)).workspace_id
         except NotFound:
             return None

@@ -7,9 +7,16 @@ from sqlalchemy import select
 from agents.access.records import Owned
 from agents.store.codec import findable
 from agents.store.engine import Database
-from agents.store.tables import agents, environments, sessions, vaults
+from agents.store.tables import agents, deployment_runs, deployments, environments, sessions, vaults
 
-_TABLES = {"agent": agents, "environment": environments, "session": sessions, "vault": vaults}
+_TABLES = {
+    "agent": agents,
+    "environment": environments,
+    "session": sessions,
+    "vault": vaults,
+    "deployment": deployments,
+    "deployment_run": deployment_runs,
+}
 
 
 class SqlOwners:

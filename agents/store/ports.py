@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from agents.access.records import ApiKeys, Owners
 from agents.access.workspaces import DEFAULT_WORKSPACE
+from agents.deployments.records import DeploymentRepository
 from agents.economics.hand_calls import CallRecords
 from agents.governance.audit.trail import AuditTrail
 from agents.hands.deployed.records import HandRecords
@@ -54,6 +55,7 @@ class SessionListing(Listing):
 
     agent_id: str | None = None
     agent_version: int | None = None
+    deployment_id: str | None = None
     statuses: tuple[str, ...] = ()
 
 
@@ -173,6 +175,9 @@ class Store(Protocol):
 
     @property
     def vaults(self) -> VaultRepository: ...
+
+    @property
+    def deployments(self) -> DeploymentRepository: ...
 
     @property
     def environment_keys(self) -> EnvironmentKeys: ...

@@ -21,7 +21,8 @@ SECURE = {
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_OWNED = ("agent_id", "environment_id", "session_id", "vault_id")
+TEXT: Any = [{"type": "text", "text": "hi"}]
+_OWNED = ("agent_id", "environment_id", "session_id", "vault_id", "deployment_id", "deployment_run_id")
 
 
 @dataclass
@@ -52,7 +53,19 @@ def tenant(platform: LivePlatform, workspace: str) -> Tenant:
     agent, place = beta.agents.create(name="a", model=MODEL), beta.environments.create(name="production")
     vault = beta.vaults.create(display_name="v")
     session = beta.sessions.create(agent=agent.id, environment_id=place.id, vault_ids=[vault.id])
-    it.ids = {"agent_id": agent.id, "environment_id": place.id, "vault_id": vault.id, "session_id": session.id}
+    gone = beta.environments.create(name="gone")
+    deployment = beta.deployments.create(
+        name="d", agent=agent.id, environment_id=gone.id, initial_events=[{"type": "user.message", "content": TEXT}]
+    )
+    beta.environments.archive(gone.id)  # so that its run makes no session
+    it.ids = {
+        "agent_id": agent.id,
+        "environment_id": place.id,
+        "vault_id": vault.id,
+        "session_id": session.id,
+        "deployment_id": deployment.id,
+        "deployment_run_id": beta.deployments.run(deployment.id).id,
+    }
     return it
 
 
@@ -106,7 +119,9 @@ def test_no_operation_tells_whether_another_workspaces_object_exists(tenants: tu
 def test_lists_and_references_stay_within_the_workspace(tenants: tuple[Tenant, Tenant]) -> None:
     mine, theirs = tenants
     beta = mine.sdk.beta
+    of_deployments = [*beta.deployments.list(), *beta.deployment_runs.list()]
     listed = [*beta.agents.list(), *beta.environments.list(), *beta.vaults.list(), *beta.sessions.list()]
+    listed += of_deployments
     assert sorted(each.id for each in listed) == sorted(mine.ids.values())
     with pytest.raises(anthropic.NotFoundError):
         beta.sessions.create(agent=theirs.ids["agent_id"], environment_id=mine.ids["environment_id"])

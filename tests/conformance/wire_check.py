@@ -20,6 +20,8 @@ from anthropic.types.beta import (
     BetaManagedAgentsAgent,
     BetaManagedAgentsDeletedSession,
     BetaManagedAgentsDeletedVault,
+    BetaManagedAgentsDeployment,
+    BetaManagedAgentsDeploymentRun,
     BetaManagedAgentsSession,
     BetaManagedAgentsVault,
     BetaMessage,
@@ -92,6 +94,14 @@ _ONE: dict[str, Any] = {
     "POST /v1/vaults/ID/credentials/ID/archive": BetaManagedAgentsCredential,
     "DELETE /v1/vaults/ID/credentials/ID": BetaManagedAgentsDeletedCredential,
     "POST /v1/vaults/ID/credentials/ID/mcp_oauth_validate": BetaManagedAgentsCredentialValidation,
+    "POST /v1/deployments": BetaManagedAgentsDeployment,
+    "GET /v1/deployments/ID": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/archive": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/pause": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/unpause": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/run": BetaManagedAgentsDeploymentRun,
+    "GET /v1/deployment_runs/ID": BetaManagedAgentsDeploymentRun,
     "POST /v1/messages": BetaMessage,
     "POST /v1/messages/count_tokens": BetaMessageTokensCount,
     "GET /v1/models/ID": BetaModelInfo,
@@ -113,13 +123,18 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/sessions/ID/threads/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
     "GET /v1/vaults": (BetaManagedAgentsVault, _PAGE),
     "GET /v1/vaults/ID/credentials": (BetaManagedAgentsCredential, _PAGE),
+    "GET /v1/deployments": (BetaManagedAgentsDeployment, _PAGE),
+    "GET /v1/deployment_runs": (BetaManagedAgentsDeploymentRun, _PAGE),
     "GET /v1/models": (BetaModelInfo, _BY_ID),
     "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd)_[^/]+|(?<=/v1/models)/.+")
+_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd|depl|drun)_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
-# another member of the union (a limited network's hosts, an MCP toolset's server).
-_MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}
+# another member of the union (a limited network's hosts, an MCP toolset's server), or the SDK says so.
+_MAY_BE_ABSENT = {
+    "BetaManagedAgentsSessionAgent": {"multiagent"},
+    "BetaManagedAgentsDeployment": {"budget"},
+}
 # Fields that go beyond the API (docs/brains.md).
 _OURS = {"BetaManagedAgentsSpanModelRequestEndEvent": {"brain"}, "BetaModelInfo": {"brain"}}
 

@@ -17,6 +17,7 @@ from agents.store.tables.catalog import (
     vault_credentials,
     vaults,
 )
+from agents.store.tables.deployments import deployment_runs, deployments
 from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
 from agents.store.tables.metering import call_records, meter, open_calls
 from agents.store.tables.releases import (
@@ -46,6 +47,8 @@ __all__ = [
     "brain_versions",
     "call_records",
     "deleted_sessions",
+    "deployment_runs",
+    "deployments",
     "environment_keys",
     "environments",
     "events",

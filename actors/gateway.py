@@ -192,6 +192,7 @@ class GatewayApp:
         await receive()
         # Only here: the API's types take longer to load than all the rest, and who deploys a gateway serves none.
         from agents.api.app import create_app
+        from agents.api.deployed_sessions import scheduler_of
         from agents.api.request_trace import RequestSpans
 
         ensure_some_actors(self._settings)
@@ -223,13 +224,17 @@ class GatewayApp:
         sweeping = PeriodicTask("files", files.sweep, SystemClock(), every=every, failing=failing)
         sweeping.start()
         parts = (store, sessions, brains, releases, standby, deployed, deployer, recorder)
-        self._app = create_app(replace(_platform(self._settings, *parts), spans=spans))
+        platform = replace(_platform(self._settings, *parts), spans=spans)
+        self._app = create_app(platform)
+        schedules = scheduler_of(platform)
+        schedules.start()
         observer = f"gateway-{recorder.process}"
         detector = AnomalyDetector(self._settings, recorder, SystemClock(), observer, store.audit, store.webhooks)
         detector.start()
         reporter.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await schedules.stop()
         await detector.stop()
         await sweeping.stop()
         await books.close()

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agents.access.settings import AccessSettings
 from agents.brain_settings import BrainDefinition
+from agents.deployments.settings import DeploymentSettings
 from agents.economics.metering_settings import MeteringSettings
 from agents.errors import HecatonError
 from agents.files.settings import FileSettings
@@ -125,6 +126,7 @@ class Settings(BaseSettings):
     anomalies: AnomalySettings = AnomalySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     access: AccessSettings = AccessSettings()
+    deployments: DeploymentSettings = DeploymentSettings()
     audit: AuditSettings = AuditSettings()
 
     @classmethod

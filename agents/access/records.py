@@ -10,7 +10,9 @@ from typing import Literal, Protocol
 from agents.access.scopes import KeyScope
 from agents.listing import Listing
 
-Owned = Literal["agent", "environment", "session", "vault", "memory_store", "file", "skill"]
+Owned = Literal[
+    "agent", "environment", "session", "vault", "memory_store", "file", "skill", "deployment", "deployment_run"
+]
 """Kinds of objects that belong to a workspace; everything else hangs below one of them."""
 
 

@@ -21,6 +21,8 @@ PATH_PARAMETERS: Mapping[str, Owned] = {
     "memory_store_id": "memory_store",
     "file_id": "file",
     "skill_id": "skill",
+    "deployment_id": "deployment",
+    "deployment_run_id": "deployment_run",
 }
 """What the parameters of paths name; the others (``thread_id``, ``work_id``, …) hang below one of these."""
 

@@ -22,6 +22,8 @@ from agents.api.audit_verification import AuditVerificationRoutes
 from agents.api.auth import Keyring
 from agents.api.brains import BrainRoutes
 from agents.api.credentials import CredentialRoutes
+from agents.api.deployed_sessions import runs_of
+from agents.api.deployments import DeploymentRoutes
 from agents.api.edge import Edge
 from agents.api.environment_keys import EnvironmentKeyRoutes
 from agents.api.environments import EnvironmentRoutes
@@ -61,7 +63,7 @@ from agents.files.mounting import FileResources
 from agents.files.service import open_files
 from agents.telemetry import catalogue
 
-_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/(deployments|deployment_runs|dreams)(/.*)?")
+_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/dreams(/.*)?")
 """Paths of the API (spec A.3, A.9-A.11) that a later step brings."""
 
 
@@ -89,6 +91,7 @@ def create_app(platform: Platform) -> FastAPI:
         *MemoryVersionRoutes(platform).operations(),
         *MemoryStoreRoutes(platform).operations(),
         *SkillRoutes(platform).operations(),
+        *DeploymentRoutes(platform, runs_of(platform)).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

@@ -51,12 +51,14 @@ def check_workers_events(events: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def checked_initial_events(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events that a session starts with, each with an ``id``, all or none. Raises InvalidRequest."""
+def checked_initial_events(
+    events: Sequence[Mapping[str, Any]], types: Sequence[str] = _INITIAL_TYPES
+) -> list[dict[str, Any]]:
+    """Return the events that a session starts with, of these *types*, each with an ``id``. Raises InvalidRequest."""
     limits.check_count("initial_events", events, limits.INITIAL_EVENTS)
     for index, event in enumerate(events):
-        if event["type"] not in _INITIAL_TYPES:
-            raise InvalidRequest(f"initial_events[{index}].type: must be one of {', '.join(_INITIAL_TYPES)}")
+        if event["type"] not in types:
+            raise InvalidRequest(f"initial_events[{index}].type: must be one of {', '.join(types)}")
         _check_event(f"initial_events[{index}]", event)
     return _identified(events)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from anthropic.types.beta import (
@@ -33,6 +34,7 @@ from agents.catalog import environment_config, metadata
 from agents.catalog.agent_config import check_not_archived
 from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
+from agents.deployments.records import Reservation
 from agents.errors import InvalidRequest, Overloaded, RateLimited
 from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
@@ -94,7 +96,7 @@ class SessionRoutes:
     async def create(self, request: Request) -> Response:
         params = parse(SessionCreateParams, await read_json(request))
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
-        record = await self._new_record(params, request.state.access)
+        record = await self.new_record(params, request.state.access)
         with sending(self._spans, request, names.CREATE_ROUTE, record.id, events):
             try:
                 stored = await self._host.create(record, events)
@@ -104,7 +106,22 @@ class SessionRoutes:
                 raise
         return self._answer(stored)
 
-    async def _new_record(self, params: SessionCreateParams, access: Access) -> SessionRecord:
+    def reserve(self, now: datetime) -> Reservation:
+        """Decide which session is made next."""
+        session_id, partition, side = self._ids.new()
+        if side == "monolith":
+            _log.info("the standby gets session %s", session_id)
+        return Reservation(session_id, partition, side, now)
+
+    async def new_record(
+        self,
+        params: SessionCreateParams,
+        access: Access,
+        reserved: Reservation | None = None,
+        *,
+        deployment_id: str | None = None,
+    ) -> SessionRecord:
+        """Return the row of a new session, of the one that is *reserved* where one is. Raises as creating does."""
         bag = metadata.checked(params.get("metadata", {}))
         given = cast("str | Mapping[str, Any]", params["agent"])
         agent = await self._store.agents.get(*reference(given))
@@ -120,18 +137,18 @@ class SessionRoutes:
         _check_own("environment", environment, access)
         environment_config.check_not_archived(environment)
         vault_ids = await checked_vault_ids(self._store.vaults, list(params.get("vault_ids", ())), access)
-        (session_id, partition, side), now = self._ids.new(), self._platform.clock.now()
+        reserved = reserved or self.reserve(self._platform.clock.now())
         given_resources = cast("list[dict[str, Any]]", params.get("resources", []))
         self_hosted = environment.body["config"].get("type") == "self_hosted"
-        owner = ResourceOwner(session_id, access.workspace_id, access.principal, self_hosted, now)
+        owner = ResourceOwner(
+            reserved.session_id, access.workspace_id, access.principal, self_hosted, reserved.created_at
+        )
         resources = await self._resources.attach_all(given_resources, owner)
-        if side == "monolith":
-            _log.info("the standby gets session %s", session_id)
         return SessionRecord(
-            id=session_id,
-            partition=partition,
-            created_at=now,
-            updated_at=now,
+            id=reserved.session_id,
+            partition=reserved.partition,
+            created_at=reserved.created_at,
+            updated_at=reserved.created_at,
             agent=snapshot,
             agent_id=agent.id,
             agent_version=agent.version,
@@ -143,9 +160,10 @@ class SessionRoutes:
             vault_ids=vault_ids,
             budget=budget,
             principal=access.principal,
-            topology=side,
+            topology=reserved.topology,
             workspace_id=access.workspace_id,
             resources=resources,
+            deployment_id=deployment_id,
         )
 
     async def retrieve(self, request: Request) -> Response:
@@ -166,6 +184,7 @@ class SessionRoutes:
             include_archived=query.flag("include_archived"),
             agent_id=query.text("agent_id"),
             agent_version=query.integer("agent_version"),
+            deployment_id=query.text("deployment_id"),
             statuses=query.choices("statuses", describe.STATUSES, most=describe.MAX_FILTER_VALUES),
             memory_store_id=query.text("memory_store_id"),
             workspace_id=request.state.workspace_id,
@@ -173,9 +192,7 @@ class SessionRoutes:
         )
         if listing.agent_version is not None and listing.agent_id is None:
             raise InvalidRequest("agent_version: needs agent_id beside it")
-        # No session of this server has a deployment yet: nothing matches such a filter.
-        nothing = query.text("deployment_id")
-        page = wanted.page([] if nothing else await self._store.sessions.list(listing))
+        page = wanted.page(await self._store.sessions.list(listing))
         now, prices = self._platform.clock.now(), self._platform.prices
         data = [session_wire(record, now, prices) for record in page.rows]
         return json_answer({"data": data, "next_page": page.next_page, "prev_page": page.prev_page})

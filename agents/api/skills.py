@@ -160,12 +160,8 @@ class SkillRoutes:
         name, description, now = bundle.name, bundle.description, self._clock.now()
         return archive, SkillVersionRecord(new_id("skillver"), skill_id, name, description, len(archive), now)
 
-
     @asynccontextmanager
-    @asynccontextmanager
-    async def _keeping(self, version: SkillVersionRecord, archive: bytes) -> AsyncIterator[None]:
-    async def _keeping(self, version: SkillVersionRecord, archive: bytes) -> AsyncIterator[None]:
-        """Have the archive there before its version is, and not at all when the version is refused."""
+    async def _keeping(self, version: SkillVersionRecord, archive: bytes) -> AsyncGenerator[None]:
         """Have the archive there before its version is, and not at all when the version is refused."""
         await self._archives.put(version.skill_id, version.id, archive)
         try:

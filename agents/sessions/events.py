@@ -165,6 +165,8 @@ class SessionRecord:
     """Whose the session is; no other workspace knows of it. (Its sandbox's files are ``workspace_version``.)"""
     resources: tuple[dict[str, Any], ...] = ()
     """What is mounted for it, as ``agents.catalog.resources`` keeps it; a client sees their ``wire``."""
+    deployment_id: str | None = None
+    """The deployment that made it."""
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         """Take what another process has pickled: one of an earlier release has not said the newest fields."""

@@ -95,7 +95,7 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
         "resources": [resource_wire(stored) for stored in record.resources],
         "metadata": record.metadata,
         "budget": record.budget,
-        "deployment_id": None,
+        "deployment_id": record.deployment_id,
         "outcome_evaluations": [],
         "stats": {"active_seconds": active_seconds(record, now), "duration_seconds": _duration_seconds(record, now)},
         "usage": usage_wire(record, now, prices),

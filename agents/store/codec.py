@@ -167,6 +167,8 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "workspace": [record.workspace_host, record.workspace_version],
         "epoch": record.epoch,
         **({} if record.topology is None else {"topology": record.topology}),
+        **({"resources": record.resources} if record.resources else {}),
+        **({} if record.deployment_id is None else {"deployment_id": record.deployment_id}),
     }
     return {
         "id": record.id,
@@ -222,6 +224,7 @@ def session_of(row: RowView) -> SessionRecord:
         topology=state.get("topology"),
         workspace_id=row["workspace_id"],
         resources=tuple(decode(row["resources"])) if row["resources"] else (),
+        deployment_id=state.get("deployment_id"),
     )
 
 

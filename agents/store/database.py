@@ -20,6 +20,7 @@ from agents.store.api_keys import SqlApiKeys
 from agents.store.audit_trail import SqlAuditTrail
 from agents.store.call_records import SqlCallRecords
 from agents.store.catalog import SqlAgents, SqlEnvironments
+from agents.store.deployments import SqlDeployments
 from agents.store.engine import DEADLINE_SECONDS, Database
 from agents.store.environment_keys import SqlEnvironmentKeys
 from agents.store.event_log import SqlEventLog
@@ -70,6 +71,7 @@ class SqlStore:
         self.vaults = SqlVaults(database, clock)
         self.memory = SqlAgentMemory(database)
         self.skills = SqlSkills(database)
+        self.deployments = SqlDeployments(database)
         self.api_keys = SqlApiKeys(database)
         self.owners = SqlOwners(database)
         self.work = SqlWorkQueue(database, clock)

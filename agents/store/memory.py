@@ -26,6 +26,7 @@ from agents.store.log_chain import chain_rows
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_audit import MemoryAuditTrail
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_deployments import MemoryDeployments
 from agents.store.memory_files import MemoryFiles
 from agents.store.memory_hands import MemoryHandRecords
 from agents.store.memory_owners import MemoryOwners
@@ -260,8 +261,16 @@ class MemoryStore:
         self.skills = MemorySkills()
         self.api_keys = MemoryApiKeys()
         self.files = MemoryFiles(self.log.has)
+        self.deployments = MemoryDeployments()
         self.owners = MemoryOwners(
-            self.agents, self.environments, self.sessions, self.vaults, self.memory, self.files, self.skills
+            self.agents,
+            self.environments,
+            self.sessions,
+            self.vaults,
+            self.memory,
+            self.files,
+            self.skills,
+            self.deployments,
         )
         self.hands = MemoryHandRecords()
         self.hand_releases = MemoryHandReleases(self.audit.add)

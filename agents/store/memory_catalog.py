@@ -242,6 +242,7 @@ def _matches(record: SessionRecord, query: SessionListing) -> bool:
     return (
         query.agent_id in (None, record.agent_id)
         and query.agent_version in (None, record.agent_version)
+        and query.deployment_id in (None, record.deployment_id)
         and (not query.statuses or record.status in query.statuses)
         and (query.memory_store_id is None or access_to(record.resources, query.memory_store_id) is not None)
     )

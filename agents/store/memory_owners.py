@@ -7,6 +7,7 @@ from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_catalog import MemoryAgents, MemoryEnvironments, MemorySessions
+from agents.store.memory_deployments import MemoryDeployments
 from agents.store.memory_files import MemoryFiles
 from agents.store.memory_skills import MemorySkills
 from agents.store.memory_vaults import MemoryVaults
@@ -24,6 +25,7 @@ class MemoryOwners:
         memory: MemoryAgentMemory,
         files: MemoryFiles,
         skills: MemorySkills,
+        deployments: MemoryDeployments,
     ) -> None:
         self._agents = agents
         self._environments = environments
@@ -32,6 +34,7 @@ class MemoryOwners:
         self._memory = memory
         self._files = files
         self._skills = skills
+        self._deployments = deployments
 
     async def workspace_of(self, kind: Owned, object_id: str) -> str | None:
         """See Owners.workspace_of."""
@@ -51,5 +54,9 @@ class MemoryOwners:
                     return (await self._files.get(object_id)).workspace_id
                 case "skill":
                     return (await self._skills.get(object_id)).workspace_id
+                case "deployment":
+                    return (await self._deployments.get(object_id)).workspace_id
+                case "deployment_run":
+                    return (await self._deployments.get_run(object_id)).workspace_id
         except NotFound:
             return None

@@ -7,7 +7,17 @@ from sqlalchemy import select
 from agents.access.records import Owned
 from agents.store.codec import findable
 from agents.store.engine import Database
-from agents.store.tables import agents, environments, files, memory_stores, sessions, skills, vaults
+from agents.store.tables import (
+    agents,
+    deployment_runs,
+    deployments,
+    environments,
+    files,
+    memory_stores,
+    sessions,
+    skills,
+    vaults,
+)
 
 _TABLES = {
     "agent": agents,
@@ -17,6 +27,8 @@ _TABLES = {
     "memory_store": memory_stores,
     "file": files,
     "skill": skills,
+    "deployment": deployments,
+    "deployment_run": deployment_runs,
 }
 
 

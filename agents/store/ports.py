@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from agents.access.records import ApiKeys, Owners
 from agents.access.workspaces import DEFAULT_WORKSPACE
+from agents.deployments.records import DeploymentRepository
 from agents.economics.hand_calls import CallRecords
 from agents.files.records import FileRecords
 from agents.governance.audit.trail import AuditTrail
@@ -58,6 +59,7 @@ class SessionListing(Listing):
 
     agent_id: str | None = None
     agent_version: int | None = None
+    deployment_id: str | None = None
     statuses: tuple[str, ...] = ()
     memory_store_id: str | None = None
 
@@ -184,6 +186,9 @@ class Store(Protocol):
 
     @property
     def skills(self) -> SkillRepository: ...
+
+    @property
+    def deployments(self) -> DeploymentRepository: ...
 
     @property
     def environment_keys(self) -> EnvironmentKeys: ...

@@ -16,7 +16,7 @@ from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
 from agents.store.ports import EventListing, SessionCensus, SessionListing
-from agents.store.tables import events, leases, memory_attachments, queue, sessions
+from agents.store.tables import deployment_runs, events, leases, memory_attachments, queue, sessions
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -48,6 +48,12 @@ class SqlSessions:
             if not findable(query.agent_version):
                 return []
             statement = statement.where(sessions.c.agent_version == query.agent_version)
+        if query.deployment_id is not None:
+            if not findable(query.deployment_id):
+                return []
+            runs = deployment_runs.c
+            made = select(runs.session_id).where(runs.deployment_id == query.deployment_id)
+            statement = statement.where(sessions.c.id.in_(made))
         if query.statuses:
             statement = statement.where(sessions.c.status.in_(filter(findable, query.statuses)))
         if query.memory_store_id is not None:

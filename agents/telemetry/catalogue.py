@@ -169,6 +169,19 @@ HTTP_SECONDS = _seconds(
     _ROUTE,
 )
 
+# -- deployments ---------------------------------------------------------------------------------
+
+DEPLOYMENT_RUNS = _counter(
+    "hecaton_deployment_runs_total",
+    "runs",
+    "Runs of deployments that are settled, by what has started them and whether they made their session",
+    Label("trigger", ("schedule", "manual")),
+    _CALL_OUTCOMES,
+)
+DEPLOYMENT_LATENESS = _seconds(
+    "hecaton_deployment_lateness_seconds", _CALLS, "How long after its time, jitter included, a schedule was fired"
+)
+
 # -- anomalies -----------------------------------------------------------------------------------
 
 ANOMALIES = _counter("hecaton_anomalies_total", "anomalies", "What the anomaly detector found", Label("kind", most=20))

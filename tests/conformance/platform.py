@@ -22,6 +22,7 @@ import uvicorn
 
 from actors.tool_servers import tool_servers
 from agents.api.app import create_app
+from agents.api.deployed_sessions import scheduler_of
 from agents.api.platform import Platform
 from agents.api.request_trace import RequestSpans
 from agents.brains.budgets import Budgets
@@ -148,25 +149,27 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             await store.ping()
             return {"ready": True}
 
-        yield create_app(
-            Platform(
-                settings=settings,
-                store=store,
-                sessions=harness,
-                clock=clock,
-                prices=prices,
-                brain=brain,
-                counters=pools,
-                releases=releases,
-                hand_releases=deployed.releases,
-                skill_archives=MemoryArchives(),
-                deployed=deployed,
-                meter=store.meter,
-                metrics=lambda: b"",
-                ready=ready,
-                spans=spans,
-            )
+        platform = Platform(
+            settings=settings,
+            store=store,
+            sessions=harness,
+            clock=clock,
+            prices=prices,
+            brain=brain,
+            counters=pools,
+            releases=releases,
+            hand_releases=deployed.releases,
+            skill_archives=MemoryArchives(),
+            deployed=deployed,
+            meter=store.meter,
+            metrics=lambda: b"",
+            ready=ready,
+            spans=spans,
         )
+        schedules = scheduler_of(platform)
+        schedules.start()
+        stack.push_async_callback(schedules.stop)
+        yield create_app(platform)
 
 
 class ServerThread:

@@ -182,6 +182,10 @@ _ALL = (
     R("sessions:budget:refused", "H-22", "model_not_budgetable, budget_create_only and budget_not_raised are 400s"),
     R("sessions:resources", "A.7", "mounted repositories and memory", deferred="EXT: a later step"),
     R("sessions:vaults", "A.8", "a session names up to 50 vaults of its maker; unknown is a 404, archived a 400"),
+    # -- deployments: A.11 ---------------------------------------------------------------------------
+    R("deployments:life", "A.11", "a deployment is made, changed, listed, paused, unpaused and archived"),
+    R("deployments:schedule", "A.11", "upcoming_runs_at has the next five times; no POSIX cron or zone: 400"),
+    R("deployments:runs", "A.11", "a run by hand has a session of the deployment, or an error; runs are filtered"),
     # -- vaults and their credentials: A.8 -----------------------------------------------------------
     R("vaults:life", "A.8", "a vault is created, retrieved, updated, archived and deleted; metadata is merged"),
     R("vaults:list", "A.8", "vaults and credentials are listed newest first, in pages; archived ones on request"),

@@ -143,6 +143,9 @@ def known(url: str) -> dict[str, str]:
         auth = {"type": "mcp_oauth", "mcp_server_url": "http://127.0.0.1/mcp", "access_token": "t"}
         credential = client.post(f"/v1/vaults/{vault}/credentials", json={"auth": auth}).json()["id"]
         work = client.get(f"/v1/environments/{environment}/work").json()["data"][0]["id"]
+        started = {"initial_events": [{"type": "user.message", "content": [{"type": "text", "text": "hi"}]}]}
+        deployment = client.post("/v1/deployments", json={"name": "d", **body, **started}).json()["id"]
+        run = client.post(f"/v1/deployments/{deployment}/run").json()["id"]
         threads = [client.get(f"/v1/sessions/{each}/threads").json()["data"][0]["id"] for each in (session, ended)]
     return {
         "agent_id": agent,
@@ -154,6 +157,8 @@ def known(url: str) -> dict[str, str]:
         "work_id": work,
         "vault_id": vault,
         "credential_id": credential,
+        "deployment_id": deployment,
+        "deployment_run_id": run,
         "thread_id": threads[0],
         "ended_session_id": ended,
         "ended_thread_id": threads[1],
@@ -166,7 +171,7 @@ def known(url: str) -> dict[str, str]:
 # Deleting or archiving what the other examples stand on would leave them nothing but 404.
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
 _DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential", "removeHand"}
-_DESTRUCTIVE |= {"revokeEnvironmentKey", "revokeApiKey", "deleteWebhook"}
+_DESTRUCTIVE |= {"revokeEnvironmentKey", "revokeApiKey", "deleteWebhook", "archiveDeployment"}
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
 _HANDS = frozenset({"addHand", "removeHand", "releaseHand", "promoteHand", "rollbackHand"})
@@ -176,6 +181,7 @@ NEEDS_MORE_THAN_A_SCHEMA = _DESTRUCTIVE | _BRAINS | _HANDS | _STANDBY | {"archiv
 NEEDS_MORE_THAN_A_SCHEMA |= {
     "createApiKey",
     "createWebhook",
+    "createDeployment",
     "createCredential",
     "pollWork",
     "ackWork",

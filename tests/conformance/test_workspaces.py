@@ -21,7 +21,8 @@ SECURE = {
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_OWNED = ("agent_id", "environment_id", "session_id", "vault_id", "file_id")
+TEXT: Any = [{"type": "text", "text": "hi"}]
+_OWNED = ("agent_id", "environment_id", "session_id", "vault_id", "file_id", "deployment_id", "deployment_run_id")
 
 
 @dataclass
@@ -53,7 +54,19 @@ def tenant(platform: LivePlatform, workspace: str) -> Tenant:
     vault = beta.vaults.create(display_name="v")
     session = beta.sessions.create(agent=agent.id, environment_id=place.id, vault_ids=[vault.id])
     file = beta.files.upload(file=("a.txt", b"a"))
-    it.ids = {"agent_id": agent.id, "environment_id": place.id, "vault_id": vault.id, "session_id": session.id}
+    gone = beta.environments.create(name="gone")
+    deployment = beta.deployments.create(
+        name="d", agent=agent.id, environment_id=gone.id, initial_events=[{"type": "user.message", "content": TEXT}]
+    )
+    beta.environments.archive(gone.id)  # so that its run makes no session
+    it.ids = {
+        "agent_id": agent.id,
+        "environment_id": place.id,
+        "vault_id": vault.id,
+        "session_id": session.id,
+        "deployment_id": deployment.id,
+        "deployment_run_id": beta.deployments.run(deployment.id).id,
+    }
     it.ids["file_id"] = file.id
     return it
 
@@ -109,6 +122,7 @@ def test_lists_and_references_stay_within_the_workspace(tenants: tuple[Tenant, T
     mine, theirs = tenants
     beta = mine.sdk.beta
     every = (beta.agents, beta.environments, beta.vaults, beta.sessions, beta.files)
+    every += (beta.deployments, beta.deployment_runs)
     assert sorted(each.id for resource in every for each in resource.list()) == sorted(mine.ids.values())
     with pytest.raises(anthropic.NotFoundError):
         beta.sessions.create(agent=theirs.ids["agent_id"], environment_id=mine.ids["environment_id"])

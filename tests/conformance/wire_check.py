@@ -21,6 +21,8 @@ from anthropic.types.beta import (
     BetaManagedAgentsDeletedMemoryStore,
     BetaManagedAgentsDeletedSession,
     BetaManagedAgentsDeletedVault,
+    BetaManagedAgentsDeployment,
+    BetaManagedAgentsDeploymentRun,
     BetaManagedAgentsMemoryStore,
     BetaManagedAgentsSession,
     BetaManagedAgentsVault,
@@ -114,6 +116,14 @@ _ONE: dict[str, Any] = {
     "DELETE /v1/memory_stores/ID/memories/ID": BetaManagedAgentsDeletedMemory,
     "GET /v1/memory_stores/ID/memory_versions/ID": BetaManagedAgentsMemoryVersion,
     "POST /v1/memory_stores/ID/memory_versions/ID/redact": BetaManagedAgentsMemoryVersion,
+    "POST /v1/deployments": BetaManagedAgentsDeployment,
+    "GET /v1/deployments/ID": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/archive": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/pause": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/unpause": BetaManagedAgentsDeployment,
+    "POST /v1/deployments/ID/run": BetaManagedAgentsDeploymentRun,
+    "GET /v1/deployment_runs/ID": BetaManagedAgentsDeploymentRun,
     "POST /v1/messages": BetaMessage,
     "POST /v1/messages/count_tokens": BetaMessageTokensCount,
     "GET /v1/models/ID": BetaModelInfo,
@@ -138,13 +148,18 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/memory_stores": (BetaManagedAgentsMemoryStore, _PAGE),
     "GET /v1/memory_stores/ID/memories": (BetaManagedAgentsMemoryListItem, _PAGE),
     "GET /v1/memory_stores/ID/memory_versions": (BetaManagedAgentsMemoryVersion, _PAGE),
+    "GET /v1/deployments": (BetaManagedAgentsDeployment, _PAGE),
+    "GET /v1/deployment_runs": (BetaManagedAgentsDeploymentRun, _PAGE),
     "GET /v1/models": (BetaModelInfo, _BY_ID),
     "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem)_[^/]+|(?<=/v1/models)/.+")
+_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun)_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
-# another member of the union (a limited network's hosts, an MCP toolset's server).
-_MAY_BE_ABSENT = {"BetaManagedAgentsSessionAgent": {"multiagent"}}
+# another member of the union (a limited network's hosts, an MCP toolset's server), or the SDK says so.
+_MAY_BE_ABSENT = {
+    "BetaManagedAgentsSessionAgent": {"multiagent"},
+    "BetaManagedAgentsDeployment": {"budget"},
+}
 # Fields that go beyond the API (docs/brains.md).
 _OURS = {"BetaManagedAgentsSpanModelRequestEndEvent": {"brain"}, "BetaModelInfo": {"brain"}}
 

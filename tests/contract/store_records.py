@@ -71,6 +71,7 @@ def full_session(partition: int = 1) -> SessionRecord:
         workspace_version=3,
         epoch=4,
         topology="monolith",
+        deployment_id="depl_1",
     )
 
 

@@ -17,6 +17,7 @@ from agents.store.tables.catalog import (
     vault_credentials,
     vaults,
 )
+from agents.store.tables.deployments import deployment_runs, deployments
 from agents.store.tables.files import blobs, files
 from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
 from agents.store.tables.memory import memories, memory_attachments, memory_stores, memory_versions
@@ -55,6 +56,8 @@ __all__ = [
     "brain_versions",
     "call_records",
     "deleted_sessions",
+    "deployment_runs",
+    "deployments",
     "environment_keys",
     "environments",
     "events",

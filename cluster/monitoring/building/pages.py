@@ -85,6 +85,27 @@ def overview() -> dashboard.Dashboard:
                 Query("max by (observer) (increase(hecaton_observer_failures_total[5m]))", "failed: {{observer}}"),
             )
         )
+        .with_row(row("Deployments"))
+        .with_panel(
+            graph(
+                "Runs of deployments in 10 minutes",
+                "short",
+                Query(
+                    "max by (trigger, outcome) (increase(hecaton_deployment_runs_total[10m]))",
+                    "{{trigger}}: {{outcome}}",
+                ),
+            )
+        )
+        .with_panel(
+            graph(
+                "Lateness of schedules (95th percentile)",
+                "s",
+                Query(
+                    "histogram_quantile(0.95, max by (le) (rate(hecaton_deployment_lateness_seconds_bucket[10m])))",
+                    "after their time, jitter included",
+                ),
+            )
+        )
         .with_row(row("Anomalies"))
         .with_panel(
             graph("Anomalies in 10 minutes", "short", Query("max by (kind) (increase(hecaton_anomalies_total[10m]))"))

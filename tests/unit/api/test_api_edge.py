@@ -61,8 +61,6 @@ async def test_an_unknown_path_and_a_wrong_method_have_envelopes(server: Server)
     "path",
     [
         "/v1/messages/batches",
-        "/v1/deployments/d/run",
-        "/v1/deployment_runs",
         "/v1/dreams",
     ],
 )

@@ -18,6 +18,8 @@ import pytest
 from anthropic.types.beta import (
     AgentCreateParams,
     AgentUpdateParams,
+    DeploymentCreateParams,
+    DeploymentUpdateParams,
     EnvironmentCreateParams,
     EnvironmentUpdateParams,
     SessionCreateParams,
@@ -182,13 +184,14 @@ OTHER: dict[Any, Any] = {
     "first": "second",
     "string": "integer",
     "2500": "2600",
+    "0 9 * * *": "0 10 * * *",
 }
 # Values that only name the kind of their object: another one is another object, which has samples of its own.
 FIXED = {
     "agent_toolset_20260401", "mcp_toolset", "custom", "object", "url", "service_account", "cloud", "limited", "text",
     "image", "document", "base64", "approximate", "only", "except", "tool_reference", "user.message", "user.interrupt",
     "user.tool_confirmation", "user.custom_tool_result", "user.tool_result", "search_result", "text/plain",
-    "agent_with_overrides", "limit", "packages",
+    "agent_with_overrides", "limit", "packages", "cron",
 }  # fmt: skip
 # Names that refer to something else in the same body, so that both would have to change; and what has one legal value.
 LINKED = {"mcp_server_name", "required", "scope", "currency"}
@@ -298,6 +301,19 @@ async def update_session(server: Server, body: Json) -> Any:
     return without_names(await answer(server, f"/v1/sessions/{made['id']}", body))
 
 
+async def create_deployment(server: Server, body: Json) -> Any:
+    agent, environment = await server.agent(), await server.environment(f"e{next(_numbers)}")
+    body = body | {"environment_id": environment["id"], "agent": agent["id"]}
+    return without_names(await answer(server, "/v1/deployments", body))
+
+
+async def update_deployment(server: Server, body: Json) -> Any:
+    agent, environment = await server.agent(), await server.environment(f"e{next(_numbers)}")
+    before = {"name": "before", "environment_id": environment["id"], "agent": agent["id"], "initial_events": [MESSAGE]}
+    made = await answer(server, "/v1/deployments", before)
+    return without_names(await answer(server, f"/v1/deployments/{made['id']}", body))
+
+
 async def send_events(server: Server, body: Json) -> Any:
     made = await server.session()
     await answer(server, f"/v1/sessions/{made['id']}/events", body)
@@ -312,6 +328,14 @@ OVERRIDES: Json = {
     "tools": AGENT["tools"],
 }
 BUDGET: Json = {"type": "limit", "max_list_cost": {"amount": "2500", "currency": "USD"}}
+DEPLOYMENT: Json = {
+    "name": "n",
+    "description": "d",
+    "metadata": {"k": "v"},
+    "initial_events": [MESSAGE],
+    "budget": BUDGET,
+    "schedule": {"type": "cron", "expression": "0 9 * * *", "timezone": "Europe/Oslo"},
+}
 SAMPLES: list[tuple[str, type, Send, Json]] = [
     ("an agent", AgentCreateParams, create_agent, AGENT),
     ("domains the other way round", AgentCreateParams, create_agent, AGENT | {"tools": [OTHER_DOMAINS, *MORE_TOOLS]}),
@@ -341,6 +365,8 @@ SAMPLES: list[tuple[str, type, Send, Json]] = [
             "budget": BUDGET,
         },
     ),
+    ("a deployment", DeploymentCreateParams, create_deployment, DEPLOYMENT),
+    ("a deployment's change", DeploymentUpdateParams, update_deployment, DEPLOYMENT),
     ("events", EventSendParams, send_events, EVENTS),
 ]  # fmt: skip
 
@@ -362,6 +388,9 @@ async def test_whatever_a_client_changes_in_a_body_changes_what_is_stored(
 FILE: Json = {"type": "file", "file_id": "file_1"}
 SKILL: Json = {"type": "anthropic", "skill_id": "xlsx"}
 SESSION: Json = {"agent": "agent_1", "environment_id": "env_1"}
+DEPLOYED: Json = {**SESSION, "name": "n", "initial_events": [MESSAGE]}
+OUTCOME: Json = {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}}
+SYSTEM: Json = {"type": "system.message", "content": [{"type": "text", "text": "t"}]}
 UNAVAILABLE: list[tuple[str, Json]] = [
     ("/v1/agents", {"name": "a", "model": "m", "skills": [SKILL]}),
     ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "coordinator", "agents": ["agent_1"]}}),
@@ -370,6 +399,8 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},
     ),
     ("/v1/sessions", {**SESSION, "resources": [{"type": "github_repository", "url": "https://github.com/o/r"}]}),
+    ("/v1/deployments", {**DEPLOYED, "resources": [{"type": "file", "file_id": "file_1"}]}),
+    *(("/v1/deployments", {**DEPLOYED, "initial_events": [MESSAGE, each]}) for each in (OUTCOME, SYSTEM)),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(
         ("/v1/sessions/sesn_1/events", {"events": [MESSAGE | {"content": [{"type": kind, "source": FILE}]}]})

@@ -10,6 +10,8 @@ import pytest
 from anthropic.types.beta import (
     AgentCreateParams,
     AgentUpdateParams,
+    DeploymentCreateParams,
+    DeploymentUpdateParams,
     EnvironmentCreateParams,
     EnvironmentUpdateParams,
     MemoryStoreCreateParams,
@@ -30,6 +32,8 @@ from agents.api.param_schema import HEADER_FIELDS, IN_PATH, core_schema
 BODIES = [
     AgentCreateParams,
     AgentUpdateParams,
+    DeploymentCreateParams,
+    DeploymentUpdateParams,
     EnvironmentCreateParams,
     EnvironmentUpdateParams,
     SessionCreateParams,

@@ -39,6 +39,11 @@ NOT_OWNED = {
 }
 """What other parameters of paths name: things below an object that is owned, or the platform's own."""
 
+STARTED: dict[str, Any] = {
+    "name": "d",
+    "initial_events": [{"type": "user.message", "content": [{"type": "text", "text": "hi"}]}],
+}
+
 
 @dataclass
 class Tenant:
@@ -67,6 +72,10 @@ async def tenant(server: Server, workspace: str) -> Tenant:
     session = await it.made("/v1/sessions", **wanted)
     form = {"files[]": ("tidy/SKILL.md", b"---\nname: tidy\ndescription: d\n---\n")}
     skill = await server.client.post("/v1/skills", files=form, headers={"x-api-key": it.key})
+    gone = await it.made("/v1/environments", name="gone")
+    deployment = await it.made("/v1/deployments", agent=agent["id"], environment_id=gone["id"], **STARTED)
+    await it.made(f"/v1/environments/{gone['id']}/archive")  # so that its run makes no session
+    run = await it.made(f"/v1/deployments/{deployment['id']}/run")
     it.ids |= {
         "skill_id": skill.json()["id"],
         "agent_id": agent["id"],
@@ -74,6 +83,8 @@ async def tenant(server: Server, workspace: str) -> Tenant:
         "vault_id": vault["id"],
         "memory_store_id": memory["id"],
         "session_id": session["id"],
+        "deployment_id": deployment["id"],
+        "deployment_run_id": run["id"],
     }
     files = {"file": ("a.txt", b"a")}
     uploaded = await server.client.post("/v1/files", files=files, headers={"x-api-key": it.key})
@@ -130,11 +141,25 @@ async def test_every_object_is_its_own_workspaces_to_read(server: Server, mine: 
     for path in ("/v1/agents/{agent_id}", "/v1/environments/{environment_id}", "/v1/vaults/{vault_id}",
                  "/v1/memory_stores/{memory_store_id}",
                  "/v1/skills/{skill_id}", "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/events",
-                 "/v1/sessions/{session_id}/resources", "/v1/files/{file_id}"):  # fmt: skip
+                 "/v1/sessions/{session_id}/resources", "/v1/files/{file_id}",
+                 "/v1/deployments/{deployment_id}", "/v1/deployment_runs/{deployment_run_id}"):  # fmt: skip
         assert (await mine.ask("GET", path.format_map(mine.ids))).status_code == 200, path
 
 
-@pytest.mark.parametrize("kind", ["agents", "environments", "vaults", "memory_stores", "sessions", "files", "skills"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "agents",
+        "environments",
+        "vaults",
+        "memory_stores",
+        "sessions",
+        "files",
+        "skills",
+        "deployments",
+        "deployment_runs",
+    ],
+)
 async def test_a_list_has_the_objects_of_its_own_workspace_only(
     server: Server, mine: Tenant, theirs: Tenant, kind: str
 ) -> None:
@@ -161,6 +186,20 @@ async def test_a_session_is_not_made_of_another_workspaces_parts(
 
     answer = await mine.ask("POST", "/v1/sessions", {**body(mine), stolen: body(theirs)[stolen]})
     assert refusal(answer, 404, "not_found_error").endswith("not found")
+
+
+@pytest.mark.parametrize("stolen", ["agent", "environment_id", "vault_ids"])
+async def test_a_deployment_is_not_made_of_another_workspaces_parts(
+    server: Server, mine: Tenant, theirs: Tenant, stolen: str
+) -> None:
+    def body(of: Tenant) -> dict[str, Any]:
+        ids = of.ids
+        return {"agent": ids["agent_id"], "environment_id": ids["environment_id"], "vault_ids": [ids["vault_id"]]}
+
+    fields = {**body(mine), stolen: body(theirs)[stolen]}
+    for path, more in ((f"/v1/deployments/{mine.ids['deployment_id']}", {}), ("/v1/deployments", STARTED)):
+        answer = await mine.ask("POST", path, {**fields, **more})
+        assert refusal(answer, 404, "not_found_error").endswith("not found")
 
 
 async def test_a_vault_of_nobody_is_for_its_own_workspace_only(server: Server, mine: Tenant) -> None:

@@ -1,0 +1,88 @@
+"""Looking for what is due, in every process that may make sessions: the store decides who of them fires."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from agents.clock import Clock
+from agents.deployments.records import DeploymentRepository
+from agents.deployments.runs import DeploymentRuns
+from agents.deployments.settings import DeploymentSettings
+from agents.errors import HecatonError
+from agents.periodic import PeriodicTask
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 16
+"""Runs that one process has under way; a thousand schedules that are due at midnight do not take it over."""
+
+
+class DeploymentScheduler:
+    """Fires schedules, and goes on with runs that a process which died has left open.
+
+    Runs go on beside the looking: a session that is slow to be made holds up no other deployment.
+    """
+
+    def __init__(
+        self, deployments: DeploymentRepository, runs: DeploymentRuns, clock: Clock, settings: DeploymentSettings
+    ) -> None:
+        self._deployments = deployments
+        self._runs = runs
+        self._clock = clock
+        self._on = settings.enabled
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        failing = "schedules wait for the database"
+        self._task = PeriodicTask("deployments", self.look, clock, every=settings.scan_seconds, failing=failing)
+
+    def start(self) -> None:
+        """Look again and again, in the background; needs a running event loop."""
+        if self._on:
+            self._task.start()
+
+    async def stop(self) -> None:
+        """End, also in the midst of runs; another process goes on with them."""
+        await self._task.stop()
+        for task in self._under_way.values():
+            task.cancel()
+        await self.finished()
+
+    async def look(self) -> None:
+        """Begin with what is due now, and with what others have left, as far as there is room. Raises Unavailable."""
+        now = self._clock.now()
+        # What is under way may still be among those that are due.
+        for due in await self._deployments.due(now, 2 * _AT_ONCE):
+            if self._room and due.id not in self._under_way:
+                self._begin(due.id, due.id, partial(self._runs.fire, due))
+        if self._room:
+            for run in await self._deployments.take_open(now, self._runs.taken_until(now), self._room):
+                self._begin(run.id, run.deployment_id, partial(self._runs.resume, run))
+
+    async def finished(self) -> None:
+        """Return when nothing is under way."""
+        while self._under_way:
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    @property
+    def _room(self) -> int:
+        return _AT_ONCE - len(self._under_way)
+
+    def _begin(self, key: str, deployment_id: str, work: Callable[[], Awaitable[object]]) -> None:
+        task = asyncio.create_task(_guarded(deployment_id, work), name="deployment")
+        self._under_way[key] = task
+        task.add_done_callback(partial(self._ended, key))
+
+    def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+        del self._under_way[key], task
+
+
+async def _guarded(deployment_id: str, work: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await work()
+    except HecatonError as error:
+        logger.warning("deployment %s: %s", deployment_id, error.message)
+    except Exception:
+        # The border of one deployment: a fault in it must not end the looking for all others.
+        logger.exception("deployment %s: a run failed by a fault", deployment_id)

@@ -130,7 +130,7 @@ class EventRoutes:
             live = record.status is not SessionStatus.TERMINATED
             gateway = self._platform.settings.gateway
             return EventStream(
-                StreamSource(session_id, watch, record.seq, replay_after, live),
+                StreamSource(session_id, watch, record.seq, replay_after, live, _child(record, thread_id)),
                 self._sessions,
                 self._platform.clock,
                 held.pop_all(),

@@ -62,7 +62,7 @@ class Draft:
     @property
     def thread(self) -> str | None:
         """Name the thread as its events do: None for the primary."""
-        return None if self.state.primary else self.state.id
+        return self.state.event_thread
 
     @property
     def empty(self) -> bool:
@@ -109,6 +109,11 @@ class Draft:
         self.shown.append(event)
         self.session.enqueue(event)
 
+    def hold(self, event: Event) -> None:
+        """Let what is no client's wait; nobody is shown it before it has its place in the log."""
+        self.queued.append(event)
+        self.session.enqueue(event)
+
     def take(self, event: Event) -> Event:
         """Give a waiting event its place in the log."""
         self.session.queue.remove(event)
@@ -116,7 +121,9 @@ class Draft:
             self.queued.remove(event)
         else:
             self.consumed.append(event.id)
-        return self.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
+        # The client sees what it says on calls of a child where it was asked: with the primary's events.
+        shown = event.type is EventType.USER_TOOL_CONFIRMATION
+        return self.emit(event.type, event.body, event_id=event.id, hidden=event.hidden, crossposted=shown)
 
     def commit(self, lease: Lease) -> Commit:
         """Close the draft; the row carries the number of waiting events and the time of change."""

@@ -36,6 +36,8 @@ class EventType(StrEnum):
     AGENT_MCP_TOOL_USE = "agent.mcp_tool_use"
     AGENT_MCP_TOOL_RESULT = "agent.mcp_tool_result"
     CONTEXT_COMPACTED = "agent.thread_context_compacted"
+    THREAD_MESSAGE_SENT = "agent.thread_message_sent"
+    THREAD_MESSAGE_RECEIVED = "agent.thread_message_received"
     SESSION_RUNNING = "session.status_running"
     SESSION_IDLE = "session.status_idle"
     SESSION_RESCHEDULED = "session.status_rescheduled"
@@ -44,6 +46,7 @@ class EventType(StrEnum):
     SESSION_UPDATED = "session.updated"
     SESSION_ERROR = "session.error"
     SESSION_USAGE = "session.usage"
+    THREAD_CREATED = "session.thread_created"
     THREAD_RUNNING = "session.thread_status_running"
     THREAD_IDLE = "session.thread_status_idle"
     THREAD_RESCHEDULED = "session.thread_status_rescheduled"
@@ -64,6 +67,10 @@ TOOL_RESULTS = {
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
 """Events that end a tool call, and where each names it."""
+
+
+MESSAGES = frozenset({EventType.USER_MESSAGE, EventType.THREAD_MESSAGE_RECEIVED})
+"""What starts a turn of the thread that it waits for."""
 
 
 class SessionStatus(StrEnum):

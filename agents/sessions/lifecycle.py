@@ -15,8 +15,9 @@ from typing import Any
 from agents.hands.servers.port import SERVER_INTENT
 from agents.sessions.budget import Budgets
 from agents.sessions.compaction import Compaction
+from agents.sessions.delegation import report
 from agents.sessions.draft import Draft
-from agents.sessions.events import EventType, SessionRecord, SessionStatus
+from agents.sessions.events import MESSAGES, EventType, SessionRecord, SessionStatus
 from agents.sessions.served import ServedTool
 from agents.sessions.thread_state import BUDGET_REACHED
 
@@ -58,7 +59,7 @@ def go_idle(
 def _rest(draft: Draft, rules: TurnRules) -> None:
     """Have the session be what its threads are together, after one of them has come to rest."""
     threads, record = draft.session.threads.values(), draft.session.record
-    if any(thread.busy for thread in threads):
+    if any(thread.busy or thread.wakes for thread in threads):
         if record.status is SessionStatus.RUNNING and not _any_runs(draft):
             draft.emit_session(EventType.SESSION_RESCHEDULED)
         return
@@ -105,7 +106,7 @@ def terminate(draft: Draft) -> None:
 
 def take_messages(draft: Draft) -> None:
     """Take every waiting message into the log."""
-    for event in [event for event in draft.state.queue if event.type is EventType.USER_MESSAGE]:
+    for event in [event for event in draft.state.queue if event.type in MESSAGES]:
         draft.take(event)
 
 
@@ -129,10 +130,23 @@ def report_error(
 
 
 def give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
-    """End the turn for good: the error, then waiting input is flushed into the log, then idle."""
+    """End the turn for good: the error, then waiting input is flushed into the log, then idle.
+
+    A thread that was created to delegate to it is terminated, and the primary told so.
+    """
     report_error(draft, type_, message, "exhausted")
     take_messages(draft)
-    go_idle(draft, rules, RETRIES_EXHAUSTED)
+    if draft.state.primary:
+        go_idle(draft, rules, RETRIES_EXHAUSTED)
+    else:
+        report(draft, f"(The agent could not go on: {message})")
+        end_thread(draft, rules)
+
+
+def end_thread(draft: Draft, rules: TurnRules) -> None:
+    """Make a thread that was created to delegate to it final."""
+    _emit_status(draft, EventType.THREAD_TERMINATED)
+    _rest(draft, rules)
 
 
 def _emit_status(draft: Draft, type_: EventType, **more: Any) -> None:

@@ -102,9 +102,10 @@ class SessionState:
         return sum(self.sizes.values())
 
     def enqueue(self, event: Event) -> None:
-        """Let a client event wait."""
+        """Let a client event wait, or a message of another thread."""
         self.queue.append(event)
-        self.accepted.note(event)
+        if event.type.from_client:
+            self.accepted.note(event)
 
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
@@ -125,6 +126,11 @@ class SessionState:
         """Take the intent to send a call out of the row: it has its result."""
         if call_id in self.record.dispatched:
             self.set(dispatched={other: host for other, host in self.record.dispatched.items() if other != call_id})
+
+
+def _thread_created(state: SessionState, event: Event) -> None:
+    thread_id, snapshot = event.body["session_thread_id"], (event.hidden or {})["agent"]
+    state.threads[thread_id] = ThreadState(state, thread_id, SessionStatus.IDLE, None, snapshot=snapshot)
 
 
 def _answer(state: SessionState, event: Event) -> None:
@@ -163,6 +169,7 @@ def _terminated(state: SessionState, event: Event) -> None:
 
 
 _HANDLERS = {
+    EventType.THREAD_CREATED: _thread_created,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_answer,
     EventType.USER_TOOL_RESULT: _answer,
     EventType.USER_TOOL_CONFIRMATION: _answer,

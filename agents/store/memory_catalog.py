@@ -224,6 +224,8 @@ def _matches(record: SessionRecord, query: SessionListing) -> bool:
 
 
 def _wanted(event: Event, query: EventListing) -> bool:
+    if not (event.shown_in(query.thread) and (event.seq is not None or event.type.from_client)):
+        return False
     if query.types and event.type not in query.types:
         return False
     if event.processed_at is not None and not _in_bounds(event.processed_at, query):

@@ -69,6 +69,8 @@ class EventListing:
     after: int | None = None
     order: Literal["asc", "desc"] = "asc"
     types: tuple[str, ...] = ()
+    thread: str | None = None
+    """Whose events; None: what the session's own list shows, which is its primary thread's."""
     created_gt: datetime | None = None
     created_gte: datetime | None = None
     created_lt: datetime | None = None

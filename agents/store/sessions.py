@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, func, select, union_all
 
 from agents.errors import NotFound
 from agents.ids import SessionId
-from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of
 from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
@@ -96,8 +96,15 @@ def _history(connection: Connection, session_id: SessionId, query: EventListing)
     return with_queued(logged, queued, query)
 
 
+def _shown(query: EventListing) -> ColumnElement[bool]:
+    if query.thread is None:
+        return events.c.thread_id.is_(None) | (events.c.crossposted == 1)
+    return events.c.thread_id == query.thread
+
+
 def _logged(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
-    statement = within(select(events).where(events.c.session_id == session_id), events.c.processed_at, query)
+    its = (events.c.session_id == session_id) & _shown(query)
+    statement = within(select(events).where(its), events.c.processed_at, query)
     if query.after is not None:
         after = clamped(query.after)
         statement = statement.where(events.c.seq > after if query.order == "asc" else events.c.seq < after)
@@ -119,7 +126,10 @@ def _first(statement: Statement, seq: Column, query: EventListing) -> Statement:
 
 
 def _queued(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
-    statement = select(queue).where(queue.c.session_id == session_id)
+    # What threads tell each other is shown with its place in the log, and not before.
+    ours = queue.c.thread_id.is_(None) if query.thread is None else queue.c.thread_id == query.thread
+    told = queue.c.type != EventType.THREAD_MESSAGE_RECEIVED.value
+    statement = select(queue).where(queue.c.session_id == session_id, ours, told)
     if query.types:
         statement = statement.where(queue.c.type.in_(filter(findable, query.types)))
     ascending = query.order == "asc"

@@ -10,11 +10,12 @@ reads the log again, so a failed draft leaves no trace.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from agents.ids import EventId, new_event_id
-from agents.sessions.events import Event, EventType, SessionStatus
+from agents.sessions.events import Event, EventType, SessionStatus, ThreadRecord
 from agents.sessions.log import Commit, Lease
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import OpenCall, ThreadState
@@ -137,8 +138,22 @@ class Draft:
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
+            threads=self._rows(),
             work=self._work(),
         )
+
+    def _rows(self) -> tuple[ThreadRecord, ...]:
+        """Bring the rows of the threads that the events concern to where the events lead."""
+        if self.session.primary.row is None:
+            return ()
+        rows: list[ThreadRecord] = []
+        concerned = {event.thread for event in self.events}
+        for thread in self.session.threads.values():
+            if thread.row is not None and thread.event_thread in concerned:
+                status, reason = thread.status, thread.stop_reason
+                thread.row = replace(thread.row, status=status, stop_reason=reason, updated_at=self.now)
+                rows.append(thread.row)
+        return tuple(rows)
 
     def _work(self) -> Literal["wanted", "over"] | None:
         """Say what this commit is to the workers of a self-hosted environment (spec D.2, H-9)."""

@@ -185,6 +185,30 @@ class SessionRecord:
         return self.environment.get("type") == "self_hosted"
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadRecord:
+    """The row of a thread. A session has rows of threads, its primary's included, once it has more than one.
+
+    ``active_seconds`` counts closed running spans; ``running_since`` opens the current one. ``stop_reason`` is the last
+    idle event's reason.
+    """
+
+    id: str
+    session_id: str
+    parent_id: str | None
+    """The thread that created it; None: it is the primary."""
+    agent: dict[str, Any]
+    """The agent as it was when the thread was created; empty for the primary, whose agent is the session's."""
+    created_at: datetime
+    updated_at: datetime
+    status: SessionStatus = SessionStatus.IDLE
+    stop_reason: dict[str, Any] | None = None
+    usage: Usage = Usage()
+    active_seconds: float = 0.0
+    running_since: datetime | None = None
+    archived_at: datetime | None = None
+
+
 def text_content(text: str) -> list[dict[str, Any]]:
     """Return the content of an event that is one text."""
     return [{"type": "text", "text": text}]

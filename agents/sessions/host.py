@@ -95,6 +95,13 @@ class SessionHost(Protocol):
         """Terminate and archive. Raises NotFound, InvalidRequest (running)."""
         ...
 
+    async def archive_thread(self, session_id: SessionId, thread_id: str) -> None:
+        """Terminate and archive a thread that was created in the session; one that is archived stays as it is.
+
+        Raises NotFound, InvalidRequest (running).
+        """
+        ...
+
     async def delete(self, session_id: SessionId) -> None:
         """Remove the session and its sandbox. Raises NotFound, InvalidRequest (running)."""
         ...

@@ -8,7 +8,7 @@ Like all that drafts events (see ``transitions``), nothing here waits or calls a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +41,9 @@ class TurnRules:
 
 def go_running(draft: Draft) -> None:
     """Have the thread run: first the session, if no thread of it did, then the thread (spec H-1)."""
+    row = draft.state.row
+    if row is not None and row.running_since is None:
+        draft.state.row = replace(row, running_since=draft.now)
     if draft.session.record.running_since is None:
         draft.session.set(running_since=draft.now)
     if draft.session.status is not SessionStatus.RUNNING:
@@ -52,8 +55,29 @@ def go_idle(
     draft: Draft, rules: TurnRules, stop_reason: dict[str, Any], stop_details: dict[str, Any] | None = None
 ) -> None:
     """End the thread's turn: thread idle, and when no other thread is busy usage and session idle, directly after."""
+    _stop_clock(draft)
     _emit_status(draft, EventType.THREAD_IDLE, stop_reason=stop_reason, stop_details=stop_details)
     _rest(draft, rules)
+
+
+def archive_thread(draft: Draft, rules: TurnRules) -> None:
+    """Make an idle thread final and free its place; what it waited for is waited for no longer."""
+    thread = draft.state
+    if thread.row is None or thread.row.archived_at is not None:
+        return
+    waited = bool(thread.calls)
+    take_messages(draft)
+    _emit_status(draft, EventType.THREAD_TERMINATED)
+    thread.row = replace(thread.row, archived_at=draft.now)
+    if waited:
+        _rest(draft, rules)
+
+
+def _stop_clock(draft: Draft) -> None:
+    row = draft.state.row
+    if row is not None and row.running_since is not None:
+        spent = max(0.0, (draft.now - row.running_since).total_seconds())
+        draft.state.row = replace(row, active_seconds=row.active_seconds + spent, running_since=None)
 
 
 def _rest(draft: Draft, rules: TurnRules) -> None:
@@ -145,6 +169,7 @@ def give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
 
 def end_thread(draft: Draft, rules: TurnRules) -> None:
     """Make a thread that was created to delegate to it final."""
+    _stop_clock(draft)
     _emit_status(draft, EventType.THREAD_TERMINATED)
     _rest(draft, rules)
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from agents.ids import EventId
-from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
 from agents.sessions.log import SessionSnapshot
 from agents.sessions.repeats import Accepted
 from agents.sessions.thread_state import OpenCall, ThreadState
@@ -57,8 +57,10 @@ class SessionState:
             state.enqueue(event)
         for event in snapshot.events:
             state.apply(event)
-        # The row was written with the last event of the log, so it is already what the fold leads to.
+        # Rows were written with the last event of the log, so they are already what the fold leads to.
         state.record = snapshot.record
+        for row in snapshot.threads:
+            state.threads[row.id].row = row
         return state
 
     @property
@@ -129,8 +131,23 @@ class SessionState:
 
 
 def _thread_created(state: SessionState, event: Event) -> None:
-    thread_id, snapshot = event.body["session_thread_id"], (event.hidden or {})["agent"]
-    state.threads[thread_id] = ThreadState(state, thread_id, SessionStatus.IDLE, None, snapshot=snapshot)
+    record, created_at = state.record, event.processed_at or state.record.created_at
+    if state.primary.row is None:
+        # From here on what the primary does is counted apart from what the session does.
+        state.primary.row = ThreadRecord(
+            record.thread_id,
+            record.id,
+            None,
+            {},
+            record.created_at,
+            created_at,
+            usage=record.usage,
+            active_seconds=record.active_seconds,
+            running_since=record.running_since,
+        )
+    agent, thread_id = (event.hidden or {})["agent"], event.body["session_thread_id"]
+    row = ThreadRecord(thread_id, record.id, record.thread_id, agent, created_at, created_at)
+    state.threads[thread_id] = ThreadState(state, thread_id, SessionStatus.IDLE, None, row=row)
 
 
 def _answer(state: SessionState, event: Event) -> None:

@@ -6,7 +6,8 @@ session share (the row, the queue, the sandbox, the budget) is the ``SessionStat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
-from agents.sessions.events import MESSAGES, Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.events import MESSAGES, Event, EventType, SessionRecord, SessionStatus, ThreadRecord, Usage
 from agents.sessions.served import ServedTool, known_as, offer_of, served_by, version_kept
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class ThreadState:
     stop_reason: dict[str, Any] | None
     """Why the thread was idle last; None before it ever was."""
     stop_details: dict[str, Any] | None = None
-    snapshot: dict[str, Any] | None = None
-    """The agent of a thread that was created to delegate to it; None: the session's own."""
+    row: ThreadRecord | None = None
+    """Its row; None as long as the session has one thread, whose row is the session's."""
     conversation: Conversation = field(default_factory=Conversation)
     calls: dict[EventId, OpenCall] = field(default_factory=lambda: {})
     failed_servers: dict[str, str] = field(default_factory=lambda: {})
@@ -112,7 +113,7 @@ class ThreadState:
     @property
     def agent(self) -> dict[str, Any]:
         """The agent whose thread it is, as the session keeps it."""
-        return self.session.record.agent if self.snapshot is None else self.snapshot
+        return self.session.record.agent if self.primary or self.row is None else self.row.agent
 
     @property
     def name(self) -> str:
@@ -155,6 +156,12 @@ class ThreadState:
     def set(self, **columns: Any) -> None:
         """Change columns of the session's row; durable only with the commit that carries the row."""
         self.session.set(**columns)
+
+    def use(self, add: Callable[[Usage], Usage]) -> None:
+        """Count what was used, for the session and for the thread."""
+        self.set(usage=add(self.record.usage))
+        if self.row is not None:
+            self.row = replace(self.row, usage=add(self.row.usage))
 
     def apply(self, event: Event) -> None:
         """Take the next event of this thread."""
@@ -278,6 +285,7 @@ def _rescheduled(thread: ThreadState, event: Event) -> None:
 def _terminated(thread: ThreadState, event: Event) -> None:
     del event
     thread.status = SessionStatus.TERMINATED
+    thread.calls.clear()
 
 
 _HANDLERS = {

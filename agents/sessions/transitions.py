@@ -127,7 +127,8 @@ def record_served(draft: Draft, rules: TurnRules, result: ServerResult, kept: To
     call = draft.state.calls.get(EventId(result.call_id))
     if call is not None and call.served is not None:
         log_result(draft, call, result.content, is_error=result.is_error, hidden=account(call.served, result))
-        draft.state.set(usage=counted(draft.state.record.usage, call.served, result))
+        tool = call.served
+        draft.state.use(lambda usage: counted(usage, tool, result))
     follow_up(draft, rules)
 
 

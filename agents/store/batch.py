@@ -17,7 +17,7 @@ from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease, new_stamp
 from agents.store.call_records import call_rows
-from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row
+from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row, thread_row
 from agents.store.work_rows import first_item_row, last_item_row
 
 
@@ -64,6 +64,7 @@ class Change:
     """The item that the session is to have in the queue for workers, if it has none."""
     over: Row | None = None
     """What ends the session's item in that queue, if no worker has it."""
+    threads: Sequence[Row] = ()
     calls: Sequence[Row] = ()
     """Calls of servers whose results are among the events, for the books."""
 
@@ -120,6 +121,7 @@ def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], s
         wanted=first_item_row(record) if commit.work == "wanted" else None,
         over=last_item_row(record) if commit.work == "over" else None,
         calls=call_rows(record, commit.events),
+        threads=[thread_row(thread) for thread in commit.threads],
     )
 
 

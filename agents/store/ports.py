@@ -17,7 +17,7 @@ from agents.governance.audit.trail import AuditTrail
 from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
 from agents.listing import Listing
-from agents.sessions.events import Event, SessionRecord
+from agents.sessions.events import Event, SessionRecord, ThreadRecord
 from agents.vaults.records import VaultRepository
 from agents.workers.ports import EnvironmentKeys, WorkQueue
 
@@ -75,6 +75,15 @@ class EventListing:
     created_gte: datetime | None = None
     created_lt: datetime | None = None
     created_lte: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadListing:
+    """A page of a session's threads: ``after`` is the moment of creation and the id of the last one before it."""
+
+    limit: int = 1000
+    after: tuple[datetime, str] | None = None
+    statuses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,14 @@ class SessionRepository(Protocol):
 
     async def census(self, quiet_since: datetime) -> SessionCensus:
         """Count all sessions, and those that run although they have not changed since then. Raises Unavailable."""
+        ...
+
+    async def threads(self, session_id: SessionId, query: ThreadListing) -> Sequence[ThreadRecord]:
+        """Up to ``limit + 1`` rows, the oldest first; none of a session that has only its primary. Raises Unavailable."""
+        ...
+
+    async def thread(self, session_id: SessionId, thread_id: str) -> ThreadRecord | None:
+        """The row of a thread of this session, if there is one. Raises Unavailable."""
         ...
 
     async def environment_of(self, session_id: SessionId) -> str | None:

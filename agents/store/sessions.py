@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_, union_all
 
 from agents.errors import NotFound
 from agents.ids import SessionId
-from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
-from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
+from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of, thread_of
 from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
-from agents.store.ports import EventListing, SessionCensus, SessionListing
-from agents.store.tables import events, leases, queue, sessions
+from agents.store.ports import EventListing, SessionCensus, SessionListing, ThreadListing
+from agents.store.tables import events, leases, queue, sessions, threads
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -65,6 +65,30 @@ class SqlSessions:
             return None
         statement = select(events.c.seq).where(events.c.id == event_id, events.c.session_id == session_id)
         return await self._database.read(lambda connection: connection.execute(statement).scalar())
+
+    async def threads(self, session_id: SessionId, query: ThreadListing) -> Sequence[ThreadRecord]:
+        """See SessionRepository.threads."""
+        if not findable(session_id):
+            return []
+        columns = threads.c
+        statement = select(threads).where(columns.session_id == session_id)
+        if query.statuses:
+            statement = statement.where(columns.status.in_(query.statuses))
+        if query.after is not None:
+            moment, name = query.after
+            place = tuple_(columns.created_at, columns.id)
+            statement = statement.where(place > (micros(moment), name if findable(name) else ""))
+        statement = statement.order_by(columns.created_at, columns.id).limit(query.limit + 1)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [thread_of(row) for row in rows]
+
+    async def thread(self, session_id: SessionId, thread_id: str) -> ThreadRecord | None:
+        """See SessionRepository.thread."""
+        if not (findable(session_id) and findable(thread_id)):
+            return None
+        statement = select(threads).where(threads.c.id == thread_id, threads.c.session_id == session_id)
+        row = await self._database.read(lambda connection: connection.execute(statement).mappings().first())
+        return None if row is None else thread_of(row)
 
     async def census(self, quiet_since: datetime) -> SessionCensus:
         """See SessionRepository.census; reads only an index, but for sessions that run."""

@@ -17,7 +17,16 @@ from agents.store.tables.catalog import (
     vault_credentials,
     vaults,
 )
-from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
+from agents.store.tables.log import (
+    deleted_sessions,
+    events,
+    leases,
+    members,
+    queue,
+    session_snapshots,
+    sessions,
+    threads,
+)
 from agents.store.tables.metering import call_records, meter, open_calls
 from agents.store.tables.releases import (
     brain_outcomes,
@@ -62,6 +71,7 @@ __all__ = [
     "schema_info",
     "session_snapshots",
     "sessions",
+    "threads",
     "vault_credentials",
     "vaults",
     "webhook_deliveries",

@@ -29,6 +29,7 @@ from agents.api.routes import Operation, WorkerAccess
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
+from agents.catalog.multiagent import session_roster
 from agents.catalog import environment_config, limits, metadata
 from agents.catalog.agent_config import check_not_archived
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
@@ -107,6 +108,7 @@ class SessionRoutes:
         snapshot = session_agent(agent, given)
         if snapshot["model"] != agent.body["model"]:
             self._brains.check(snapshot["model"]["id"])
+        snapshot["multiagent"] = await session_roster(self._store.agents, agent, snapshot)
         budget = checked_budget(params["budget"]) if "budget" in params else None
         if budget is not None:
             self._budgets.check_model(snapshot["model"]["id"])

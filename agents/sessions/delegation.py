@@ -57,7 +57,6 @@ _TOOLS: Sequence[dict[str, Any]] = (
         },
     },
 )
-_NAMES = frozenset(tool["name"] for tool in _TOOLS)
 
 
 class _Refusal(Exception):
@@ -86,21 +85,21 @@ def run_call(draft: Draft, call: OpenCall) -> tuple[list[dict[str, Any]], bool]:
 
 def _list_agents(draft: Draft, given: Mapping[str, Any]) -> dict[str, Any]:
     del given
-    agents = [{"name": each["name"], "description": each["description"]} for each in roster(draft.state.agent)]
+    agents = [{key: each[key] for key in ("name", "id", "description")} for each in roster(draft.state.agent)]
     threads = [{"thread_id": each.id, "agent": each.name, "status": each.status.value} for each in _open(draft.session)]
     return {"agents": agents, "threads": threads}
 
 
 def _create_agent(draft: Draft, given: Mapping[str, Any]) -> dict[str, Any]:
     name, words = _text(given, "agent"), _text(given, "message")
-    found = [each for each in roster(draft.state.agent) if each["name"] == name]
+    found = [each for each in roster(draft.state.agent) if name in (each["name"], each["id"])]
     if not found:
         names = ", ".join(repr(each["name"]) for each in roster(draft.state.agent))
         raise _Refusal(f"There is no agent named {name!r}. You can delegate to: {names}.")
     if sum(1 for _ in _open(draft.session)) >= MAX_THREADS:
         raise _Refusal(f"There are {MAX_THREADS} threads, which is the limit. Send the task to one that is idle.")
     thread_id = new_thread_id()
-    told = {"session_thread_id": thread_id, "agent_name": name}
+    told = {"session_thread_id": thread_id, "agent_name": found[0]["name"]}
     draft.emit(EventType.THREAD_CREATED, told, hidden={"agent": found[0]})
     send(draft, draft.session.threads[thread_id], text_content(words))
     return {"thread_id": thread_id}

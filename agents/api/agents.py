@@ -18,8 +18,8 @@ from agents.api.query import Query
 from agents.api.routes import Operation
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
-from agents.catalog.multiagent import saved_roster
 from agents.catalog.agent_config import agent_body, agent_wire, check_not_archived, updated_body
+from agents.catalog.multiagent import saved_roster
 from agents.errors import Conflict, InvalidRequest
 from agents.ids import new_agent_id
 from agents.listing import Listing

@@ -29,9 +29,9 @@ from agents.api.routes import Operation, WorkerAccess
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
-from agents.catalog.multiagent import session_roster
 from agents.catalog import environment_config, limits, metadata
 from agents.catalog.agent_config import check_not_archived
+from agents.catalog.multiagent import session_roster
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
 from agents.errors import InvalidRequest
 from agents.ids import SessionId, new_thread_id

@@ -65,7 +65,7 @@ class _Refusal(Exception):
 
 def roster(agent: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the agents that this agent of a session may delegate to."""
-    multiagent = agent.get("multiagent") or {}
+    multiagent: Mapping[str, Any] = agent.get("multiagent") or {}
     return [each for each in multiagent.get("agents", ()) if each["type"] == "agent"]
 
 

@@ -218,9 +218,7 @@ def _tool_use(thread: ThreadState, event: Event) -> None:
     )
 
 
-def _kind(
-    thread: ThreadState, event: Event, served: ServedTool | None
-) -> CallKind:
+def _kind(thread: ThreadState, event: Event, served: ServedTool | None) -> CallKind:
     if event.type is EventType.AGENT_CUSTOM_TOOL_USE:
         return "custom"
     if served is not None:

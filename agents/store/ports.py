@@ -166,7 +166,7 @@ class SessionRepository(Protocol):
         ...
 
     async def threads(self, session_id: SessionId, query: ThreadListing) -> Sequence[ThreadRecord]:
-        """Up to ``limit + 1`` rows, the oldest first; none of a session that has only its primary. Raises Unavailable."""
+        """Up to ``limit + 1`` rows, the oldest first; none of a session that has only its primary."""
         ...
 
     async def thread(self, session_id: SessionId, thread_id: str) -> ThreadRecord | None:

@@ -364,7 +364,7 @@ SKILL: Json = {"type": "anthropic", "skill_id": "xlsx"}
 SESSION: Json = {"agent": "agent_1", "environment_id": "env_1"}
 UNAVAILABLE: list[tuple[str, Json]] = [
     ("/v1/agents", {"name": "a", "model": "m", "skills": [SKILL]}),
-    ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "coordinator", "agents": ["agent_1"]}}),
+    ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "multiagent_20261001"}}),
     (
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},

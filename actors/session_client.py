@@ -76,6 +76,10 @@ class SessionClient:
         partition = self._partition(session_id)
         return await self._at_owner(partition, lambda link, _: link.call(partition, "archive", session_id))
 
+    async def archive_thread(self, session_id: SessionId, thread_id: str) -> None:
+        partition = self._partition(session_id)
+        await self._at_owner(partition, lambda link, _: link.call(partition, "archive_thread", session_id, thread_id))
+
     async def delete(self, session_id: SessionId) -> None:
         partition = self._partition(session_id)
 

@@ -190,6 +190,8 @@ class SessionService:
                 work = harness.update(session_id, changes)
             case "archive", (session_id,):
                 work = harness.archive(session_id)
+            case "archive_thread", (session_id, thread_id):
+                work = harness.archive_thread(session_id, thread_id)
             case "delete", (session_id,):
                 work = harness.delete(session_id)
             case "figures", ():

@@ -19,6 +19,7 @@ from agents.api.routes import Operation
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog.agent_config import agent_body, agent_wire, check_not_archived, updated_body
+from agents.catalog.multiagent import saved_roster
 from agents.errors import Conflict, InvalidRequest
 from agents.ids import new_agent_id
 from agents.listing import Listing
@@ -53,10 +54,13 @@ class AgentRoutes:
         ]
 
     async def create(self, request: Request) -> Response:
-        body = agent_body(parse(AgentCreateParams, await read_json(request)))
+        params = parse(AgentCreateParams, await read_json(request))
+        body, agent_id, mine = agent_body(params), new_agent_id(), request.state.workspace_id
+        given = params.get("multiagent")
+        body["multiagent"] = await saved_roster(self._agents, given, own=(agent_id, 1), workspace_id=mine)
         self._brains.check(body["model"]["id"])
         now = self._clock.now()
-        agent = AgentRecord(new_agent_id(), 1, body, now, now, workspace_id=request.state.workspace_id)
+        agent = AgentRecord(agent_id, 1, body, now, now, workspace_id=mine)
         await self._agents.insert(agent)
         return json_answer(agent_wire(agent))
 
@@ -72,7 +76,7 @@ class AgentRoutes:
             raise InvalidRequest(f"version: must be at least 1, not {pinned}")
         for attempt in range(_UPDATE_ATTEMPTS):
             stored = await self._agents.get(agent_id)
-            changed = self._changed(stored, params)
+            changed = await self._changed(stored, params)
             if changed is None:
                 return json_answer(agent_wire(stored))
             try:
@@ -84,7 +88,7 @@ class AgentRoutes:
                 return json_answer(agent_wire(changed))
         raise AssertionError("the last attempt returns or raises")
 
-    def _changed(self, stored: AgentRecord, params: AgentUpdateParams) -> AgentRecord | None:
+    async def _changed(self, stored: AgentRecord, params: AgentUpdateParams) -> AgentRecord | None:
         check_not_archived(stored)
         pinned = params.get("version", stored.version)
         if pinned != stored.version:
@@ -93,6 +97,14 @@ class AgentRoutes:
         # One whose model has vanished can still be changed in all else.
         if "model" in params:
             self._brains.check(body["model"]["id"])
+        if "multiagent" in params:
+            given, mine = params["multiagent"], stored.workspace_id
+            # What names the agent itself as it is now is no change; saved anew it names the version that it becomes.
+            for version in (stored.version, stored.version + 1):
+                own = stored.id, version
+                body["multiagent"] = await saved_roster(self._agents, given, own=own, workspace_id=mine)
+                if body == stored.body:
+                    break
         if body == stored.body:
             return None
         return replace(stored, version=stored.version + 1, body=body, updated_at=self._clock.now())

@@ -45,6 +45,7 @@ from agents.api.peers import guard_for
 from agents.api.platform import Platform
 from agents.api.rate_limits import RateLimits
 from agents.api.request_trace import RequestTracing
+from agents.api.resource_kinds import resources_of
 from agents.api.resources import ResourceRoutes
 from agents.api.routes import Operation, routes
 from agents.api.secure_headers import SecureHeaders
@@ -57,9 +58,7 @@ from agents.api.vaults import VaultRoutes
 from agents.api.webhooks import WebhookRoutes
 from agents.api.work import WorkRoutes
 from agents.api.worker_gate import WorkerGate
-from agents.catalog.resources import Resources
 from agents.errors import NotFound
-from agents.files.mounting import FileResources
 from agents.files.service import open_files
 from agents.telemetry import catalogue
 
@@ -73,7 +72,7 @@ def create_app(platform: Platform) -> FastAPI:
     events, guard = EventRoutes(platform, book), AccessGuard(platform.store.owners)
     witness = Witness(guard.permit, platform.store.audit, platform.clock)
     files = open_files(platform.settings, platform.store, platform.clock)
-    resources = Resources({"file": FileResources(files)})
+    resources = resources_of(platform)
     # Paths are tried in this order: the busiest first.
     operations: list[Operation] = [
         *events.operations(),

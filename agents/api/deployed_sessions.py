@@ -12,6 +12,7 @@ from agents.access.scopes import KeyScope
 from agents.api.auth import Access
 from agents.api.client_events import checked_initial_events
 from agents.api.platform import Platform
+from agents.api.resource_kinds import resources_of
 from agents.api.sessions import SessionRoutes
 from agents.deployments.config import EVENT_TYPES
 from agents.deployments.failures import RunErrorType, RunFailed
@@ -32,7 +33,7 @@ class DeployedSessions:
     def __init__(self, platform: Platform) -> None:
         self._store = platform.store
         self._host = platform.sessions
-        self._sessions = SessionRoutes(platform)
+        self._sessions = SessionRoutes(platform, resources_of(platform))
 
     def reserve(self, now: datetime) -> Reservation:
         """See SessionMaking.reserve."""

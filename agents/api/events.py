@@ -125,12 +125,12 @@ class EventRoutes:
             await watch.open()
             # Read only now: whatever changes from here on arrives as a frame.
             record = await self._sessions.get(session_id)
-            check_thread(record, thread_id)
+            child = await self.child(record, thread_id)
             replay_after = await self._position(session_id, last_seen)
             live = record.status is not SessionStatus.TERMINATED
             gateway = self._platform.settings.gateway
             return EventStream(
-                StreamSource(session_id, watch, record.seq, replay_after, live),
+                StreamSource(session_id, watch, record.seq, replay_after, live, child),
                 self._sessions,
                 self._platform.clock,
                 held.pop_all(),
@@ -140,6 +140,14 @@ class EventRoutes:
                 lapses=self._lapses(request.state.worker, request.state.access),
             )
         raise AssertionError("no exit callback swallows an error")
+
+    async def child(self, record: SessionRecord, thread_id: str | None) -> str | None:
+        """Return *thread_id* if it names another thread than the primary. Raises NotFound when there is none of it."""
+        if thread_id is None or thread_id == record.thread_id:
+            return None
+        if await self._sessions.thread(SessionId(record.id), thread_id) is None:
+            raise NotFound(f"session {record.id} has no thread {thread_id}")
+        return thread_id
 
     def _lapses(self, worker: Worker | None, access: Access) -> Callable[[], Awaitable[None]] | None:
         key_id = access.key_id
@@ -158,12 +166,6 @@ class EventRoutes:
         if position is None:
             raise InvalidRequest(f"after: {event_id[:80]!r} is not an event in this session's log")
         return position
-
-
-def check_thread(record: SessionRecord, thread_id: str | None) -> None:
-    """Raise NotFound unless *thread_id* is the session's primary thread (None asks for no check)."""
-    if thread_id is not None and thread_id != record.thread_id:
-        raise NotFound(f"session {record.id} has no thread {thread_id}")
 
 
 def _too_many_streams(most: int) -> RateLimited:

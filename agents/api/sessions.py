@@ -32,6 +32,7 @@ from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog import environment_config, metadata
 from agents.catalog.agent_config import check_not_archived
+from agents.catalog.multiagent import session_roster
 from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
 from agents.deployments.records import Reservation
@@ -130,6 +131,7 @@ class SessionRoutes:
         snapshot = session_agent(agent, given)
         if snapshot["model"] != agent.body["model"]:
             self._brains.check(snapshot["model"]["id"])
+        snapshot["multiagent"] = await session_roster(self._store.agents, agent, snapshot)
         budget = checked_budget(params["budget"]) if "budget" in params else None
         if budget is not None:
             self._budgets.check_model(snapshot["model"]["id"])

@@ -92,8 +92,9 @@ class Watch:
 class StreamSource:
     """What one stream shows.
 
-    *opened_at* is the log's position when the stream was opened. *replay_after* is the position to replay
-    from, None without replay; *live* false ends the stream after it.
+    *thread* is the one whose events they are; None: the session's own stream. *opened_at* is the log's position
+    when the stream was opened. *replay_after* is the position to replay from, None without replay; *live* false ends
+    the stream after it.
     """
 
     session_id: SessionId
@@ -101,6 +102,7 @@ class StreamSource:
     opened_at: int
     replay_after: int | None
     live: bool
+    thread: str | None = None
 
 
 class EventStream(Response):
@@ -181,7 +183,7 @@ class EventStream(Response):
         """Send what the log has beyond what was reached; returns whether that ends the stream."""
         more = True
         while more:
-            listing = EventListing(limit=_REPLAY_PAGE, after=self._reached)
+            listing = EventListing(limit=_REPLAY_PAGE, after=self._reached, thread=self._source.thread)
             found = await self._sessions.events(self._source.session_id, listing)
             logged = [event for event in found if event.seq is not None]
             if logged:
@@ -201,9 +203,10 @@ class EventStream(Response):
         try:
             async for frames in self._source.watch.frames:
                 fresh = [frame for frame in frames if frame.seq is None or frame.seq > self._shown]
-                if fresh:
-                    await self._send(send, b"".join(_live_frame(frame) for frame in fresh))
-                    self._reached = max((frame.seq for frame in fresh if frame.seq is not None), default=self._reached)
+                shown = [frame for frame in fresh if frame.shown_in(self._source.thread)]
+                if shown:
+                    await self._send(send, b"".join(_live_frame(frame) for frame in shown))
+                self._reached = max((frame.seq for frame in fresh if frame.seq is not None), default=self._reached)
                 if any(frame.ends or frame.type in _LAST_TYPES for frame in fresh):
                     return True
         except Unavailable:

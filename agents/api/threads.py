@@ -1,6 +1,9 @@
-"""``/v1/sessions/{id}/threads``: the primary thread, the only one until agents can delegate (spec A.6)."""
+"""``/v1/sessions/{id}/threads``: the primary thread, and those that were created to delegate to them (spec A.6)."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
 
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsSessionThread
 from starlette.requests import Request
@@ -8,8 +11,8 @@ from starlette.responses import Response
 
 from agents.api import describe
 from agents.api.answers import json_answer
-from agents.api.cursor import decode
-from agents.api.events import MAX_EVENTS, EventRoutes, check_thread
+from agents.api.cursor import Cursor, decode, encode, from_micros, to_micros
+from agents.api.events import MAX_EVENTS, EventRoutes
 from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation
@@ -18,13 +21,13 @@ from agents.errors import InvalidRequest
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import thread_wire
-from agents.store.ports import EventListing
+from agents.store.ports import EventListing, ThreadListing
 
 _MAX_THREADS = 1000  # the SDK's field text
 
 
 class ThreadRoutes:
-    """List and retrieve, archive (refused), and the thread's own history and stream."""
+    """List and retrieve, archive, and each thread's own history and stream."""
 
     def __init__(self, platform: Platform, events: EventRoutes) -> None:
         self._platform = platform
@@ -56,38 +59,62 @@ class ThreadRoutes:
             ),
         ]
 
-    async def _record(self, request: Request) -> SessionRecord:
-        """Return the session. Raises NotFound, also when the path's thread is not one of it."""
-        record = await self._platform.store.sessions.get(SessionId(request.path_params["session_id"]))
-        check_thread(record, request.path_params.get("thread_id"))
-        return record
+    async def _session(self, request: Request) -> SessionRecord:
+        """Raises NotFound."""
+        return await self._platform.store.sessions.get(SessionId(request.path_params["session_id"]))
+
+    async def _wire(self, session: SessionRecord, thread_id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+        child = await self._events.child(session, thread_id)
+        row = await self._platform.store.sessions.thread(SessionId(session.id), child or session.thread_id)
+        return thread_wire(session, row, self._platform.clock.now(), self._platform.prices)
 
     async def list(self, request: Request) -> Response:
         query = Query(request.query_params)
-        query.limit(_MAX_THREADS, _MAX_THREADS)
+        limit = query.limit(_MAX_THREADS, _MAX_THREADS)
         statuses = query.choices("statuses", describe.STATUSES, most=describe.MAX_FILTER_VALUES)
-        # One thread never fills a page, so no cursor of this listing was ever given out.
-        decode(query.text("page"), kind="threads", order="asc", shape=())
-        record = await self._record(request)
-        shown = [record] if not statuses or record.status.value in statuses else []
-        now = self._platform.clock.now()
-        return json_answer(
-            {"data": [thread_wire(each, now, self._platform.prices) for each in shown], "next_page": None}
-        )
+        session_id = SessionId(request.path_params["session_id"])
+        kind = f"threads:{session_id}"
+        cursor = decode(query.text("page"), kind=kind, order="asc", shape=(int, str))
+        after = None if cursor is None else _place(cursor)
+        session, now, prices = await self._session(request), self._platform.clock.now(), self._platform.prices
+        if await self._platform.store.sessions.thread(session_id, session.thread_id) is None:
+            shown = not statuses or session.status.value in statuses
+            return json_answer({"data": [thread_wire(session, None, now, prices)] if shown else [], "next_page": None})
+        listing = ThreadListing(limit, after, statuses)
+        found = await self._platform.store.sessions.threads(session_id, listing)
+        page, last = found[:limit], found[limit - 1] if len(found) > limit else None
+        following = None
+        if last is not None:
+            following = encode(Cursor(kind, "asc", False, (to_micros(last.created_at), last.id)))
+        data = [thread_wire(session, row, now, prices) for row in page]
+        return json_answer({"data": data, "next_page": following})
 
     async def retrieve(self, request: Request) -> Response:
-        return json_answer(thread_wire(await self._record(request), self._platform.clock.now(), self._platform.prices))
+        return json_answer(await self._wire(await self._session(request), request.path_params["thread_id"]))
 
     async def archive(self, request: Request) -> Response:
         no_fields(await read_json(request))
-        record = await self._record(request)
-        raise InvalidRequest(f"thread {record.thread_id} is the primary thread; archive the session instead")
+        session, thread_id = await self._session(request), request.path_params["thread_id"]
+        if await self._events.child(session, thread_id) is None:
+            raise InvalidRequest(f"thread {thread_id} is the primary thread; archive the session instead")
+        await self._platform.sessions.archive_thread(SessionId(session.id), thread_id)
+        return json_answer(await self._wire(session, thread_id))
 
     async def events(self, request: Request) -> Response:
-        query = Query(request.query_params)
-        listing = EventListing(limit=query.limit(MAX_EVENTS, MAX_EVENTS))
-        record = await self._record(request)
-        return await self._events.history(SessionId(record.id), "thread_events", listing, query)
+        query, session = Query(request.query_params), await self._session(request)
+        child = await self._events.child(session, request.path_params["thread_id"])
+        listing = EventListing(limit=query.limit(MAX_EVENTS, MAX_EVENTS), thread=child)
+        kind = "thread_events" if child is None else f"thread_events:{child}"
+        return await self._events.history(SessionId(session.id), kind, listing, query)
 
     async def stream(self, request: Request) -> Response:
         return await self._events.open_stream(request, thread_id=request.path_params["thread_id"])
+
+
+def _place(cursor: Cursor) -> tuple[datetime, str]:
+    match cursor.position:
+        case (int() as moment, str() as thread_id):
+            return from_micros(moment), thread_id
+        case _:
+            raise InvalidRequest("page: is not a cursor of this listing")

@@ -77,7 +77,8 @@ class Subscription:
         self._ready = asyncio.Event()
         self._closed = False
         self._severed = False
-        self._previewing: set[str] = set()
+        self._previewing: dict[str | None, set[str]] = {}
+        """Events that are previewed now, by thread."""
 
     @property
     def previews(self) -> frozenset[str]:
@@ -102,14 +103,14 @@ class Subscription:
     def _admits(self, frame: Frame) -> bool:
         if frame.preview is None:
             if frame.type == "span.model_request_end":
-                self._previewing.clear()
+                self._previewing.pop(frame.thread, None)
             return True
         if frame.preview not in self._previews or frame.event_id is None:
             return False
         # A delta without its start would break the client's accumulator: this stream came too late for it.
         if frame.type == "event_start":
-            self._previewing.add(frame.event_id)
-        return frame.event_id in self._previewing
+            self._previewing.setdefault(frame.thread, set()).add(frame.event_id)
+        return frame.event_id in self._previewing.get(frame.thread, ())
 
     def close(self) -> None:
         """End the iteration after what is already queued; the reader catches up from the log."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import summary_block
-from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType
+from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
 from agents.sessions.served import known_as
 from agents.web.provenance import PastUrls
 
@@ -77,6 +77,14 @@ class Conversation:
             return False
         return bool(self._messages) and self._messages[-1]["role"] == "user"
 
+    @property
+    def last_words(self) -> str:
+        """The text of the last message, if it is the model's."""
+        last = self._messages[-1] if self._messages else None
+        if last is None or last["role"] != "assistant":
+            return ""
+        return "\n\n".join(block["text"] for block in last["content"] if block.get("type") == "text")
+
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
         hidden = event.hidden or {}
@@ -86,6 +94,8 @@ class Conversation:
             self._add_result(event.body[TOOL_RESULTS[event.type]], event.body)
         elif event.type is EventType.USER_MESSAGE:
             self._add_user(list(event.body["content"]))
+        elif event.type is EventType.THREAD_MESSAGE_RECEIVED:
+            self._add_user([*text_content(_heading(event)), *event.body["content"]])
         elif event.type is EventType.AGENT_MESSAGE:
             self._add_assistant([block for block in event.body["content"] if block.get("text")])
         elif event.type is EventType.AGENT_THINKING and event.hidden:
@@ -167,6 +177,11 @@ class Conversation:
     def snapshot(self) -> list[Message]:
         """A copy that later events leave alone; blocks are shared and immutable by convention."""
         return list(self._messages)
+
+
+def _heading(event: Event) -> str:
+    sender = event.body.get("from_agent_name", "the coordinator")
+    return f"Message from {sender} (thread {event.body['from_session_thread_id']}):"
 
 
 def _size_of(messages: list[Message]) -> int:

@@ -10,11 +10,12 @@ reads the log again, so a failed draft leaves no trace.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from agents.ids import EventId, new_event_id
-from agents.sessions.events import Event, EventType, SessionStatus
+from agents.sessions.events import Event, EventType, SessionStatus, ThreadRecord
 from agents.sessions.log import Commit, Lease
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import OpenCall, ThreadState
@@ -62,7 +63,7 @@ class Draft:
     @property
     def thread(self) -> str | None:
         """Name the thread as its events do: None for the primary."""
-        return None if self.state.primary else self.state.id
+        return self.state.event_thread
 
     @property
     def empty(self) -> bool:
@@ -109,6 +110,11 @@ class Draft:
         self.shown.append(event)
         self.session.enqueue(event)
 
+    def hold(self, event: Event) -> None:
+        """Let what is no client's wait; nobody is shown it before it has its place in the log."""
+        self.queued.append(event)
+        self.session.enqueue(event)
+
     def take(self, event: Event) -> Event:
         """Give a waiting event its place in the log."""
         self.session.queue.remove(event)
@@ -116,7 +122,9 @@ class Draft:
             self.queued.remove(event)
         else:
             self.consumed.append(event.id)
-        return self.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
+        # The client sees what it says on calls of a child where it was asked: with the primary's events.
+        shown = event.type is EventType.USER_TOOL_CONFIRMATION
+        return self.emit(event.type, event.body, event_id=event.id, hidden=event.hidden, crossposted=shown)
 
     def commit(self, lease: Lease) -> Commit:
         """Close the draft; the row carries the number of waiting events and the time of change."""
@@ -130,8 +138,22 @@ class Draft:
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
+            threads=self._rows(),
             work=self._work(),
         )
+
+    def _rows(self) -> tuple[ThreadRecord, ...]:
+        """Bring the rows of the threads that the events concern to where the events lead."""
+        if self.session.primary.row is None:
+            return ()
+        rows: list[ThreadRecord] = []
+        concerned = {event.thread for event in self.events}
+        for thread in self.session.threads.values():
+            if thread.row is not None and thread.event_thread in concerned:
+                status, reason = thread.status, thread.stop_reason
+                thread.row = replace(thread.row, status=status, stop_reason=reason, updated_at=self.now)
+                rows.append(thread.row)
+        return tuple(rows)
 
     def _work(self) -> Literal["wanted", "over"] | None:
         """Say what this commit is to the workers of a self-hosted environment (spec D.2, H-9)."""

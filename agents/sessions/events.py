@@ -36,6 +36,8 @@ class EventType(StrEnum):
     AGENT_MCP_TOOL_USE = "agent.mcp_tool_use"
     AGENT_MCP_TOOL_RESULT = "agent.mcp_tool_result"
     CONTEXT_COMPACTED = "agent.thread_context_compacted"
+    THREAD_MESSAGE_SENT = "agent.thread_message_sent"
+    THREAD_MESSAGE_RECEIVED = "agent.thread_message_received"
     SESSION_RUNNING = "session.status_running"
     SESSION_IDLE = "session.status_idle"
     SESSION_RESCHEDULED = "session.status_rescheduled"
@@ -44,6 +46,7 @@ class EventType(StrEnum):
     SESSION_UPDATED = "session.updated"
     SESSION_ERROR = "session.error"
     SESSION_USAGE = "session.usage"
+    THREAD_CREATED = "session.thread_created"
     THREAD_RUNNING = "session.thread_status_running"
     THREAD_IDLE = "session.thread_status_idle"
     THREAD_RESCHEDULED = "session.thread_status_rescheduled"
@@ -64,6 +67,10 @@ TOOL_RESULTS = {
     EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
 }
 """Events that end a tool call, and where each names it."""
+
+
+MESSAGES = frozenset({EventType.USER_MESSAGE, EventType.THREAD_MESSAGE_RECEIVED})
+"""What starts a turn of the thread that it waits for."""
 
 
 class SessionStatus(StrEnum):
@@ -178,6 +185,30 @@ class SessionRecord:
     def self_hosted(self) -> bool:
         """Whether the session's sandbox tools run at a worker elsewhere, and never here (spec D)."""
         return self.environment.get("type") == "self_hosted"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRecord:
+    """The row of a thread. A session has rows of threads, its primary's included, once it has more than one.
+
+    ``active_seconds`` counts closed running spans; ``running_since`` opens the current one. ``stop_reason`` is the last
+    idle event's reason.
+    """
+
+    id: str
+    session_id: str
+    parent_id: str | None
+    """The thread that created it; None: it is the primary."""
+    agent: dict[str, Any]
+    """The agent as it was when the thread was created; empty for the primary, whose agent is the session's."""
+    created_at: datetime
+    updated_at: datetime
+    status: SessionStatus = SessionStatus.IDLE
+    stop_reason: dict[str, Any] | None = None
+    usage: Usage = Usage()
+    active_seconds: float = 0.0
+    running_since: datetime | None = None
+    archived_at: datetime | None = None
 
 
 def text_content(text: str) -> list[dict[str, Any]]:

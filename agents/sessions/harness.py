@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from agents.brains.registry import registry_of
-from agents.errors import HecatonError, InvalidRequest, LogConflict, Unavailable
+from agents.errors import HecatonError, InvalidRequest, LogConflict, NotFound, Unavailable
 from agents.ids import SessionId
 from agents.sessions.budget import Budgets
 from agents.sessions.bus import Subscription
@@ -28,7 +28,7 @@ from agents.sessions.host import Frame
 from agents.sessions.intake import admit
 from agents.sessions.leasing import PartitionKeeper
 from agents.sessions.ledger import workspace_of
-from agents.sessions.lifecycle import TurnRules, terminate
+from agents.sessions.lifecycle import TurnRules, archive_thread, terminate
 from agents.sessions.log import Lease
 from agents.sessions.observing import untold_since
 from agents.sessions.owner import StaleRunner
@@ -282,6 +282,20 @@ class Harness:
                 await self._ports.hands.release(session_id, destroy=False)
         except (HecatonError, OSError) as error:
             logger.warning("the sandbox of %s was not released: %s: %s", session_id, type(error).__name__, error)
+
+    async def archive_thread(self, session_id: SessionId, thread_id: str) -> None:
+        """See SessionHost.archive_thread."""
+
+        def change(draft: Draft) -> None:
+            thread = draft.session.threads.get(thread_id)
+            if thread is None or thread.primary:
+                raise NotFound(f"session {session_id} has no thread {thread_id} that can be archived")
+            if thread.busy:
+                words = f"thread {thread_id} is {thread.status.value}: only an idle thread can be archived"
+                raise InvalidRequest(words)
+            archive_thread(draft.of(thread), self._rules)
+
+        await self._apply(session_id, change)
 
     async def delete(self, session_id: SessionId) -> None:
         """See SessionHost.delete."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 
-PackedFrame = tuple[str, bytes, int | None, str | None, str | None, bool]
+PackedFrame = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Frame:
     of an ``event_start``/``event_delta`` (``event_id`` is then the previewed event); such frames go only to
     streams that asked for that type.
     ``ends`` closes the stream after it (``session.deleted``).
+    ``thread`` and ``crossposted`` as of an event: whose streams show it.
     """
 
     type: str
@@ -35,10 +36,18 @@ class Frame:
     event_id: str | None = None
     preview: str | None = None
     ends: bool = False
+    thread: str | None = None
+    crossposted: bool = False
+
+    def shown_in(self, thread: str | None) -> bool:
+        """Whether the streams of *thread* show it; None: those of the session, its primary thread's."""
+        return self.thread == thread or (thread is None and self.crossposted)
 
     def packed(self) -> PackedFrame:
         """A plain tuple, several times cheaper to pickle than a dataclass."""
-        return (self.type, self.data, self.seq, self.event_id, self.preview, self.ends)
+        packed = (self.type, self.data, self.seq, self.event_id, self.preview, self.ends)
+        # What a gateway of an earlier release takes, too, as long as there is one thread.
+        return packed if self.thread is None else (*packed, self.thread, self.crossposted)
 
     @classmethod
     def unpacked(cls, packed: PackedFrame) -> Frame:
@@ -84,6 +93,13 @@ class SessionHost(Protocol):
 
     async def archive(self, session_id: SessionId) -> SessionRecord:
         """Terminate and archive. Raises NotFound, InvalidRequest (running)."""
+        ...
+
+    async def archive_thread(self, session_id: SessionId, thread_id: str) -> None:
+        """Terminate and archive a thread that was created in the session; one that is archived stays as it is.
+
+        Raises NotFound, InvalidRequest (running).
+        """
         ...
 
     async def delete(self, session_id: SessionId) -> None:

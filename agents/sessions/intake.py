@@ -6,7 +6,7 @@ before anything is drafted for good. Repeats of an accepted answer are harmless 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import orjson
 
 from agents.config import HarnessSettings
 from agents.errors import Conflict, InvalidRequest, RateLimited
-from agents.ids import EventId
+from agents.ids import EventId, new_event_id
 from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus
@@ -69,7 +69,7 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
         raise InvalidRequest(f"{where}.type: {type_.value}: {words}")
     earlier = state.answers.get((type_, call_id)) or _waiting_answer(state, type_, call_id)
     if earlier is not None:
-        if earlier.body == body:
+        if _said(earlier.body) == _said(body):
             return earlier
         raise InvalidRequest(f"{where}.{key}: {call_id} already has a different answer")
     call = state.call(call_id)
@@ -82,6 +82,11 @@ def _check_answer(state: SessionState, where: str, type_: EventType, body: dict[
     if type_ is EventType.USER_TOOL_RESULT:
         _check_worker_call(state, f"{where}.{key}", call)
     return None
+
+
+def _said(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what an answer says; whose call it is for is filled in here."""
+    return {key: value for key, value in body.items() if key != "session_thread_id"}
 
 
 def _check_worker_call(state: SessionState, where: str, call: OpenCall) -> None:
@@ -168,7 +173,7 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
                 answered.append(state.thread_of(echo))
         elif event.type is EventType.USER_INTERRUPT:
             _go_on(draft, rules, answered)
-            echo, fresh = _admit_interrupt(draft, rules, event), True
+            echo, fresh = _admit_interrupts(draft, rules, event), True
         else:
             draft.enqueue(event)
             echo, fresh = event, True
@@ -187,8 +192,11 @@ def _admit_answer(draft: Draft, where: str, event: Event) -> tuple[Event, bool]:
         return earlier, False
     call_id = EventId(event.body[_ANSWER_KEYS[event.type]])
     draft = draft.of(draft.session.holder(call_id) or draft.state)
+    if not draft.state.primary:
+        event = replace(event, body={**event.body, "session_thread_id": draft.state.id})
     if event.type in _RESULTS:
-        return draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden), True
+        echo = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden, crossposted=True)
+        return echo, True
     call = draft.state.calls[call_id]
     hidden = {**(event.hidden or {}), "approves": call_digest(call.name, call.input)}
     event = replace(event, hidden=hidden, thread=draft.thread)
@@ -230,12 +238,25 @@ def _settled_by(state: ThreadState, confirmations: Sequence[Event]) -> set[str]:
     return settled
 
 
-def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event) -> Event:
-    state = draft.state
+def _admit_interrupts(draft: Draft, rules: TurnRules, event: Event) -> Event:
+    """Interrupt the thread that is named, or else every one: the children first, each by an event of its own."""
     event.body.setdefault("session_thread_id", None)
+    named = event.body["session_thread_id"]
+    if named is not None:
+        to = draft.of(draft.session.threads[named])
+        return _admit_interrupt(to, rules, replace(event, thread=to.thread), draft.enqueue)
+    for thread in list(draft.session.threads.values()):
+        if not thread.primary and (thread.busy or thread.calls):
+            own = Event(new_event_id(), event.type, {"session_thread_id": thread.id}, None, thread=thread.id)
+            _admit_interrupt(draft.of(thread), rules, own, draft.hold)
+    return _admit_interrupt(draft, rules, event, draft.enqueue)
+
+
+def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event, wait: Callable[[Event], None]) -> Event:
+    state = draft.state
     if state.busy:
         # The running turn stops at its next await and takes the interrupt up before any message.
-        draft.enqueue(event)
+        wait(event)
         return event
     if not state.calls and rules.budgets.used_up(state.record, draft.now):
         return event.processed(draft.now)  # accepted, ignored and not recorded (spec B.3)

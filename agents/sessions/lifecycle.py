@@ -8,15 +8,16 @@ Like all that drafts events (see ``transitions``), nothing here waits or calls a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from agents.hands.servers.port import SERVER_INTENT
 from agents.sessions.budget import Budgets
 from agents.sessions.compaction import Compaction
+from agents.sessions.delegation import report
 from agents.sessions.draft import Draft
-from agents.sessions.events import EventType, SessionRecord, SessionStatus
+from agents.sessions.events import MESSAGES, EventType, SessionRecord, SessionStatus
 from agents.sessions.served import ServedTool
 from agents.sessions.thread_state import BUDGET_REACHED
 
@@ -40,6 +41,9 @@ class TurnRules:
 
 def go_running(draft: Draft) -> None:
     """Have the thread run: first the session, if no thread of it did, then the thread (spec H-1)."""
+    row = draft.state.row
+    if row is not None and row.running_since is None:
+        draft.state.row = replace(row, running_since=draft.now)
     if draft.session.record.running_since is None:
         draft.session.set(running_since=draft.now)
     if draft.session.status is not SessionStatus.RUNNING:
@@ -51,14 +55,35 @@ def go_idle(
     draft: Draft, rules: TurnRules, stop_reason: dict[str, Any], stop_details: dict[str, Any] | None = None
 ) -> None:
     """End the thread's turn: thread idle, and when no other thread is busy usage and session idle, directly after."""
+    _stop_clock(draft)
     _emit_status(draft, EventType.THREAD_IDLE, stop_reason=stop_reason, stop_details=stop_details)
     _rest(draft, rules)
+
+
+def archive_thread(draft: Draft, rules: TurnRules) -> None:
+    """Make an idle thread final and free its place; what it waited for is waited for no longer."""
+    thread = draft.state
+    if thread.row is None or thread.row.archived_at is not None:
+        return
+    waited = bool(thread.calls)
+    take_messages(draft)
+    _emit_status(draft, EventType.THREAD_TERMINATED)
+    thread.row = replace(thread.row, archived_at=draft.now)
+    if waited:
+        _rest(draft, rules)
+
+
+def _stop_clock(draft: Draft) -> None:
+    row = draft.state.row
+    if row is not None and row.running_since is not None:
+        spent = max(0.0, (draft.now - row.running_since).total_seconds())
+        draft.state.row = replace(row, active_seconds=row.active_seconds + spent, running_since=None)
 
 
 def _rest(draft: Draft, rules: TurnRules) -> None:
     """Have the session be what its threads are together, after one of them has come to rest."""
     threads, record = draft.session.threads.values(), draft.session.record
-    if any(thread.busy for thread in threads):
+    if any(thread.busy or thread.wakes for thread in threads):
         if record.status is SessionStatus.RUNNING and not _any_runs(draft):
             draft.emit_session(EventType.SESSION_RESCHEDULED)
         return
@@ -105,7 +130,7 @@ def terminate(draft: Draft) -> None:
 
 def take_messages(draft: Draft) -> None:
     """Take every waiting message into the log."""
-    for event in [event for event in draft.state.queue if event.type is EventType.USER_MESSAGE]:
+    for event in [event for event in draft.state.queue if event.type in MESSAGES]:
         draft.take(event)
 
 
@@ -129,10 +154,24 @@ def report_error(
 
 
 def give_up(draft: Draft, rules: TurnRules, type_: str, message: str) -> None:
-    """End the turn for good: the error, then waiting input is flushed into the log, then idle."""
+    """End the turn for good: the error, then waiting input is flushed into the log, then idle.
+
+    A thread that was created to delegate to it is terminated, and the primary told so.
+    """
     report_error(draft, type_, message, "exhausted")
     take_messages(draft)
-    go_idle(draft, rules, RETRIES_EXHAUSTED)
+    if draft.state.primary:
+        go_idle(draft, rules, RETRIES_EXHAUSTED)
+    else:
+        report(draft, f"(The agent could not go on: {message})")
+        end_thread(draft, rules)
+
+
+def end_thread(draft: Draft, rules: TurnRules) -> None:
+    """Make a thread that was created to delegate to it final."""
+    _stop_clock(draft)
+    _emit_status(draft, EventType.THREAD_TERMINATED)
+    _rest(draft, rules)
 
 
 def _emit_status(draft: Draft, type_: EventType, **more: Any) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from agents.ids import EventId, SessionId
-from agents.sessions.events import Event, SessionRecord
+from agents.sessions.events import Event, SessionRecord, ThreadRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Commit:
     queue: tuple[Event, ...] = ()
     consume: tuple[EventId, ...] = ()
     stamp: str = field(default_factory=new_stamp)
+    threads: tuple[ThreadRecord, ...] = ()
+    """Rows of threads that the events have changed, or created."""
     work: Literal["wanted", "over"] | None = None
     """For the queue of a self-hosted environment, in the same transaction: that the session has an item there from
     now on, if it has none yet; or that none shall be handed out any more."""
@@ -72,6 +74,7 @@ class SessionSnapshot:
     record: SessionRecord
     events: tuple[Event, ...]
     queued: tuple[Event, ...]
+    threads: tuple[ThreadRecord, ...] = ()
 
 
 class EventLog(Protocol):

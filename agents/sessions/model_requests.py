@@ -67,9 +67,9 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[st
 
 
 def _add_usage(draft: Draft, spent: Spent) -> None:
-    total, usage = draft.state.record.usage, spent.usage
-    draft.state.set(
-        usage=replace(
+    usage = spent.usage
+    draft.state.use(
+        lambda total: replace(
             total,
             input_tokens=total.input_tokens + usage.input_tokens,
             output_tokens=total.output_tokens + usage.output_tokens,

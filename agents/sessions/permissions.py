@@ -6,7 +6,7 @@ policy. ``auto`` needs a judging brain; without one every call is indeterminate 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ SANDBOX_TOOLS = ("bash", "read", "write", "edit", "glob", "grep")
 class Verdict:
     """How one call is to be handled; ``evaluation`` is None when no policy was reached."""
 
-    kind: Literal["builtin", "served", "custom", "refused"]
+    kind: Literal["builtin", "served", "custom", "internal", "refused"]
     permission: Permission
     evaluation: dict[str, Any] | None = None
     served: ServedTool | None = None
@@ -34,6 +34,7 @@ class Verdict:
 
 _REFUSED = Verdict("refused", "deny")
 _CUSTOM = Verdict("custom", "allow")
+_INTERNAL = Verdict("internal", "allow")
 
 
 def _verdict(policy: str, served: ServedTool | None = None) -> Verdict:
@@ -55,8 +56,10 @@ class Toolbox:
         builtin_definitions: dict[str, dict[str, Any]],
         urls: Mapping[str, str] | None = None,
         offers: Mapping[str, Offer] | None = None,
+        internal: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """*urls* are those of the agent's MCP servers, *offers* what the reachable ones offer, both by name."""
+        """*urls* are those of the agent's MCP servers, *offers* what the reachable ones offer, both by name; *internal*
+        tools are run by the session itself."""
         self._verdicts: dict[str, Verdict] = {}
         self.definitions: list[dict[str, Any]] = []
         for tool in tools:
@@ -66,6 +69,10 @@ class Toolbox:
                 self._add_custom(tool)
             elif (offer := (offers or {}).get(tool["mcp_server_name"])) is not None:
                 self._add_offer(tool, (urls or {})[tool["mcp_server_name"]], offer)
+        for definition in internal:
+            if definition["name"] not in self._verdicts:
+                self._verdicts[definition["name"]] = _INTERNAL
+                self.definitions.append(definition)
 
     def _add_toolset(self, toolset: dict[str, Any], definitions: dict[str, dict[str, Any]]) -> None:
         default = toolset["default_config"]

@@ -19,8 +19,8 @@ PREVIEWED = ("agent.message", "agent.thinking")
 """The event types that streams may ask to see in the making."""
 
 
-def _frame(type_: str, preview: str, event_id: EventId, body: dict[str, object]) -> Frame:
-    return Frame(type_, orjson.dumps({"type": type_, **body}), event_id=event_id, preview=preview)
+def _frame(type_: str, preview: str, event_id: EventId, body: dict[str, object], thread: str | None) -> Frame:
+    return Frame(type_, orjson.dumps({"type": type_, **body}), event_id=event_id, preview=preview, thread=thread)
 
 
 class PreviewWriter:
@@ -29,9 +29,10 @@ class PreviewWriter:
     A block is previewed from its start or not at all, so that what a stream saw stays a prefix.
     """
 
-    def __init__(self, bus: Bus, session_id: str) -> None:
+    def __init__(self, bus: Bus, session_id: str, thread: str | None = None) -> None:
         self._bus = bus
         self._session_id = session_id
+        self._thread = thread
         self._wanted_text: set[int] = set()
         self.ids: dict[int, EventId] = {}
 
@@ -56,7 +57,8 @@ class PreviewWriter:
 
     def _announce(self, index: int, preview: str) -> Frame:
         event_id = self.ids[index] = new_event_id()
-        return _frame("event_start", preview, event_id, {"event": {"type": preview, "id": event_id}})
+        body: dict[str, object] = {"event": {"type": preview, "id": event_id}}
+        return _frame("event_start", preview, event_id, body, self._thread)
 
     def _delta(self, change: TextDelta) -> list[Frame]:
         frames: list[Frame] = []
@@ -64,5 +66,6 @@ class PreviewWriter:
             frames.append(self._announce(change.index, "agent.message"))
         event_id = self.ids[change.index]
         delta = {"type": "content_delta", "index": 0, "content": {"type": "text", "text": change.text}}
-        frames.append(_frame("event_delta", "agent.message", event_id, {"event_id": event_id, "delta": delta}))
+        body: dict[str, object] = {"event_id": event_id, "delta": delta}
+        frames.append(_frame("event_delta", "agent.message", event_id, body, self._thread))
         return frames

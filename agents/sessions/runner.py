@@ -27,6 +27,7 @@ from agents.sessions.owner import StaleRunner
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.serving import recall
 from agents.sessions.state import SessionState
+from agents.sessions.transitions import wake
 from agents.sessions.turn import ThreadTurn
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ def frame_of(event: Event) -> Frame:
         seq=event.seq,
         event_id=event.id,
         ends=event.type is EventType.SESSION_DELETED,
+        thread=event.thread,
+        crossposted=event.crossposted,
     )
 
 
@@ -89,6 +92,7 @@ class SessionRunner:
             draft = Draft(self.state, self.ports.clock.now())
             try:
                 result = change(draft)
+                wake(draft, self.rules)
                 if not draft.empty:
                     await self._write(draft, self.ports.log.append)
             except BaseException as error:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from agents.ids import EventId
-from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
 from agents.sessions.log import SessionSnapshot
 from agents.sessions.repeats import Accepted
 from agents.sessions.thread_state import OpenCall, ThreadState
@@ -57,8 +57,10 @@ class SessionState:
             state.enqueue(event)
         for event in snapshot.events:
             state.apply(event)
-        # The row was written with the last event of the log, so it is already what the fold leads to.
+        # Rows were written with the last event of the log, so they are already what the fold leads to.
         state.record = snapshot.record
+        for row in snapshot.threads:
+            state.threads[row.id].row = row
         return state
 
     @property
@@ -102,9 +104,10 @@ class SessionState:
         return sum(self.sizes.values())
 
     def enqueue(self, event: Event) -> None:
-        """Let a client event wait."""
+        """Let a client event wait, or a message of another thread."""
         self.queue.append(event)
-        self.accepted.note(event)
+        if event.type.from_client:
+            self.accepted.note(event)
 
     def apply(self, event: Event) -> None:
         """Take the next event of the log."""
@@ -125,6 +128,26 @@ class SessionState:
         """Take the intent to send a call out of the row: it has its result."""
         if call_id in self.record.dispatched:
             self.set(dispatched={other: host for other, host in self.record.dispatched.items() if other != call_id})
+
+
+def _thread_created(state: SessionState, event: Event) -> None:
+    record, created_at = state.record, event.processed_at or state.record.created_at
+    if state.primary.row is None:
+        # From here on what the primary does is counted apart from what the session does.
+        state.primary.row = ThreadRecord(
+            record.thread_id,
+            record.id,
+            None,
+            {},
+            record.created_at,
+            created_at,
+            usage=record.usage,
+            active_seconds=record.active_seconds,
+            running_since=record.running_since,
+        )
+    agent, thread_id = (event.hidden or {})["agent"], event.body["session_thread_id"]
+    row = ThreadRecord(thread_id, record.id, record.thread_id, agent, created_at, created_at)
+    state.threads[thread_id] = ThreadState(state, thread_id, SessionStatus.IDLE, None, row=row)
 
 
 def _answer(state: SessionState, event: Event) -> None:
@@ -163,6 +186,7 @@ def _terminated(state: SessionState, event: Event) -> None:
 
 
 _HANDLERS = {
+    EventType.THREAD_CREATED: _thread_created,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_answer,
     EventType.USER_TOOL_RESULT: _answer,
     EventType.USER_TOOL_CONFIRMATION: _answer,

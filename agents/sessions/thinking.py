@@ -16,6 +16,7 @@ from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.brain_stream import bounded_stream
+from agents.sessions.delegation import coordinator_tools
 from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
 from agents.sessions.metering import model_request_row
@@ -76,7 +77,8 @@ class Thinker:
         agent, known = self._owner.state.agent, self._toolbox_of
         if known is None or known[0] != id(agent) or known[1] != self._offers:
             definitions = {tool["name"]: tool for tool in self._owner.ports.tool_definitions()}
-            toolbox = Toolbox(agent["tools"], definitions, self._discovery.urls(), self._offers)
+            internal = coordinator_tools(self._owner.state)
+            toolbox = Toolbox(agent["tools"], definitions, self._discovery.urls(), self._offers, internal)
             known = self._toolbox_of = (id(agent), self._offers, toolbox)
         return known[2]
 
@@ -194,7 +196,7 @@ class Thinker:
         repeats, asked = 0, ports.clock.monotonic()
         while True:
             self._assembler = assembler = AnswerAssembler()
-            previews = PreviewWriter(ports.bus, self._owner.state.record.id)
+            previews = PreviewWriter(ports.bus, self._owner.state.record.id, self._owner.state.event_thread)
             request = make()
             self._model = request.model
             first = FirstToken(ports.clock.monotonic)

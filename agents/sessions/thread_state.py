@@ -6,7 +6,8 @@ session share (the row, the queue, the sandbox, the budget) is the ``SessionStat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,12 +16,13 @@ from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions.approvals import call_digest
 from agents.sessions.conversation import Conversation
-from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.events import MESSAGES, Event, EventType, SessionRecord, SessionStatus, ThreadRecord, Usage
 from agents.sessions.served import ServedTool, known_as, offer_of, served_by, version_kept
 
 if TYPE_CHECKING:
     from agents.sessions.state import SessionState
 
+CallKind = Literal["builtin", "served", "custom", "worker", "internal"]
 BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
 """Why a thread is idle that the session's budget has stopped."""
 
@@ -33,8 +35,9 @@ class OpenCall:
     name: str
     """The name by which the model called the tool."""
     input: dict[str, Any]
-    kind: Literal["builtin", "served", "custom", "worker"]
-    """Who runs it: a sandbox here, a server, the application, or a worker of a self-hosted environment."""
+    kind: CallKind
+    """Who runs it: a sandbox here, a server, the application, a worker of a self-hosted environment, or the session
+    itself, in the commit that has the call."""
     asked: bool
     decision: Literal["allow", "deny"] | None = None
     deny_message: str | None = None
@@ -47,7 +50,7 @@ class OpenCall:
 
     @property
     def runnable(self) -> bool:
-        return self.kind not in ("custom", "worker") and (not self.asked or self.decision == "allow")
+        return self.kind not in ("custom", "worker", "internal") and (not self.asked or self.decision == "allow")
 
     @property
     def cleared(self) -> bool:
@@ -72,6 +75,8 @@ class ThreadState:
     stop_reason: dict[str, Any] | None
     """Why the thread was idle last; None before it ever was."""
     stop_details: dict[str, Any] | None = None
+    row: ThreadRecord | None = None
+    """Its row; None as long as the session has one thread, whose row is the session's."""
     conversation: Conversation = field(default_factory=Conversation)
     calls: dict[EventId, OpenCall] = field(default_factory=lambda: {})
     failed_servers: dict[str, str] = field(default_factory=lambda: {})
@@ -96,6 +101,11 @@ class ThreadState:
         return self.id == self.session.record.thread_id
 
     @property
+    def event_thread(self) -> str | None:
+        """Name it as its events do: None for the primary."""
+        return None if self.primary else self.id
+
+    @property
     def record(self) -> SessionRecord:
         """The session's row."""
         return self.session.record
@@ -103,7 +113,11 @@ class ThreadState:
     @property
     def agent(self) -> dict[str, Any]:
         """The agent whose thread it is, as the session keeps it."""
-        return self.session.record.agent
+        return self.session.record.agent if self.primary or self.row is None else self.row.agent
+
+    @property
+    def name(self) -> str:
+        return self.agent["name"]
 
     @property
     def queue(self) -> list[Event]:
@@ -125,7 +139,13 @@ class ThreadState:
 
     @property
     def messages_wait(self) -> bool:
-        return any(event.type is EventType.USER_MESSAGE for event in self.queue)
+        return any(event.type in MESSAGES for event in self.queue)
+
+    @property
+    def wakes(self) -> bool:
+        """Whether another thread's message starts its turn: it rests, and waits for nobody else."""
+        told = any(event.type is EventType.THREAD_MESSAGE_RECEIVED for event in self.queue)
+        return told and self.status is SessionStatus.IDLE and not (self.calls or self.paused)
 
     def blocking_ids(self) -> list[EventId]:
         return [call.id for call in self.calls.values() if call.blocking]
@@ -136,6 +156,12 @@ class ThreadState:
     def set(self, **columns: Any) -> None:
         """Change columns of the session's row; durable only with the commit that carries the row."""
         self.session.set(**columns)
+
+    def use(self, add: Callable[[Usage], Usage]) -> None:
+        """Count what was used, for the session and for the thread."""
+        self.set(usage=add(self.record.usage))
+        if self.row is not None:
+            self.row = replace(self.row, usage=add(self.row.usage))
 
     def apply(self, event: Event) -> None:
         """Take the next event of this thread."""
@@ -192,13 +218,13 @@ def _tool_use(thread: ThreadState, event: Event) -> None:
     )
 
 
-def _kind(
-    thread: ThreadState, event: Event, served: ServedTool | None
-) -> Literal["builtin", "served", "custom", "worker"]:
+def _kind(thread: ThreadState, event: Event, served: ServedTool | None) -> CallKind:
     if event.type is EventType.AGENT_CUSTOM_TOOL_USE:
         return "custom"
     if served is not None:
         return "served"
+    if (event.hidden or {}).get("internal"):
+        return "internal"
     # What is refused before any policy never reaches a worker: it is closed at once.
     refused = event.body.get("evaluated_permission") == "deny"
     return "worker" if thread.record.self_hosted and not refused else "builtin"
@@ -257,6 +283,7 @@ def _rescheduled(thread: ThreadState, event: Event) -> None:
 def _terminated(thread: ThreadState, event: Event) -> None:
     del event
     thread.status = SessionStatus.TERMINATED
+    thread.calls.clear()
 
 
 _HANDLERS = {

@@ -27,19 +27,32 @@ def record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, 
         )
         return _log_use(draft, name, served, {"input": tool_input or {}, "evaluated_permission": "deny"}), reason
     if verdict.kind == "custom":
-        draft.emit(EventType.AGENT_CUSTOM_TOOL_USE, {"name": name, "input": tool_input})
+        body = _for_client(draft, {"name": name, "input": tool_input})
+        draft.emit(EventType.AGENT_CUSTOM_TOOL_USE, body, crossposted=True)
+        return None
+    if verdict.kind == "internal":
+        draft.emit(EventType.AGENT_TOOL_USE, {"name": name, "input": tool_input}, hidden={"internal": True})
         return None
     body = {"input": tool_input, "evaluated_permission": verdict.permission, "evaluation": verdict.evaluation}
     _log_use(draft, name, served, body)
     return None
 
 
+def _for_client(draft: Draft, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of a call that the client must act on; of a child it says whose it is."""
+    return body if draft.state.primary else {**body, "session_thread_id": draft.state.id}
+
+
 def _log_use(draft: Draft, name: str, served: ServedTool | None, body: dict[str, Any]) -> EventId:
     """Log the use of a tool that this side runs; *name* is the model's for it."""
+    permission = body["evaluated_permission"]
+    shown = permission == "ask" or (served is None and draft.state.record.self_hosted and permission != "deny")
+    if shown:
+        body = _for_client(draft, body)
     if served is None or not served.server:
-        return draft.emit(EventType.AGENT_TOOL_USE, {"name": name, **body}).id
+        return draft.emit(EventType.AGENT_TOOL_USE, {"name": name, **body}, crossposted=shown).id
     body = {"mcp_server_name": served.server, "name": served.name, **body}
-    return draft.emit(EventType.AGENT_MCP_TOOL_USE, body, hidden=served.hidden(name)).id
+    return draft.emit(EventType.AGENT_MCP_TOOL_USE, body, hidden=served.hidden(name), crossposted=shown).id
 
 
 def log_result(

@@ -15,6 +15,7 @@ from agents.hands.port import ToolResult
 from agents.hands.servers.port import ServerResult
 from agents.ids import EventId
 from agents.sessions.compaction import too_long
+from agents.sessions.delegation import report, run_call
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus, text_content
 from agents.sessions.ledger import fold_result, intend
@@ -73,9 +74,18 @@ def record_answer(
         close_call(draft, call_id, reason)
     if answer.stop_reason == "refusal":
         close_open_calls(draft, "The call was not run: the model declined to continue.")
+        report(draft, "(The model declined to go on.)")
         go_idle(draft, rules, {"type": "refusal"}, _refusal_details(answer.stop_details))
     else:
+        run_internal_calls(draft)
         follow_up(draft, rules)
+
+
+def run_internal_calls(draft: Draft) -> None:
+    """Give the calls that concern nothing but the session their results."""
+    for call in [call for call in draft.state.calls.values() if call.kind == "internal"]:
+        content, is_error = run_call(draft, call)
+        log_result(draft, call, content, is_error=is_error)
 
 
 def _refusal_details(details: dict[str, Any] | None) -> dict[str, Any]:
@@ -117,7 +127,8 @@ def record_served(draft: Draft, rules: TurnRules, result: ServerResult, kept: To
     call = draft.state.calls.get(EventId(result.call_id))
     if call is not None and call.served is not None:
         log_result(draft, call, result.content, is_error=result.is_error, hidden=account(call.served, result))
-        draft.state.set(usage=counted(draft.state.record.usage, call.served, result))
+        tool = call.served
+        draft.state.use(lambda usage: counted(usage, tool, result))
     follow_up(draft, rules)
 
 
@@ -135,6 +146,7 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
         go_idle(draft, rules, {"type": "requires_action", "event_ids": list(state.blocking_ids())})
         return
     if not (state.messages_wait or state.conversation.awaits_model):
+        report(draft)
         go_idle(draft, rules, END_TURN)
         return
     if pause(draft, rules):
@@ -212,6 +224,12 @@ def resume_paused(draft: Draft, rules: TurnRules) -> None:
     for thread in [thread for thread in draft.session.threads.values() if thread.paused]:
         go_running(draft.of(thread))
         follow_up(draft.of(thread), rules)
+
+
+def wake(draft: Draft, rules: TurnRules) -> None:
+    """Start the turns of threads that rest and were sent a message by another one."""
+    for thread in [thread for thread in draft.session.threads.values() if thread.wakes]:
+        begin_turn(draft.of(thread), rules)
 
 
 def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:

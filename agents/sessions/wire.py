@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from agents.catalog.resources import resource_wire
 from agents.clock import rfc3339
-from agents.sessions.events import SessionRecord, SessionStatus
+from agents.sessions.events import SessionRecord, SessionStatus, ThreadRecord, Usage
 
 MICRO_PER_CENT = 10_000
 LIST_COST_HEADER = "hecaton-list-cost-micro-usd"
@@ -29,7 +29,18 @@ class UsePrices(Protocol):
         ...
 
 
-def active_seconds(record: SessionRecord, now: datetime) -> float:
+class Used(Protocol):
+    """What a row of a session or of a thread says of its use."""
+
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def active_seconds(self) -> float: ...
+    @property
+    def running_since(self) -> datetime | None: ...
+
+
+def active_seconds(record: Used, now: datetime) -> float:
     """Return the seconds in status running so far, the open span included."""
     open_span = (now - record.running_since).total_seconds() if record.running_since else 0.0
     return round(record.active_seconds + max(open_span, 0.0), 3)
@@ -42,7 +53,7 @@ def list_cost_micro_usd(record: SessionRecord, now: datetime, prices: UsePrices)
     return used_micro_usd(record, prices) + runtime
 
 
-def used_micro_usd(record: SessionRecord, prices: UsePrices) -> int:
+def used_micro_usd(record: Used, prices: UsePrices) -> int:
     """Return tokens and web searches at list price, without running time, in micro-USD."""
     return record.usage.token_cost_micro_usd + record.usage.web_search_requests * prices.web_search_micro_usd
 
@@ -57,7 +68,7 @@ def usage_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dict[
     return _usage(record, now, list_cost_micro_usd(record, now, prices))
 
 
-def _usage(record: SessionRecord, now: datetime, cost_micro_usd: int) -> dict[str, Any]:
+def _usage(record: Used, now: datetime, cost_micro_usd: int) -> dict[str, Any]:
     usage = record.usage
     return {
         "input_tokens": usage.input_tokens,
@@ -76,7 +87,7 @@ def _usage(record: SessionRecord, now: datetime, cost_micro_usd: int) -> dict[st
     }
 
 
-def _duration_seconds(record: SessionRecord, now: datetime) -> float:
+def _duration_seconds(record: SessionRecord | ThreadRecord, now: datetime) -> float:
     # A terminated session's clock stands still at its last change.
     end = record.updated_at if record.status is SessionStatus.TERMINATED else now
     return round(max((end - record.created_at).total_seconds(), 0.0), 3)
@@ -105,30 +116,36 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
     }
 
 
-def thread_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dict[str, Any]:
-    """Return the primary ``session_thread`` of a session.
+def thread_wire(
+    session: SessionRecord, thread: ThreadRecord | None, now: datetime, prices: UsePrices
+) -> dict[str, Any]:
+    """Return a ``session_thread``; without a row *thread* the only one of the session, which is its primary.
 
     ``stats`` is null before the first run and ``usage`` before the first idle; its cost has no
     running time, which is the session's (field texts of the SDK's thread usage).
     """
-    started = record.running_since is not None or record.stop_reason is not None
+    row = session if thread is None else thread
+    parent = None if thread is None else thread.parent_id
+    agent = session.agent if thread is None or parent is None else thread.agent
     stats = {
-        "active_seconds": active_seconds(record, now),
-        "duration_seconds": _duration_seconds(record, now),
-        # The primary thread starts with the session: nothing is provisioned before it thinks.
+        "active_seconds": active_seconds(row, now),
+        "duration_seconds": _duration_seconds(row, now),
+        # A thread starts at once: nothing is provisioned before it thinks.
         "startup_seconds": 0.0,
     }
+    started = row.running_since is not None or row.stop_reason is not None
+    archived_at = session.archived_at if parent is None else row.archived_at
     return {
-        "id": record.thread_id,
+        "id": session.thread_id if thread is None else thread.id,
         "type": "session_thread",
-        "session_id": record.id,
-        "parent_thread_id": None,
-        "agent": {key: value for key, value in record.agent.items() if key != "multiagent"},
-        "status": record.status.value,
+        "session_id": session.id,
+        "parent_thread_id": parent,
+        "agent": {key: value for key, value in agent.items() if key != "multiagent"},
+        "status": row.status.value,
         "stats": stats if started else None,
-        "usage": _usage(record, now, used_micro_usd(record, prices)) if record.stop_reason else None,
+        "usage": _usage(row, now, used_micro_usd(row, prices)) if row.stop_reason else None,
         "workflow_run_id": None,
-        "created_at": rfc3339(record.created_at),
-        "updated_at": rfc3339(record.updated_at),
-        "archived_at": rfc3339(record.archived_at) if record.archived_at else None,
+        "created_at": rfc3339(row.created_at),
+        "updated_at": rfc3339(row.updated_at),
+        "archived_at": rfc3339(archived_at) if archived_at else None,
     }

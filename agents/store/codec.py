@@ -7,6 +7,7 @@ unchanged), times are integer microseconds since the epoch, so that they order e
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import orjson
 
 from agents.errors import InvalidRequest
 from agents.ids import EventId
-from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, Usage
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord, Usage
 from agents.store.ports import AgentRecord, EnvironmentRecord
 
 Row = dict[str, Any]
@@ -225,6 +226,44 @@ def session_of(row: RowView) -> SessionRecord:
         workspace_id=row["workspace_id"],
         resources=tuple(decode(row["resources"])) if row["resources"] else (),
         deployment_id=state.get("deployment_id"),
+    )
+
+
+def thread_row(thread: ThreadRecord) -> Row:
+    state = {
+        "parent_id": thread.parent_id,
+        "stop_reason": thread.stop_reason,
+        "usage": astuple(thread.usage),
+        "active_seconds": thread.active_seconds,
+        "running_since": micros_or_none(thread.running_since),
+        "updated_at": micros(thread.updated_at),
+    }
+    return {
+        "id": thread.id,
+        "session_id": thread.session_id,
+        "created_at": micros(thread.created_at),
+        "archived_at": micros_or_none(thread.archived_at),
+        "status": thread.status.value,
+        "agent": encode(thread.agent),
+        "state": encode(state),
+    }
+
+
+def thread_of(row: RowView) -> ThreadRecord:
+    state = decode(row["state"])
+    return ThreadRecord(
+        id=row["id"],
+        session_id=row["session_id"],
+        parent_id=state["parent_id"],
+        agent=decode(row["agent"]),
+        created_at=moment_at(row["created_at"]),
+        updated_at=moment_at(state["updated_at"]),
+        status=SessionStatus(row["status"]),
+        stop_reason=state["stop_reason"],
+        usage=Usage(*state["usage"]),
+        active_seconds=state["active_seconds"],
+        running_since=moment_or_none(state["running_since"]),
+        archived_at=moment_or_none(row["archived_at"]),
     )
 
 

@@ -11,8 +11,8 @@ from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event, SessionRecord, SessionStatus
 from agents.sessions.log import SessionSnapshot
-from agents.store.codec import event_of, micros, queued_event_of, session_of
-from agents.store.tables import deleted_sessions, events, queue, session_snapshots, sessions
+from agents.store.codec import event_of, micros, queued_event_of, session_of, thread_of
+from agents.store.tables import deleted_sessions, events, queue, session_snapshots, sessions, threads
 
 _DELETED = (
     select(deleted_sessions.c.session_id)
@@ -30,6 +30,7 @@ _EVENTS_AFTER = (
     .order_by(events.c.seq)
 )
 _QUEUED = select(queue).where(queue.c.session_id == bindparam("key")).order_by(queue.c.arrival)
+_THREADS = select(threads).where(threads.c.session_id == bindparam("key")).order_by(threads.c.created_at, threads.c.id)
 _UNFINISHED = union(
     select(sessions.c.id).where(
         sessions.c.partition.in_(bindparam("partitions", expanding=True)),
@@ -62,7 +63,10 @@ def read_whole(connection: Connection, session_id: str) -> tuple[SessionSnapshot
     record = read_session(connection, session_id)
     logged = connection.execute(_EVENTS_AFTER, {"key": session_id, "after": 0}).mappings().all()
     queued = connection.execute(_QUEUED, {"key": session_id}).mappings()
-    snapshot = SessionSnapshot(record, tuple(map(event_of, logged)), tuple(map(queued_event_of, queued)))
+    told = connection.execute(_THREADS, {"key": session_id}).mappings()
+    snapshot = SessionSnapshot(
+        record, tuple(map(event_of, logged)), tuple(map(queued_event_of, queued)), tuple(map(thread_of, told))
+    )
     return snapshot, logged[-1]["link"] if logged else None
 
 

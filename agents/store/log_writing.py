@@ -28,6 +28,7 @@ from agents.store.tables import (
     queue,
     session_snapshots,
     sessions,
+    threads,
     work_items,
 )
 
@@ -117,6 +118,7 @@ _INSERT_SESSION = insert(sessions, *sessions.c.keys())
 _INSERT_SNAPSHOT = insert(session_snapshots, *session_snapshots.c.keys())
 _INSERT_EVENTS = insert(events, *events.c.keys())
 _INSERT_QUEUE = insert(queue, *_WAITING)
+_PUT_THREADS = insert(threads, *threads.c.keys(), replace_on="id")
 _NOTE_DELETED = insert(deleted_sessions, *deleted_sessions.c.keys(), replace_on="session_id")
 _ADVANCE_ALONE = query(_advance_alone)
 _ADVANCE = update(sessions, {"id": "id"}, *_PROGRESS)
@@ -126,7 +128,7 @@ _WANT_WORK = insert(work_items, *work_items.c.keys(), keep=True)
 _END_WORK = update(work_items, {"session_id": "session_id", "found": "state"}, "state", "stopped_at")
 _INSERT_CALLS = insert(call_records, *call_records.c.keys(), keep=True)
 _CONSUME = remove(queue, {"session_id": "session_id", "id": "id"})
-_OF_A_SESSION = (events, queue, session_snapshots, work_items, audit_redactions)
+_OF_A_SESSION = (events, queue, threads, session_snapshots, work_items, audit_redactions)
 _REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in _OF_A_SESSION)
 _TOMBSTONE = insert(audit_deletions, *audit_deletions.c.keys(), keep=True)
 _REMOVE_SESSION = remove(sessions, {"session_id": "id"})
@@ -167,6 +169,7 @@ def _advanced_alone(change: Change) -> Script[bool]:
 def _write_events(accepted: Sequence[Change]) -> Steps:
     yield from _many(_INSERT_EVENTS, (row for change in accepted for row in change.events))
     yield from _many(_INSERT_CALLS, (row for change in accepted for row in change.calls))
+    yield from _many(_PUT_THREADS, (row for change in accepted for row in change.threads))
     yield from _many(_INSERT_QUEUE, (row for change in accepted for row in change.queue))
     consumed = ({"session_id": change.session_id, "id": gone} for change in accepted for gone in change.consume)
     yield from _many(_CONSUME, consumed)

@@ -19,7 +19,7 @@ from agents.sessions.log import Commit, Lease, LeaseTable, SessionSnapshot
 from agents.store.api_keys import MemoryApiKeys
 from agents.store.batch import Change, Holder, Kind, Stored, change_of, decide, deletion_news, deletion_of
 from agents.store.call_records import MemoryCallRecords
-from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of
+from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, thread_of
 from agents.store.hand_releases import MemoryHandReleases
 from agents.store.leases import LEFT, check_generation, claimable, claimed, expiry
 from agents.store.log_chain import chain_rows
@@ -135,7 +135,8 @@ class MemoryEventLog:
     async def load(self, session_id: SessionId) -> SessionSnapshot:
         stored = self.stored(session_id)
         events = tuple(map(event_of, stored.events))
-        return SessionSnapshot(stored.record(), events, tuple(map(queued_event_of, stored.queue.values())))
+        queued = tuple(map(queued_event_of, stored.queue.values()))
+        return SessionSnapshot(stored.record(), events, queued, tuple(map(thread_of, stored.threads.values())))
 
     async def read(self, session_id: SessionId, *, after: int, limit: int) -> Sequence[Event]:
         stored = self.sessions.get(session_id)
@@ -209,6 +210,7 @@ class MemoryEventLog:
         stored.events.extend(change.events)
         self.calls.rows |= {row["key"]: row for row in change.calls}
         self._event_ids.update(row["id"] for row in change.events)
+        stored.threads.update((row["id"], row) for row in change.threads)
         stored.queue.update((row["id"], row) for row in change.queue)
         for event_id in change.consume:
             stored.queue.pop(event_id, None)

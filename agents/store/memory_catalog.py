@@ -14,7 +14,7 @@ from agents.errors import Conflict, NotFound
 from agents.ids import SessionId
 from agents.listing import Listing
 from agents.memory.attaching import access_to
-from agents.sessions.events import Event, SessionRecord, SessionStatus
+from agents.sessions.events import Event, SessionRecord, SessionStatus, ThreadRecord
 from agents.store.catalog_news import environment_news
 from agents.store.codec import (
     Row,
@@ -24,8 +24,16 @@ from agents.store.codec import (
     environment_row,
     event_of,
     queued_event_of,
+    thread_of,
 )
-from agents.store.ports import AgentRecord, EnvironmentRecord, EventListing, SessionCensus, SessionListing
+from agents.store.ports import (
+    AgentRecord,
+    EnvironmentRecord,
+    EventListing,
+    SessionCensus,
+    SessionListing,
+    ThreadListing,
+)
 from agents.store.sessions import may_show_queue, with_queued
 from agents.webhooks.announcing import Announce, Announcement, silent
 
@@ -35,6 +43,8 @@ class _Stored(Protocol):
     def events(self) -> list[Row]: ...
     @property
     def queue(self) -> dict[str, Row]: ...
+    @property
+    def threads(self) -> dict[str, Row]: ...
     def record(self) -> SessionRecord: ...
 
 
@@ -188,6 +198,19 @@ class MemorySessions:
     async def position(self, session_id: SessionId, event_id: str) -> int | None:
         return self._log.position(session_id, event_id)
 
+    async def threads(self, session_id: SessionId, query: ThreadListing) -> Sequence[ThreadRecord]:
+        stored = self._log.sessions.get(session_id)
+        rows = [] if stored is None else [thread_of(row) for row in stored.threads.values()]
+        kept = [row for row in rows if not query.statuses or row.status.value in query.statuses]
+        placed = sorted(kept, key=attrgetter("created_at", "id"))
+        after = [row for row in placed if query.after is None or (row.created_at, row.id) > query.after]
+        return after[: query.limit + 1]
+
+    async def thread(self, session_id: SessionId, thread_id: str) -> ThreadRecord | None:
+        stored = self._log.sessions.get(session_id)
+        row = None if stored is None else stored.threads.get(thread_id)
+        return None if row is None else thread_of(row)
+
     async def census(self, quiet_since: datetime) -> SessionCensus:
         records = [stored.record() for stored in self._log.sessions.values()]
         busy = (SessionStatus.RUNNING, SessionStatus.RESCHEDULING)
@@ -249,6 +272,8 @@ def _matches(record: SessionRecord, query: SessionListing) -> bool:
 
 
 def _wanted(event: Event, query: EventListing) -> bool:
+    if not (event.shown_in(query.thread) and (event.seq is not None or event.type.from_client)):
+        return False
     if query.types and event.type not in query.types:
         return False
     if event.processed_at is not None and not _in_bounds(event.processed_at, query):

@@ -16,6 +16,7 @@ class StoredSession:
     session: Row
     events: list[Row] = field(default_factory=lambda: [])
     queue: dict[str, Row] = field(default_factory=lambda: {})
+    threads: dict[str, Row] = field(default_factory=lambda: {})
 
     def record(self) -> SessionRecord:
         return session_of(self.session)

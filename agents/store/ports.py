@@ -20,7 +20,7 @@ from agents.hands.deployed.records import HandRecords
 from agents.ids import SessionId
 from agents.listing import Listing
 from agents.memory.records import MemoryRepository
-from agents.sessions.events import Event, SessionRecord
+from agents.sessions.events import Event, SessionRecord, ThreadRecord
 from agents.skills.records import SkillRepository
 from agents.vaults.records import VaultRepository
 from agents.webhooks.registrations import Registrations
@@ -76,10 +76,21 @@ class EventListing:
     after: int | None = None
     order: Literal["asc", "desc"] = "asc"
     types: tuple[str, ...] = ()
+    thread: str | None = None
+    """Whose events; None: what the session's own list shows, which is its primary thread's."""
     created_gt: datetime | None = None
     created_gte: datetime | None = None
     created_lt: datetime | None = None
     created_lte: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadListing:
+    """A page of a session's threads: ``after`` is the moment of creation and the id of the last one before it."""
+
+    limit: int = 1000
+    after: tuple[datetime, str] | None = None
+    statuses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,14 @@ class SessionRepository(Protocol):
 
     async def census(self, quiet_since: datetime) -> SessionCensus:
         """Count all sessions, and those that run although they have not changed since then. Raises Unavailable."""
+        ...
+
+    async def threads(self, session_id: SessionId, query: ThreadListing) -> Sequence[ThreadRecord]:
+        """Up to ``limit + 1`` rows, the oldest first; none of a session that has only its primary."""
+        ...
+
+    async def thread(self, session_id: SessionId, thread_id: str) -> ThreadRecord | None:
+        """The row of a thread of this session, if there is one. Raises Unavailable."""
         ...
 
     async def environment_of(self, session_id: SessionId) -> str | None:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_, union_all
 
 from agents.errors import NotFound
 from agents.ids import SessionId
-from agents.sessions.events import Event, SessionRecord, SessionStatus
-from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
+from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of, thread_of
 from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
-from agents.store.ports import EventListing, SessionCensus, SessionListing
-from agents.store.tables import deployment_runs, events, leases, memory_attachments, queue, sessions
+from agents.store.ports import EventListing, SessionCensus, SessionListing, ThreadListing
+from agents.store.tables import deployment_runs, events, leases, memory_attachments, queue, sessions, threads
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -78,6 +78,30 @@ class SqlSessions:
         statement = select(events.c.seq).where(events.c.id == event_id, events.c.session_id == session_id)
         return await self._database.read(lambda connection: connection.execute(statement).scalar())
 
+    async def threads(self, session_id: SessionId, query: ThreadListing) -> Sequence[ThreadRecord]:
+        """See SessionRepository.threads."""
+        if not findable(session_id):
+            return []
+        columns = threads.c
+        statement = select(threads).where(columns.session_id == session_id)
+        if query.statuses:
+            statement = statement.where(columns.status.in_(query.statuses))
+        if query.after is not None:
+            moment, name = query.after
+            place = tuple_(columns.created_at, columns.id)
+            statement = statement.where(place > (micros(moment), name if findable(name) else ""))
+        statement = statement.order_by(columns.created_at, columns.id).limit(query.limit + 1)
+        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [thread_of(row) for row in rows]
+
+    async def thread(self, session_id: SessionId, thread_id: str) -> ThreadRecord | None:
+        """See SessionRepository.thread."""
+        if not (findable(session_id) and findable(thread_id)):
+            return None
+        statement = select(threads).where(threads.c.id == thread_id, threads.c.session_id == session_id)
+        row = await self._database.read(lambda connection: connection.execute(statement).mappings().first())
+        return None if row is None else thread_of(row)
+
     async def census(self, quiet_since: datetime) -> SessionCensus:
         """See SessionRepository.census; reads only an index, but for sessions that run."""
         counts = select(sessions.c.status, func.count()).group_by(sessions.c.status)
@@ -108,8 +132,15 @@ def _history(connection: Connection, session_id: SessionId, query: EventListing)
     return with_queued(logged, queued, query)
 
 
+def _shown(query: EventListing) -> ColumnElement[bool]:
+    if query.thread is None:
+        return events.c.thread_id.is_(None) | (events.c.crossposted == 1)
+    return events.c.thread_id == query.thread
+
+
 def _logged(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
-    statement = within(select(events).where(events.c.session_id == session_id), events.c.processed_at, query)
+    its = (events.c.session_id == session_id) & _shown(query)
+    statement = within(select(events).where(its), events.c.processed_at, query)
     if query.after is not None:
         after = clamped(query.after)
         statement = statement.where(events.c.seq > after if query.order == "asc" else events.c.seq < after)
@@ -131,7 +162,10 @@ def _first(statement: Statement, seq: Column, query: EventListing) -> Statement:
 
 
 def _queued(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:
-    statement = select(queue).where(queue.c.session_id == session_id)
+    # What threads tell each other is shown with its place in the log, and not before.
+    ours = queue.c.thread_id.is_(None) if query.thread is None else queue.c.thread_id == query.thread
+    told = queue.c.type != EventType.THREAD_MESSAGE_RECEIVED.value
+    statement = select(queue).where(queue.c.session_id == session_id, ours, told)
     if query.types:
         statement = statement.where(queue.c.type.in_(filter(findable, query.types)))
     ascending = query.order == "asc"

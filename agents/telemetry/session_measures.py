@@ -155,6 +155,8 @@ def _used(event: Event, *, self_hosted: bool) -> _OpenCall:
     served = served_by(event)
     if event.type is EventType.AGENT_CUSTOM_TOOL_USE:
         hand = "custom"
+    elif (event.hidden or {}).get("internal"):
+        hand = "delegation"
     elif served is not None:
         hand = _hand_of(served)
     else:

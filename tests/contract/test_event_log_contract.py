@@ -14,9 +14,10 @@ from store_records import T0, AnyStore, claimed, claimed_all, full_session, logg
 from agents.clock import ManualClock
 from agents.errors import Fenced, InvalidRequest, LogConflict, NotFound
 from agents.ids import SessionId, new_event_id
-from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord, Usage
 from agents.sessions.log import Commit, Lease, SessionSnapshot
 from agents.store.memory import MemoryStore
+from agents.store.ports import ThreadListing
 
 
 async def created(store: AnyStore, lease: Lease, *events: Event, **changes: object) -> SessionRecord:
@@ -60,6 +61,26 @@ async def test_what_is_loaded_is_what_was_created_with_every_field(store: AnySto
     assert list(loaded.events[0].body) == ["z", "a"]
     assert loaded.events[0].hidden is not None and list(loaded.events[0].hidden) == ["signature", "b", "a"]
     assert loaded.queued == (said,)
+
+
+async def test_the_rows_of_threads_are_those_of_their_last_commits_and_go_with_the_session(store: AnyStore) -> None:
+    lease = await claimed(store)
+    record = await created(store, lease)
+    primary = ThreadRecord(record.thread_id, record.id, None, {}, T0, T0)
+    child = ThreadRecord("sthr_child", record.id, primary.id, {"name": "é"}, T0 + timedelta(seconds=1), T0)
+    commit = step(lease, record, logged())
+    record = await appended(store, replace(commit, threads=(primary, child)))
+    child = replace(child, status=SessionStatus.RUNNING, usage=Usage(1, 2), running_since=T0, stop_reason={"type": "x"})
+    record = await appended(store, replace(step(lease, record, logged()), threads=(child,)))
+    session_id = SessionId(record.id)
+    assert (await store.log.load(session_id)).threads == (primary, child)
+    assert await store.sessions.threads(session_id, ThreadListing(limit=1)) == [primary, child]
+    assert await store.sessions.threads(session_id, ThreadListing(after=(T0, primary.id))) == [child]
+    assert await store.sessions.threads(session_id, ThreadListing(statuses=("idle",))) == [primary]
+    assert await store.sessions.thread(session_id, child.id) == child
+    assert await store.sessions.thread(SessionId("sesn_other"), child.id) is None
+    await store.log.delete(lease, session_id)
+    assert await store.sessions.thread(session_id, child.id) is None
 
 
 async def test_positions_are_dense_and_in_order_over_commits(store: AnyStore) -> None:

@@ -19,7 +19,16 @@ from agents.store.tables.catalog import (
 )
 from agents.store.tables.deployments import deployment_runs, deployments
 from agents.store.tables.files import blobs, files
-from agents.store.tables.log import deleted_sessions, events, leases, members, queue, session_snapshots, sessions
+from agents.store.tables.log import (
+    deleted_sessions,
+    events,
+    leases,
+    members,
+    queue,
+    session_snapshots,
+    sessions,
+    threads,
+)
 from agents.store.tables.memory import memories, memory_attachments, memory_stores, memory_versions
 from agents.store.tables.metering import call_records, meter, open_calls
 from agents.store.tables.releases import (
@@ -81,6 +90,7 @@ __all__ = [
     "sessions",
     "skill_versions",
     "skills",
+    "threads",
     "vault_credentials",
     "vaults",
     "webhook_deliveries",

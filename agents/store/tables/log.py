@@ -73,6 +73,19 @@ Index(
     postgresql_where=_OF_A_CHILD,
 )
 
+threads = Table(
+    "threads",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("session_id", Key, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    Column("status", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Index(None, "session_id", "created_at", "id"),
+)
+
 queue = Table(
     "queue",
     metadata,

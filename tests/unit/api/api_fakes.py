@@ -99,6 +99,9 @@ class FakeSessionHost:
         now = record.updated_at
         return await self._commit(replace(record, status=SessionStatus.TERMINATED, archived_at=now))
 
+    async def archive_thread(self, session_id: SessionId, thread_id: str) -> None:
+        raise AssertionError("no session here has a second thread")
+
     async def delete(self, session_id: SessionId) -> None:
         record = await self._store.sessions.get(session_id)
         await self._store.log.delete(self._leases[record.partition], session_id)

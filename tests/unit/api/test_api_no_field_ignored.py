@@ -393,7 +393,7 @@ OUTCOME: Json = {"type": "user.define_outcome", "description": "d", "rubric": {"
 SYSTEM: Json = {"type": "system.message", "content": [{"type": "text", "text": "t"}]}
 UNAVAILABLE: list[tuple[str, Json]] = [
     ("/v1/agents", {"name": "a", "model": "m", "skills": [SKILL]}),
-    ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "coordinator", "agents": ["agent_1"]}}),
+    ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "multiagent_20261001"}}),
     (
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},

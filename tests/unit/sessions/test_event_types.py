@@ -14,9 +14,6 @@ from agents.sessions.events import EventType
 LATER = {
     "user.define_outcome": "outcomes (step G)",
     "system.message": "mid-conversation system messages (step G)",
-    "agent.thread_message_received": "threads of children (step G)",
-    "agent.thread_message_sent": "threads of children (step G)",
-    "session.thread_created": "threads of children (step G)",
     "span.outcome_evaluation_start": "outcomes (step G)",
     "span.outcome_evaluation_ongoing": "outcomes (step G)",
     "span.outcome_evaluation_end": "outcomes (step G)",

@@ -91,7 +91,7 @@ async def test_a_search_opens_its_hits_and_both_are_counted_and_searches_priced(
     assert int(usage["list_cost"]["amount"]) - int(free["amount"]) == 1
     (told,) = [event for event in log if event["type"] == "session.usage"]
     assert told["usage"]["server_tool_use"] == usage["server_tool_use"]
-    thread = thread_wire(record, now, prices)["usage"]
+    thread = thread_wire(record, None, now, prices)["usage"]
     assert thread["server_tool_use"] == usage["server_tool_use"]
 
 

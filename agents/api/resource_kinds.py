@@ -1,0 +1,13 @@
+"""The kinds of resources that sessions and deployments of this server can have."""
+
+from __future__ import annotations
+
+from agents.api.platform import Platform
+from agents.catalog.resources import Resources
+from agents.files.mounting import FileResources
+from agents.files.service import open_files
+
+
+def resources_of(platform: Platform) -> Resources:
+    """Return the kinds of a platform. Raises StoreUnavailable when its place for files is of a kind that is not installed."""
+    return Resources({"file": FileResources(open_files(platform.settings, platform.store, platform.clock))})

@@ -1,0 +1,245 @@
+"""A coordinator hands work to other agents, each in a thread of its own (spec A.6, B.3 "Threads", C.6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agents.brains.port import BrainRequest
+from agents.brains.scripted import Hold, Scripted, fail, reply, text, tool_use
+from agents.errors import InvalidRequest
+from agents.ids import SessionId
+from agents.sessions.delegation import MAX_THREADS
+from agents.sessions.events import Event
+from agents.sessions.state import SessionState
+
+from .conftest import CUSTOM, World, agent_snapshot, message
+
+HELPER = {**agent_snapshot(CUSTOM), "id": "agent_2", "name": "helper", "system": "You help."}
+
+
+def delegate(words: str, agent: str = "helper") -> Any:
+    return tool_use("create_agent", {"agent": agent, "message": words})
+
+
+def said(request: BrainRequest) -> str:
+    """The last text that the model was told."""
+    return request.messages[-1]["content"][-1].get("text", "")
+
+
+def by_agent(coordinator: Callable[[BrainRequest], Scripted], helper: Callable[[BrainRequest], Scripted]) -> Any:
+    return lambda request: helper(request) if request.system.startswith("You help.") else coordinator(request)
+
+
+async def started(world: World, *roster: dict[str, Any]) -> SessionId:
+    record = world.new_record(CUSTOM)
+    agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": list(roster or (HELPER,))}}
+    await world.harness.create(replace(record, agent=agent), [message("go")])
+    return SessionId(record.id)
+
+
+async def events(world: World, session: SessionId) -> list[Event]:
+    return list((await world.store.log.load(session)).events)
+
+
+async def children(world: World, session: SessionId) -> list[str]:
+    return list(SessionState.restore(await world.store.log.load(session)).threads)[1:]
+
+
+def of(log: list[Event], thread: str | None) -> list[str]:
+    return [event.type.value for event in log if event.thread == thread]
+
+
+def once_told(answer: str) -> Callable[[BrainRequest], Scripted]:
+    """A coordinator that delegates at first, waits, and ends with *answer* when it has heard of its helper."""
+
+    def speak(request: BrainRequest) -> Scripted:
+        if said(request) == "go":
+            return reply(delegate("count"))
+        last = request.messages[-1]["content"]
+        heard = any(block.get("text", "").startswith("Message from helper") for block in last)
+        return reply(text(answer)) if heard else reply(text("waiting"))
+
+    return speak
+
+
+async def test_work_that_is_delegated_comes_back_to_the_coordinator_who_goes_on(world: World) -> None:
+    world.brain._by = by_agent(once_told("three, they say"), lambda request: reply(text("three")))
+    session = await started(world)
+    await world.idle(session)
+    await world.quiet()
+    log, [child] = await events(world, session), await children(world, session)
+    assert of(log, child) == [
+        "session.thread_status_running",
+        "agent.thread_message_received",
+        "span.model_request_start",
+        "agent.message",
+        "span.model_request_end",
+        "agent.thread_message_sent",
+        "session.thread_status_idle",
+    ]
+    primary = [each for each in of(log, None) if each.startswith(("agent.", "session."))]
+    assert primary.count("session.status_running") == primary.count("session.status_idle") == 1
+    assert primary[-3:] == ["session.thread_status_idle", "session.usage", "session.status_idle"]
+    [created] = [event for event in log if event.type == "session.thread_created"]
+    assert created.wire() == {
+        "id": created.id,
+        "type": "session.thread_created",
+        "session_thread_id": child,
+        "agent_name": "helper",
+        "processed_at": created.wire()["processed_at"],
+    }
+    told = [event.body for event in log if event.type == "agent.thread_message_received"]
+    record = await world.record(session)
+    assert told == [
+        {"from_session_thread_id": record.thread_id, "content": [{"type": "text", "text": "count"}]},
+        {
+            "from_session_thread_id": child,
+            "from_agent_name": "helper",
+            "content": [{"type": "text", "text": "three"}],
+        },
+    ]
+    assert [event.type.value for event in log if event.crossposted] == [
+        "session.thread_status_running",
+        "session.thread_status_idle",
+    ]
+    assert "three, they say" in [event.body["content"][0]["text"] for event in log if event.type == "agent.message"]
+
+
+async def test_a_thread_has_a_context_and_tools_of_its_own(world: World) -> None:
+    world.brain._by = by_agent(once_told("done"), lambda request: reply(text("three")))
+    session = await started(world)
+    await world.idle(session)
+    requests = world.brain.requests
+    [helped] = [request for request in requests if request.system == "You help."]
+    assert [each["role"] for each in helped.messages] == ["user"] and said(helped) == "count"
+    assert {tool["name"] for tool in helped.tools} == {"weather"}
+    assert {tool["name"] for tool in requests[0].tools} == {"weather", "list_agents", "create_agent", "send_to_agent"}
+
+
+async def test_the_session_runs_while_any_thread_does(world: World) -> None:
+    gate = asyncio.Event()
+    world.brain._by = by_agent(once_told("done"), lambda request: reply(text("three", Hold(gate))))
+    session = await started(world)
+    log = await world.until(session, "session.thread_status_idle")
+    assert "session.status_idle" not in [event["type"] for event in log]
+    assert (await world.record(session)).status.value == "running"
+    gate.set()
+    assert (await world.idle(session))[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+async def test_threads_work_side_by_side(world: World) -> None:
+    gate = asyncio.Event()
+
+    def coordinator(request: BrainRequest) -> Scripted:
+        return reply(delegate("one"), delegate("two")) if said(request) == "go" else reply(text("noted"))
+
+    world.brain._by = by_agent(coordinator, lambda request: reply(text("done", Hold(gate))))
+    session = await started(world)
+    await world.until(session, "session.thread_status_running", 3)
+    async with asyncio.timeout(5):
+        while sum(request.system == "You help." for request in world.brain.requests) < 2:
+            await asyncio.sleep(0)
+    gate.set()
+    await world.idle(session)
+    assert len(await children(world, session)) == 2
+
+
+async def test_a_call_that_needs_the_client_is_shown_with_the_primary_and_answered_there(world: World) -> None:
+    def helper(request: BrainRequest) -> Scripted:
+        if said(request) == "count":
+            return reply(tool_use("weather", {"city": "Ulm"}))
+        return reply(text("sunny"))
+
+    world.brain._by = by_agent(once_told("sunny, they say"), helper)
+    session = await started(world)
+    log, [child] = await world.idle(session), await children(world, session)
+    [use] = [event for event in await events(world, session) if event.type == "agent.custom_tool_use"]
+    assert (use.thread, use.crossposted, use.body["session_thread_id"]) == (child, True, child)
+    assert log[-1]["stop_reason"] == {"type": "requires_action", "event_ids": [use.id]}
+    answer = {"type": "user.custom_tool_result", "custom_tool_use_id": use.id, "content": []}
+    [echo] = await world.send(session, answer)
+    assert echo["session_thread_id"] == child
+    assert await world.send(session, answer) == [echo]
+    assert (await world.idle(session, 2))[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+async def test_a_named_thread_is_interrupted_alone_and_none_by_name_means_all(world: World) -> None:
+    gate = asyncio.Event()
+    world.brain._by = by_agent(once_told("done"), lambda request: reply(text("three", Hold(gate))))
+    session = await started(world)
+    await world.until(session, "session.thread_status_idle")
+    [child] = await children(world, session)
+    with pytest.raises(InvalidRequest):
+        await world.send(session, {"type": "user.interrupt", "session_thread_id": "sthr_other"})
+    await world.send(session, {"type": "user.interrupt", "session_thread_id": child})
+    await world.idle(session)
+    log = await events(world, session)
+    assert of(log, child)[-3:] == ["span.model_request_end", "user.interrupt", "session.thread_status_idle"]
+    await world.send(session, message("go"))
+    await world.until(session, "session.thread_status_running", 4)
+    await world.send(session, {"type": "user.interrupt"})
+    await world.idle(session, 2)
+    state = SessionState.restore(await world.store.log.load(session))
+    assert all(not thread.busy and not thread.queue for thread in state.threads.values())
+
+
+async def test_a_child_that_cannot_go_on_is_terminated_and_the_coordinator_told(world: World) -> None:
+    world.brain._by = by_agent(once_told("a pity"), lambda request: fail("request_failed", transient=False))
+    session = await started(world)
+    log = await world.idle(session)
+    [child] = await children(world, session)
+    ended = [event for event in await events(world, session) if event.type == "session.thread_status_terminated"]
+    assert [(event.thread, event.crossposted) for event in ended] == [(child, True)]
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+    assert "could not go on" in str([event for event in log if event["type"] == "agent.thread_message_received"])
+
+
+async def test_no_more_threads_than_the_limit(world: World) -> None:
+    def coordinator(request: BrainRequest) -> Scripted:
+        if said(request) == "go":
+            return reply(*(delegate(f"task {number}") for number in range(MAX_THREADS + 1)))
+        return reply(text("noted"))
+
+    world.brain._by = by_agent(coordinator, lambda request: reply(text("done")))
+    session = await started(world)
+    await world.idle(session)
+    await world.quiet()
+    assert len(await children(world, session)) == MAX_THREADS
+    results = [event for event in await events(world, session) if event.type == "agent.tool_result"]
+    assert [event.body["is_error"] for event in results] == [False] * MAX_THREADS + [True]
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (tool_use("create_agent", {"agent": "nobody", "message": "x"}), "helper"),
+        (tool_use("create_agent", {"agent": "helper"}), "message"),
+        (tool_use("send_to_agent", {"thread_id": "sthr_none", "message": "x"}), "list_agents"),
+    ],
+)
+async def test_a_call_that_makes_no_sense_is_told_so(world: World, call: Any, word: str) -> None:
+    world.brain.add(reply(call), text("I see"))
+    session = await started(world)
+    await world.idle(session)
+    [result] = [event for event in await events(world, session) if event.type == "agent.tool_result"]
+    assert result.body["is_error"] and word in result.body["content"][0]["text"]
+
+
+async def test_a_new_owner_goes_on_with_every_thread(world: World) -> None:
+    gate = asyncio.Event()
+    world.brain._by = by_agent(once_told("done"), lambda request: reply(text("three", Hold(gate))))
+    session = await started(world)
+    await world.until(session, "session.thread_status_idle")
+    next_owner = world.another_harness()
+    await next_owner.start()
+    gate.set()
+    async with asyncio.timeout(5):
+        while (await world.record(session)).status.value != "idle":
+            await asyncio.sleep(0)
+    assert (await world.record(session)).stop_reason == {"type": "end_turn"}
+    await next_owner.stop()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from anthropic.types.beta import AgentCreateParams, AgentUpdateParams, BetaManagedAgentsAgent
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from agents.catalog.multiagent import saved_roster
 from agents.errors import Conflict, InvalidRequest
 from agents.ids import new_agent_id
 from agents.listing import Listing
+from agents.skills.choosing import chosen_skills
 from agents.store.ports import AgentRecord
 
 _UPDATE_ATTEMPTS = 5
@@ -34,6 +36,7 @@ class AgentRoutes:
 
     def __init__(self, platform: Platform) -> None:
         self._agents = platform.store.agents
+        self._skills = platform.store.skills
         self._clock = platform.clock
         self._brains = registry_of(platform.settings)
 
@@ -54,10 +57,11 @@ class AgentRoutes:
         ]
 
     async def create(self, request: Request) -> Response:
-        params = parse(AgentCreateParams, await read_json(request))
+        paramsparams, mine = parse(AgentCreateParams, await read_json(request))
         body, agent_id, mine = agent_body(params), new_agent_id(), request.state.workspace_id
         given = params.get("multiagent")
-        body["multiagent"] = await saved_roster(self._agents, given, own=(agent_id, 1), workspace_id=mine)
+        body["multiagent"] = await saved_roster(self._agents, given, own=(agent_id, 1), workspace_id=mine, request.state.workspace_id
+        body = agent_body(params, await chosen_skills(list(params.get("skills") or ()), self._skills, mine))
         self._brains.check(body["model"]["id"])
         now = self._clock.now()
         agent = AgentRecord(agent_id, 1, body, now, now, workspace_id=mine)
@@ -74,9 +78,13 @@ class AgentRoutes:
         pinned = params.get("version")
         if pinned is not None and pinned < 1:
             raise InvalidRequest(f"version: must be at least 1, not {pinned}")
+        skills = None
+        if "skills" in params:
+            mine = request.state.workspace_id
+            skills = await chosen_skills(list(params["skills"] or ()), self._skills, mine)
         for attempt in range(_UPDATE_ATTEMPTS):
             stored = await self._agents.get(agent_id)
-            changed = await self._changed(stored, params)
+            changed = await self._changed(stored, params, skills)
             if changed is None:
                 return json_answer(agent_wire(stored))
             try:
@@ -88,12 +96,14 @@ class AgentRoutes:
                 return json_answer(agent_wire(changed))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _changed(self, stored: AgentRecord, params: AgentUpdateParams) -> AgentRecord | None:
+    async def _changed(
+        self, stored: AgentRecord, params: AgentUpdateParams, skills: Sequence[Mapping[str, Any]] | None
+    ) -> AgentRecord | None:
         check_not_archived(stored)
         pinned = params.get("version", stored.version)
         if pinned != stored.version:
             raise Conflict(f"version: agent {stored.id} is at version {stored.version}, not {pinned}")
-        body = updated_body(stored.body, params)
+        body = updated_body(stored.body, params, skills)
         # One whose model has vanished can still be changed in all else.
         if "model" in params:
             self._brains.check(body["model"]["id"])

@@ -41,6 +41,7 @@ from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import LIST_COST_HEADER, list_cost_micro_usd, session_wire
+from agents.skills.choosing import chosen_skills, session_skills
 from agents.standby.session_ids import SessionIds
 from agents.store.ports import AgentRecord, EnvironmentRecord, SessionListing
 from agents.telemetry.tracing import names
@@ -128,7 +129,7 @@ class SessionRoutes:
         agent = await self._store.agents.get(*reference(given))
         _check_own("agent", agent, access)
         check_not_archived(agent)
-        snapshot = session_agent(agent, given)
+        snapshot = await self._snapshot(agent, given, access)
         if snapshot["model"] != agent.body["model"]:
             self._brains.check(snapshot["model"]["id"])
         snapshot["multiagent"] = await session_roster(self._store.agents, agent, snapshot)
@@ -167,6 +168,13 @@ class SessionRoutes:
             resources=resources,
             deployment_id=deployment_id,
         )
+
+    async def _snapshot(self, agent: AgentRecord, given: str | Mapping[str, Any], access: Access) -> dict[str, Any]:
+        mine, chosen = access.workspace_id, None
+        if not isinstance(given, str) and "skills" in given:
+            chosen = await chosen_skills(given["skills"] or (), self._store.skills, mine, "agent.")
+        snapshot = session_agent(agent, given, chosen)
+        return {**snapshot, "skills": await session_skills(snapshot["skills"], self._store.skills, mine)}
 
     async def retrieve(self, request: Request) -> Response:
         return self._answer(await self._store.sessions.get(_session_id(request)))

@@ -6,14 +6,14 @@ of bodies is what decides whether an update makes a new version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from anthropic.types.beta import AgentCreateParams, AgentUpdateParams
 
 from agents.catalog import limits, metadata
 from agents.catalog.model_config import resolve_model
-from agents.catalog.tools import check_servers_match, resolve_mcp_servers, resolve_tools
+from agents.catalog.tools import check_can_read, check_servers_match, resolve_mcp_servers, resolve_tools
 from agents.clock import rfc3339
 from agents.errors import InvalidRequest
 from agents.store.ports import AgentRecord
@@ -21,8 +21,8 @@ from agents.store.ports import AgentRecord
 _SNAPSHOT_LEAVES_OUT = frozenset({"metadata"})
 
 
-def agent_body(params: AgentCreateParams) -> dict[str, Any]:
-    """Return the resolved body of a new agent. Raises InvalidRequest."""
+def agent_body(params: AgentCreateParams, skills: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return the resolved body of a new agent, whose *skills* are resolved already. Raises InvalidRequest."""
     _refuse_unavailable(params)
     body: dict[str, Any] = {
         "name": _name(params["name"]),
@@ -31,19 +31,22 @@ def agent_body(params: AgentCreateParams) -> dict[str, Any]:
         "model": resolve_model(params["model"]),
         "tools": resolve_tools(_items(params.get("tools"))),
         "mcp_servers": resolve_mcp_servers(_items(params.get("mcp_servers"))),
-        "skills": [],
+        "skills": list(skills),
         "multiagent": None,
         "metadata": metadata.checked(params.get("metadata", {})),
         "execution_identity": {"type": "service_account"},
     }
     check_servers_match(body["tools"], body["mcp_servers"])
+    check_can_read(body["skills"], body["tools"])
     return body
 
 
-def updated_body(stored: Mapping[str, Any], params: AgentUpdateParams) -> dict[str, Any]:
+def updated_body(
+    stored: Mapping[str, Any], params: AgentUpdateParams, skills: Sequence[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return *stored* with a change applied: omitted keeps, null clears, arrays replace, metadata merges.
 
-    Raises InvalidRequest.
+    *skills* are resolved already; None keeps those that are there. Raises InvalidRequest.
     """
     _refuse_unavailable(params)
     body = dict(stored)
@@ -59,9 +62,12 @@ def updated_body(stored: Mapping[str, Any], params: AgentUpdateParams) -> dict[s
         body["tools"] = resolve_tools(_items(params["tools"]))
     if "mcp_servers" in params:
         body["mcp_servers"] = resolve_mcp_servers(_items(params["mcp_servers"]))
+    if skills is not None:
+        body["skills"] = list(skills)
     if "metadata" in params:
         body["metadata"] = metadata.merged(stored["metadata"], params["metadata"])
     check_servers_match(body["tools"], body["mcp_servers"])
+    check_can_read(body["skills"], body["tools"])
     return body
 
 
@@ -103,6 +109,8 @@ def _items(items: Any) -> list[dict[str, Any]]:
 def _refuse_unavailable(params: AgentCreateParams | AgentUpdateParams) -> None:
     if params.get("skills"):
         raise limits.not_available("skills", "skills are")
+multiagent") is not None:
+        raise limits.not_available("multiagent", "multi-agent orchestration is")
     identity = params.get("execution_identity")
     if identity is not None and identity["type"] == "aws_role":
         raise limits.not_available("execution_identity", f"running as {identity['role_arn'][:80]!r} is")

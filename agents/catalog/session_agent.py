@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.catalog import limits
 from agents.catalog.agent_config import agent_snapshot, checked_system
 from agents.catalog.model_config import resolve_model
-from agents.catalog.tools import check_servers_match, resolve_mcp_servers, resolve_tools
+from agents.catalog.tools import check_can_read, check_servers_match, resolve_mcp_servers, resolve_tools
 from agents.errors import InvalidRequest
 from agents.store.ports import AgentRecord
 
@@ -23,16 +22,19 @@ def reference(agent: str | Mapping[str, Any]) -> tuple[str, int | None]:
     return agent["id"], version
 
 
-def session_agent(stored: AgentRecord, given: str | Mapping[str, Any]) -> dict[str, Any]:
+def session_agent(
+    stored: AgentRecord, given: str | Mapping[str, Any], skills: Sequence[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return the snapshot for a new session: omitted overrides inherit, null or [] clears.
 
-    The base agent's id and version stay. Raises InvalidRequest.
+    *skills* are those of the overrides, resolved already; None: the agent's own. The base agent's id and version stay.
+    Raises InvalidRequest.
     """
     snapshot = agent_snapshot(stored)
     if isinstance(given, str) or given["type"] == "agent":
         return snapshot
-    if given.get("skills"):
-        raise limits.not_available("agent.skills", "skills are")
+    if skills is not None:
+        snapshot["skills"] = list(skills)
     if "model" in given:
         snapshot["model"] = _model(given["model"])
     if "system" in given:
@@ -53,6 +55,7 @@ def _with_tools(snapshot: dict[str, Any], given: Mapping[str, Any]) -> dict[str,
     if "mcp_servers" in given:
         snapshot["mcp_servers"] = resolve_mcp_servers(servers or [], "agent.")
     check_servers_match(snapshot["tools"], snapshot["mcp_servers"], "agent.")
+    check_can_read(snapshot["skills"], snapshot["tools"], "agent.")
     return snapshot
 
 

@@ -87,3 +87,16 @@ def check_servers_match(
         raise InvalidRequest(f"{prefix}tools: an mcp_toolset names the server {name!r}, which is not in mcp_servers")
     for name in sorted(named - used):
         raise InvalidRequest(f"{prefix}mcp_servers: the server {name!r} is not used by any mcp_toolset in tools")
+
+
+def check_can_read(skills: Sequence[object], tools: Sequence[Mapping[str, Any]], prefix: str = "") -> None:
+    """Raise InvalidRequest when there are skills, and no tool to read them with (spec C.5)."""
+    if skills and not any(_reads(tool) for tool in tools):
+        raise InvalidRequest(f"{prefix}skills: need the tool read of {AGENT_TOOLSET}, which tools does not enable")
+
+
+def _reads(tool: Mapping[str, Any]) -> bool:
+    if tool["type"] != AGENT_TOOLSET:
+        return False
+    own = next((config for config in tool["configs"] if config["name"] == "read"), tool["default_config"])
+    return own["enabled"]

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agents.catalog.resources import mounts_of
-from agents.hands.port import ToolResult, Workspace
+from agents.hands.port import Mount, ToolResult, Workspace
 from agents.ids import EventId
 from agents.sessions.draft import Draft
 from agents.sessions.events import SessionRecord
+from agents.skills.choosing import skill_mounts
 
 
 @dataclass(slots=True)
@@ -38,8 +39,13 @@ def workspace_of(record: SessionRecord) -> Workspace:
         record.workspace_version,
         mcp_urls=tuple(server["url"] for server in record.agent.get("mcp_servers") or ()),
         vault_ids=record.vault_ids,
-        mounts=mounts_of(record.resources),
+        mounts=(*_skill_mounts(record), *mounts_of(record.resources)),
     )
+
+
+def _skill_mounts(record: SessionRecord) -> tuple[Mount, ...]:
+    # A worker elsewhere downloads them itself.
+    return () if record.self_hosted else skill_mounts(record.agent.get("skills", ()))
 
 
 def intend(draft: Draft, hosts: Mapping[EventId, str]) -> None:

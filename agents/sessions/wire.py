@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from agents.catalog.resources import resource_wire
 from agents.clock import rfc3339
 from agents.sessions.events import SessionRecord, SessionStatus, ThreadRecord, Usage
+from agents.skills.choosing import shown_skills
 
 MICRO_PER_CENT = 10_000
 LIST_COST_HEADER = "hecaton-list-cost-micro-usd"
@@ -100,7 +101,7 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
         "type": "session",
         "status": record.status.value,
         "title": record.title,
-        "agent": record.agent,
+        "agent": _agent_wire(record.agent),
         "environment_id": record.environment_id,
         "vault_ids": list(record.vault_ids),
         "resources": [resource_wire(stored) for stored in record.resources],
@@ -114,6 +115,10 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
         "updated_at": rfc3339(record.updated_at),
         "archived_at": rfc3339(record.archived_at) if record.archived_at else None,
     }
+
+
+def _agent_wire(agent: dict[str, Any]) -> dict[str, Any]:
+    return {**agent, "skills": shown_skills(agent.get("skills", ()))}
 
 
 def thread_wire(
@@ -140,7 +145,7 @@ def thread_wire(
         "type": "session_thread",
         "session_id": session.id,
         "parent_thread_id": parent,
-        "agent": {key: value for key, value in agent.items() if key != "multiagent"},
+        "agent": {key: value for key, value in _agent_wire(record.agent).items() if key != "multiagent"},
         "status": row.status.value,
         "stats": stats if started else None,
         "usage": _usage(row, now, used_micro_usd(row, prices)) if row.stop_reason else None,

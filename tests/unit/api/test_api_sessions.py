@@ -114,7 +114,6 @@ async def test_archived_and_unknown_parts_are_refused(server: Server) -> None:
     ("field", "value"),
     [
         ("resources", [{"type": "github_repository", "url": "https://github.com/o/r"}]),
-        ("agent", {"type": "agent_with_overrides", "id": "x", "skills": [{"type": "custom", "skill_id": "s"}]}),
         ("budgt", 1),
         (
             "initial_events",

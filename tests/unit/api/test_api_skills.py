@@ -131,3 +131,33 @@ async def test_a_bad_form_is_refused_by_name_and_nothing_is_kept(
 async def test_bad_filters_are_refused_by_name(server: Server) -> None:
     assert "source" in refusal(await server.client.get("/v1/skills?source=mine"), 400)
     assert "limit" in refusal(await server.client.get("/v1/skills?limit=1001"), 400)
+
+
+async def test_an_agent_and_its_sessions_show_the_version_that_they_have(server: Server) -> None:
+    skill = (await upload(server)).json()
+    chosen = {"type": "custom", "skill_id": skill["id"]}
+    pinned = {**chosen, "version": skill["latest_version_id"]}
+    agent = await server.agent(tools=[{"type": "agent_toolset_20260401"}], skills=[chosen])
+    assert agent["skills"] == [pinned]
+    session = await server.session(agent=agent["id"])
+    assert session["agent"]["skills"] == [pinned]
+    kept = (await server.store.sessions.get(session["id"])).agent["skills"]
+    assert kept == [{**pinned, "name": "tidy", "description": "Tidies up.", "size": kept[0]["size"]}]
+    overridden = {"type": "agent_with_overrides", "id": agent["id"], "skills": []}
+    assert (await server.session(agent=overridden))["agent"]["skills"] == []
+    bare = {**overridden, "skills": [chosen], "tools": []}
+    body = {"agent": bare, "environment_id": session["environment_id"]}
+    assert "agent.skills" in refusal(await server.client.post("/v1/sessions", json=body), 400)
+
+
+async def test_an_update_replaces_an_agents_skills_and_keeps_them_when_it_says_nothing(server: Server) -> None:
+    skill = (await upload(server)).json()
+    chosen = {"type": "custom", "skill_id": skill["id"], "version": "latest"}
+    agent = await server.agent(tools=[{"type": "agent_toolset_20260401"}], skills=[chosen])
+    path = f"/v1/agents/{agent['id']}"
+    renamed = (await server.client.post(path, json={"name": "b"})).json()
+    assert renamed["skills"] == [chosen]
+    assert "skills" in refusal(await server.client.post(path, json={"tools": []}), 400)
+    assert (await server.client.post(path, json={"skills": []})).json()["skills"] == []
+    missing = await server.client.post(path, json={"skills": [{**chosen, "skill_id": "skill_x"}]})
+    assert "skills[0]" in refusal(missing, 404, "not_found_error")

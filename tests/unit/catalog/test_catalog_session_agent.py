@@ -77,7 +77,6 @@ def test_a_cleared_model_is_refused_with_its_own_reason(stored: AgentRecord) -> 
         ({"mcp_servers": []}, "agent.tools"),
         ({"tools": []}, "agent.mcp_servers"),
         ({"system": "x" * 100_001}, "agent.system"),
-        ({"skills": [{"type": "custom", "skill_id": "s"}]}, "agent.skills"),
         ({"tools": [{"type": "agent_toolset_20260401", "configs": [{"name": "bash"}] * 2}]}, "agent.tools[0]"),
     ],
 )

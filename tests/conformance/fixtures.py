@@ -18,7 +18,7 @@ _TIMEOUT = 20.0
 
 
 def _is_json(headers: Any) -> bool:
-    return not headers.get("content-type", "").startswith("text/event-stream")
+    return not headers.get("content-type", "").startswith(("text/event-stream", "application/zip"))
 
 
 def _check(response: Any) -> None:

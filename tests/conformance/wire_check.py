@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 from anthropic.types.beta import (
+    BetaDeletedSkill,
     BetaEnvironment,
     BetaEnvironmentDeleteResponse,
     BetaManagedAgentsAgent,
@@ -29,6 +30,7 @@ from anthropic.types.beta import (
     BetaMessage,
     BetaMessageTokensCount,
     BetaModelInfo,
+    BetaSkill,
 )
 from anthropic.types.beta.environments import (
     BetaSelfHostedWork,
@@ -47,6 +49,7 @@ from anthropic.types.beta.sessions import (
     BetaManagedAgentsSessionThread,
     BetaManagedAgentsStreamSessionEvents,
 )
+from anthropic.types.beta.skills import BetaDeletedSkillVersion, BetaSkillVersion
 from anthropic.types.beta.vaults import (
     BetaManagedAgentsCredential,
     BetaManagedAgentsCredentialValidation,
@@ -124,6 +127,13 @@ _ONE: dict[str, Any] = {
     "POST /v1/deployments/ID/unpause": BetaManagedAgentsDeployment,
     "POST /v1/deployments/ID/run": BetaManagedAgentsDeploymentRun,
     "GET /v1/deployment_runs/ID": BetaManagedAgentsDeploymentRun,
+    "POST /v1/skills": BetaSkill,
+    "GET /v1/skills/ID": BetaSkill,
+    "DELETE /v1/skills/ID": BetaDeletedSkill,
+    "POST /v1/skills/ID/versions": BetaSkillVersion,
+    "GET /v1/skills/ID/versions/ID": BetaSkillVersion,
+    "GET /v1/skills/ID/versions/latest": BetaSkillVersion,
+    "DELETE /v1/skills/ID/versions/ID": BetaDeletedSkillVersion,
     "POST /v1/messages": BetaMessage,
     "POST /v1/messages/count_tokens": BetaMessageTokensCount,
     "GET /v1/models/ID": BetaModelInfo,
@@ -150,10 +160,14 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/memory_stores/ID/memory_versions": (BetaManagedAgentsMemoryVersion, _PAGE),
     "GET /v1/deployments": (BetaManagedAgentsDeployment, _PAGE),
     "GET /v1/deployment_runs": (BetaManagedAgentsDeploymentRun, _PAGE),
+    "GET /v1/skills": (BetaSkill, _PAGE),
+    "GET /v1/skills/ID/versions": (BetaSkillVersion, _PAGE),
     "GET /v1/models": (BetaModelInfo, _BY_ID),
     "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_ID = re.compile(r"/(agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun)_[^/]+|(?<=/v1/models)/.+")
+_ID = re.compile(
+    r"/(agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun|skill|skillver)_[^/]+|(?<=/v1/models)/.+"
+)
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server), or the SDK says so.
 _MAY_BE_ABSENT = {

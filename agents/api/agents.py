@@ -57,11 +57,10 @@ class AgentRoutes:
         ]
 
     async def create(self, request: Request) -> Response:
-        paramsparams, mine = parse(AgentCreateParams, await read_json(request))
-        body, agent_id, mine = agent_body(params), new_agent_id(), request.state.workspace_id
+        params, mine = parse(AgentCreateParams, await read_json(request)), request.state.workspace_id
+        body, agent_id = agent_body(params, await self._skills_of(params, mine)), new_agent_id()
         given = params.get("multiagent")
-        body["multiagent"] = await saved_roster(self._agents, given, own=(agent_id, 1), workspace_id=mine, request.state.workspace_id
-        body = agent_body(params, await chosen_skills(list(params.get("skills") or ()), self._skills, mine))
+        body["multiagent"] = await saved_roster(self._agents, given, own=(agent_id, 1), workspace_id=mine)
         self._brains.check(body["model"]["id"])
         now = self._clock.now()
         agent = AgentRecord(agent_id, 1, body, now, now, workspace_id=mine)
@@ -78,10 +77,7 @@ class AgentRoutes:
         pinned = params.get("version")
         if pinned is not None and pinned < 1:
             raise InvalidRequest(f"version: must be at least 1, not {pinned}")
-        skills = None
-        if "skills" in params:
-            mine = request.state.workspace_id
-            skills = await chosen_skills(list(params["skills"] or ()), self._skills, mine)
+        skills = await self._skills_of(params, request.state.workspace_id) if "skills" in params else None
         for attempt in range(_UPDATE_ATTEMPTS):
             stored = await self._agents.get(agent_id)
             changed = await self._changed(stored, params, skills)
@@ -95,6 +91,9 @@ class AgentRoutes:
             else:
                 return json_answer(agent_wire(changed))
         raise AssertionError("the last attempt returns or raises")
+
+    async def _skills_of(self, params: AgentCreateParams | AgentUpdateParams, mine: str) -> list[dict[str, Any]]:
+        return await chosen_skills(list(params.get("skills") or ()), self._skills, mine)
 
     async def _changed(
         self, stored: AgentRecord, params: AgentUpdateParams, skills: Sequence[Mapping[str, Any]] | None

@@ -9,5 +9,5 @@ from agents.files.service import open_files
 
 
 def resources_of(platform: Platform) -> Resources:
-    """Return the kinds of a platform. Raises StoreUnavailable when its place for files is of a kind that is not installed."""
+    """Return the kinds of a platform. Raises StoreUnavailable for a place of files that is not installed."""
     return Resources({"file": FileResources(open_files(platform.settings, platform.store, platform.clock))})

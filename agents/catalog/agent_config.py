@@ -107,10 +107,6 @@ def _items(items: Any) -> list[dict[str, Any]]:
 
 
 def _refuse_unavailable(params: AgentCreateParams | AgentUpdateParams) -> None:
-    if params.get("skills"):
-        raise limits.not_available("skills", "skills are")
-multiagent") is not None:
-        raise limits.not_available("multiagent", "multi-agent orchestration is")
     identity = params.get("execution_identity")
     if identity is not None and identity["type"] == "aws_role":
         raise limits.not_available("execution_identity", f"running as {identity['role_arn'][:80]!r} is")

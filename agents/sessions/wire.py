@@ -145,7 +145,7 @@ def thread_wire(
         "type": "session_thread",
         "session_id": session.id,
         "parent_thread_id": parent,
-        "agent": {key: value for key, value in _agent_wire(record.agent).items() if key != "multiagent"},
+        "agent": {key: value for key, value in _agent_wire(agent).items() if key != "multiagent"},
         "status": row.status.value,
         "stats": stats if started else None,
         "usage": _usage(row, now, used_micro_usd(row, prices)) if row.stop_reason else None,

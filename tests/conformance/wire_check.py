@@ -165,9 +165,8 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/models": (BetaModelInfo, _BY_ID),
     "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_ID = re.compile(
-    r"/(agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun|skill|skillver)_[^/]+|(?<=/v1/models)/.+"
-)
+_KINDS = "agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun|skill|skillver"
+_ID = re.compile(rf"/({_KINDS})_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server), or the SDK says so.
 _MAY_BE_ABSENT = {

@@ -63,8 +63,6 @@ def test_effort_is_taken_as_a_level_or_as_an_object(effort: Any) -> None:
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
         ({"metadata": {"k" * 65: ""}}, "metadata"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
-        ({"skills": [{"type": "custom", "skill_id": "s"}]}, "skills"),
-multiagent": {"type": "coordinator", "agents": ["a"]}}, "multiagent"),
         ({"execution_identity": {"type": "aws_role", "role_arn": "arn"}}, "execution_identity"),
     ],
 )

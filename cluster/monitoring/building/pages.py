@@ -106,6 +106,15 @@ def overview() -> dashboard.Dashboard:
                 ),
             )
         )
+        .with_row(row("Webhooks"))
+        .with_panel(
+            graph(
+                "Attempts to post a message in 10 minutes",
+                "short",
+                Query("max by (outcome) (increase(hecaton_webhook_attempts_total[10m]))", "{{outcome}}"),
+                about="Of registered webhooks. The alert comes when more than half of 10 or more fail.",
+            )
+        )
         .with_row(row("Anomalies"))
         .with_panel(
             graph("Anomalies in 10 minutes", "short", Query("max by (kind) (increase(hecaton_anomalies_total[10m]))"))

@@ -6,8 +6,14 @@ from agents.api.platform import Platform
 from agents.catalog.resources import Resources
 from agents.files.mounting import FileResources
 from agents.files.service import open_files
+from agents.memory.attaching import MemoryStoreResources
 
 
 def resources_of(platform: Platform) -> Resources:
     """Return the kinds of a platform. Raises StoreUnavailable for a place of files that is not installed."""
-    return Resources({"file": FileResources(open_files(platform.settings, platform.store, platform.clock))})
+    return Resources(
+        {
+            "file": FileResources(open_files(platform.settings, platform.store, platform.clock)),
+            "memory_store": MemoryStoreResources(platform.store.memory),
+        }
+    )

@@ -213,8 +213,8 @@ _ALL = (
     R("memory:texts:list", "A.9", "memories are listed by path, below a prefix, one level deep or all; 20 with text"),
     R("memory:versions", "A.9", "each change leaves a version with who made it; filters find them"),
     R("memory:redaction", "A.9", "redaction leaves who and when; what a memory says now is not redacted"),
-    R("memory:session", "A.7", "a session has up to 8 stores and lists them", deferred="EXT: a later step"),
-    R("memory:worker", "D.3", "the SDK's worker keeps stores and directories the same", deferred="EXT: a later step"),
+    R("memory:session", "A.7", "a session has up to 8 stores and lists them"),
+    R("memory:worker", "D.3", "the SDK's worker keeps stores and directories the same"),
     R("memory:mounts", "C.5", "stores are directories of cloud sandboxes", deferred="EXT: a later step"),
     # -- threads: A.6, the primary one ---------------------------------------------------------------
     R("threads:primary", "A.6", "the primary thread is listed and retrieved with its status, stats and usage"),

@@ -55,7 +55,7 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[st
     start_id = draft.state.open_request
     if start_id is None:
         return
-    _add_usage(draft, spent)
+    add_usage(draft, spent)
     body: dict[str, Any] = {
         "model_request_start_id": start_id,
         "is_error": is_error,
@@ -66,7 +66,8 @@ def close_request(draft: Draft, spent: Spent, *, is_error: bool, hidden: dict[st
     draft.emit(EventType.MODEL_REQUEST_END, body, hidden=hidden)
 
 
-def _add_usage(draft: Draft, spent: Spent) -> None:
+def add_usage(draft: Draft, spent: Spent) -> None:
+    """Count what was consumed, for the session and for the draft's thread."""
     usage = spent.usage
     draft.state.use(
         lambda total: replace(

@@ -19,7 +19,7 @@ from agents.sessions.brain_stream import bounded_stream
 from agents.sessions.delegation import coordinator_tools
 from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
-from agents.sessions.metering import model_request_row
+from agents.sessions.metering import model_request_row, spent_on
 from agents.sessions.model_requests import Spent
 from agents.sessions.owner import ThreadOwner
 from agents.sessions.permissions import Toolbox
@@ -64,13 +64,8 @@ class Thinker:
 
     def _spent_on_answer(self) -> Spent:
         """What the answer in the making consumed, at the price of the brain that gives it."""
-        speed, assembler = self._owner.state.agent["model"]["speed"], self._assembler
-        cost, route = self._owner.ports.prices.cost, assembler.route
-        if route is None:
-            return Spent(assembler.usage, cost(self._model, assembler.usage, speed=speed))
-        own, told = route.brain.definition.price, route.brain.told(self._model)
-        micro_usd = cost(told, assembler.usage, speed=speed, own=own)
-        return Spent(assembler.usage, micro_usd, None if route.implied else route.wire())
+        speed = self._owner.state.agent["model"]["speed"]
+        return spent_on(self._owner.ports.prices, self._assembler, self._model, speed)
 
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.

@@ -1,0 +1,171 @@
+"""Questions to a brain beside the loop: a judge of permissions, a grader of outcomes, an advisor.
+
+The question has a context of its own: it stands in nobody's conversation, and what is answered is text. It goes to the
+same brains as the thread's turns, by the same routes, and what it consumes is the session's: in its usage, its bill
+and its budget. How to use one::
+
+    aside = Aside(owner, key)
+    try:
+        said = await aside.ask(Question(system, messages))
+    except BrainFailure as failure: ...
+    await owner.apply(lambda draft: ... aside.count(draft) ...)  # once, in the commit that has what came of it
+    await aside.meter()
+
+Nothing is logged here, so a question whose answer a crash has lost is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
+from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.route import ROUTE
+from agents.sessions.brain_stream import bounded_stream
+from agents.sessions.draft import Draft
+from agents.sessions.metering import model_request_row, spent_on
+from agents.sessions.model_requests import Spent, add_usage
+from agents.sessions.owner import ThreadOwner
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a brain is asked; messages have the shapes of the Messages API."""
+
+    system: str
+    messages: Sequence[dict[str, Any]]
+    model: str | None = None
+    """Whom to ask, as agents name models; None: the thread's own model."""
+    max_tokens: int = 4096
+    attempts: int = 3
+    """How often it is asked while failures are transient."""
+    seconds: float = 300.0
+    """Until when there must be an answer, pauses between attempts included."""
+
+
+class Aside:
+    """One question of a thread's; or several in a row, which are counted together."""
+
+    def __init__(self, owner: ThreadOwner, key: str) -> None:
+        """*key* names it in the bill: an event's id, or one made from it, that no other request has."""
+        self._owner = owner
+        self._key = key
+        self._model = owner.state.agent["model"]["id"]
+        self._asked = owner.ports.clock.monotonic()
+        self._before = Spent()
+        self._assembler: AnswerAssembler | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What was consumed so far, also by attempts that failed and by one that was cancelled."""
+        if self._assembler is None:
+            return self._before
+        return self._before + self._spent_on(self._assembler)
+
+    async def ask(self, question: Question) -> str:
+        """Return the text of the answer, which may be empty.
+
+        Raises BrainFailure: every attempt failed, the time is over (``request_failed``), the session's budget is used
+        up or cannot cap what the model costs (``billing``), or the model refused (``request_failed``, not transient).
+        """
+        self._model = question.model or self._owner.state.agent["model"]["id"]
+        await self._owner.take_slot()
+        try:
+            async with asyncio.timeout(question.seconds):
+                answer = await self._persist(question)
+        except TimeoutError as error:
+            words = f"no answer from the model within {question.seconds:g} s"
+            raise BrainFailure("request_failed", words, transient=True) from error
+        if answer.stop_reason == "refusal":
+            raise BrainFailure("request_failed", "the model declined to answer", transient=False)
+        return "".join(block.text for block in answer.blocks if block.kind == "text").strip()
+
+    async def _persist(self, question: Question) -> Answer:
+        for attempt in range(1, question.attempts + 1):
+            self._check_budget()
+            try:
+                return await self._answer(question, attempt)
+            except BrainFailure as failure:
+                if not failure.transient or attempt == question.attempts:
+                    raise
+                logger.warning("question beside %s failed: %s", self._owner.state.record.id, failure.message)
+                await self._pause(attempt, failure)
+        raise AssertionError("a question is asked once at least")
+
+    def _check_budget(self) -> None:
+        record, now, budgets = self._owner.state.record, self._owner.ports.clock.now(), self._owner.rules.budgets
+        if record.budget is not None and not budgets.knows_cost(self._model):
+            raise BrainFailure("billing", f"{self._model!r} has no price, and there is a budget", transient=False)
+        if budgets.used_up(record, now, unrecorded=self.spent.micro_usd):
+            raise BrainFailure("billing", "the session's budget is used up", transient=False)
+
+    async def _answer(self, question: Question, attempt: int) -> Answer:
+        request, ports = self._request(question, attempt), self._owner.ports
+        assembler = self._begin()
+        stream = bounded_stream(ports.brain.think(request), ports.settings.brain, live=False)
+        async with aclosing(stream) as events:
+            async for event in events:
+                if event.get("type") == ROUTE:
+                    assembler = self._begin()
+                assembler.feed(event)
+        return assembler.finish()
+
+    def _request(self, question: Question, attempt: int) -> BrainRequest:
+        state = self._owner.state
+        wanted = state.agent["model"]
+        return BrainRequest(
+            session_id=state.record.id,
+            model=self._model,
+            messages=list(question.messages),
+            system=question.system,
+            max_tokens=question.max_tokens,
+            speed=wanted["speed"],
+            inference_geo=wanted["inference_geo"],
+            attempt=attempt,
+            principal=state.record.principal,
+            versions=dict(state.session.versions),
+            live=False,
+        )
+
+    def _begin(self) -> AnswerAssembler:
+        """Begin an answer: what an earlier one consumed stays counted, at the price of who gave it."""
+        self._before, self._assembler = self.spent, AnswerAssembler()
+        return self._assembler
+
+    def _spent_on(self, assembler: AnswerAssembler) -> Spent:
+        return spent_on(self._owner.ports.prices, assembler, self._model, self._owner.state.agent["model"]["speed"])
+
+    async def _pause(self, attempt: int, failure: BrainFailure) -> None:
+        settings = self._owner.ports.settings.brain
+        wait = settings.backoff_base_seconds * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311
+        wait = min(settings.backoff_ceiling_seconds, max(wait, failure.retry_after or 0.0))
+        await self._owner.ports.clock.sleep(wait)
+
+    def count(self, draft: Draft) -> None:
+        """Add what was consumed to the usage of the session and of the draft's thread."""
+        add_usage(draft, self.spent)
+
+    async def meter(self) -> None:
+        """Put what was consumed into the session's bill; doing so again changes nothing."""
+        spent, ports = self.spent, self._owner.ports
+        if spent.usage == TokenUsage():
+            return
+        row = model_request_row(
+            self._key,
+            self._owner.state.record.id,
+            self._model,
+            spent.usage,
+            seconds=ports.clock.monotonic() - self._asked,
+            micro_usd=spent.micro_usd,
+            at=ports.clock.now(),
+            brain=spent.brain["id"] if spent.brain else "",
+        )
+        await ports.meter.record([row])

@@ -30,10 +30,13 @@ SCHEMAS: Mapping[str, Any] = {
     ),
     "events": pa.schema(
         [("session_id", _TEXT), ("seq", _NUMBER), ("id", _TEXT), ("type", _TEXT), ("processed_at", _NUMBER)]
-        + [(name, _TEXT) for name in ("body", "hidden", "link")]
+        + [(name, _TEXT) for name in ("body", "hidden", "link", "thread")]
     ),
 }
 _GROUP_ROWS = 5000
+_THREAD = "thread"
+_UNSAID = {_THREAD: ""}
+"""What servers of earlier releases do not say of events: all were of primary threads."""
 
 
 class TrailWriter:
@@ -59,7 +62,7 @@ class TrailWriter:
 
     def add(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to a table; they may have more columns than it."""
-        self._rows[table].extend(rows)
+        self._rows[table].extend({**_UNSAID, **row} for row in rows)
         if len(self._rows[table]) >= _GROUP_ROWS:
             self._write(table)
 
@@ -81,6 +84,8 @@ class ParquetTrail:
             if not file.is_file():
                 raise CommandFailed(f"{folder} is no export of the audit trail: {file.name} is missing")
             self._tables.from_parquet(str(file)).create_view(name)
+        # An export of an earlier release has only events of primary threads.
+        self._thread = _THREAD if _THREAD in self._tables.view("events").columns else "''"
 
     async def entries(self, query: EntryQuery) -> Sequence[ChainedEntry]:
         """See TrailReader.entries."""
@@ -129,7 +134,7 @@ class ParquetTrail:
     async def rows(self, session_id: str, after: int, limit: int) -> Sequence[LoggedRow]:
         """See TrailReader.rows."""
         statement = (
-            "SELECT session_id, seq, id, type, processed_at, body, hidden, link FROM events"
+            f"SELECT session_id, seq, id, type, processed_at, body, hidden, link, {self._thread} FROM events"  # noqa: S608
             " WHERE session_id = $key AND seq > $after ORDER BY seq LIMIT $most"
         )
         found = self._rows(statement, {"key": session_id, "after": after, "most": limit})

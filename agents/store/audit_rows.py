@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.governance.audit.chain import hidden_digest
+from agents.governance.audit.chain import hidden_digest, thread_mark
 from agents.governance.audit.entries import ChainedEntry
 from agents.governance.audit.trail import Hold, Leaf, LoggedRow, Redaction
 from agents.store.codec import RowView, moment_at
@@ -34,4 +34,5 @@ def logged_row(row: RowView) -> LoggedRow:
         row["body"],
         hidden_digest(row["hidden"]),
         row["link"],
+        thread_mark(row["thread_id"], row["crossposted"]),
     )

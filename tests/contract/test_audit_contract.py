@@ -347,6 +347,11 @@ TAMPERING = {
     "a byte of an event": ("UPDATE events SET body = replace(body, 'hi', 'ho') WHERE seq = 3", 3),
     "a time": ("UPDATE events SET processed_at = processed_at + 1 WHERE seq = 2", 2),
     "a hidden part": ("UPDATE events SET hidden = replace(hidden, '1', '2') WHERE seq = 4", 4),
+    "an event of the primary that becomes another thread's": (
+        "UPDATE events SET thread_id = 'sthr_1' WHERE seq = 3",
+        3,
+    ),
+    "what the primary shows of another thread": ("UPDATE events SET crossposted = 1 WHERE seq = 2", 2),
     "a link": ("UPDATE events SET link = '00' WHERE seq = 1", 1),
     "an event less": ("DELETE FROM events WHERE seq = 2", 2),
     "the newest event less": ("DELETE FROM events WHERE seq = 4", 4),

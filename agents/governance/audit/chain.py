@@ -34,15 +34,31 @@ def hidden_digest(hidden: str | None) -> str:
     return "" if hidden is None else sha256(hidden.encode()).hexdigest()
 
 
-def event_digest(
-    session_id: str, seq: int, event_id: str, type_: str, processed_at: int | None, body: str, hidden: str
-) -> str:
-    """Return the hash of one event; *hidden* is the ``hidden_digest``.
+def thread_mark(thread_id: str | None, crossposted: object) -> str:
+    """Return what enters the hash of an event for its thread; empty for the primary's, which has no mark of its own."""
+    if thread_id is None and not crossposted:
+        return ""
+    return f"{thread_id or ''}{' crossposted' if crossposted else ''}"
 
-    No field of a good row holds a line break (JSON escapes them), so no two rows have the same text.
+
+def event_digest(
+    session_id: str,
+    seq: int,
+    event_id: str,
+    type_: str,
+    processed_at: int | None,
+    body: str,
+    hidden: str,
+    thread: str = "",
+) -> str:
+    """Return the hash of one event; *hidden* is the ``hidden_digest``, *thread* the ``thread_mark``.
+
+    No field of a good row holds a line break (JSON escapes them), so no two rows have the same text. An event of the
+    primary thread has no line for it, as no event had before there were others.
     """
     at = "" if processed_at is None else processed_at
-    return sha256(f"{session_id}\n{seq}\n{event_id}\n{type_}\n{at}\n{body}\n{hidden}".encode()).hexdigest()
+    of = f"\n{thread}" if thread else ""
+    return sha256(f"{session_id}\n{seq}\n{event_id}\n{type_}\n{at}\n{body}\n{hidden}{of}".encode()).hexdigest()
 
 
 def row_digest(row: EventRow) -> str:
@@ -55,6 +71,7 @@ def row_digest(row: EventRow) -> str:
         row["processed_at"],
         row["body"],
         hidden_digest(row["hidden"]),
+        thread_mark(row["thread_id"], row["crossposted"]),
     )
 
 

@@ -17,6 +17,8 @@ _WITH_CONTENT = frozenset(
         EventType.USER_TOOL_RESULT,
         EventType.AGENT_TOOL_RESULT,
         EventType.AGENT_MCP_TOOL_RESULT,
+        EventType.THREAD_MESSAGE_SENT,
+        EventType.THREAD_MESSAGE_RECEIVED,
     }
 )
 _WITH_INPUT = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})

@@ -33,6 +33,8 @@ class LoggedRow:
     body: str
     hidden: str
     link: str | None
+    thread: str = ""
+    """Whose event it is, as it enters its hash: see ``thread_mark``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,8 @@ class SessionCheck:
         expected = self.after + 1
         if row.seq != expected:
             return self._at(expected, f"event {expected} is missing: the next one is {row.seq}")
-        digest = event_digest(row.session_id, row.seq, row.id, row.type, row.processed_at, row.body, row.hidden)
+        told = row.processed_at, row.body, row.hidden, row.thread
+        digest = event_digest(row.session_id, row.seq, row.id, row.type, *told)
         redaction = self._redactions.get(row.seq)
         if redaction is not None:
             if digest != redaction.after:

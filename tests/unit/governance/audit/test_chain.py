@@ -7,7 +7,15 @@ from hashlib import sha256
 import pytest
 
 from agents.config import InvalidSettings
-from agents.governance.audit.chain import entry_link, event_digest, hidden_digest, leaves_digest, link, session_link
+from agents.governance.audit.chain import (
+    entry_link,
+    event_digest,
+    hidden_digest,
+    leaves_digest,
+    link,
+    session_link,
+    thread_mark,
+)
 from agents.governance.audit.checkpoint import Checkpoint, is_signed, place_of, sign, signing_key
 from agents.settings_loading import load_settings
 
@@ -17,6 +25,9 @@ def test_the_formulas_are_those_of_the_documentation() -> None:
     digest = event_digest("sesn_1", 3, "sevt_1", "agent.message", 1_700_000_000_000_000, '{"a":1}', "")
     assert digest == sha256(text.encode()).hexdigest()
     assert event_digest("s", 1, "e", "t", None, "{}", "h") == sha256(b"s\n1\ne\nt\n\n{}\nh").hexdigest()
+    child = event_digest("s", 1, "e", "t", None, "{}", "h", thread_mark("sthr_1", 1))
+    assert child == sha256(b"s\n1\ne\nt\n\n{}\nh\nsthr_1 crossposted").hexdigest()
+    assert (thread_mark(None, None), thread_mark("sthr_1", None)) == ("", "sthr_1")
     assert hidden_digest(None) == "" and hidden_digest("{}") == sha256(b"{}").hexdigest()
     assert session_link("sesn_1") == sha256(b"hecaton session sesn_1").hexdigest()
     assert link("ab", "cd") == sha256(b"abcd").hexdigest()

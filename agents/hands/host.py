@@ -20,7 +20,7 @@ from typing import Any
 
 from agents.clock import Clock, SystemClock
 from agents.config import CheckpointSettings, SandboxSettings, Settings
-from agents.files.blobs import open_blobs
+from agents.files.blobs import Blobs, open_blob_store
 from agents.hands.admission import Admission
 from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
@@ -49,6 +49,8 @@ from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
 from agents.hands.upload_mounts import UploadMounts
 from agents.net.guard import Guard
+from agents.skills.archive_store import StoredArchives
+from agents.skills.mounting import SkillMounts
 from agents.telemetry.recorder import Recorder, SilentRecorder
 from agents.vaults.port import Credentials, NoCredentials
 
@@ -133,8 +135,13 @@ def host_of(
         admission=admission,
         packages=settings.packages,
         recorder=recorder,
-        mounts=Mounts({"file": UploadMounts(open_blobs(settings))}),
+        mounts=_mounts_of(settings),
     )
+
+
+def _mounts_of(settings: Settings) -> Mounts:
+    kept = open_blob_store(settings)
+    return Mounts({"file": UploadMounts(Blobs(kept)), "skill": SkillMounts(StoredArchives(kept))})
 
 
 def admission_of(settings: Settings, credentials: Credentials) -> Admission:

@@ -35,6 +35,7 @@ from agents.brains.routing import RoutedBrain
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
+from agents.files.blobs import open_blob_store
 from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.host import host_of
@@ -43,7 +44,7 @@ from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.sessions.ports import HarnessPorts
-from agents.skills.archive_store import MemoryArchives
+from agents.skills.archive_store import StoredArchives
 from agents.store.database import open_store
 from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vault import SettingsVault
@@ -159,7 +160,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             counters=pools,
             releases=releases,
             hand_releases=deployed.releases,
-            skill_archives=MemoryArchives(),
+            skill_archives=StoredArchives(open_blob_store(settings)),
             deployed=deployed,
             meter=store.meter,
             metrics=lambda: b"",

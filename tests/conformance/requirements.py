@@ -376,6 +376,8 @@ _ALL = (
     R("skills:download", "A.10", "a version is downloaded as a zip archive with one top directory"),
     R("skills:name-taken", "E.1", "a name that is taken is a 409 skill_name_taken; a skill's name never changes"),
     R("skills:refused", "A.10", "an upload without SKILL.md, or with paths that leave its directory, is a 400"),
+    R("skills:mounted", "C.5", "a session reads its skills below /workspace/skills, and cannot change them"),
+    R("skills:overrides", "A.4", "a session's agent can have other skills than the agent, or none; the agent stays"),
     R("workers:skills", "D.3", "a worker downloads the skills of its session with the item's token"),
     R("models:list", "A.10", "brains are listed as models, in pages by after_id and before_id"),
     R("models:retrieve", "A.10", "a brain is found by every name it has; an unknown one is a 404 that names them"),

@@ -43,11 +43,15 @@ from agents.skills.archive_store import MemoryArchives
 from agents.store.memory import MemoryStore
 
 EXAMPLES = 20
+FEW = 5
+"""For requests that have neither body nor parameters beside their path."""
 LARGE = frozenset({"createMessage", "countTokens"})
 """Operations with so large a schema that mutating it takes long: fewer examples of bad requests do."""
 FITTING = {name: {"model": "claude-opus-5-5", "max_tokens": 16} for name in LARGE}
-"""What no schema tells: the names of models, and how much each of them writes."""
+FITTING |= {"createMemory": {"path": "/b"}, "updateMemory": {"path": "/c"}}
+"""What no schema tells: the names of models, how much each of them writes, and what a path is."""
 STREAMS = frozenset({"streamEvents", "streamThread"})
+MOUNTED = frozenset({"addResource", "listResources", "getResource", "updateResource"})
 DEADLINE = 10.0
 KEY = {"x-api-key": "operator"}
 
@@ -142,6 +146,15 @@ def known(url: str) -> dict[str, str]:
         # Nobody connects there: the guard is before it.
         auth = {"type": "mcp_oauth", "mcp_server_url": "http://127.0.0.1/mcp", "access_token": "t"}
         credential = client.post(f"/v1/vaults/{vault}/credentials", json={"auth": auth}).json()["id"]
+        file = client.post("/v1/files", files={"file": ("notes.txt", b"x")}).json()["id"]
+        cloud = client.post("/v1/environments", json={"name": "c"}).json()["id"]
+        # Workers mount memory stores only; a file is mounted in a cloud sandbox.
+        resources = [{"type": "file", "file_id": file}]
+        mounted = client.post("/v1/sessions", json={**body, "environment_id": cloud, "resources": resources}).json()
+        skill_md = b"---\nname: reports\ndescription: Writes.\n---\n"
+        skill = client.post("/v1/skills", files={"files[]": ("reports/SKILL.md", skill_md)}).json()["id"]
+        memories = client.post("/v1/memory_stores", json={"name": "m"}).json()["id"]
+        memory = client.post(f"/v1/memory_stores/{memories}/memories", json={"path": "/a", "content": "b"}).json()
         work = client.get(f"/v1/environments/{environment}/work").json()["data"][0]["id"]
         started = {"initial_events": [{"type": "user.message", "content": [{"type": "text", "text": "hi"}]}]}
         deployment = client.post("/v1/deployments", json={"name": "d", **body, **started}).json()["id"]
@@ -158,6 +171,14 @@ def known(url: str) -> dict[str, str]:
         "vault_id": vault,
         "credential_id": credential,
         "deployment_id": deployment,
+        "file_id": file,
+        "mounted_session_id": mounted["id"],
+        "resource_id": mounted["resources"][0]["id"],
+        "skill_id": skill,
+        "version": "latest",
+        "memory_store_id": memories,
+        "memory_id": memory["id"],
+        "memory_version_id": memory["memory_version_id"],
         "deployment_run_id": run,
         "thread_id": threads[0],
         "ended_session_id": ended,
@@ -172,6 +193,8 @@ def known(url: str) -> dict[str, str]:
 _DESTRUCTIVE = frozenset({"deleteEnvironment", "deleteSession", "archiveAgent", "archiveEnvironment", "archiveSession"})
 _DESTRUCTIVE |= {"deleteVault", "archiveVault", "deleteCredential", "archiveCredential", "removeHand"}
 _DESTRUCTIVE |= {"revokeEnvironmentKey", "revokeApiKey", "deleteWebhook", "archiveDeployment"}
+_DESTRUCTIVE |= {"deleteFile", "deleteResource", "deleteSkill", "deleteSkillVersion"}
+_DESTRUCTIVE |= {"deleteMemory", "deleteMemoryStore", "archiveMemoryStore"}
 
 _BRAINS = frozenset({"releaseBrain", "promoteBrain", "rollbackBrain"})
 _HANDS = frozenset({"addHand", "removeHand", "releaseHand", "promoteHand", "rollbackHand"})
@@ -187,6 +210,8 @@ NEEDS_MORE_THAN_A_SCHEMA |= {
     "ackWork",
     "heartbeatWork",
 }
+# Forms, and what refers to something else that there must be.
+NEEDS_MORE_THAN_A_SCHEMA |= {"createSkill", "createSkillVersion", "downloadFile", "addResource", "updateResource"}
 # A session under hold, or one whose event was redacted, is in the way of the other examples.
 NEEDS_MORE_THAN_A_SCHEMA |= {"holdSession", "releaseSession", "redactEvent"}
 """Operations whose rules no schema tells: every example may rightly be refused."""
@@ -204,7 +229,7 @@ def _targets(name: str, drawn: dict[str, Any] | None, known: dict[str, str]) -> 
     """The ids as generated, and ids of what exists; streams only of a session that has ended, so that they end."""
     if not drawn or name in _DESTRUCTIVE:
         return [drawn]
-    prefix = "ended_" if name in STREAMS else ""
+    prefix = "ended_" if name in STREAMS else "mounted_" if name in MOUNTED else ""
     return [drawn, {each: known.get(prefix + each, known[each]) for each in drawn}]
 
 
@@ -219,10 +244,12 @@ def _bodies(name: str, drawn: Any) -> list[Any]:
 def _explore(name: str, operation: Any, mode: GenerationMode, known: dict[str, str], url: str) -> set[int]:
     """Send generated requests of one operation; returns the statuses seen."""
     statuses: set[int] = set()
-    fewer = mode is GenerationMode.NEGATIVE and name in LARGE
+    raw = operation.definition.raw
+    bare = "requestBody" not in raw and all(each["in"] == "path" for each in raw["parameters"])
+    fewer = bare or (mode is GenerationMode.NEGATIVE and name in LARGE)
 
     @settings(
-        max_examples=EXAMPLES // 4 if fewer else EXAMPLES,
+        max_examples=FEW if fewer else EXAMPLES,
         deadline=None,
         derandomize=True,
         database=None,

@@ -65,6 +65,7 @@ docs: setup ## Write the generated parts of docs/ and cluster/
 	@$(BIN)/python -m agents.telemetry.metrics_reference docs/metrics.md
 	@$(BIN)/python -m cluster.monitoring.building
 	@$(BIN)/python -m cluster.kubernetes.prometheus_rules
+	@$(BIN)/python -m cluster.kubernetes.alertmanager_config
 
 bench: setup ## Measure; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks

@@ -58,9 +58,8 @@ class MessageTelemetry:
     ) -> None:
         """Tell how it ended: *brain* (an id) has answered, or *fault* come."""
         recorder, seconds = self._platform.recorder, self._platform.clock.monotonic() - self._asked
-        gone = isinstance(fault, (asyncio.CancelledError, GeneratorExit))
-        tokens = usage.wire()
-        count_request(recorder, brain, "cancelled" if gone else "error" if fault else "ok", tokens, micro_usd)
+        tokens, (outcome, error) = usage.wire(), _end(fault)
+        count_request(recorder, brain, outcome, tokens, micro_usd)
         recorder.observe(catalogue.MODEL_REQUEST_SECONDS, seconds, brain)
         if self._first.at is not None:
             recorder.observe(catalogue.FIRST_TOKEN_SECONDS, self._first.at - self._asked, brain)
@@ -77,15 +76,25 @@ class MessageTelemetry:
             attributes[names.FINISH_REASONS] = (self._stop_reason,)
         if self._first.at is not None:
             attributes[names.TIME_TO_FIRST_CHUNK] = self._first.at - self._asked
-        error = (
-            "cancelled" if gone else fault.kind if isinstance(fault, BrainFailure) else "internal" if fault else None
-        )
         near, above = _chat(self._trace.span), self._trace.span
         times = microseconds(self._began), microseconds(self._platform.clock.now())
         name = f"{names.CHAT} {self._request.model}"
         self._trace.below.append(
             Span(near.trace_id, near.span_id, above.span_id, name, *times, "client", error, attributes)
         )
+
+
+def _end(fault: BaseException | None) -> tuple[str, str | None]:
+    """Return the outcome that is counted, and the error of the span."""
+    match fault:
+        case None:
+            return "ok", None
+        case asyncio.CancelledError() | GeneratorExit():
+            return "cancelled", "cancelled"
+        case BrainFailure(kind=kind):
+            return "error", kind
+        case _:
+            return "error", "internal"
 
 
 def _chat(request: TraceContext) -> TraceContext:

@@ -9,8 +9,9 @@ harmless.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
@@ -38,7 +39,7 @@ _OF_MEMBER = update(leases).where(leases.c.owner == bindparam("name"))
 _FREE_ALL = _OF_MEMBER.values(owner=None, expires_at=0)
 _ORPHAN_ALL = _OF_MEMBER.values(owner=None)
 """An expiry without an owner says until when somebody held the partition who never gave it back."""
-_FREE = {"owner": None, "epoch": 0, "expires_at": 0}
+FREE: Mapping[str, Any] = {"owner": None, "epoch": 0, "expires_at": 0}
 _INSERT_MISSING = insert_new(leases)
 _INSERT_MEMBER = insert_new(members)
 _MEMBER = select(members).where(members.c.name == bindparam("key")).with_for_update()
@@ -93,7 +94,7 @@ class SqlLeases:
             known = connection.execute(select(func.count()).select_from(leases)).scalar_one()
             if known == 0:
                 insert_missing = _INSERT_MISSING[connection.dialect.name]
-                connection.execute(insert_missing, [{"partition": partition, **_FREE} for partition in range(count)])
+                connection.execute(insert_missing, [{"partition": partition, **FREE} for partition in range(count)])
             return known or count
 
         return await self._database.write(work, repeatable=True)
@@ -122,7 +123,7 @@ class SqlLeases:
             if not wanted:
                 return []
             insert_missing = _INSERT_MISSING[connection.dialect.name]
-            connection.execute(insert_missing, [{"partition": partition, **_FREE} for partition in wanted])
+            connection.execute(insert_missing, [{"partition": partition, **FREE} for partition in wanted])
             rows = connection.execute(_LOCKED, {"partitions": wanted}).mappings()
             taken = [claimed(row, name) for row in rows if claimable(row, name, now)]
             if taken:

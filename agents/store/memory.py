@@ -21,7 +21,7 @@ from agents.store.batch import Change, Holder, Kind, Stored, change_of, decide, 
 from agents.store.call_records import MemoryCallRecords
 from agents.store.codec import Row, event_of, micros, moment_at, queued_event_of, thread_of
 from agents.store.hand_releases import MemoryHandReleases
-from agents.store.leases import LEFT, check_generation, claimable, claimed, expiry
+from agents.store.leases import FREE, LEFT, check_generation, claimable, claimed, expiry
 from agents.store.log_chain import chain_rows
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.store.memory_audit import MemoryAuditTrail
@@ -60,7 +60,7 @@ class MemoryLeases:
         check_generation(self.members.get(name), name, generation)
         now, taken = micros(self._clock.now()), list[Lease]()
         for partition in sorted(set(partitions)):
-            row = self.rows.setdefault(partition, {"partition": partition, "owner": None, "epoch": 0, "expires_at": 0})
+            row = self.rows.setdefault(partition, {"partition": partition, **FREE})
             if claimable(row, name, now):
                 taken.append(lease := claimed(row, name))
                 row.update(owner=name, epoch=lease.epoch, expires_at=expiry(self._clock, ttl))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents.economics.price_book import MICRO
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
-
-_MICRO = 1_000_000
 
 
 def count_request(recorder: Recorder, brain: str, outcome: str, usage: Mapping[str, int], micro_usd: int) -> None:
@@ -17,4 +16,4 @@ def count_request(recorder: Recorder, brain: str, outcome: str, usage: Mapping[s
         recorder.count(catalogue.TOKENS, brain, kind, by=usage[f"{kind}_tokens"])
     for kind in ("cache_read", "cache_creation"):
         recorder.count(catalogue.TOKENS, brain, kind, by=usage[f"{kind}_input_tokens"])
-    recorder.count(catalogue.COST, brain, by=micro_usd / _MICRO)
+    recorder.count(catalogue.COST, brain, by=micro_usd / MICRO)

@@ -5,29 +5,18 @@ Nothing here outlives its owner: the next one begins to count where it takes the
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
 
+from agents.economics.price_book import MICRO
 from agents.governance.anomalies.anomaly import AnomalyKind, Finding
 from agents.governance.anomalies.costs import SpendingRate, TurnCosts
 from agents.governance.anomalies.loops import LoopWatch
 from agents.governance.anomalies.settings import AnomalySettings
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
 from agents.sessions.state import SessionState
-
-logger = logging.getLogger(__name__)
-
-_MICRO = 1_000_000
-_USES = (EventType.AGENT_TOOL_USE, EventType.AGENT_MCP_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE)
-_RESULTS = {
-    EventType.AGENT_TOOL_RESULT: "tool_use_id",
-    EventType.USER_TOOL_RESULT: "tool_use_id",
-    EventType.AGENT_MCP_TOOL_RESULT: "mcp_tool_use_id",
-    EventType.USER_CUSTOM_TOOL_RESULT: "custom_tool_use_id",
-}
 
 
 class SessionWatch:
@@ -53,31 +42,23 @@ class SessionWatch:
         self._cost = state.record.usage.token_cost_micro_usd
         self._turn = 0
         self._told = False
-        self._broken = False
 
     def committed(self, record: SessionRecord, events: Sequence[Event]) -> None:
         """Look at a commit: the row as it is now, and the events that have got their place in the log."""
-        if self._broken:
-            return
-        try:
-            self._report(self._findings(record, events))
-        except Exception:
-            # The commit is durable, and its session must go on: a fault here costs no more than its watch.
-            self._broken = True
-            logger.exception("what %s does is not watched any more", record.id)
+        self._report(self._findings(record, events))
 
     def _findings(self, record: SessionRecord, events: Sequence[Event]) -> Iterator[Finding]:
         yield from self._spent(record)
         for event in events:
             if event.type is EventType.USER_MESSAGE:
                 self._loops.restart()
-            elif event.type in _USES:
+            elif event.type in TOOL_USES:
                 name = event.body["name"]
                 self._calls[event.id] = name, _digest([name, event.body["input"]])
-            elif event.type in _RESULTS:
+            elif event.type in TOOL_RESULTS:
                 yield from self._returned(record.id, event)
             elif event.type is EventType.SESSION_IDLE and event.body["stop_reason"]["type"] != "requires_action":
-                self._turns.ended(self._turn / _MICRO, self._clock())
+                self._turns.ended(self._turn / MICRO, self._clock())
                 self._turn, self._told = 0, False
 
     def _spent(self, record: SessionRecord) -> Iterator[Finding]:
@@ -87,13 +68,13 @@ class SessionWatch:
             return
         now = self._clock()
         self._turn += spent
-        self._spending.spend(spent / _MICRO, now)
-        if not self._told and (finding := self._turns.check(record.id, self._turn / _MICRO, now)) is not None:
+        self._spending.spend(spent / MICRO, now)
+        if not self._told and (finding := self._turns.check(record.id, self._turn / MICRO, now)) is not None:
             self._told = True
             yield finding
 
     def _returned(self, session_id: str, event: Event) -> Iterator[Finding]:
-        call = self._calls.pop(event.body[_RESULTS[event.type]], None)
+        call = self._calls.pop(event.body[TOOL_RESULTS[event.type]], None)
         if call is None:
             return
         name, digest = call

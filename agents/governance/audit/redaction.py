@@ -6,29 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 from agents.errors import InvalidRequest
-from agents.sessions.events import Event, EventType, text_content
+from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
 
 SHOWN = "[redacted]"
-_WITH_CONTENT = frozenset(
-    {
-        EventType.USER_MESSAGE,
-        EventType.AGENT_MESSAGE,
-        EventType.USER_CUSTOM_TOOL_RESULT,
-        EventType.USER_TOOL_RESULT,
-        EventType.AGENT_TOOL_RESULT,
-        EventType.AGENT_MCP_TOOL_RESULT,
-        EventType.THREAD_MESSAGE_SENT,
-        EventType.THREAD_MESSAGE_RECEIVED,
-    }
-)
-_WITH_INPUT = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})
+_WITH_CONTENT = TOOL_RESULTS.keys() | {
+    EventType.USER_MESSAGE,
+    EventType.AGENT_MESSAGE,
+    EventType.THREAD_MESSAGE_SENT,
+    EventType.THREAD_MESSAGE_RECEIVED,
+}
 
 
 def redacted(event: Event) -> Event:
     """Return *event* without its content. Raises InvalidRequest for a type that has none."""
     if event.type in _WITH_CONTENT:
         return replace(event, body={**event.body, "content": text_content(SHOWN)})
-    if event.type in _WITH_INPUT:
+    if event.type in TOOL_USES:
         return replace(event, body={**event.body, "input": {"redacted": True}})
     if event.type is EventType.USER_TOOL_CONFIRMATION and event.body.get("deny_message"):
         return replace(event, body={**event.body, "deny_message": SHOWN})

@@ -84,7 +84,9 @@ def _rest(draft: Draft, rules: TurnRules) -> None:
     """Have the session be what its threads are together, after one of them has come to rest."""
     threads, record = draft.session.threads.values(), draft.session.record
     if any(thread.busy or thread.wakes for thread in threads):
-        if record.status is SessionStatus.RUNNING and not _any_runs(draft):
+        # One that wakes runs in this commit, too: see ``transitions.wake``.
+        runs = any(thread.status is SessionStatus.RUNNING or thread.wakes for thread in threads)
+        if record.status is SessionStatus.RUNNING and not runs:
             draft.emit_session(EventType.SESSION_RESCHEDULED)
         return
     if record.running_since is not None:
@@ -106,10 +108,6 @@ def _stop(draft: Draft) -> dict[str, Any]:
         return {"stop_reason": BUDGET_REACHED, "stop_details": None}
     primary = draft.session.primary
     return {"stop_reason": primary.stop_reason, "stop_details": primary.stop_details}
-
-
-def _any_runs(draft: Draft) -> bool:
-    return any(thread.status is SessionStatus.RUNNING for thread in draft.session.threads.values())
 
 
 def go_rescheduling(draft: Draft) -> None:

@@ -248,9 +248,53 @@ def test_systems_and_tools_are_bounded(http: httpx.Client) -> None:
     "field, value",
     [
         ("skills", [{"type": "anthropic", "skill_id": "xlsx"}]),
-        ("multiagent", {"type": "coordinator", "agents": ["agent_x"]}),
         ("execution_identity", {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/x"}),
     ],
 )
 def test_parts_to_come_are_refused_by_name(http: httpx.Client, field: str, value: Any) -> None:
     assert field in refused(http, **{field: value})
+
+
+def coordinator(*agents: Any) -> dict[str, Any]:
+    return {"type": "coordinator", "agents": list(agents)}
+
+
+@requirement("agents:multiagent")
+def test_a_roster_is_pinned_to_versions_and_echoed_with_the_advisor_last(http: httpx.Client) -> None:
+    one, two = create(http, name="one"), create(http, name="two")
+    update(http, one, version=1, description="newer")
+    given = [{"type": "advisor", "model": MODEL}, {"type": "self"}, one["id"], {**reference(two), "version": 1}]
+    made = create(http, multiagent=coordinator(*given))
+    pinned = [{**reference(made), "version": 1}, {**reference(one), "version": 2}, {**reference(two), "version": 1}]
+    assert made["multiagent"] == coordinator(*pinned, {"type": "advisor", "model": MODEL})
+    update(http, two, version=1, description="newer, too")
+    assert http.get(f"/v1/agents/{made['id']}").json()["multiagent"] == made["multiagent"]
+    assert update(http, made, version=1, multiagent=None)["multiagent"] is None
+
+
+def reference(agent: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "agent", "id": agent["id"]}
+
+
+@requirement("agents:multiagent")
+def test_a_roster_that_makes_no_sense_is_refused_and_the_entry_named(http: httpx.Client) -> None:
+    one = create(http, name="one")
+    boss = create(http, name="boss", multiagent=coordinator(one["id"]))
+    advisor = {"type": "advisor", "model": MODEL}
+    wrong: list[tuple[list[Any], str]] = [
+        ([], "multiagent.agents"),
+        ([{"type": "self"}, {"type": "self"}], "distinct"),
+        ([one["id"], reference(one)], "distinct"),
+        ([one["id"], "agent_of_nobody"], "multiagent.agents[1]"),
+        ([{**reference(one), "version": 9}], "multiagent.agents[0]"),
+        ([boss["id"]], "one level deep"),
+        ([advisor, advisor], "advisor"),
+        ([create(http, name=f"n{n}")["id"] for n in range(21)], "1 to 20"),
+    ]
+    for agents, word in wrong:
+        assert word in refused(http, multiagent=coordinator(*agents)), agents
+    archived = create(http, name="archived")
+    assert http.post(f"/v1/agents/{archived['id']}/archive").status_code == 200
+    assert "archived" in refused(http, multiagent=coordinator(archived["id"]))
+    newer = {"type": "multiagent_20261001", "subagents": {"type": "enabled", "predefined_agents": [one["id"]]}}
+    assert "multiagent" in refused(http, multiagent=newer)

@@ -32,6 +32,7 @@ _BY_CODE: dict[str, RunErrorType] = {
     "environment_archived": "environment_archived_error",
     "vault_archived": "vault_archived_error",
     "memory_store_archived": "memory_store_archived_error",
+    "skill_not_found": "skill_not_found_error",
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
+from agents.clock import Clock
 from agents.listing import Listing
 from agents.memory import rules
 from agents.memory.records import (
@@ -25,9 +26,11 @@ from agents.memory.records import (
     VersionListing,
 )
 from agents.store.agent_memory_rows import memory_of, memory_row, store_of, store_row, version_of, version_row
+from agents.store.announcing import announce
 from agents.store.codec import findable
 from agents.store.engine import Database
 from agents.store.inserts import insert_new
+from agents.store.memory_store_news import memory_store_news
 from agents.store.paging import page
 from agents.store.tables import memories, memory_attachments, memory_stores, memory_versions
 
@@ -42,13 +45,19 @@ _LIGHT_VERSION = [column for column in memory_versions.columns if column is not 
 class SqlAgentMemory:
     """The MemoryRepository of SQLite and PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def insert(self, store: MemoryStoreRecord) -> None:
         """See MemoryRepository.insert."""
         row = store_row(store)
-        await self._database.write(lambda connection: connection.execute(insert(memory_stores), row).close())
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(memory_stores), row).close()
+            announce(connection, memory_store_news("created", store, store.created_at))
+
+        await self._database.write(work)
 
     async def get(self, store_id: str) -> MemoryStoreRecord:
         """See MemoryRepository.get."""
@@ -63,6 +72,8 @@ class SqlAgentMemory:
             stored = _store(connection, store_id, lock=True)
             changed = rules.kept_store(stored, change(stored))
             connection.execute(update(memory_stores).where(_S.id == store_id).values(store_row(changed)))
+            if stored.archived_at is None and changed.archived_at is not None:
+                announce(connection, memory_store_news("archived", changed, changed.archived_at))
             return changed
 
         return await self._database.write(work)
@@ -81,10 +92,11 @@ class SqlAgentMemory:
         """See MemoryRepository.delete."""
 
         def work(connection: Connection) -> None:
-            _store(connection, store_id, lock=True)
+            stored = _store(connection, store_id, lock=True)
             for table in (memories, memory_versions):
                 connection.execute(delete(table).where(table.c.store_id == store_id)).close()
             connection.execute(delete(memory_stores).where(_S.id == store_id))
+            announce(connection, memory_store_news("deleted", stored, self._clock.now()))
 
         await self._database.write(work)
 

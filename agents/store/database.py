@@ -69,7 +69,7 @@ class SqlStore:
         self.calls = SqlCallRecords(database, clock)
         self.releases = SqlReleases(database)
         self.vaults = SqlVaults(database, clock)
-        self.memory = SqlAgentMemory(database)
+        self.memory = SqlAgentMemory(database, clock)
         self.skills = SqlSkills(database)
         self.deployments = SqlDeployments(database)
         self.api_keys = SqlApiKeys(database)

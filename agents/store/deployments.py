@@ -11,7 +11,10 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select, update
 
 from agents.deployments.records import Change, DeploymentListing, DeploymentRecord, RunListing, RunRecord
+from agents.store.announcing import announce, announce_all
+from agents.store.audit_writing import add_entries
 from agents.store.codec import findable, micros
+from agents.store.deployment_news import deployment_created, deployment_news, pause_entry, run_ended, run_started
 from agents.store.deployment_rows import (
     as_seen,
     check_schedules,
@@ -46,7 +49,8 @@ class SqlDeployments:
         def work(connection: Connection) -> None:
             if is_scheduled(deployment):
                 check_schedules(connection.execute(_SCHEDULED).scalar_one(), most)
-            connection.execute(insert(deployments), deployment_row(deployment))
+            connection.execute(insert(deployments), deployment_row(deployment)).close()
+            announce(connection, deployment_created(deployment))
 
         await self._database.write(work)
 
@@ -63,6 +67,7 @@ class SqlDeployments:
             if most is not None and is_scheduled(changed) and not is_scheduled(stored):
                 check_schedules(connection.execute(_SCHEDULED).scalar_one(), most)
             _store(connection, stored, changed)
+            announce_all(connection, deployment_news(stored, changed, changed.updated_at))
             return changed
 
         return await self._database.write(work)
@@ -94,7 +99,12 @@ class SqlDeployments:
     async def begin(self, run: RunRecord) -> None:
         """See DeploymentRepository.begin."""
         row = run_row(run)
-        await self._database.write(lambda connection: connection.execute(insert(deployment_runs), row).close())
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(deployment_runs), row).close()
+            announce(connection, run_started(run))
+
+        await self._database.write(work)
 
     async def fire(self, seen: DeploymentRecord, change: Change, run: RunRecord | None) -> bool:
         """See DeploymentRepository.fire."""
@@ -108,7 +118,10 @@ class SqlDeployments:
                 return True
             # There is one already when the schedule was replaced, and put back, after it had fired.
             new = _NEW_RUN[connection.dialect.name].values(run_row(run))
-            return connection.execute(new).rowcount == 1
+            if connection.execute(new).rowcount != 1:
+                return False
+            announce(connection, run_started(run))
+            return True
 
         return await self._database.write(work)
 
@@ -136,7 +149,13 @@ class SqlDeployments:
             stored = _deployment(connection, run.deployment_id, lock=True)
             if not connection.execute(end).rowcount:
                 return False
-            _store(connection, stored, kept_deployment(stored, change(stored)))
+            changed = kept_deployment(stored, change(stored))
+            _store(connection, stored, changed)
+            announce_all(connection, [run_ended(run), *deployment_news(stored, changed, run.created_at)])
+            # The trail is locked last, and by few.
+            entry = pause_entry(stored, changed, run)
+            if entry is not None:
+                add_entries(connection, [entry])
             return True
 
         return await self._database.write(work)

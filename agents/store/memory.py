@@ -259,11 +259,11 @@ class MemoryStore:
         self.meter = MemoryMeter()
         self.releases = MemoryReleases(self.audit.add)
         self.vaults = MemoryVaults(clock, announce)
-        self.memory = MemoryAgentMemory()
+        self.memory = MemoryAgentMemory(clock, announce)
         self.skills = MemorySkills()
         self.api_keys = MemoryApiKeys()
         self.files = MemoryFiles(self.log.has)
-        self.deployments = MemoryDeployments()
+        self.deployments = MemoryDeployments(announce, self.audit.add)
         self.owners = MemoryOwners(
             self.agents,
             self.environments,

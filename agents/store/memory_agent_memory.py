@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from agents.clock import Clock, SystemClock
 from agents.errors import Conflict
 from agents.listing import Listing
 from agents.memory import rules
@@ -22,12 +23,16 @@ from agents.memory.records import (
 from agents.store.agent_memory_rows import memory_of, memory_row, store_of, store_row, version_of, version_row
 from agents.store.codec import Row
 from agents.store.memory_catalog import memory_page
+from agents.store.memory_store_news import memory_store_news
+from agents.webhooks.announcing import Announce, silent
 
 
 class MemoryAgentMemory:
     """The MemoryRepository of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None, announce: Announce = silent) -> None:
+        self._clock = clock or SystemClock()
+        self._announce = announce
         self._stores: dict[str, Row] = {}
         self._memories: dict[str, Row] = {}
         self._versions: dict[str, Row] = {}
@@ -36,6 +41,7 @@ class MemoryAgentMemory:
         if store.id in self._stores:
             raise Conflict(f"memory store {store.id} already exists")
         self._stores[store.id] = store_row(store)
+        self._announce(memory_store_news("created", store, store.created_at))
 
     async def get(self, store_id: str) -> MemoryStoreRecord:
         row = self._stores.get(store_id)
@@ -56,11 +62,13 @@ class MemoryAgentMemory:
         if stored.archived_at is None:
             stored = replace(stored, archived_at=moment, updated_at=moment)
             self._stores[store_id] = store_row(stored)
+            self._announce(memory_store_news("archived", stored, moment))
         return stored
 
     async def delete(self, store_id: str) -> None:
-        await self.get(store_id)
+        stored = await self.get(store_id)
         del self._stores[store_id]
+        self._announce(memory_store_news("deleted", stored, self._clock.now()))
         self._memories = {key: row for key, row in self._memories.items() if row["store_id"] != store_id}
         self._versions = {key: row for key, row in self._versions.items() if row["store_id"] != store_id}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from agents.deployments.records import Change, DeploymentListing, DeploymentRecord, RunListing, RunRecord
 from agents.errors import Conflict
+from agents.governance.audit.entries import AuditEntry
 from agents.store.codec import Row
+from agents.store.deployment_news import deployment_created, deployment_news, pause_entry, run_ended, run_started
 from agents.store.deployment_rows import (
     as_seen,
     check_schedules,
@@ -22,12 +24,19 @@ from agents.store.deployment_rows import (
     run_row,
 )
 from agents.store.memory_catalog import memory_page
+from agents.webhooks.announcing import Announce, silent
+
+
+def _unrecorded(entry: AuditEntry) -> None:
+    del entry
 
 
 class MemoryDeployments:
     """The DeploymentRepository of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Announce = silent, record: Callable[[AuditEntry], object] = _unrecorded) -> None:
+        self._announce = announce
+        self._record = record
         self._deployments: dict[str, Row] = {}
         self._runs: dict[str, Row] = {}
 
@@ -37,6 +46,7 @@ class MemoryDeployments:
         if is_scheduled(deployment):
             check_schedules(self._scheduled(), most)
         self._put(deployment)
+        self._announce(deployment_created(deployment))
 
     async def get(self, deployment_id: str) -> DeploymentRecord:
         return self._get(deployment_id)
@@ -47,6 +57,7 @@ class MemoryDeployments:
         if most is not None and is_scheduled(changed) and not is_scheduled(stored):
             check_schedules(self._scheduled(), most)
         self._put(changed)
+        self._tell(stored, changed, changed.updated_at)
         return changed
 
     async def list(self, query: DeploymentListing) -> Sequence[DeploymentRecord]:
@@ -65,6 +76,7 @@ class MemoryDeployments:
         if run.id in self._runs:
             raise Conflict(f"deployment_run {run.id} already exists")
         self._runs[run.id] = run_row(run)
+        self._announce(run_started(run))
 
     async def fire(self, seen: DeploymentRecord, change: Change, run: RunRecord | None) -> bool:
         stored = self._get(seen.id)
@@ -77,6 +89,7 @@ class MemoryDeployments:
         if run.scheduled_at is not None and (run.deployment_id, run.scheduled_at) in fired:
             return False
         self._runs[run.id] = run_row(run)
+        self._announce(run_started(run))
         return True
 
     async def take_open(self, now: datetime, until: datetime, limit: int) -> Sequence[RunRecord]:
@@ -92,7 +105,13 @@ class MemoryDeployments:
         if row is None or row["taken_until"] is None:
             return False
         self._runs[run.id] = run_row(run)
-        self._put(kept_deployment(stored, change(stored)))
+        changed = kept_deployment(stored, change(stored))
+        self._put(changed)
+        self._announce(run_ended(run))
+        self._tell(stored, changed, run.created_at)
+        entry = pause_entry(stored, changed, run)
+        if entry is not None:
+            self._record(entry)
         return True
 
     async def get_run(self, run_id: str) -> RunRecord:
@@ -117,6 +136,10 @@ class MemoryDeployments:
         if row is None:
             raise no_deployment(deployment_id)
         return deployment_of(row)
+
+    def _tell(self, stored: DeploymentRecord, changed: DeploymentRecord, at: datetime) -> None:
+        for news in deployment_news(stored, changed, at):
+            self._announce(news)
 
     def _put(self, deployment: DeploymentRecord) -> None:
         self._deployments[deployment.id] = deployment_row(deployment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 EVERYTHING = "*"
 """What stands for all names, also those of later releases."""
 
@@ -39,6 +41,12 @@ EVENT_NAMES: frozenset[str] = frozenset(
 )
 """Every name that an endpoint may ask for.
 
-Of the SDK's names those of tunnels' keys and of user profiles are missing, which this platform does not have. Some are
-here that nothing tells: ``session.pending`` (a session here is idle until it runs), ``agent.deleted`` (no agent is).
+Of the SDK's names those of tunnels' keys and of user profiles are missing, which this platform does not have.
 """
+
+NEVER_TOLD: Mapping[str, str] = {
+    "session.pending": "a session is idle until it runs",
+    "agent.deleted": "agents are archived, the API deletes none",
+    "deployment.deleted": "deployments are archived, the API deletes none",
+}
+"""Names that may be asked for, as clients of the hosted service do, and why nothing here is told by them."""

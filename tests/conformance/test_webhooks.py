@@ -90,6 +90,15 @@ def test_what_happens_is_posted_and_verified_by_the_sdk(client: Anthropic, http:
         hello: Any = message("hi")
         auth: Any = {"type": "static_bearer", "mcp_server_url": "https://mcp.example.com/", "token": "t"}
         credential = beta.vaults.credentials.create(vault.id, auth=auth)
+        memory = beta.memory_stores.create(name="told")
+        other = beta.environments.create(name="of deployments")
+        deployment = beta.deployments.create(
+            name="told", agent=agent.id, environment_id=other.id, initial_events=[hello]
+        )
+        run = beta.deployments.run(deployment.id)
+        beta.deployments.pause(deployment.id)
+        beta.deployments.archive(deployment.id)
+        beta.memory_stores.delete(memory.id)
         session = beta.sessions.create(agent=agent.id, environment_id=place.id)
         beta.sessions.events.send(session.id, events=[hello])
         receiver.wait({("session.status_idled", session.id)}, client, key)
@@ -106,6 +115,9 @@ def test_what_happens_is_posted_and_verified_by_the_sdk(client: Anthropic, http:
                 *((f"agent.{what}", agent.id) for what in ("created", "archived")),
                 *((f"environment.{what}", place.id) for what in ("created", "deleted")),
                 *((f"vault.{what}", vault.id) for what in ("created", "archived")),
+                *((f"deployment.{what}", deployment.id) for what in ("created", "paused", "archived")),
+                *((f"deployment_run.{what}", run.id) for what in ("started", "succeeded")),
+                *((f"memory_store.{what}", memory.id) for what in ("created", "deleted")),
                 *((f"vault_credential.{what}", credential.id) for what in ("created", "archived")),
             },
             client,

@@ -18,6 +18,7 @@ from agents.deployments.records import (
     RunRecord,
 )
 from agents.errors import Conflict, InvalidRequest, NotFound
+from agents.governance.audit.entries import EntryQuery
 from agents.sessions.log import Commit
 from agents.store.ports import SessionListing
 
@@ -206,6 +207,25 @@ async def test_a_run_is_settled_once_together_with_its_deployment(stored: AnySto
     assert await stored.deployments.get_run(run.id) == settled(run)
     assert await stored.deployments.get(deployment().id) == deployment(last_run_at=T0)
     assert await stored.deployments.take_open(T0 + 9 * HOUR, T0 + 9 * HOUR, 9) == []
+
+
+async def test_a_pause_that_nobody_asked_for_is_in_the_audit_trail(stored: AnyStore) -> None:
+    """Those that clients ask for are written down as requests."""
+    reason = {"type": "error", "error": {"type": "agent_archived_error"}}
+
+    async def end(number: int, paused_reason: dict[str, Any] | None) -> None:
+        run = open_run(number, trigger="manual", scheduled_at=None)
+        await stored.deployments.begin(run)
+        failed = settled(run, session_id=None, error={"type": "agent_archived_error", "message": "no secret"})
+        await stored.deployments.settle(failed, lambda record: replace(record, paused_reason=paused_reason))
+
+    await end(1, None)
+    assert await stored.audit.entries(EntryQuery()) == []
+    await end(2, reason)
+    await end(3, reason)
+    [entry] = await stored.audit.entries(EntryQuery())
+    assert (entry.actor, entry.action, entry.object) == ("hecaton", "pauseDeployment", deployment().id)
+    assert '"detail":{"run":"drun_0002","error":"agent_archived_error"}' in entry.body
 
 
 async def test_runs_are_listed_by_what_became_of_them(stored: AnyStore) -> None:

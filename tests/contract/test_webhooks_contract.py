@@ -15,10 +15,12 @@ import orjson
 import pytest
 from store_records import T0, AnyStore, agent, claimed, environment, logged, session, step
 
+from agents.deployments.records import DeploymentRecord, Reservation, RunRecord
 from agents.errors import Conflict, Fenced, NotFound
 from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.ids import SessionId
 from agents.listing import Listing
+from agents.memory.records import MemoryStoreRecord
 from agents.sessions.events import EventType
 from agents.vaults.envelope import Sealed, WrappedKey
 from agents.vaults.records import CredentialRecord, Renewal, RenewalFailure, VaultRecord
@@ -139,6 +141,76 @@ async def test_vaults_tell_what_becomes_of_them_and_their_credentials(store: Any
         ("vault_credential.deleted", "vcrd_2"),
         ("vault_credential.refresh_failed", "vcrd_0"),
     ]
+
+
+def deployed(**changes: Any) -> DeploymentRecord:
+    cron = {"type": "cron", "expression": "0 * * * *", "timezone": "UTC"}
+    body = {"name": "d", "agent": {"type": "agent", "id": "agent_1", "version": 1}, "schedule": cron}
+    return replace(DeploymentRecord("depl_1", "", body, T0, T0, next_at=T0, due_at=T0), **changes)
+
+
+def run(number: int, **changes: Any) -> RunRecord:
+    made = RunRecord(
+        f"drun_{number}",
+        "depl_1",
+        {"type": "agent", "id": "agent_1", "version": 1},
+        "manual",
+        Reservation(f"sesn_{number}", 1, None, T0),
+        T0,
+        taken_until=LATER,
+    )
+    return replace(made, **changes)
+
+
+async def test_deployments_tell_what_becomes_of_them(store: AnyStore) -> None:
+    await register(store, endpoint())
+    await store.deployments.insert(deployed(), most=10)
+    assert await told(store) == [("deployment.created", "depl_1")]
+    changes: list[tuple[str | None, dict[str, Any]]] = [
+        ("updated", {"body": {**deployed().body, "name": "n"}}),
+        ("paused", {"paused_reason": {"type": "manual"}}),
+        (None, {"paused_reason": {"type": "error", "error": {"type": "unknown_error"}}}),
+        ("unpaused", {"paused_reason": None}),
+        (None, {"next_at": LATER, "due_at": LATER, "last_run_at": T0}),
+        ("archived", {"archived_at": T0}),
+        (None, {"archived_at": LATER}),
+    ]
+    for name, change in changes:
+        await store.deployments.change("depl_1", lambda stored, change=change: replace(stored, **change))
+        assert await told(store) == ([(f"deployment.{name}", "depl_1")] if name else [])
+
+
+async def test_runs_tell_that_they_begin_and_how_they_end(store: AnyStore) -> None:
+    await register(store, endpoint())
+    every = store.deployments
+    await every.insert(deployed(), most=10)
+    await told(store)
+    await every.begin(run(1))
+    fired = run(2, trigger="schedule", scheduled_at=T0)
+    assert await every.fire(deployed(), lambda stored: replace(stored, next_at=LATER, due_at=LATER), fired)
+    assert not await every.fire(deployed(), lambda stored: stored, run(3))
+    assert await told(store) == [("deployment_run.started", f"drun_{number}") for number in (1, 2)]
+    ended = replace(run(1), session_id="sesn_1", taken_until=None)
+    assert await every.settle(ended, lambda stored: stored)
+    assert not await every.settle(ended, lambda stored: stored)
+    assert await told(store) == [("deployment_run.succeeded", "drun_1")]
+    why = {"type": "agent_archived_error", "message": "m"}
+    reason = {"type": "error", "error": {"type": why["type"]}}
+    failed = replace(fired, error=why, taken_until=None)
+    assert await every.settle(failed, lambda stored: replace(stored, paused_reason=reason, due_at=None))
+    assert await told(store) == [("deployment.paused", "depl_1"), ("deployment_run.failed", "drun_2")]
+
+
+async def test_memory_stores_tell_what_becomes_of_them(store: AnyStore) -> None:
+    await register(store, endpoint())
+    made = MemoryStoreRecord("memstore_1", {"name": "m", "description": "", "metadata": {}}, T0, T0)
+    await store.memory.insert(made)
+    await store.memory.change(made.id, lambda stored: replace(stored, body={**stored.body, "name": "n"}))
+    await store.memory.archive(made.id, T0)
+    await store.memory.archive(made.id, LATER)
+    await store.memory.delete(made.id)
+    names = ("archived", "created", "deleted")
+    assert await told(store) == [(f"memory_store.{what}", made.id) for what in names]
 
 
 async def test_sessions_tell_in_the_commit_of_what_they_tell(store: AnyStore) -> None:

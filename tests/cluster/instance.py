@@ -21,6 +21,7 @@ import psutil
 import yaml
 
 from agents.ports import free_port
+from tests.cluster.ray_head import with_words
 from tests.conformance.platform import settings_for
 from tests.stub_model import StubControl
 
@@ -96,12 +97,7 @@ class UpProcess:
 
     def running(self, words: str) -> list[psutil.Process]:
         """Those of them that have *words* in their command line."""
-        found: list[psutil.Process] = []
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):  # it has just ended
-                if words in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
+        return with_words(self.processes(), words)
 
     def down(self, patience: float = 60.0) -> int:
         """End the platform by SIGTERM; returns its exit status. It is killed when it does not end."""

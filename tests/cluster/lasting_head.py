@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from agents.ports import free_ports
-from tests.cluster.ray_head import BIN, ROOT
+from tests.cluster.ray_head import BIN, ROOT, serve_ports, with_words
 
 _END_SECONDS = 30
 _START_SECONDS = 180.0
@@ -56,7 +56,7 @@ class LastingHead:
     """The cluster; all methods block."""
 
     def __init__(self, environment: Mapping[str, str], place: Path, redis: int, nodes: Sequence[Node]) -> None:
-        self.gcs, dashboard, agent, *agents = free_ports(3 + len(nodes), besides=_serve_ports(environment))
+        self.gcs, dashboard, agent, *agents = free_ports(3 + len(nodes), besides=serve_ports(environment))
         self.environment = dict(environment)
         self.place = place
         self.dashboard = f"http://127.0.0.1:{dashboard}"
@@ -125,12 +125,7 @@ class LastingHead:
 
     def running(self, words: str) -> list[psutil.Process]:
         """Return the cluster's living processes that have *words* in their command line, or Ray's title."""
-        found: list[psutil.Process] = []
-        for each in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if words in " ".join(each.cmdline()):  # empty of one that has ended, but was not collected yet
-                    found.append(each)
-        return found
+        return with_words(self.processes(), words)
 
     def close(self) -> None:
         """End all of it."""
@@ -161,11 +156,6 @@ class LastingHead:
     def processes(self) -> list[psutil.Process]:
         """Return all processes of the cluster."""
         return psutil.Process(self._guard.pid).children(recursive=True)
-
-
-def _serve_ports(environment: Mapping[str, str]) -> list[int]:
-    """Return the ports that the cluster's processes will listen on and nobody does yet."""
-    return [int(value) for name, value in environment.items() if name.startswith("RAY_") and name.endswith("_PORT")]
 
 
 @contextmanager

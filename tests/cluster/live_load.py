@@ -136,7 +136,7 @@ async def talk(scene: Scene, session: str, words: str | None) -> None:
 
 async def standing(scene: Scene, session: str) -> Json | None:
     """Return the event by which a session is idle; None when it is at work."""
-    states = [each for each in await scene.log(session) if each["type"].startswith("session.status_")]
+    states = states_of(await scene.log(session))
     return states[-1] if states and states[-1]["type"] == "session.status_idle" else None
 
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,21 @@ class RayHead:
             except psutil.NoSuchProcess:
                 continue
         return found
+
+
+def with_words(processes: Iterable[psutil.Process], words: str) -> list[psutil.Process]:
+    """Those living processes that have *words* in their command line, or in the title that Ray gave them."""
+    found: list[psutil.Process] = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if words in " ".join(process.cmdline()):  # empty of one that has ended, but was not collected yet
+                found.append(process)
+    return found
+
+
+def serve_ports(environment: Mapping[str, str]) -> list[int]:
+    """Return the ports that the cluster's processes will listen on and nobody does yet."""
+    return [int(value) for name, value in environment.items() if name.startswith("RAY_") and name.endswith("_PORT")]
 
 
 @contextmanager

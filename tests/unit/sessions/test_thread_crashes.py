@@ -25,15 +25,19 @@ from tests.unit.sessions.test_resume import AtCommit, Crashes, last, with_id
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
+BUSY = 2
+
+
 def helper(name: str) -> dict[str, Any]:
     return {**agent_snapshot(toolset(), CUSTOM), "id": f"agent_{name}", "name": name, "system": f"You are {name}."}
 
 
 def answers(request: BrainRequest) -> Scripted:
     spoke = sum(message["role"] == "assistant" for message in request.messages)
-    if "You are bob." in request.system:
+    system = request.system or ""
+    if "You are bob." in system:
         return [tool_use("bash", {"command": "ls"})] if spoke == 0 else [text("bob is done")]
-    if "You are alice." in request.system:
+    if "You are alice." in system:
         turns = (
             [tool_use("read", {"file_path": "x"})],
             [tool_use("weather", {"city": "Oslo"})],
@@ -42,7 +46,8 @@ def answers(request: BrainRequest) -> Scripted:
         return turns[spoke]
     if spoke == 0:
         return [tool_use("create_agent", {"agent": name, "message": f"task of {name}"}) for name in ("alice", "bob")]
-    return [text("noted")]
+    # Busy until after the first of them has ended: its message waits.
+    return [tool_use("bash", {"command": "ls"})] if spoke <= BUSY else [text("noted")]
 
 
 async def story(session: Reborn) -> None:
@@ -100,7 +105,7 @@ async def check(session: Reborn, log: list[Event]) -> None:
         if event.type == "agent.thread_message_received" and event.thread is None
     )
     assert heard == ["alice is done", "bob is done"]
-    assert len(session.hands.effects) == 2 and set(session.hands.effects.values()) == {1}
+    assert len(session.hands.effects) == 2 + BUSY and set(session.hands.effects.values()) == {1}
     record = session.world.store.log.sessions[session.session].record()
     assert (record.status, record.stop_reason, record.queued) == (SessionStatus.IDLE, {"type": "end_turn"}, 0)
     state = SessionState.restore(await session.world.store.log.load(session.session))

@@ -112,6 +112,8 @@ class BrainCapabilities(Section):
     """Whether it can see images."""
     thinking: bool = False
     """Whether it thinks aloud before it answers."""
+    system_messages: bool = False
+    """Whether it takes system messages in mid-conversation. One that does not is told them with the system prompt."""
 
 
 class ServerSettings(Section):

@@ -25,10 +25,13 @@ _MAX_URL_CHARS = 2048
 
 _UNAVAILABLE: dict[str, str] = {
     "user.define_outcome": "outcomes are not available on this server yet",
-    "system.message": "system messages in mid-conversation are not available on this server yet",
 }
 _INITIAL_TYPES = ("user.message", "user.define_outcome")
+_SYSTEM = "system.message"
+_SYSTEM_BLOCKS = 1000  # spec A.12
 _RESULT_TYPES = ("user.custom_tool_result", "user.tool_result")
+_ACCOMPANIED = (*_INITIAL_TYPES, *_RESULT_TYPES)
+"""What a system message may follow in its request."""
 
 
 def checked_events(params: EventSendParams) -> list[dict[str, Any]]:
@@ -39,6 +42,7 @@ def checked_events(params: EventSendParams) -> list[dict[str, Any]]:
     limits.check_count("events", events, limits.EVENTS_PER_SEND)
     for index, event in enumerate(events):
         _check_event(f"events[{index}]", event)
+    _check_place_of_system("events", events)
     return _identified(events)
 
 
@@ -60,6 +64,7 @@ def checked_initial_events(
         if event["type"] not in types:
             raise InvalidRequest(f"initial_events[{index}].type: must be one of {', '.join(types)}")
         _check_event(f"initial_events[{index}]", event)
+    _check_place_of_system("initial_events", events)
     return _identified(events)
 
 
@@ -74,10 +79,28 @@ def _check_event(where: str, event: Mapping[str, Any]) -> None:
         raise InvalidRequest(f"{where}.type: {kind}: {_UNAVAILABLE[kind]}", error_code="not_available")
     if kind == "user.message":
         _check_message(where, event["content"])
+    elif kind == _SYSTEM:
+        limits.check_count(f"{where}.content", event["content"], _SYSTEM_BLOCKS)
+        _check_message(where, event["content"])
     elif kind == "user.tool_confirmation":
         _check_confirmation(where, event)
     elif kind in _RESULT_TYPES:
         _check_blocks(f"{where}.content", event.get("content") or (), blank_text=True)
+
+
+def _check_place_of_system(where: str, events: Sequence[Mapping[str, Any]]) -> None:
+    """Raise InvalidRequest for a system message that is not the last event, or follows what it cannot go with."""
+    for index, event in enumerate(events):
+        if event["type"] != _SYSTEM:
+            continue
+        if index + 1 < len(events):
+            raise InvalidRequest(
+                f"{where}[{index}].type: {_SYSTEM} must be the last event, and the only one of its type"
+            )
+        if index and events[index - 1]["type"] not in _ACCOMPANIED:
+            raise InvalidRequest(
+                f"{where}[{index}].type: {_SYSTEM} must stand alone, or directly after one of {', '.join(_ACCOMPANIED)}"
+            )
 
 
 def _check_message(where: str, content: Sequence[Mapping[str, Any]]) -> None:

@@ -37,7 +37,7 @@ def recall(request: BrainRequest, book: PlanBook) -> Recollection:
     for message in request.messages:
         if message["role"] == "assistant":
             walk.answer(message)
-        else:
+        elif message["role"] == "user":
             walk.user(message)
     return Recollection(walk.plan, walk.step(), walk.answers, walk.memory())
 

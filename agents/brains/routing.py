@@ -23,6 +23,7 @@ from agents.brains.port import BrainFailure, BrainLost, BrainPools, BrainRequest
 from agents.brains.registry import RegisteredBrain, Registry
 from agents.brains.releases import Releases
 from agents.brains.route import PassedOver, Route
+from agents.brains.system_messages import moved_to_the_prompt
 from agents.errors import NotFound
 
 _PATIENCE_SECONDS = 5.0
@@ -195,7 +196,10 @@ class RoutedBrain:
 
 def _as_asked(request: BrainRequest, brain: RegisteredBrain, *, meant: bool) -> BrainRequest:
     """Return the request for *brain*: its answer is no longer than the brain can make it."""
-    most, body = brain.definition.capabilities.max_output_tokens, request.body
+    able, body = brain.definition.capabilities, request.body
+    most = able.max_output_tokens
+    if not able.system_messages:
+        request = moved_to_the_prompt(request)
     # A client's own body goes as it is to the brain that it names, which judges it; another one never was meant.
     if body is not None and not meant:
         body = {**body, "max_tokens": min(request.max_tokens, most)}

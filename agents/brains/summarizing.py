@@ -59,6 +59,8 @@ def transcript(message: Message, *, longest_result: int) -> list[str]:
     if message["role"] == "assistant":
         said = [_shown(block, longest_result) for block in content]
         return [ASSISTANT + "\n".join(each for each in said if each)]
+    if message["role"] == "system":
+        return []  # it stays beside the summary as it is
     return [(TOOL if block["type"] == "tool_result" else USER) + _shown(block, longest_result) for block in content]
 
 

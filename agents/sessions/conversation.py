@@ -5,7 +5,9 @@ Invariants, whatever the interleaving of client input and turn events (design la
 - messages alternate between ``user`` and ``assistant`` and start with ``user``;
 - every ``tool_use`` block is answered by exactly one ``tool_result`` in the message that follows it,
   results in the order of the calls and before any other content;
-- input that was processed while calls were open is held back until their results are complete.
+- input that was processed while calls were open is held back until their results are complete;
+- a ``system`` message stands between a ``user`` message and the answer to it: what the author says meanwhile is held
+  back until there is a ``user`` message, and stands behind all of it.
 
 A tool call carries its event id as the model's tool-use id, so the fold needs no table beside the log.
 
@@ -38,6 +40,7 @@ class Conversation:
         self._messages: list[Message] = []
         self._open: dict[str, Block | None] = {}
         self._held: list[Block] = []
+        self._remarks: list[Block] = []
         self._answered = False
         self._summarizing = False
         self._size = 0
@@ -75,7 +78,7 @@ class Conversation:
         """
         if self._open or self._answered:
             return False
-        return bool(self._messages) and self._messages[-1]["role"] == "user"
+        return bool(self._messages) and self._messages[-1]["role"] != "assistant"
 
     @property
     def last_words(self) -> str:
@@ -96,6 +99,8 @@ class Conversation:
             self._add_user(list(event.body["content"]))
         elif event.type is EventType.THREAD_MESSAGE_RECEIVED:
             self._add_user([*text_content(_heading(event)), *event.body["content"]])
+        elif event.type is EventType.SYSTEM_MESSAGE:
+            self._add_remark(list(event.body["content"]))
         elif event.type is EventType.AGENT_MESSAGE:
             self._add_assistant([block for block in event.body["content"] if block.get("text")])
         elif event.type is EventType.AGENT_THINKING and event.hidden:
@@ -121,11 +126,16 @@ class Conversation:
         before, kept = self._size, self._messages[first:]
         self._past.add(self._messages[:first])
         replaced = _size_of(self._messages[:first])
+        remarks = [block for each in self._messages[:first] if each["role"] == "system" for block in each["content"]]
         opening: Message = {"role": "user", "content": [summary_block(summary)]}
         if kept and kept[0]["role"] == "user":
             opening["content"] += kept.pop(0)["content"]
+        if remarks:
+            # What the author has said holds on: no summary may soften it.
+            remarks += kept.pop(0)["content"] if kept and kept[0]["role"] == "system" else []
+            kept.insert(0, {"role": "system", "content": remarks})
         self._messages = [opening, *kept]
-        self._size = _size_of(self._messages)
+        self._size = _size_of(self._messages) + estimated_tokens(self._remarks)
         self._counted = None
         self.compactions += 1
         self.futile = self.futile + 1 if before - self._size < _WORTH_IT * replaced else 0
@@ -154,15 +164,33 @@ class Conversation:
         else:
             self._append("user", blocks)
 
+    def _add_remark(self, blocks: list[Block]) -> None:
+        self._count(blocks)
+        if self._open or not self._messages or self._messages[-1]["role"] == "assistant":
+            self._remarks.extend(blocks)
+        else:
+            self._join("system", blocks)
+
     def _add_assistant(self, blocks: list[Block]) -> None:
         if blocks:
             self._append("assistant", blocks)
 
     def _append(self, role: str, blocks: list[Block]) -> None:
         self._answered = self._answered and role != "user"
+        self._count(blocks)
+        if role == "user" and self._messages and self._messages[-1]["role"] == "system":
+            self._remarks = [*self._messages.pop()["content"], *self._remarks]
+        self._join(role, blocks)
+        if role == "user" and self._remarks:
+            remarks, self._remarks = self._remarks, []
+            self._join("system", remarks)
+
+    def _count(self, blocks: list[Block]) -> None:
         tokens = estimated_tokens(blocks)
         self._size += tokens
         self._since += tokens
+
+    def _join(self, role: str, blocks: list[Block]) -> None:
         last = self._messages[-1] if self._messages else None
         if last is not None and last["role"] == role:
             # A new list, not an extension in place: a request in flight may hold the old one.

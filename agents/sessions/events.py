@@ -28,6 +28,7 @@ class EventType(StrEnum):
     USER_TOOL_CONFIRMATION = "user.tool_confirmation"
     USER_CUSTOM_TOOL_RESULT = "user.custom_tool_result"
     USER_TOOL_RESULT = "user.tool_result"
+    SYSTEM_MESSAGE = "system.message"
     AGENT_MESSAGE = "agent.message"
     AGENT_THINKING = "agent.thinking"
     AGENT_TOOL_USE = "agent.tool_use"
@@ -56,7 +57,7 @@ class EventType(StrEnum):
 
     @property
     def from_client(self) -> bool:
-        return self.value.startswith("user.")
+        return self.value.startswith(("user.", "system."))
 
 
 TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_MCP_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE})
@@ -71,6 +72,8 @@ TOOL_RESULTS = {
 
 MESSAGES = frozenset({EventType.USER_MESSAGE, EventType.THREAD_MESSAGE_RECEIVED})
 """What starts a turn of the thread that it waits for."""
+TAKEN_UP = MESSAGES | {EventType.SYSTEM_MESSAGE}
+"""What a model request takes up of what waits."""
 
 
 class SessionStatus(StrEnum):

@@ -32,6 +32,7 @@ _ANSWER_KEYS = {
 }
 _RESULTS = frozenset({EventType.USER_CUSTOM_TOOL_RESULT, EventType.USER_TOOL_RESULT})
 """Answers that are processed on receipt."""
+_ANSWERED = "the session waits for its client: a system message must follow the tool result that it accompanies"
 _AT_THE_CAP = frozenset({*_ANSWER_KEYS, EventType.USER_INTERRUPT})
 """What an idle session takes when its budget is used up."""
 
@@ -123,8 +124,18 @@ def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> list[Ev
             thread = params.get("session_thread_id")
             if thread is not None and thread not in state.threads:
                 raise InvalidRequest(f"{where}.session_thread_id: {thread} is not a thread of this session")
+        elif type_ is EventType.SYSTEM_MESSAGE:
+            _check_remark(state, where, events[:index])
         ids.append(event_id)
     return ids
+
+
+def _check_remark(state: SessionState, where: str, before: Sequence[dict[str, Any]]) -> None:
+    """Check a system message: whoever waits for its client takes one with a tool result only (spec B.1)."""
+    waits = state.status is SessionStatus.IDLE and any(call.blocking for call in state.open_calls())
+    ended = any(each["type"] == EventType.USER_INTERRUPT for each in before)
+    if waits and not ended and not (before and EventType(before[-1]["type"]) in _RESULTS):
+        raise InvalidRequest(f"{where}.type: {EventType.SYSTEM_MESSAGE.value}: {_ANSWERED}")
 
 
 def _check_queue(state: SessionState, events: Sequence[dict[str, Any]], limits: HarnessSettings) -> None:
@@ -174,6 +185,9 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
         elif event.type is EventType.USER_INTERRUPT:
             _go_on(draft, rules, answered)
             echo, fresh = _admit_interrupts(draft, rules, event), True
+        elif event.type is EventType.SYSTEM_MESSAGE and _rests(state):
+            # It starts no turn, so nothing else would take it up.
+            echo, fresh = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden), True
         else:
             draft.enqueue(event)
             echo, fresh = event, True
@@ -184,6 +198,12 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
     if primary.status is SessionStatus.IDLE and not (primary.calls or primary.paused):
         begin_turn(draft, rules)
     return echoes
+
+
+def _rests(state: SessionState) -> bool:
+    """Whether the primary thread has nothing to do, and nothing that would give it something."""
+    primary = state.primary
+    return primary.status is SessionStatus.IDLE and not (primary.calls or primary.queue)
 
 
 def _admit_answer(draft: Draft, where: str, event: Event) -> tuple[Event, bool]:

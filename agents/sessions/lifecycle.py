@@ -17,7 +17,7 @@ from agents.sessions.budget import Budgets
 from agents.sessions.compaction import Compaction
 from agents.sessions.delegation import report
 from agents.sessions.draft import Draft
-from agents.sessions.events import MESSAGES, EventType, SessionRecord, SessionStatus
+from agents.sessions.events import TAKEN_UP, EventType, SessionRecord, SessionStatus
 from agents.sessions.served import ServedTool
 from agents.sessions.thread_state import BUDGET_REACHED
 
@@ -128,7 +128,7 @@ def terminate(draft: Draft) -> None:
 
 def take_messages(draft: Draft) -> None:
     """Take every waiting message into the log."""
-    for event in [event for event in draft.state.queue if event.type in MESSAGES]:
+    for event in [event for event in draft.state.queue if event.type in TAKEN_UP]:
         draft.take(event)
 
 

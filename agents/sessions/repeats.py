@@ -28,7 +28,7 @@ _HIDDEN = "repeat"
 _FIRST_WAIT_SECONDS = 0.375
 _LONGEST_WAIT_SECONDS = 6.0
 """What the SDK waits at least before its first retry, and before any; it doubles in between."""
-_WAIT_FIRST = frozenset({EventType.USER_MESSAGE, EventType.USER_TOOL_CONFIRMATION})
+_WAIT_FIRST = frozenset({EventType.USER_MESSAGE, EventType.USER_TOOL_CONFIRMATION, EventType.SYSTEM_MESSAGE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,9 @@ def record_answer(
     if answer.stop_reason == "refusal":
         close_open_calls(draft, "The call was not run: the model declined to continue.")
         report(draft, "(The model declined to go on.)")
+        _take_lone_remark(draft)
         go_idle(draft, rules, {"type": "refusal"}, _refusal_details(answer.stop_details))
+        begin_turn(draft, rules)
     else:
         run_internal_calls(draft)
         follow_up(draft, rules)
@@ -147,6 +149,7 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
         return
     if not (state.messages_wait or state.conversation.awaits_model):
         report(draft)
+        _take_lone_remark(draft)
         go_idle(draft, rules, END_TURN)
         return
     if pause(draft, rules):
@@ -240,8 +243,15 @@ def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
     close_request(draft, spent, is_error=True)
     _take_interrupts(draft)
     close_open_calls(draft, "The call was interrupted by the user.")
+    _take_lone_remark(draft)
     go_idle(draft, rules, END_TURN)
     begin_turn(draft, rules)
+
+
+def _take_lone_remark(draft: Draft) -> None:
+    """Take a system message that waits with no message up at the end of a turn: it starts none by itself."""
+    if not draft.state.messages_wait:
+        take_messages(draft)
 
 
 def _take_interrupts(draft: Draft) -> None:

@@ -90,7 +90,6 @@ async def test_a_send_has_one_to_a_hundred_events(scene: Scene) -> None:
     "event",
     [
         {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}},
-        {"type": "system.message", "content": [{"type": "text", "text": "s"}]},
     ],
     ids=lambda event: event["type"],
 )

@@ -38,6 +38,8 @@ def chat_of(request: BrainRequest, *, tools: bool) -> Chat:
         if message["role"] == "assistant":
             names |= {block["id"]: block["name"] for block in blocks if block["type"] == "tool_use"}
             messages.append(_answer(blocks))
+        elif message["role"] == "system":
+            messages.append({"role": "system", "content": _text(blocks)})
         else:
             messages.extend(_question(blocks, names))
     return Chat(messages, [_tool(tool) for tool in request.tools] if tools else [])

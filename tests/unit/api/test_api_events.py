@@ -115,7 +115,10 @@ async def test_every_legal_shape_reaches_the_owner_unchanged(server: Server, eve
             {"type": "user.tool_result", "tool_use_id": "s", "content": [{"type": "redacted"}]},
             "content[0].type",
         ),
-        ({"type": "system.message", "content": [text()]}, "type"),
+        ({"type": "system.message", "content": []}, "content"),
+        ({"type": "system.message", "content": [text()] * 1001}, "content"),
+        ({"type": "system.message", "content": [{"type": "text", "text": " "}]}, "content[0].text"),
+        ({"type": "system.message", "content": [image(type="url", url="https://x/a.png")]}, "content[0]"),
         (
             {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}},
             "type",
@@ -131,6 +134,25 @@ async def test_an_illegal_event_is_refused_by_name_and_nothing_is_sent(server: S
     assert text_of_refusal.startswith("events[1]")
     assert named in text_of_refusal
     assert server.host.sent == []
+
+
+REMARK = {"type": "system.message", "content": [{"type": "text", "text": "s"}]}
+INTERRUPT = {"type": "user.interrupt"}
+
+
+@pytest.mark.parametrize(
+    ("events", "at"),
+    [([REMARK, message()], 0), ([message(), REMARK, REMARK], 1), ([message(), INTERRUPT, REMARK], 2)],
+)
+async def test_a_system_message_stands_last_behind_what_it_accompanies(server: Server, events: Any, at: int) -> None:
+    got = refusal(await server.client.post(await path_of(server), json={"events": events}), 400)
+    assert got.startswith(f"events[{at}].type: system.message must ")
+    assert server.host.sent == []
+
+
+@pytest.mark.parametrize("events", [[REMARK], [INTERRUPT, message(), REMARK]])
+async def test_a_system_message_is_taken_alone_or_behind_a_message(server: Server, events: Any) -> None:
+    assert (await server.client.post(await path_of(server), json={"events": events})).status_code == 200
 
 
 @pytest.mark.parametrize("body", [{}, {"events": []}, {"events": {}}, [], {"events": [message()], "event": 1}])

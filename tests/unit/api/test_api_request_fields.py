@@ -54,7 +54,6 @@ REFUSED_WHOLE = {
     "multiagent": ("Multiagent", "Advisor"),
     "resources": ("GitHubRepository", "MemoryStoreResource", "BranchCheckout", "CommitCheckout"),
     "user.define_outcome": ("DefineOutcome", "Rubric"),
-    "system.message": ("SystemMessage", "SystemContent"),
 }
 # Fields that reach the log, and the brain, as the client sent them.
 PASSED_ON = {"title", "context", "citations", "source"}

@@ -11,6 +11,8 @@ from agents.ids import EventId
 from agents.sessions.conversation import Conversation
 from agents.sessions.events import Event, EventType
 
+_REMARK = EventType.SYSTEM_MESSAGE
+
 
 def _event(number: int, type_: EventType, body: dict[str, Any]) -> Event:
     return Event(EventId(f"sevt_{number}"), type_, body, None, number)
@@ -22,7 +24,7 @@ def logs(draw: st.DrawFn) -> list[Event]:
     log: list[Event] = []
     open_calls: list[tuple[str, bool]] = []
     for number in range(draw(st.integers(1, 40))):
-        choices = ["user"]
+        choices = ["user", "remark"]
         if open_calls:
             choices += ["result", "result"]
         elif any(e.type is EventType.USER_MESSAGE for e in log):
@@ -31,6 +33,9 @@ def logs(draw: st.DrawFn) -> list[Event]:
             case "user":
                 body = {"content": [{"type": "text", "text": f"u{number}"}]}
                 log.append(_event(number, EventType.USER_MESSAGE, body))
+            case "remark":
+                body = {"content": [{"type": "text", "text": f"s{number}"}]}
+                log.append(_event(number, EventType.SYSTEM_MESSAGE, body))
             case "say":
                 body = {"content": [{"type": "text", "text": f"a{number}"}]}
                 log.append(_event(number, EventType.AGENT_MESSAGE, body))
@@ -63,7 +68,7 @@ def _texts(messages: list[dict[str, Any]]) -> list[str]:
 @given(logs())
 @settings(max_examples=300, deadline=None)
 def test_roles_alternate_and_start_with_the_user(log: list[Event]) -> None:
-    roles = [m["role"] for m in _folded(log).messages]
+    roles = [m["role"] for m in _folded(log).messages if m["role"] != "system"]
     assert roles == ["user" if i % 2 == 0 else "assistant" for i in range(len(roles))]
 
 
@@ -76,6 +81,7 @@ def test_every_tool_use_is_followed_by_its_result_in_call_order(log: list[Event]
         if not uses or index + 1 == len(messages):
             continue
         following = messages[index + 1]["content"]
+        assert messages[index + 1]["role"] == "user"
         assert [b["tool_use_id"] for b in following[: len(uses)]] == uses
         assert all(b["type"] != "tool_result" for b in following[len(uses) :])
 
@@ -83,9 +89,22 @@ def test_every_tool_use_is_followed_by_its_result_in_call_order(log: list[Event]
 @given(logs())
 @settings(max_examples=300, deadline=None)
 def test_what_was_said_appears_in_processing_order_unless_held_for_open_calls(log: list[Event]) -> None:
-    said = [e.body["content"][0]["text"] for e in log if e.body.get("content")]
-    seen = _texts(_folded(log).messages)
+    said = [e.body["content"][0]["text"] for e in log if e.body.get("content") and e.type is not _REMARK]
+    seen = _texts([m for m in _folded(log).messages if m["role"] != "system"])
     assert seen == said[: len(seen)], "held input is a suffix; nothing is reordered or lost"
+
+
+@given(logs())
+@settings(max_examples=300, deadline=None)
+def test_a_system_message_stands_between_the_user_and_the_answer(log: list[Event]) -> None:
+    messages = _folded(log).messages
+    for index, message in enumerate(messages):
+        if message["role"] == "system":
+            assert messages[index - 1]["role"] == "user"
+            assert index + 1 == len(messages) or messages[index + 1]["role"] == "assistant"
+    said = [e.body["content"][0]["text"] for e in log if e.type is _REMARK]
+    seen = _texts([m for m in messages if m["role"] == "system"])
+    assert seen == said[: len(seen)]
 
 
 @given(logs(), st.integers(0, 40))

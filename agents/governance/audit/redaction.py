@@ -11,24 +11,11 @@ from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, te
 SHOWN = "[redacted]"
 _WITH_CONTENT = TOOL_RESULTS.keys() | {
     EventType.USER_MESSAGE,
+    EventType.SYSTEM_MESSAGE,
     EventType.AGENT_MESSAGE,
     EventType.THREAD_MESSAGE_SENT,
     EventType.THREAD_MESSAGE_RECEIVED,
 }
-_WITH_CONTENT = frozenset(
-    {
-        EventType.USER_MESSAGE,
-        EventType.SYSTEM_MESSAGE,
-        EventType.AGENT_MESSAGE,
-        EventType.USER_CUSTOM_TOOL_RESULT,
-        EventType.USER_TOOL_RESULT,
-        EventType.AGENT_TOOL_RESULT,
-        EventType.AGENT_MCP_TOOL_RESULT,
-        EventType.THREAD_MESSAGE_SENT,
-        EventType.THREAD_MESSAGE_RECEIVED,
-    }
-)
-_WITH_INPUT = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_CUSTOM_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})
 
 
 def redacted(event: Event) -> Event:

@@ -62,8 +62,8 @@ from agents.errors import NotFound
 from agents.files.service import open_files
 from agents.telemetry import catalogue
 
-_NOT_YET = re.compile(r"/v1/messages/batches(/.*)?|/v1/dreams(/.*)?")
-"""Paths of the API (spec A.3, A.9-A.11) that a later step brings."""
+_LEFT_OUT = re.compile(r"/v1/(messages/batches|dreams|workflows|workflow_runs)(/.*)?")
+"""Paths of the API (spec A.11, L) that this server does not have."""
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -138,8 +138,8 @@ def create_app(platform: Platform) -> FastAPI:
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
     del receive, send
     path: str = scope["path"]
-    if _NOT_YET.fullmatch(path):
-        raise NotFound(f"{path[:200]} is not available on this server yet")
+    if left_out := _LEFT_OUT.fullmatch(path):
+        raise NotFound(f"{path[:200]}: {left_out[1].replace('_', ' ')} are not available on this server")
     raise NotFound(f"there is nothing at {path[:200]}")
 
 

@@ -1,6 +1,7 @@
 """``python -m tests.conformance.report``: run the suite and write docs/compatibility.md from manifest and results.
 
-The document is a function of the manifest and of the tests' markers; it is only written when they all pass.
+The document is a function of the manifest, of ``calls.py`` and of the tests' markers; it is only written when they
+all pass.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import coverage
+from tests.conformance.calls import CALLS, EVENTS, Line
 from tests.conformance.requirements import REQUIREMENTS, Requirement
+from tests.conformance.sdk_calls import sdk_calls
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
@@ -29,7 +32,43 @@ documentation is silent, `ours` goes beyond it.
 
 def render(tests: dict[str, list[str]]) -> str:
     """Return the document."""
-    return "\n".join([_HEAD, *_summary(tests), "", *_differences(), "", *_deferred(), ""])
+    parts = (_summary(tests), _calls(), _events(), _differences(), _deferred())
+    return "\n".join([_HEAD, *(line for part in parts for line in [*part, ""])])
+
+
+def _calls() -> list[str]:
+    head = [
+        "## Every call of the SDK",
+        "",
+        "Calls below `client.beta` that a workspace has. Each that passes is made by",
+        "`tests/conformance/test_calls.py`, and answered; how it behaves is held by the tests of the lines with it.",
+        "",
+        _states(CALLS),
+        "",
+        "| call | request | state | missing | lines |",
+        "|---|---|---|---|---|",
+    ]
+    return [*head, *(f"| `{name}` | {_route(name)} | {_cells(line)} |" for name, line in sorted(CALLS.items()))]
+
+
+def _events() -> list[str]:
+    head = ["## Every event type of the SDK", "", _states(EVENTS), ""]
+    head += ["| type | state | missing | lines |", "|---|---|---|---|"]
+    return [*head, *(f"| `{name}` | {_cells(line)} |" for name, line in EVENTS.items())]
+
+
+def _states(lines: dict[str, Line]) -> str:
+    counted = Counter(line.state.value for line in lines.values())
+    return f"{len(lines)} in all: " + ", ".join(f"{count} {state}" for state, count in counted.most_common()) + "."
+
+
+def _route(call: str) -> str:
+    route = sdk_calls()[call].route
+    return f"`{' '.join(route)}`" if route else "a helper"
+
+
+def _cells(line: Line) -> str:
+    return f"{line.state.value} | {line.what} | {' '.join(f'`{each}`' for each in line.ids)}"
 
 
 def _summary(tests: dict[str, list[str]]) -> list[str]:

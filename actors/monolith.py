@@ -28,6 +28,8 @@ from actors.hand_calls import hand_links
 from actors.hands_client import HandsClient
 from actors.host_calls import host_report, host_server
 from actors.late_credentials import LateCredentials
+from actors.late_outputs import LateOutputs
+from actors.late_store import LateStore
 from actors.link_server import LinkServer, link_address, no_calls
 from actors.names import MONOLITH_APP
 from actors.placement import HANDS_CPUS
@@ -73,11 +75,18 @@ class MonolithServer:
         self._slots = TurnSlots(settings.monolith.turns or places_together(registry.brains), settings.brain)
         self._seat = Seat(settings.data_dir / "run" / "seats", MONOLITH)
         name = self._name = self._seat.name
-        self._credentials = LateCredentials(settings)
+        self._store = LateStore(settings)
         metrics = HarnessMetrics.of(settings)
         metrics.recorder.collect(partial(tell_gpu_seconds, registry.brains, time.monotonic()))
         root = host_root(settings, name)
-        self._host = host_of(settings, root, name=name, credentials=self._credentials, recorder=metrics.recorder)
+        self._host = host_of(
+            settings,
+            root,
+            name=name,
+            credentials=LateCredentials(self._store),
+            recorder=metrics.recorder,
+            outputs=LateOutputs(self._store),
+        )
         await self._host.start()
         self._sessions = SessionService(
             settings,
@@ -171,7 +180,7 @@ class MonolithServer:
         for links in (self._host_links, self._hand_links, *self._brain_links.values()):
             await links.stop()
         await self._host.stop()
-        await self._credentials.close()
+        await self._store.close()
         await self._ending.aclose()
         self._seat.release()
 

@@ -6,6 +6,8 @@ import asyncio
 
 from actors.host_calls import host_report, host_server
 from actors.late_credentials import LateCredentials
+from actors.late_outputs import LateOutputs
+from actors.late_store import LateStore
 from actors.link_server import Endpoint, link_address
 from actors.metrics_reporter import MetricsReporter
 from actors.placement import HANDS_CPUS
@@ -28,7 +30,7 @@ class SandboxHostActor:
         self._settings = Settings.from_json(settings_json)
         self._name = name
         self._starting: asyncio.Task[SandboxHost] | None = None
-        self._credentials = LateCredentials(self._settings)
+        self._store = LateStore(self._settings)
         self._links = host_server(self._host)
         self._endpoint: Endpoint | None = None
         self._recorder = recorder_for(metrics=self._settings.telemetry.metrics)
@@ -41,7 +43,15 @@ class SandboxHostActor:
 
     async def _start(self) -> SandboxHost:
         root = host_root(self._settings, self._name)
-        host = host_of(self._settings, root, name=self._name, credentials=self._credentials, recorder=self._recorder)
+        credentials, outputs = LateCredentials(self._store), LateOutputs(self._store)
+        host = host_of(
+            self._settings,
+            root,
+            name=self._name,
+            credentials=credentials,
+            recorder=self._recorder,
+            outputs=outputs,
+        )
         await host.start()
         self._reporter.start()
         self._endpoint = await self._links.start(link_address(self._settings))
@@ -63,5 +73,5 @@ class SandboxHostActor:
             await self._links.stop()
             await self._starting.result().stop()
             await self._reporter.stop()
-            await self._credentials.close()
+            await self._store.close()
         return Reply(True)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from agents.api.ranges import RangeNotSatisfiable
 from agents.errors import Conflict, HecatonError
 
 _DEFAULT_RETRY_SECONDS = 1
@@ -56,4 +57,6 @@ def error_answer(error: HecatonError, request_id: str) -> Response:
         headers["retry-after"] = str(max(math.ceil(error.retry_after or _DEFAULT_RETRY_SECONDS), 1))
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = str(error.details.get("allowed", ""))
+    if isinstance(error, RangeNotSatisfiable):
+        headers["content-range"] = f"bytes */{error.details['size_bytes']}"
     return json_answer(envelope(error, request_id), error.http_status, headers)

@@ -41,6 +41,7 @@ from agents.hands.port import CallNotSent, CallRefused, ToolCall, ToolResult, Wo
 from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
+from agents.hands.session_outputs import OutputFiles
 from agents.hands.session_sandbox import SessionSandbox
 from agents.hands.stand_in import remove_abandoned
 from agents.hands.tombstones import delete_session
@@ -117,10 +118,11 @@ def host_of(
     name: str = "sandbox-host",
     credentials: Credentials | None = None,
     recorder: Recorder | None = None,
+    outputs: OutputFiles | None = None,
 ) -> SandboxHost:
     """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
 
-    *recorder* gets its figures.
+    *recorder* gets its figures, *outputs* what sessions leave in their outputs directories.
 
     Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
     """
@@ -136,6 +138,7 @@ def host_of(
         packages=settings.packages,
         recorder=recorder,
         mounts=_mounts_of(settings),
+        outputs=outputs,
     )
 
 
@@ -169,6 +172,7 @@ class SandboxHost:
         linger: float = LINGER_SECONDS,
         recorder: Recorder | None = None,
         mounts: Mounts | None = None,
+        outputs: OutputFiles | None = None,
     ) -> None:
         """*root* is the directory of the sandboxes, *store* where their files are copied to (None: nowhere).
 
@@ -198,6 +202,7 @@ class SandboxHost:
             self._layers,
             recorder or SilentRecorder(),
             mounts or Mounts({}),
+            outputs,
         )
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
         self._memory: CallMemory[ToolResult] = CallMemory()
@@ -367,6 +372,7 @@ class SandboxHost:
         except asyncio.CancelledError:
             if changes_files(plan):
                 session.files.look_soon()
+                session.outputs.look_soon()
             raise
         except Exception:
             # The border of a tool call: a fault of ours is an error result too, never a dead session.
@@ -376,7 +382,7 @@ class SandboxHost:
             )
         seconds = self._clock.monotonic() - began
         if changes_files(plan):
-            await session.files.cover()
+            await asyncio.gather(session.files.cover(), session.outputs.cover())
         version = session.files.newer_than(known)
         if is_shown(plan):
             content = [*session.take_notices(), *content]

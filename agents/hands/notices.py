@@ -46,6 +46,13 @@ def damaged(names: list[str]) -> str:
     return f"These files were damaged in the checkpoint and are LOST: {named}{more}."
 
 
+def not_kept(outputs: list[str]) -> str:
+    """Say which outputs the user will not get."""
+    named = ", ".join(_shown(f"outputs/{path}") for path in outputs[:_MAX_NAMED])
+    more = f" and {len(outputs) - _MAX_NAMED} more" if len(outputs) > _MAX_NAMED else ""
+    return f"The user does not get these outputs: {named}{more}. They are too many or too large, or so named."
+
+
 def _shown(path: str) -> str:
     top, _, rest = path.partition("/")
     return f"{_PLACES.get(top, top)}/{rest}".encode(errors="replace").decode()[:_MAX_PATH]

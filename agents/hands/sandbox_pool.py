@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from agents.clock import Clock
 from agents.config import SandboxSettings
@@ -23,6 +24,7 @@ from agents.hands.provisioning import Provisioner
 from agents.hands.sandbox import Sandbox, SandboxDriver, SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.session_files import SessionFiles
+from agents.hands.session_outputs import OutputFiles, SessionOutputs
 from agents.hands.session_sandbox import Provided, SessionSandbox
 from agents.hands.session_state import read_state
 from agents.telemetry import catalogue
@@ -60,6 +62,7 @@ class SandboxPool:
         layers: Layers,
         recorder: Recorder,
         mounts: Mounts,
+        outputs: OutputFiles | None,
     ) -> None:
         self._recorder = recorder
         recorder.collect(self._tell)
@@ -72,6 +75,7 @@ class SandboxPool:
         self._admission = admission
         self._layers = layers
         self._mounts = mounts
+        self._outputs = outputs
         self._provisioner = Provisioner(settings, root, driver, clock, shared, admission)
         self._sessions: dict[str, SessionSandbox] = {}
         self._live: set[SessionSandbox] = set()
@@ -121,8 +125,10 @@ class SandboxPool:
         session = self._sessions.get(session_id)
         if session is None:
             base = self._root.session_path(session_id)
-            files = SessionFiles(session_id, base, self._shared, lambda: self._forget_if_unused(session_id))
-            session = SessionSandbox(workspace, self, files, self._settings, self._clock, self._executor)
+            forget = partial(self._forget_if_unused, session_id)
+            files = SessionFiles(session_id, base, self._shared, forget)
+            outputs = partial(SessionOutputs, session_id, base, self._outputs, self._shared.executor, forget)
+            session = SessionSandbox(workspace, self, files, self._settings, self._clock, self._executor, outputs)
             self._sessions[session_id] = session
         return session
 
@@ -221,12 +227,12 @@ class SandboxPool:
         sessions = list(self._sessions.values())
         await asyncio.gather(*(self._put_away(session) for session in sessions))
         limit = self._shared.settings.timeout_seconds + _SETTLE_SECONDS
-        settling = [asyncio.create_task(session.files.settle()) for session in sessions]
+        settling = [asyncio.create_task(session.settle()) for session in sessions]
         late = (await asyncio.wait(settling, timeout=limit))[1] if settling else set[asyncio.Task[None]]()
         for task in late:
             task.cancel()
         if late:
-            log.error("%d sessions are left without a last checkpoint", len(late))
+            log.error("%d sessions are left without a last checkpoint, or with outputs that nobody has", len(late))
 
     async def close(self) -> None:
         """End every sandbox; the files of sessions stay."""

@@ -21,6 +21,7 @@ from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
 from agents.hands.port import Mount, ToolCall, UnreachableHost, Workspace
 from agents.hands.sandbox import Sandbox
 from agents.hands.session_files import SessionFiles
+from agents.hands.session_outputs import SessionOutputs
 from agents.hands.session_state import SessionState
 from agents.hands.shell_calls import RESTART_REQUIRED, Command, ForkedCalls, ShellCalls
 from agents.hands.shell_script import search_command
@@ -76,6 +77,7 @@ class SessionSandbox:
         settings: SandboxSettings,
         clock: Clock,
         executor: Executor,
+        outputs: Callable[[Callable[[str], None]], SessionOutputs],
     ) -> None:
         self.session_id = workspace.session_id
         self.workspace = workspace
@@ -90,6 +92,7 @@ class SessionSandbox:
         self._quota: DiskQuota | None = None
         self._evicting = False
         self._notices: list[str] = []
+        self.outputs = outputs(self._notices.append)
         self._why_gone: str | None = None
         """Why there is no sandbox, for the model; empty when it knows; None when this object has never had one."""
         self._turnover = asyncio.Lock()
@@ -111,7 +114,8 @@ class SessionSandbox:
     @property
     def remembers(self) -> bool:
         """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
-        return self._shell.ended or self.files.busy or self._evicting or bool(self._notices)
+        busy = self.files.busy or self.outputs.busy or self._evicting
+        return self._shell.ended or busy or bool(self._notices)
 
     def forget(self) -> None:
         """Let the next bash call have a fresh shell without a restart; what matters is noted beside the files."""
@@ -164,7 +168,12 @@ class SessionSandbox:
         """End the session's sandbox if there is one, for its files are to be deleted."""
         async with self._turnover:
             await self._end()
+            await self.outputs.discard()
             await self.files.discard()
+
+    async def settle(self) -> None:
+        """Return when no checkpoint is being made, and no output brought out."""
+        await asyncio.gather(self.files.settle(), self.outputs.settle())
 
     async def evict(self, state: SessionState | None, uid: int | None, remove: Callable[[], None]) -> bool:
         """Have *remove* take the session's files away if a checkpoint has them; whether it did.
@@ -177,6 +186,7 @@ class SessionSandbox:
                 if self._sandbox is not None:
                     return False
                 self.files.stand_on(state)
+                await self.outputs.settle()
                 if not await self.files.secure(uid):
                     return False
                 remove()
@@ -291,6 +301,7 @@ class SessionSandbox:
         if away:
             # Before the pool may forget this object: whoever comes next must wait for what is noted here.
             self.files.put_away()
+            self.outputs.look_soon()
         self._mounted = None
         if self._sandbox is not None:
             self._sandbox = None

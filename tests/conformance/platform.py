@@ -36,6 +36,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.files.blobs import open_blob_store
+from agents.files.outputs import outputs_of
 from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.host import host_of
@@ -107,7 +108,9 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         store = await open_store(settings.data_dir / "hecaton.db")
         stack.push_async_callback(store.close)
         credentials = vault_credentials(settings, store.vaults)
-        hands = host_of(settings, settings.data_dir / "sandboxes", credentials=credentials)
+        hands = host_of(
+            settings, settings.data_dir / "sandboxes", credentials=credentials, outputs=outputs_of(settings, store)
+        )
         await hands.start()
         stack.push_async_callback(hands.stop)
         registry = registry_of(settings)

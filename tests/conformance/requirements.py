@@ -410,6 +410,8 @@ _ALL = (
     R("files:not-downloadable", "E.1", "what was uploaded is not downloaded: 400 file_not_downloadable"),
     R("files:strict", "ours", "a form with a fault is refused by the name of its field"),
     R("files:mounts", "A.7", "a file is mounted read-only below /mnt/session/uploads, each time as a file of its own"),
+    R("files:outputs", "A.10", "what a session leaves in /mnt/session/outputs is listed by scope_id and downloaded"),
+    R("files:ranges", "A.10", "one range of a file's bytes is downloaded: 206, 416, If-Range"),
     R("files:resources", "A.7", "files are added to a session, listed, retrieved and removed while it goes on"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------
     R("platform:many-sessions", "ours", "many sessions run at once and do not mix"),

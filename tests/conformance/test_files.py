@@ -101,3 +101,67 @@ async def test_files_come_and_go_while_a_session_goes_on(scene: Scene) -> None:
     assert "uploads/" not in text_of(ordered_results(await scene.turn(session))[0])
     with pytest.raises(anthropic.NotFoundError):
         await resources.retrieve(added.id, session_id=session)
+
+
+async def outputs(scene: Scene, session: str) -> dict[str, BetaFileMetadata]:
+    listed = [each async for each in scene.client.beta.files.list(scope_id=session)]
+    return {each.filename: each for each in listed}
+
+
+@requirement("files:outputs")
+async def test_what_a_session_leaves_is_listed_and_downloaded(scene: Scene) -> None:
+    files = scene.client.beta.files
+    folder = "/mnt/session/outputs"
+    await scene.answers(
+        calls(bash(f"mkdir -p {folder}/charts && echo one > {folder}/report.txt && echo two > {folder}/charts/a.csv")),
+        says("done"),
+        calls(bash(f"echo more >> {folder}/report.txt")),
+        says("done"),
+    )
+    session, other = await scene.session(toolset()), await scene.session(toolset())
+    await scene.turn(session)
+    first = await outputs(scene, session)
+    assert set(first) == {"report.txt", "a.csv"} and await outputs(scene, other) == {}
+    report = first["report.txt"]
+    assert (report.mime_type, report.size_bytes, report.downloadable) == ("text/plain", 4, True)
+    assert report.scope is not None and report.scope.id == session
+    assert await (await files.download(report.id)).read() == b"one\n"
+    assert await files.retrieve_metadata(report.id) == report
+    await scene.turn(session)
+    second = await outputs(scene, session)
+    # What has changed is another file; what has not is the same.
+    assert second["a.csv"] == first["a.csv"] and second["report.txt"].id != report.id
+    assert await (await files.download(second["report.txt"].id)).read() == b"one\nmore\n"
+    # An output is a file: another session reads it.
+    await scene.answers(calls(bash("cat /mnt/session/uploads/x")), says("done"))
+    resources = [{"type": "file", "file_id": second["report.txt"].id, "mount_path": "x"}]
+    reader = await scene.session(toolset(), resources=resources)
+    assert text_of(ordered_results(await scene.turn(reader))[0]) == "one\nmore"
+    await scene.client.beta.sessions.delete(session)
+    assert await outputs(scene, session) == {}
+
+
+@requirement("files:ranges")
+async def test_a_range_of_an_output_is_downloaded(scene: Scene) -> None:
+    await scene.answers(calls(bash("printf 0123456789 > /mnt/session/outputs/digits")), says("done"))
+    session = await scene.session(toolset())
+    await scene.turn(session)
+    url = f"/v1/files/{(await outputs(scene, session))['digits'].id}/content"
+    whole = await scene.http.get(url)
+    assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, b"0123456789", "bytes")
+    etag = whole.headers["etag"]
+    for asked, body, said in (
+        ({"range": "bytes=2-4"}, b"234", "bytes 2-4/10"),
+        ({"range": "bytes=7-"}, b"789", "bytes 7-9/10"),
+        ({"range": "bytes=-3"}, b"789", "bytes 7-9/10"),
+        ({"range": "bytes=8-99", "if-range": etag}, b"89", "bytes 8-9/10"),
+    ):
+        part = await scene.http.get(url, headers=asked)
+        assert (part.status_code, part.content, part.headers["content-range"]) == (206, body, said)
+        assert part.headers["content-length"] == str(len(body))
+    # Another ETag, a unit or several ranges that this server does not know: all of it.
+    for asked in ({"range": "bytes=2-4", "if-range": '"other"'}, {"range": "lines=1-2"}, {"range": "bytes=0-1,4-5"}):
+        part = await scene.http.get(url, headers=asked)
+        assert (part.status_code, part.content) == (200, b"0123456789")
+    beyond = await scene.http.get(url, headers={"range": "bytes=10-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */10")

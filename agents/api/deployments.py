@@ -227,7 +227,7 @@ class DeploymentRoutes:
         if body["budget"] is not None and ("budget" in params or agent is not None):
             pinned = body["agent"]
             runs = agent or await self._store.agents.get(pinned["id"], pinned["version"])
-            self._budgets.check_model(runs.body["model"]["id"])
+            self._budgets.check_models([runs.body["model"]["id"]])
 
 
 def _reference(agent: AgentRecord) -> dict[str, Any]:

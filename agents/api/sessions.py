@@ -32,9 +32,10 @@ from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog import environment_config, metadata
 from agents.catalog.agent_config import check_not_archived
-from agents.catalog.multiagent import session_roster
+from agents.catalog.multiagent import KeptSkills, session_roster
 from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
+from agents.catalog.team import check_skills_agree, models_of
 from agents.deployments.records import Reservation
 from agents.errors import InvalidRequest, Overloaded, RateLimited
 from agents.ids import SessionId, new_thread_id
@@ -132,10 +133,11 @@ class SessionRoutes:
         snapshot = await self._snapshot(agent, given, access)
         if snapshot["model"] != agent.body["model"]:
             self._brains.check(snapshot["model"]["id"])
-        snapshot["multiagent"] = await session_roster(self._store.agents, agent, snapshot)
+        snapshot["multiagent"] = await session_roster(self._store.agents, agent, snapshot, self._kept_skills(access))
+        check_skills_agree(snapshot)
         budget = checked_budget(params["budget"]) if "budget" in params else None
         if budget is not None:
-            self._budgets.check_model(snapshot["model"]["id"])
+            self._budgets.check_models(models_of(snapshot))
         environment = await self._store.environments.get(params["environment_id"])
         _check_own("environment", environment, access)
         environment_config.check_not_archived(environment)
@@ -174,7 +176,10 @@ class SessionRoutes:
         if not isinstance(given, str) and "skills" in given:
             chosen = await chosen_skills(given["skills"] or (), self._store.skills, mine, "agent.")
         snapshot = session_agent(agent, given, chosen)
-        return {**snapshot, "skills": await session_skills(snapshot["skills"], self._store.skills, mine)}
+        return {**snapshot, "skills": await self._kept_skills(access)(snapshot["skills"])}
+
+    def _kept_skills(self, access: Access) -> KeptSkills:
+        return lambda chosen: session_skills(chosen, self._store.skills, access.workspace_id)
 
     async def retrieve(self, request: Request) -> Response:
         return self._answer(await self._store.sessions.get(_session_id(request)))

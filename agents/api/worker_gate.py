@@ -14,6 +14,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from agents.api.routes import Operation, WorkerAccess
+from agents.catalog.team import skills_of
 from agents.clock import Clock
 from agents.errors import AuthenticationFailed, PermissionDenied, Unavailable
 from agents.ids import SessionId
@@ -111,7 +112,7 @@ class WorkerGate:
     async def _has_skill(self, worker: Worker, skill_id: str) -> bool:
         if worker.item is not None:
             session = await self._store.sessions.get(SessionId(worker.item.session_id))
-            return any(skill["skill_id"] == skill_id for skill in session.agent.get("skills", ()))
+            return any(skill["skill_id"] == skill_id for skill in skills_of(session.agent))
         mine = await self._store.owners.workspace_of("environment", worker.environment_id)
         return mine is not None and mine == await self._store.owners.workspace_of("skill", skill_id)
 

@@ -6,13 +6,16 @@ was made. So what an agent of the roster becomes later changes neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from agents.catalog import limits
 from agents.catalog.agent_config import agent_snapshot, check_not_archived
 from agents.errors import InvalidRequest, NotFound
 from agents.store.ports import AgentRecord, AgentRepository
+
+KeptSkills = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[dict[str, Any]]]]
+"""Returns what a session keeps of skills that were chosen for an agent."""
 
 MAX_AGENTS = 20
 _WHERE = "multiagent.agents"
@@ -76,11 +79,15 @@ def _reference(agent_id: str, version: int) -> dict[str, Any]:
 
 
 async def session_roster(
-    agents: AgentRepository, agent: AgentRecord, snapshot: Mapping[str, Any]
+    agents: AgentRepository,
+    agent: AgentRecord,
+    snapshot: Mapping[str, Any],
+    kept_skills: KeptSkills,
 ) -> dict[str, Any] | None:
     """Return the ``multiagent`` of a session's *agent*, with full definitions.
 
     *snapshot* is the agent with the session's overrides, which are its own and those of the copies of itself.
+    *kept_skills* gives what a session keeps of skills that were chosen; this raises what it does.
     """
     saved: Mapping[str, Any] | None = agent.body.get("multiagent")
     if saved is None:
@@ -93,5 +100,6 @@ async def session_roster(
             members.append({key: value for key, value in snapshot.items() if key != "multiagent"})
         else:
             found = agent_snapshot(await agents.get(each["id"], each["version"]))
+            found["skills"] = await kept_skills(found["skills"])
             members.append({key: value for key, value in found.items() if key != "multiagent"})
     return {"type": "coordinator", "agents": members}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from agents.brain_settings import BrainPrice, Role
 from agents.brains.answering import suited_to, summarizer_of, versions_meant
 from agents.brains.registry import RegisteredBrain, Registry
+from agents.catalog.team import models_of
 from agents.errors import InvalidRequest, NotFound
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import MICRO_PER_CENT, UsePrices, list_cost_micro_usd
@@ -57,16 +58,15 @@ class Budgets:
         if record.budget is None:
             return False
         spent = list_cost_micro_usd(record, now, self._prices) + unrecorded
-        return spent >= _cap(record.budget) or self._unpriced(record.agent["model"]["id"]) is not None
+        return spent >= _cap(record.budget) or not all(map(self.knows_cost, models_of(record.agent)))
 
     def knows_cost(self, model: str) -> bool:
         """Return whether every brain that may answer for *model* has a price."""
         return self._unpriced(model) is None
 
-    def check_model(self, model: str) -> None:
-        """Raise InvalidRequest (``model_not_budgetable``) when a brain without a price may answer for *model*."""
-        unpriced = self._unpriced(model)
-        if unpriced is not None:
+    def check_models(self, models: Iterable[str]) -> None:
+        """Raise InvalidRequest (``model_not_budgetable``) when a brain without a price may answer for one of them."""
+        for unpriced in filter(None, map(self._unpriced, models)):
             brain, told = unpriced
             of = f" of brain {brain.id}" if self._brains.declared else ""
             words = f"budget: {told!r}{of} has no price, so that its cost cannot be capped"
@@ -76,7 +76,7 @@ class Budgets:
         """Raise InvalidRequest unless *budget* may replace the session's: it must leave something to spend."""
         if record.budget is None:
             raise InvalidRequest("budget: cannot be added to a session without one", error_code="budget_create_only")
-        self.check_model(record.agent["model"]["id"])
+        self.check_models(models_of(record.agent))
         spent = list_cost_micro_usd(record, now, self._prices)
         if _cap(budget) <= spent:
             words = f'must be "{spent // MICRO_PER_CENT + 1}" or more, above what the session has cost so far'

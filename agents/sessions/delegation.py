@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from agents.catalog.team import roster
 from agents.ids import new_event_id, new_thread_id
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus, text_content
@@ -61,12 +62,6 @@ _TOOLS: Sequence[dict[str, Any]] = (
 
 class _Refusal(Exception):
     """Why a call of a coordinator's tool cannot be done, in words for the model."""
-
-
-def roster(agent: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the agents that this agent of a session may delegate to."""
-    multiagent: Mapping[str, Any] = agent.get("multiagent") or {}
-    return [each for each in multiagent.get("agents", ()) if each["type"] == "agent"]
 
 
 def coordinator_tools(thread: ThreadState) -> Sequence[dict[str, Any]]:

@@ -17,6 +17,7 @@ from agents.sessions.events import SessionRecord
 from agents.sessions.own_calls import own_call
 from agents.sessions.permissions import AGENT_TOOLSET
 from agents.sessions.ports import HarnessPorts
+from agents.sessions.thread_state import ThreadState
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,14 @@ _FOLDER = "/tmp/tool-output"  # noqa: S108 - the sandbox's, where the built-in t
 
 
 async def fitted(
-    ports: HarnessPorts, record: SessionRecord, result: ServerResult
+    ports: HarnessPorts, state: ThreadState, result: ServerResult
 ) -> tuple[ServerResult, ToolResult | None]:
     """Return *result* as it may be shown, and what the sandbox says that has taken the whole of it, if one has."""
     texts = [_text(block) for block in result.content]
     if sum(map(len, texts)) <= MOST_CHARS:
         return result, None
     whole = "\n".join(text for text in texts if text)
-    kept = await _keep(ports, record, result.call_id, whole) if _can_read(record) else None
+    kept = await _keep(ports, state.record, result.call_id, whole) if _can_read(state) else None
     where = f"the whole of it is in {_path(result.call_id)}" if kept else "the rest could not be kept"
     note = f"[result truncated: {len(whole)} characters; {where}]"
     shown = f"{whole[:_PREVIEW_CHARS]}\n\n{note}\n\n{whole[-_PREVIEW_CHARS:]}"
@@ -50,10 +51,10 @@ def _text(block: dict[str, Any]) -> str:
     return block.get("text", "")
 
 
-def _can_read(record: SessionRecord) -> bool:
-    """Whether the session's agent may read files of a sandbox here."""
-    for toolset in record.agent["tools"]:
-        if toolset["type"] == AGENT_TOOLSET and not record.self_hosted:
+def _can_read(state: ThreadState) -> bool:
+    """Whether the thread's agent may read files of a sandbox here."""
+    for toolset in state.agent["tools"]:
+        if toolset["type"] == AGENT_TOOLSET and not state.record.self_hosted:
             configs = {config["name"]: config for config in toolset["configs"]}
             return configs.get("read", toolset["default_config"])["enabled"]
     return False

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agents.catalog.resources import mounts_of
+from agents.catalog.team import server_urls, skills_of
 from agents.hands.port import Mount, ToolResult, Workspace
 from agents.ids import EventId
 from agents.sessions.draft import Draft
@@ -37,7 +38,7 @@ def workspace_of(record: SessionRecord) -> Workspace:
         record.environment,
         record.workspace_host,
         record.workspace_version,
-        mcp_urls=tuple(server["url"] for server in record.agent.get("mcp_servers") or ()),
+        mcp_urls=server_urls(record.agent),
         vault_ids=record.vault_ids,
         mounts=(*_skill_mounts(record), *mounts_of(record.resources)),
     )
@@ -45,7 +46,7 @@ def workspace_of(record: SessionRecord) -> Workspace:
 
 def _skill_mounts(record: SessionRecord) -> tuple[Mount, ...]:
     # A worker elsewhere downloads them itself.
-    return () if record.self_hosted else skill_mounts(record.agent.get("skills", ()))
+    return () if record.self_hosted else skill_mounts(skills_of(record.agent))
 
 
 def intend(draft: Draft, hosts: Mapping[EventId, str]) -> None:

@@ -37,8 +37,10 @@ class ServedTool:
         """Return what the event of a call keeps; *known_as* is the model's name for the tool."""
         return {_HIDDEN: {"as": known_as, "url": self.url, "hand": self.hand, "repeatable": self.repeatable}}
 
-    def call(self, call_id: str, tool_input: dict[str, Any], record: SessionRecord, *, deadline: float) -> ServerCall:
-        """Put a call of this tool to its server, for the session of *record*."""
+    def call(
+        self, call_id: str, tool_input: dict[str, Any], agent: Mapping[str, Any], *, deadline: float
+    ) -> ServerCall:
+        """Put a call of this tool to its server, for a thread of *agent*."""
         return ServerCall(
             call_id,
             self.at,
@@ -46,7 +48,7 @@ class ServedTool:
             tool_input,
             deadline,
             self.hand,
-            config={} if self.server else _web_config(record.agent, self.name),
+            config={} if self.server else _web_config(agent, self.name),
         )
 
 
@@ -100,9 +102,9 @@ def caller_of(record: SessionRecord, versions: Mapping[str, str]) -> Caller:
     return Caller(record.id, record.principal, record.vault_ids, dict(versions))
 
 
-def system_message(record: SessionRecord) -> list[dict[str, Any]]:
+def system_message(agent: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what the agent's author tells it, as a message; none where they say nothing."""
-    system = record.agent["system"]
+    system = agent["system"]
     return [{"role": "system", "content": text_content(system)}] if system else []
 
 

@@ -113,10 +113,10 @@ class ServedCall:
         state = self._owner.state
         caller = caller_of(state.record, state.session.hand_versions)
         left = max(self._seconds_left(), 0.0)
-        call = self._tool.call(self._call.id, self._call.input, state.record, deadline=left)
+        call = self._tool.call(self._call.id, self._call.input, state.agent, deadline=left)
         call = replace(call, again=again, intent=self._intent, intend=self._intend)
         if not self._tool.server:
-            call = replace(call, context=[*state.conversation.given(), *system_message(state.record)])
+            call = replace(call, context=[*state.conversation.given(), *system_message(state.agent)])
         with self._owner.trace.asking(self._call.id, "hecaton-hand", "call_tool"):
             return await bounded_call(self._ports.servers, call, caller, limit=self._limit)
 
@@ -136,7 +136,7 @@ class ServedCall:
         return ServerResult.error(self._call.id, text, "ambiguous")
 
     async def _record(self, result: ServerResult) -> None:
-        result, kept = await fitted(self._ports, self._owner.state.record, result)
+        result, kept = await fitted(self._ports, self._owner.state, result)
         self._ports.effects.ambiguous += result.outcome == "ambiguous"
         if result.outcome != "failed":
             # Before the commit: a row counts once however often it comes, and a lost commit is made up for.
@@ -156,6 +156,8 @@ class _IntentNotKept(NotIntended):
 def recall(ports: HarnessPorts, state: SessionState, calls: Iterable[OpenCall]) -> None:
     """Have calls that were closed without their result stopped where they run, without waiting for it."""
     gone: list[ServerCall] = [
-        call.served.call(call.id, call.input, state.record, deadline=0.0) for call in calls if call.served is not None
+        call.served.call(call.id, call.input, state.record.agent, deadline=0.0)
+        for call in calls
+        if call.served is not None
     ]
     ports.servers.cancel(gone, caller_of(state.record, state.hand_versions))

@@ -118,7 +118,11 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
 
 
 def _agent_wire(agent: dict[str, Any]) -> dict[str, Any]:
-    return {**agent, "skills": shown_skills(agent.get("skills", ()))}
+    shown = {**agent, "skills": shown_skills(agent.get("skills", ()))}
+    if (multiagent := agent.get("multiagent")) is not None:
+        members = [each if each["type"] == "advisor" else _agent_wire(each) for each in multiagent["agents"]]
+        shown["multiagent"] = {**multiagent, "agents": members}
+    return shown
 
 
 def thread_wire(

@@ -236,6 +236,8 @@ _ALL = (
     R("threads:usage", "A.6", "usage per thread adds up to the session's"),
     R("threads:failure", "E.4", "a child that cannot go on is terminated alone; the coordinator is told"),
     R("threads:shared-sandbox", "C.6", "threads of a session work on the same files"),
+    R("threads:skills", "C.5", "an agent of the roster has its own skills, pinned with the session"),
+    R("threads:budget", "B.3", "one budget holds all threads; every model of the roster must have a price"),
     R("threads:limits", "A.12", "25 threads beside the primary; archiving frees a place"),
     # -- events: A.5, B.1, B.2, B.3, E.4 -------------------------------------------------------------
     R("events:order:text-turn", "B.3", "running, thread running, message, request, answer, thread idle, usage, idle"),

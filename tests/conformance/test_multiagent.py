@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,8 @@ from tests.conformance.requirements import requirement
 from tests.conformance.scene import ASK, CUSTOM, END, Json, Scene, bash, calls, fails, message, of_type, says, text_of
 from tests.conformance.scene import toolset as built_in
 from tests.conformance.sse import raw_stream
+from tests.conformance.test_budgets import cents
+from tests.conformance.test_skills import chosen, files
 
 INTERRUPT = {"type": "user.interrupt"}
 STATUS = "session.thread_status_"
@@ -25,11 +28,11 @@ class Team:
         self.helpers = {name: Scene(scene.platform, scene.client, scene.http, scene.environment_id) for name in names}
         self.session = ""
 
-    async def start(self, *tools: Json, **params: object) -> str:
+    async def start(self, *tools: Json, skills: Sequence[Json] = (), **params: object) -> str:
         """Make a session whose agent has the helpers (with *tools*) and itself on its roster; returns its id."""
         roster: list[Json] = []
         for name, helper in self.helpers.items():
-            roster.append({"type": "agent", "id": await helper.agent(*tools, name=name)})
+            roster.append({"type": "agent", "id": await helper.agent(*tools, name=name, skills=skills)})
         agent = await self.scene.agent(multiagent={"type": "coordinator", "agents": [*roster, {"type": "self"}]})
         self.session = await self.scene.session(agent=agent, **params)
         return self.session
@@ -382,3 +385,49 @@ async def test_no_more_than_25_threads_are_open_at_once(scene: Scene) -> None:
     await team.delegates("alice")
     log = await scene.turn(session)
     assert [result["is_error"] for result in of_type(log, "agent.tool_result")] == [False]
+
+
+@requirement("threads:skills")
+async def test_an_agent_of_the_roster_has_its_own_skills(scene: Scene) -> None:
+    name = f"tidy-{secrets.token_hex(4)}"
+    skill = await scene.client.beta.skills.create(files=files(name))
+    team = Team(scene, ["alice"])
+    [alice] = team.helpers.values()
+    await team.delegates("alice")
+    await alice.answers(calls(bash(f"/workspace/skills/{name}/scripts/run.sh")), says("done"))
+    session = await team.start(built_in(), skills=[chosen(skill.id)])
+    await scene.turn(session)
+    child = (await team.threads())["alice"]
+    [result] = of_type(await team.history(child), "agent.tool_result")
+    assert text_of(result).strip() == "tidied"
+    pinned = [{**chosen(skill.id), "version": skill.latest_version_id}]
+    assert child["agent"]["skills"] == pinned
+    members = (await scene.retrieve(session))["agent"]["multiagent"]["agents"]
+    assert [member["skills"] for member in members] == [pinned, []]
+    assert name in str((await alice.shown(1))[0]["system"]) and name not in str((await scene.shown(1))[0]["system"])
+
+
+@requirement("threads:budget")
+async def test_a_budget_holds_all_threads_together(scene: Scene) -> None:
+    team = Team(scene, ["alice"])
+    [alice] = team.helpers.values()
+    await team.delegates("alice")
+    cent = {"input_tokens": 0, "output_tokens": 1000}
+    await alice.answers(calls(bash("true"), usage=cent), says("alice is done"))
+    session = await team.start(built_in(), budget=cents(1))
+    await scene.send(session, message())
+    log = await team.done()
+    assert log[-1]["stop_reason"] == {"type": "budget_reached"}
+    assert kinds(await team.history((await team.threads())["alice"]))[-1] == f"{STATUS}idle"
+    before = len(of_type(log, "session.status_idle"))
+    raised = await scene.http.post(f"/v1/sessions/{session}", json={"budget": cents(100)})
+    assert raised.status_code == 200
+    log = await scene.until(session, "session.status_idle", before + 1)
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+    assert "alice is done" in [text_of(event) for event in of_type(log, "agent.thread_message_received")]
+    unpriced = await scene.agent(name="unpriced", model="my-own")
+    boss = await scene.agent(multiagent={"type": "coordinator", "agents": [unpriced]})
+    body = {"agent": boss, "environment_id": scene.environment_id, "budget": cents(100)}
+    refused = await scene.http.post("/v1/sessions", json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["details"]["error_code"] == "model_not_budgetable"

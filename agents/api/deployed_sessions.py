@@ -13,6 +13,7 @@ from agents.api.auth import Access
 from agents.api.client_events import checked_initial_events
 from agents.api.platform import Platform
 from agents.api.resource_kinds import resources_of
+from agents.api.rubrics import Rubrics
 from agents.api.sessions import SessionRoutes
 from agents.deployments.config import EVENT_TYPES
 from agents.deployments.failures import RunErrorType, RunFailed
@@ -34,6 +35,7 @@ class DeployedSessions:
         self._store = platform.store
         self._host = platform.sessions
         self._sessions = SessionRoutes(platform, resources_of(platform))
+        self._rubrics = Rubrics.of(platform)
 
     def reserve(self, now: datetime) -> Reservation:
         """See SessionMaking.reserve."""
@@ -51,10 +53,13 @@ class DeployedSessions:
             **({} if body["budget"] is None else {"budget": body["budget"]}),
         }
         access = Access(deployment.principal, deployment.workspace_id, KeyScope.DEVELOPER)
+        # Before the session: a rubric that is gone leaves nothing behind.
+        events = checked_initial_events(body["initial_events"], EVENT_TYPES)
+        events = await self._rubrics.resolved(events, deployment.workspace_id, where="initial_events")
         record = await self._sessions.new_record(
             cast("SessionCreateParams", params), access, reservation, deployment_id=deployment.id
         )
-        return await self._host.create(record, checked_initial_events(body["initial_events"], EVENT_TYPES))
+        return await self._host.create(record, events)
 
     async def find(self, session_id: SessionId) -> SessionRecord:
         """See SessionMaking.find."""

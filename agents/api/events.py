@@ -25,6 +25,7 @@ from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.request_trace import sending
 from agents.api.routes import Operation, WorkerAccess
+from agents.api.rubrics import Rubrics
 from agents.api.slots import Slots
 from agents.api.stream import EventStream, StreamSource, Watch
 from agents.api.wire import loads, parse
@@ -47,6 +48,7 @@ class EventRoutes:
         self._platform = platform
         self._book = book
         self._sessions = platform.store.sessions
+        self._rubrics = Rubrics.of(platform)
         most = platform.settings.gateway.max_streams
         self._slots = Slots(most, _too_many_streams, share=platform.settings.key_share)
         self._history = HistoryReader(platform.store.sessions, platform.settings.harness.max_queued_events)
@@ -90,6 +92,7 @@ class EventRoutes:
         events = checked_events(parse(EventSendParams, loads(raw)))
         if acts_for_worker(request.scope):
             check_workers_events(events)
+        events = await self._rubrics.resolved(events, request.state.workspace_id)
         repeat_key = _repeat_key(request, session_id, raw)
         with sending(self._platform.spans, request, names.SEND_ROUTE, session_id, events):
             echoes = await self._platform.sessions.send(session_id, events, repeat_key=repeat_key)

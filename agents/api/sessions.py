@@ -27,6 +27,7 @@ from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.request_trace import sending
 from agents.api.routes import Operation, WorkerAccess
+from agents.api.rubrics import Rubrics
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
@@ -59,6 +60,7 @@ class SessionRoutes:
         self._store = platform.store
         self._host = platform.sessions
         self._spans = platform.spans
+        self._rubrics = Rubrics.of(platform)
         self._brains = registry_of(platform.settings)
         self._budgets = Budgets(platform.prices, self._brains)
         standby = platform.standby
@@ -99,6 +101,7 @@ class SessionRoutes:
     async def create(self, request: Request) -> Response:
         params = parse(SessionCreateParams, await read_json(request))
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
+        events = await self._rubrics.resolved(events, request.state.workspace_id, where="initial_events")
         record = await self.new_record(params, request.state.access)
         with sending(self._spans, request, names.CREATE_ROUTE, record.id, events):
             try:

@@ -69,9 +69,17 @@ def summary_messages(entries: Sequence[str], *, characters: int) -> list[Message
 
     Where it would have more, the longest entries are cut, to one length.
     """
+    texts = (*fitted(entries, characters), _TASK)
+    return [{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}]
+
+
+def fitted(entries: Sequence[str], characters: int) -> list[str]:
+    """Return a transcript with no more than so many *characters*, of whose entries the longest are cut to one length.
+
+    Empty ones are left out: no block of a message may be empty.
+    """
     longest = _longest([len(entry) for entry in entries], characters)
-    entries = [short for entry in entries if (short := shortened(entry, longest)).strip()]  # no block may be empty
-    return [{"role": "user", "content": [{"type": "text", "text": text} for text in (*entries, _TASK)]}]
+    return [short for entry in entries if (short := shortened(entry, longest)).strip()]
 
 
 def entries_of(request: BrainRequest) -> list[str]:

@@ -24,6 +24,10 @@ PACKAGES = 200  # ours: of one manager
 PACKAGE_CHARS = 300  # ours: room for a name with a URL behind it
 INITIAL_EVENTS = 50  # spec A.4
 EVENTS_PER_SEND = 100  # ours: one answer per call of a large parallel turn, and far below the queue's bound
+OUTCOME_DESCRIPTION_CHARS = 32_768  # ours: the session's row keeps it
+OUTCOME_DEFAULT_ITERATIONS = 3  # spec A.12
+OUTCOME_ITERATIONS = 20  # spec A.12
+RUBRIC_CHARS = 262_144  # spec A.12
 RESOURCES = 1000  # ours: the longest page of them (spec A.7); each kind has its own, lower limit
 
 

@@ -31,6 +31,7 @@ _BY_CODE: dict[str, RunErrorType] = {
     "agent_archived": "agent_archived_error",
     "environment_archived": "environment_archived_error",
     "vault_archived": "vault_archived_error",
+    "file_not_found": "file_not_found_error",
     "memory_store_archived": "memory_store_archived_error",
     "skill_not_found": "skill_not_found_error",
 }

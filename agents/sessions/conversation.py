@@ -7,7 +7,8 @@ Invariants, whatever the interleaving of client input and turn events (design la
   results in the order of the calls and before any other content;
 - input that was processed while calls were open is held back until their results are complete;
 - a ``system`` message stands between a ``user`` message and the answer to it: what the author says meanwhile is held
-  back until there is a ``user`` message, and stands behind all of it.
+  back until there is a ``user`` message, and stands behind all of it;
+- what is logged at once though the model may be answering (outcomes, verdicts) stands before the next request.
 
 A tool call carries its event id as the model's tool-use id, so the fold needs no table beside the log.
 
@@ -22,6 +23,7 @@ from typing import Any
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import summary_block
 from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
+from agents.sessions.outcome import ANNOUNCED, announcements
 from agents.sessions.served import known_as
 from agents.web.provenance import PastUrls
 
@@ -41,6 +43,7 @@ class Conversation:
         self._open: dict[str, Block | None] = {}
         self._held: list[Block] = []
         self._remarks: list[Block] = []
+        self._announced: list[Block] = []
         self._answered = False
         self._summarizing = False
         self._size = 0
@@ -76,7 +79,11 @@ class Conversation:
 
         An answer without content is an answer too: asking again would only be charged again.
         """
-        if self._open or self._answered:
+        if self._open:
+            return False
+        if self._announced:
+            return True
+        if self._answered:
             return False
         return bool(self._messages) and self._messages[-1]["role"] != "assistant"
 
@@ -101,18 +108,25 @@ class Conversation:
             self._add_user([*text_content(_heading(event)), *event.body["content"]])
         elif event.type is EventType.SYSTEM_MESSAGE:
             self._add_remark(list(event.body["content"]))
-        elif event.type is EventType.AGENT_MESSAGE:
-            self._add_assistant([block for block in event.body["content"] if block.get("text")])
-        elif event.type is EventType.AGENT_THINKING and event.hidden:
-            self._add_assistant([event.hidden["block"]])
+        elif event.type in (EventType.AGENT_MESSAGE, EventType.AGENT_THINKING):
+            self._add_assistant(_said(event))
         elif event.type is EventType.MODEL_REQUEST_START:
             self._summarizing = "keeps" in hidden
+            self._take_announced()
+        elif event.type in ANNOUNCED:
+            self._announced += [block for text in announcements(event) for block in text_content(text)]
         elif event.type is EventType.CONTEXT_COMPACTED:
             self._compact(hidden["summary"], hidden["keeps"])
         elif event.type is EventType.MODEL_REQUEST_END and not self._summarizing:
             self._end_request(hidden.get("tokens"), is_error=event.body["is_error"])
         elif event.type is EventType.THREAD_IDLE:
             self.compactions = self.futile = 0
+
+    def _take_announced(self) -> None:
+        """Take in what was logged while the model was perhaps answering: its next request is the first to see it."""
+        if self._announced and not self._summarizing:
+            announced, self._announced = self._announced, []
+            self._add_user(announced)
 
     def _end_request(self, tokens: int | None, *, is_error: bool) -> None:
         self._answered = not is_error
@@ -205,6 +219,12 @@ class Conversation:
     def snapshot(self) -> list[Message]:
         """A copy that later events leave alone; blocks are shared and immutable by convention."""
         return list(self._messages)
+
+
+def _said(event: Event) -> list[Block]:
+    if event.type is EventType.AGENT_THINKING:
+        return [event.hidden["block"]] if event.hidden else []
+    return [block for block in event.body["content"] if block.get("text")]
 
 
 def _heading(event: Event) -> str:

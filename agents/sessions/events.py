@@ -25,6 +25,7 @@ class EventType(StrEnum):
 
     USER_MESSAGE = "user.message"
     USER_INTERRUPT = "user.interrupt"
+    USER_DEFINE_OUTCOME = "user.define_outcome"
     USER_TOOL_CONFIRMATION = "user.tool_confirmation"
     USER_CUSTOM_TOOL_RESULT = "user.custom_tool_result"
     USER_TOOL_RESULT = "user.tool_result"
@@ -54,6 +55,9 @@ class EventType(StrEnum):
     THREAD_TERMINATED = "session.thread_status_terminated"
     MODEL_REQUEST_START = "span.model_request_start"
     MODEL_REQUEST_END = "span.model_request_end"
+    OUTCOME_EVALUATION_START = "span.outcome_evaluation_start"
+    OUTCOME_EVALUATION_ONGOING = "span.outcome_evaluation_ongoing"
+    OUTCOME_EVALUATION_END = "span.outcome_evaluation_end"
 
     @property
     def from_client(self) -> bool:
@@ -177,6 +181,8 @@ class SessionRecord:
     """What is mounted for it, as ``agents.catalog.resources`` keeps it; a client sees their ``wire``."""
     deployment_id: str | None = None
     """The deployment that made it."""
+    outcomes: tuple[dict[str, Any], ...] = ()
+    """What clients wanted it to work towards, and what came of each, as the API shows it."""
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         """Take what another process has pickled: one of an earlier release has not said the newest fields."""

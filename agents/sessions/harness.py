@@ -23,6 +23,7 @@ from agents.sessions.bus import Subscription
 from agents.sessions.changes import apply_changes
 from agents.sessions.compaction import Compaction
 from agents.sessions.draft import Draft
+from agents.sessions.evaluation import call_off_outcome
 from agents.sessions.events import Event, EventType, SessionRecord
 from agents.sessions.host import Frame
 from agents.sessions.intake import admit
@@ -267,6 +268,7 @@ class Harness:
         def change(draft: Draft) -> SessionRecord:
             if draft.state.record.archived_at is None:
                 _check_not_busy(draft.session, "archived")
+                call_off_outcome(draft)
                 terminate(draft)
                 draft.state.set(archived_at=draft.now)
             return draft.state.record

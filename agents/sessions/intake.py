@@ -17,6 +17,7 @@ from agents.errors import Conflict, InvalidRequest, RateLimited
 from agents.ids import EventId, new_event_id
 from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
+from agents.sessions.evaluation import check_definition, define, interrupt_outcome
 from agents.sessions.events import Event, EventType, SessionStatus
 from agents.sessions.lifecycle import END_TURN, TurnRules, go_idle
 from agents.sessions.repeats import ClientRequest
@@ -110,6 +111,7 @@ def _waiting_answer(state: SessionState, type_: EventType, call_id: EventId) -> 
 def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> list[EventId]:
     """Return the ids of the events that the request is answered with."""
     seen: dict[str, tuple[dict[str, Any], EventId]] = {}
+    defined = interrupted = False
     ids: list[EventId] = []
     for index, params in enumerate(events):
         type_, where, event_id = EventType(params["type"]), f"events[{index}]", EventId(params["id"])
@@ -124,6 +126,12 @@ def _check_all(state: SessionState, events: Sequence[dict[str, Any]]) -> list[Ev
             thread = params.get("session_thread_id")
             if thread is not None and thread not in state.threads:
                 raise InvalidRequest(f"{where}.session_thread_id: {thread} is not a thread of this session")
+            interrupted = interrupted or thread in (None, state.primary.id)
+        elif type_ is EventType.USER_DEFINE_OUTCOME:
+            if defined:
+                raise InvalidRequest(f"{where}.type: user.define_outcome: a session has one outcome at a time")
+            check_definition(state, where, ended=interrupted and not state.primary.busy)
+            defined = True
         elif type_ is EventType.SYSTEM_MESSAGE:
             _check_remark(state, where, events[:index])
         ids.append(event_id)
@@ -188,6 +196,8 @@ def admit(draft: Draft, rules: TurnRules, request: ClientRequest, limits: Harnes
         elif event.type is EventType.SYSTEM_MESSAGE and _rests(state):
             # It starts no turn, so nothing else would take it up.
             echo, fresh = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden), True
+        elif event.type is EventType.USER_DEFINE_OUTCOME:
+            echo, fresh = define(draft, event), True
         else:
             draft.enqueue(event)
             echo, fresh = event, True
@@ -281,6 +291,7 @@ def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event, wait: Callabl
     if not state.calls and rules.budgets.used_up(state.record, draft.now):
         return event.processed(draft.now)  # accepted, ignored and not recorded (spec B.3)
     echo = draft.emit(event.type, event.body, event_id=event.id, hidden=event.hidden)
+    interrupt_outcome(draft, [event.id])
     if state.calls:
         close_open_calls(draft, "The call was interrupted by the user.")
         go_idle(draft, rules, END_TURN)

@@ -17,6 +17,7 @@ import orjson
 from agents.ids import EventId
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
 from agents.sessions.log import SessionSnapshot
+from agents.sessions.outcome import NEEDS_REVISION, Outcome, entry_after, entry_of
 from agents.sessions.repeats import Accepted
 from agents.sessions.thread_state import OpenCall, ThreadState
 
@@ -38,6 +39,8 @@ class SessionState:
     """Versions of hands that the session stays with, by the hand's name."""
     versions: dict[str, str] = field(default_factory=lambda: {})
     """Versions of brains that the session stays with, by the brain's name."""
+    outcome: Outcome | None = None
+    """What the session works towards, until there is a final result."""
     last_moment: datetime | None = None
     primary: ThreadState = field(init=False)
     """The thread that the session began with."""
@@ -150,6 +153,42 @@ def _thread_created(state: SessionState, event: Event) -> None:
     state.threads[thread_id] = ThreadState(state, thread_id, SessionStatus.IDLE, None, row=row)
 
 
+def _outcome_defined(state: SessionState, event: Event) -> None:
+    state.outcome = Outcome.of(event)
+    state.set(outcomes=(*state.record.outcomes, entry_of(event)))
+
+
+def _request_opened(state: SessionState, event: Event) -> None:
+    outcome = state.outcome
+    if outcome is None or outcome.begun or event.thread is not None or "keeps" in (event.hidden or {}):
+        return
+    outcome.begun = True
+    _note_outcome(state, {**state.record.outcomes[-1], "result": "running"})
+
+
+def _evaluation_opened(state: SessionState, event: Event) -> None:
+    if state.outcome is not None:
+        state.outcome.evaluation = event.id
+        _note_outcome(state, {**state.record.outcomes[-1], "result": "evaluating"})
+
+
+def _evaluation_closed(state: SessionState, event: Event) -> None:
+    outcome = state.outcome
+    if outcome is None:
+        return
+    _note_outcome(state, entry_after(state.record.outcomes[-1], event))
+    if event.body["result"] == NEEDS_REVISION:
+        outcome.evaluation = None
+        outcome.iteration += 1
+    else:
+        state.outcome = None
+    state.primary.rounds = 0
+
+
+def _note_outcome(state: SessionState, entry: dict[str, Any]) -> None:
+    state.set(outcomes=(*state.record.outcomes[:-1], entry))
+
+
 def _answer(state: SessionState, event: Event) -> None:
     state.answers[event.type, event.body["tool_use_id"]] = event
 
@@ -187,6 +226,10 @@ def _terminated(state: SessionState, event: Event) -> None:
 
 _HANDLERS = {
     EventType.THREAD_CREATED: _thread_created,
+    EventType.USER_DEFINE_OUTCOME: _outcome_defined,
+    EventType.MODEL_REQUEST_START: _request_opened,
+    EventType.OUTCOME_EVALUATION_START: _evaluation_opened,
+    EventType.OUTCOME_EVALUATION_END: _evaluation_closed,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_answer,
     EventType.USER_TOOL_RESULT: _answer,
     EventType.USER_TOOL_CONFIRMATION: _answer,

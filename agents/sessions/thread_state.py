@@ -142,6 +142,18 @@ class ThreadState:
         return any(event.type in MESSAGES for event in self.queue)
 
     @property
+    def grading(self) -> EventId | None:
+        """Name the evaluation of the session's outcome that is under way; it belongs to the primary's turn."""
+        outcome = self.session.outcome
+        return outcome.evaluation if self.primary and outcome is not None else None
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something waits that starts a turn: a message, or an outcome that the agent was not told of."""
+        outcome = self.session.outcome
+        return self.messages_wait or (self.primary and outcome is not None and not outcome.begun)
+
+    @property
     def wakes(self) -> bool:
         """Whether another thread's message starts its turn: it rests, and waits for nobody else."""
         told = any(event.type is EventType.THREAD_MESSAGE_RECEIVED for event in self.queue)

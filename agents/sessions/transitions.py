@@ -17,6 +17,7 @@ from agents.ids import EventId
 from agents.sessions.compaction import too_long
 from agents.sessions.delegation import report, run_call
 from agents.sessions.draft import Draft
+from agents.sessions.evaluation import begin_evaluation, end_evaluation, evaluation_due, interrupt_outcome
 from agents.sessions.events import Event, EventType, SessionStatus, text_content
 from agents.sessions.ledger import fold_result, intend
 from agents.sessions.lifecycle import (
@@ -30,18 +31,20 @@ from agents.sessions.lifecycle import (
     take_messages,
 )
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
+from agents.sessions.outcome import FAILED
 from agents.sessions.permissions import Toolbox
 from agents.sessions.served import account, counted
 from agents.sessions.thread_state import OpenCall
 from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
 
-_ERROR_TYPES = {
+ERROR_TYPES = {
     "overloaded": "model_overloaded_error",
     "rate_limited": "model_rate_limited_error",
     "request_failed": "model_request_failed_error",
     "billing": "billing_error",
     "unknown": "unknown_error",
 }
+"""Types of ``session.error`` by the kind of a brain's failure."""
 
 
 def record_answer(
@@ -137,7 +140,9 @@ def record_served(draft: Draft, rules: TurnRules, result: ServerResult, kept: To
 def follow_up(draft: Draft, rules: TurnRules) -> None:
     """Add what a running session does next, unless tools must run (or are running) first."""
     state = draft.state
-    if state.status is not SessionStatus.RUNNING or state.open_request is not None or state.interrupted:
+    if state.status is not SessionStatus.RUNNING or state.interrupted:
+        return
+    if state.open_request is not None or state.grading is not None:
         return
     if runnable := state.runnable_calls():
         _place(draft, rules, [call for call in runnable if call.id not in state.record.dispatched])
@@ -148,6 +153,10 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
         go_idle(draft, rules, {"type": "requires_action", "event_ids": list(state.blocking_ids())})
         return
     if not (state.messages_wait or state.conversation.awaits_model):
+        if evaluation_due(draft):
+            if not pause(draft, rules):
+                begin_evaluation(draft)
+            return
         report(draft)
         _take_lone_remark(draft)
         go_idle(draft, rules, END_TURN)
@@ -203,7 +212,7 @@ def record_failure(draft: Draft, rules: TurnRules, failure: BrainFailure, spent:
     if overlong and not summarizing:
         follow_up(draft, rules)
         return
-    type_ = _ERROR_TYPES[failure.kind]
+    type_ = ERROR_TYPES[failure.kind]
     if (failure.transient or overlong) and draft.state.failures < max_attempts:
         report_error(draft, type_, failure.message, "retrying")
         if not pause(draft, rules):
@@ -236,12 +245,15 @@ def wake(draft: Draft, rules: TurnRules) -> None:
 
 
 def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
-    """Stop the turn: open request ended, interrupt processed, open calls closed, idle ``end_turn``.
+    """Stop the turn: open request ended, interrupt processed, outcome and open calls closed, idle ``end_turn``.
+
+    *spent* is what the open request, or the evaluation that is under way, consumed.
 
     Messages that wait start the next turn at once.
     """
+    graded = spent if draft.state.grading is not None else None
     close_request(draft, spent, is_error=True)
-    _take_interrupts(draft)
+    interrupt_outcome(draft, _take_interrupts(draft), graded)
     close_open_calls(draft, "The call was interrupted by the user.")
     _take_lone_remark(draft)
     go_idle(draft, rules, END_TURN)
@@ -254,22 +266,24 @@ def _take_lone_remark(draft: Draft) -> None:
         take_messages(draft)
 
 
-def _take_interrupts(draft: Draft) -> None:
-    for event in [event for event in draft.state.queue if event.type is EventType.USER_INTERRUPT]:
-        draft.take(event)
+def _take_interrupts(draft: Draft) -> list[EventId]:
+    waiting = [event for event in draft.state.queue if event.type is EventType.USER_INTERRUPT]
+    return [draft.take(event).id for event in waiting]
 
 
 def give_up_turn(draft: Draft, rules: TurnRules, message: str) -> None:
     """End a turn that nobody gets on with, wherever it stands; *message* says why."""
     close_request(draft, Spent(), is_error=True)
     _take_interrupts(draft)
+    if draft.state.grading is not None:
+        end_evaluation(draft, FAILED, message)
     close_open_calls(draft, "The turn was given up before the call's result came: it may or may not have taken effect.")
     give_up(draft, rules, "unknown_error", message)
 
 
 def begin_turn(draft: Draft, rules: TurnRules) -> None:
-    """Start a turn on waiting messages, if there are any."""
-    if draft.state.messages_wait:
+    """Start a turn on what waits, if anything does."""
+    if draft.state.has_work:
         go_running(draft)
         if not pause(draft, rules):
             take_messages(draft)

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from agents.brains.assembly import TokenUsage
 from agents.brains.port import BrainFailure
 from agents.errors import HecatonError
 from agents.sessions import resuming, transitions
 from agents.sessions.acting import Actor
 from agents.sessions.draft import Draft
 from agents.sessions.events import SessionStatus
+from agents.sessions.grading import Grader
 from agents.sessions.model_requests import pause
 from agents.sessions.owner import SessionOwner, StaleRunner
 from agents.sessions.thinking import Thinker
@@ -45,6 +47,7 @@ class ThreadTurn:
         self._activity: asyncio.Task[None] | None = None
         self._slot = TurnSlot(None, "")
         self._thinker = Thinker(self)
+        self._grader = Grader(self)
         self._actor = Actor(self)
 
     async def apply(self, change: Callable[[Draft], T]) -> T:
@@ -110,7 +113,7 @@ class ThreadTurn:
             await self.apply(lambda draft: transitions.give_up_turn(draft, self.rules, words))
         elif (seconds := resuming.pause_before(attempt - self._crashes)) > 0:
             await self._do(self.ports.clock.sleep(seconds))
-        if self.state.open_request is not None:
+        if self.state.open_request is not None or self.state.grading is not None:
             # It is made once more: what it cost the first time, and the time since then, count before it does.
             await self.apply(lambda draft: pause(draft, self.rules))
 
@@ -118,17 +121,26 @@ class ThreadTurn:
         """Do what the state asks for next."""
         state = self.state
         if state.interrupted:
-            spent, request = self._thinker.spent(), state.open_request
-            await self.apply(lambda draft: transitions.apply_interrupt(draft, self.rules, spent))
-            await self._thinker.meter_unfinished(request, spent)
+            await self._interrupt()
         elif state.status is SessionStatus.RESCHEDULING:
             await self._do(self._thinker.back_off())
         elif state.open_request is not None:
             await self._do(self._thinker.think(state.open_request))
+        elif state.grading is not None and state.session.outcome is not None:
+            await self._do(self._grader.grade(state.grading, state.session.outcome))
         elif state.runnable_calls():
             await self._do(self._use_tools())
         else:
             await self.apply(lambda draft: transitions.follow_up(draft, self.rules))
+
+    async def _interrupt(self) -> None:
+        request, grading = self.state.open_request, self.state.grading
+        spent = self._thinker.spent() if grading is None else self._grader.spent()
+        await self.apply(lambda draft: transitions.apply_interrupt(draft, self.rules, spent))
+        if grading is None:
+            await self._thinker.meter_unfinished(request, spent)
+        elif spent.usage != TokenUsage():
+            await self._grader.meter_unfinished()
 
     async def _use_tools(self) -> None:
         try:

@@ -108,7 +108,7 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
         "metadata": record.metadata,
         "budget": record.budget,
         "deployment_id": record.deployment_id,
-        "outcome_evaluations": [],
+        "outcome_evaluations": list(record.outcomes),
         "stats": {"active_seconds": active_seconds(record, now), "duration_seconds": _duration_seconds(record, now)},
         "usage": usage_wire(record, now, prices),
         "created_at": rfc3339(record.created_at),

@@ -170,6 +170,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         **({} if record.topology is None else {"topology": record.topology}),
         **({"resources": record.resources} if record.resources else {}),
         **({} if record.deployment_id is None else {"deployment_id": record.deployment_id}),
+        **({"outcomes": record.outcomes} if record.outcomes else {}),
     }
     return {
         "id": record.id,
@@ -226,6 +227,7 @@ def session_of(row: RowView) -> SessionRecord:
         workspace_id=row["workspace_id"],
         resources=tuple(decode(row["resources"])) if row["resources"] else (),
         deployment_id=state.get("deployment_id"),
+        outcomes=tuple(state.get("outcomes", ())),
     )
 
 

@@ -85,20 +85,6 @@ async def test_a_send_has_one_to_a_hundred_events(scene: Scene) -> None:
     await scene.refused(session, *[message("x")] * 101)
 
 
-@requirement("events:send:unavailable")
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}},
-    ],
-    ids=lambda event: event["type"],
-)
-async def test_events_of_later_steps_are_refused_by_name(scene: Scene, event: Json) -> None:
-    session = await scene.session()
-    error = await scene.refused(session, event)
-    assert event["type"] in error["message"] and error["details"]["error_code"] == "not_available"
-
-
 @requirement("events:send:content")
 async def test_text_images_and_documents_reach_the_model(scene: Scene) -> None:
     content: list[Json] = [

@@ -12,6 +12,7 @@ from agents.errors import NotFound
 from agents.sessions.events import EventType
 
 PIXEL = "iVBORw0KGgo="
+TEXT_RUBRIC = {"type": "text", "content": "r"}
 
 
 def text(content: str = "hi") -> dict[str, Any]:
@@ -119,9 +120,17 @@ async def test_every_legal_shape_reaches_the_owner_unchanged(server: Server, eve
         ({"type": "system.message", "content": [text()] * 1001}, "content"),
         ({"type": "system.message", "content": [{"type": "text", "text": " "}]}, "content[0].text"),
         ({"type": "system.message", "content": [image(type="url", url="https://x/a.png")]}, "content[0]"),
-        (
-            {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}},
-            "type",
+        *(
+            ({"type": "user.define_outcome", "description": "d", "rubric": TEXT_RUBRIC, **more}, named)
+            for more, named in (
+                ({"description": " "}, "description"),
+                ({"description": "d" * 32_769}, "description"),
+                ({"max_iterations": 0}, "max_iterations"),
+                ({"max_iterations": 21}, "max_iterations"),
+                ({"rubric": {"type": "text", "content": " "}}, "rubric.content"),
+                ({"rubric": {"type": "text", "content": "r" * 262_145}}, "rubric.content"),
+                ({"rubric": {"type": "file", "file_id": "file_none"}}, "rubric.file_id"),
+            )
         ),
         ({"type": "agent.message"}, "type"),
         ({"content": []}, "type"),

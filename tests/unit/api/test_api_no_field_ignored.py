@@ -145,6 +145,12 @@ BLOCKS: list[Json] = [
     {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}},
 ]
 MESSAGE: Json = {"type": "user.message", "content": BLOCKS}
+OUTCOME: Json = {
+    "type": "user.define_outcome",
+    "description": "d",
+    "rubric": {"type": "text", "content": "c"},
+    "max_iterations": 5,
+}
 SYSTEM: Json = {"type": "system.message", "content": [{"type": "text", "text": "t"}]}
 FOUND: Json = {
     "type": "search_result",
@@ -160,6 +166,7 @@ EVENTS: Json = {
         {"type": "user.tool_confirmation", "tool_use_id": "sevt_1", "result": "deny", "deny_message": "no"},
         {"type": "user.custom_tool_result", "custom_tool_use_id": "sevt_2", "is_error": True, "content": [FOUND]},
         {"type": "user.tool_result", "tool_use_id": "sevt_3", "is_error": True, "content": [FOUND]},
+        OUTCOME,
         SYSTEM,
     ]
 }
@@ -194,6 +201,7 @@ FIXED = {
     "image", "document", "base64", "approximate", "only", "except", "tool_reference", "user.message", "user.interrupt",
     "user.tool_confirmation", "user.custom_tool_result", "user.tool_result", "search_result", "text/plain",
     "agent_with_overrides", "limit", "packages", "cron", "system.message",
+    "user.define_outcome",
 }  # fmt: skip
 # Names that refer to something else in the same body, so that both would have to change; and what has one legal value.
 LINKED = {"mcp_server_name", "required", "scope", "currency"}
@@ -252,7 +260,7 @@ _MADE = re.compile(r"[a-z]+_01")
 def without_names(value: Any) -> Any:
     """An answer less the names and times that are new each time."""
     if isinstance(value, dict):
-        fresh = {"created_at", "updated_at", "stats", "version", "environment_id"}
+        fresh = {"created_at", "updated_at", "stats", "version", "environment_id", "outcome_id"}
         named = {key for key in ("id",) if _MADE.match(str(value.get(key)))}
         return {key: without_names(inner) for key, inner in value.items() if key not in fresh | named}
     return [without_names(each) for each in value] if isinstance(value, list) else value
@@ -334,7 +342,7 @@ DEPLOYMENT: Json = {
     "name": "n",
     "description": "d",
     "metadata": {"k": "v"},
-    "initial_events": [MESSAGE],
+    "initial_events": [MESSAGE, OUTCOME],
     "budget": BUDGET,
     "schedule": {"type": "cron", "expression": "0 9 * * *", "timezone": "Europe/Oslo"},
 }
@@ -391,7 +399,6 @@ FILE: Json = {"type": "file", "file_id": "file_1"}
 SKILL: Json = {"type": "anthropic", "skill_id": "xlsx"}
 SESSION: Json = {"agent": "agent_1", "environment_id": "env_1"}
 DEPLOYED: Json = {**SESSION, "name": "n", "initial_events": [MESSAGE]}
-OUTCOME: Json = {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}}
 UNAVAILABLE: list[tuple[str, Json]] = [
     ("/v1/agents", {"name": "a", "model": "m", "skills": [SKILL]}),
     ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "multiagent_20261001"}}),
@@ -401,7 +408,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
     ),
     ("/v1/sessions", {**SESSION, "resources": [{"type": "github_repository", "url": "https://github.com/o/r"}]}),
     ("/v1/deployments", {**DEPLOYED, "resources": [{"type": "file", "file_id": "file_1"}]}),
-    ("/v1/deployments", {**DEPLOYED, "initial_events": [MESSAGE, OUTCOME]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(
         ("/v1/sessions/sesn_1/events", {"events": [MESSAGE | {"content": [{"type": kind, "source": FILE}]}]})
@@ -440,6 +446,7 @@ def fits(sample: Json, hints: dict[str, Any]) -> bool:
 ELSEWHERE = {
     "BetaManagedAgentsAgentParams": "test_api_sessions: the three forms of agent",
     "BetaManagedAgentsFileResourceParams": "test_api_files: where it is mounted, and what is refused",
+    "BetaManagedAgentsFileRubricParams": "test_api_rubrics: read when the outcome is defined",
     "BetaManagedAgentsRedactedBlockParam": "refused: only the server writes it",
     "BetaUnrestrictedNetworkParam": "the default",
     "BetaSelfHostedConfigParams": "test_catalog_environment_config: nothing but its type",

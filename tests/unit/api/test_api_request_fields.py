@@ -53,7 +53,6 @@ REFUSED_WHOLE = {
     "skills": ("Skill",),
     "multiagent": ("Multiagent", "Advisor"),
     "resources": ("GitHubRepository", "MemoryStoreResource", "BranchCheckout", "CommitCheckout"),
-    "user.define_outcome": ("DefineOutcome", "Rubric"),
 }
 # Fields that reach the log, and the brain, as the client sent them.
 PASSED_ON = {"title", "context", "citations", "source"}

@@ -117,7 +117,7 @@ async def test_archived_and_unknown_parts_are_refused(server: Server) -> None:
         ("budgt", 1),
         (
             "initial_events",
-            [{"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}}],
+            [{"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}}] * 2,
         ),
     ],
 )

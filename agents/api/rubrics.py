@@ -1,0 +1,55 @@
+"""Rubrics of outcomes that are files: read once, when the outcome is defined, so that the log has their text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agents.api.client_events import check_rubric_text
+from agents.api.platform import Platform
+from agents.catalog import limits
+from agents.errors import InvalidRequest, NotFound
+from agents.files.service import Files, open_files
+
+_BYTES_PER_CHAR = 4  # of UTF-8
+
+
+class Rubrics:
+    """Reads the rubrics that events refer to."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @classmethod
+    def of(cls, platform: Platform) -> Rubrics:
+        """Return those of a platform. Raises StoreUnavailable for a place of files that is not installed."""
+        return cls(open_files(platform.settings, platform.store, platform.clock))
+
+    async def resolved(
+        self, events: Sequence[dict[str, Any]], workspace_id: str, *, where: str = "events"
+    ) -> list[dict[str, Any]]:
+        """Return *events* with the text of every rubric in place of its file.
+
+        Raises InvalidRequest for a file that the workspace does not have, or that is no text that a rubric may be.
+        """
+        return [
+            {**event, "rubric": await self._text(f"{where}[{index}].rubric", event["rubric"]["file_id"], workspace_id)}
+            if event["type"] == "user.define_outcome" and event["rubric"]["type"] == "file"
+            else event
+            for index, event in enumerate(events)
+        ]
+
+    async def _text(self, where: str, file_id: str, workspace_id: str) -> dict[str, Any]:
+        at = f"{where}.file_id"
+        try:
+            file = await self._files.usable(file_id, workspace_id)
+        except NotFound as error:
+            raise InvalidRequest(f"{at}: {error.message}", error_code="file_not_found") from None
+        if file.size > limits.RUBRIC_CHARS * _BYTES_PER_CHAR:
+            raise InvalidRequest(f"{at}: {file_id} has {file.size} bytes, more than a rubric may have")
+        try:
+            text = (await self._files.whole(file)).decode()
+        except UnicodeDecodeError:
+            raise InvalidRequest(f"{at}: {file_id} is no UTF-8 text") from None
+        check_rubric_text(at, text)
+        return {"type": "text", "content": text}

@@ -1,0 +1,138 @@
+"""The grader's half of a turn: ask a brain whether the outcome is met, say that it goes on, record the verdict.
+
+The grader's context is its own: the outcome, the rubric and a transcript of what was done. Nothing of the agent's
+conversation but its words, and none of the agent's thinking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from agents.brains.grading import SYSTEM, Verdict, grading_message, verdict_in
+from agents.brains.port import BrainFailure
+from agents.ids import EventId
+from agents.sessions.asides import Aside, Question
+from agents.sessions.draft import Draft
+from agents.sessions.evaluation import end_evaluation, keep_evaluating
+from agents.sessions.lifecycle import TurnRules, give_up
+from agents.sessions.model_requests import Spent, add_usage, pause
+from agents.sessions.outcome import FAILED, MAX_ITERATIONS_REACHED, NEEDS_REVISION, Outcome
+from agents.sessions.owner import ThreadOwner
+from agents.sessions.transitions import ERROR_TYPES, follow_up
+
+logger = logging.getLogger(__name__)
+
+_ONGOING_SECONDS = 15.0
+"""How often the log says that an evaluation goes on."""
+_ASKED = 2
+"""How often a grader is asked whose answer has no verdict."""
+_FORM = "Your answer has no verdict in the form that was asked for. Answer again, with <result> and <explanation>."
+
+
+class Grader:
+    """Evaluates the outcomes of one session, for its primary thread."""
+
+    def __init__(self, owner: ThreadOwner) -> None:
+        self._owner = owner
+        self._evaluation: EventId | None = None
+        self._aside: Aside | None = None
+
+    def spent(self) -> Spent:
+        """What the evaluation that is under way consumed so far; nothing before it has begun here."""
+        if self._aside is None or self._evaluation != self._owner.state.grading:
+            return Spent()
+        return self._aside.spent
+
+    async def meter_unfinished(self) -> None:
+        """Put into the session's bill what an evaluation consumed that brought no verdict."""
+        if self._aside is not None:
+            await self._aside.meter()
+
+    async def grade(self, evaluation: EventId, outcome: Outcome) -> None:
+        """Make the evaluation that the log has opened and record how it ended."""
+        self._evaluation, self._aside = evaluation, Aside(self._owner, evaluation)
+        aside, rules = self._aside, self._owner.rules
+        try:
+            async with self._going_on(evaluation):
+                verdict = await self._verdict(aside, outcome)
+        except BrainFailure as failure:
+            words = failure
+            logger.warning("no verdict on %s of %s: %s", outcome.id, self._owner.state.record.id, failure.message)
+            await self._owner.apply(lambda draft: record_failed_grading(draft, rules, evaluation, words, aside.spent))
+        else:
+            await self._owner.apply(lambda draft: record_verdict(draft, rules, evaluation, verdict, aside.spent))
+        await aside.meter()
+
+    async def _verdict(self, aside: Aside, outcome: Outcome) -> Verdict:
+        state, compaction = self._owner.state, self._owner.rules.compaction
+        entries = [entry for message in state.conversation.messages for entry in compaction.entries(message)]
+        room = compaction.transcript_characters(state, state.agent["model"]["id"])
+        room -= len(outcome.description) + len(outcome.rubric)
+        asked = grading_message(
+            outcome.description,
+            outcome.rubric,
+            entries,
+            iteration=outcome.iteration,
+            most=outcome.max_iterations,
+            characters=max(room, 1000),
+        )
+        messages = [asked]
+        for _ in range(_ASKED):
+            answer = await aside.ask(Question(SYSTEM, messages))
+            verdict = verdict_in(answer)
+            if verdict is not None:
+                return verdict
+            again = [{"type": "text", "text": _FORM}]
+            said = [{"type": "text", "text": answer or "(no answer)"}]
+            messages = [asked, {"role": "assistant", "content": said}, {"role": "user", "content": again}]
+        raise BrainFailure("request_failed", "The grader gave no verdict.", transient=False)
+
+    @asynccontextmanager
+    async def _going_on(self, evaluation: EventId) -> AsyncGenerator[None]:
+        """Have the log say, as long as this lasts, that the evaluation is under way."""
+        telling = asyncio.create_task(self._tell(evaluation))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            # Where it could not be told the state is lost, which the next commit raises.
+            await asyncio.gather(telling, return_exceptions=True)
+
+    async def _tell(self, evaluation: EventId) -> None:
+        while True:
+            await self._owner.ports.clock.sleep(_ONGOING_SECONDS)
+            await self._owner.apply(lambda draft: keep_evaluating(draft, evaluation))
+
+
+def _is_open(draft: Draft, evaluation: EventId) -> bool:
+    return draft.state.grading == evaluation
+
+
+def record_verdict(draft: Draft, rules: TurnRules, evaluation: EventId, verdict: Verdict, spent: Spent) -> None:
+    """Log a verdict, and what follows: a revision, a closing turn, or the end of the turn."""
+    outcome = draft.session.outcome
+    if outcome is None or not _is_open(draft, evaluation):
+        return
+    result = verdict.result
+    if result == NEEDS_REVISION and outcome.last:
+        result = MAX_ITERATIONS_REACHED
+    end_evaluation(draft, result, verdict.explanation, spent)
+    follow_up(draft, rules)
+
+
+def record_failed_grading(
+    draft: Draft, rules: TurnRules, evaluation: EventId, failure: BrainFailure, spent: Spent
+) -> None:
+    """Log that there is no verdict: wait for the budget where it is used up, or else end the turn."""
+    if not _is_open(draft, evaluation) or draft.state.interrupted:
+        return  # what an interrupt stops is counted where it is applied
+    if rules.budgets.used_up(draft.session.record, draft.now, unrecorded=spent.micro_usd):
+        # It stays open, and is made once more when there is something to spend again.
+        add_usage(draft, spent)
+        pause(draft, rules)
+        return
+    end_evaluation(draft, FAILED, f"There is no verdict: {failure.message}", spent)
+    give_up(draft, rules, ERROR_TYPES[failure.kind], failure.message)

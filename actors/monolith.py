@@ -29,6 +29,7 @@ from actors.hands_client import HandsClient
 from actors.host_calls import host_report, host_server
 from actors.late_credentials import LateCredentials
 from actors.late_outputs import LateOutputs
+from actors.late_repositories import LateRepositories
 from actors.late_store import LateStore
 from actors.link_server import LinkServer, link_address, no_calls
 from actors.names import MONOLITH_APP
@@ -84,6 +85,7 @@ class MonolithServer:
             root,
             name=name,
             credentials=LateCredentials(self._store),
+            repositories=LateRepositories(self._store),
             recorder=metrics.recorder,
             outputs=LateOutputs(self._store),
         )

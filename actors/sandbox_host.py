@@ -7,6 +7,7 @@ import asyncio
 from actors.host_calls import host_report, host_server
 from actors.late_credentials import LateCredentials
 from actors.late_outputs import LateOutputs
+from actors.late_repositories import LateRepositories
 from actors.late_store import LateStore
 from actors.link_server import Endpoint, link_address
 from actors.metrics_reporter import MetricsReporter
@@ -49,6 +50,7 @@ class SandboxHostActor:
             root,
             name=self._name,
             credentials=credentials,
+            repositories=LateRepositories(self._store),
             recorder=self._recorder,
             outputs=outputs,
         )

@@ -27,6 +27,7 @@ from agents.hands.packages.settings import PackageSettings
 from agents.hands.seed import is_copied
 from agents.hands.servers.settings import HandCacheSettings, McpSettings
 from agents.net.settings import NetworkSettings
+from agents.repositories.settings import RepositorySettings
 from agents.settings_base import AbsolutePath, KeyName
 from agents.settings_sections import (
     BrainSettings,
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     files: FileSettings = FileSettings()
+    repositories: RepositorySettings = RepositorySettings()
     egress: EgressSettings = EgressSettings()
     packages: PackageSettings = PackageSettings()
     monolith: MonolithSettings = MonolithSettings()

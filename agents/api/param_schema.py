@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NotRequired, Required, Union, cast, 
 
 from anthropic.types.beta import BetaManagedAgentsAgentWithOverridesParams
 from anthropic.types.beta.memory_stores import MemoryCreateParams, MemoryUpdateParams
+from anthropic.types.beta.sessions import ResourceUpdateParams
 from anthropic.types.beta.vaults import CredentialUpdateParams
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
@@ -30,6 +31,7 @@ IN_PATH: dict[type, frozenset[str]] = {
     CredentialUpdateParams: frozenset({"vault_id"}),
     MemoryCreateParams: frozenset({"view"}),
     MemoryUpdateParams: frozenset({"memory_store_id", "view"}),
+    ResourceUpdateParams: frozenset({"session_id"}),
 }
 """Parameters that the SDK puts into the path or the query though its types list them with the body."""
 

@@ -31,7 +31,7 @@ from agents.hands.egress.placeholders import placeholder_key
 from agents.hands.egress.settings import EgressSettings
 from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
-from agents.hands.mounts import Mounts
+from agents.hands.mounts import MountMaker, Mounts
 from agents.hands.orphans import kill_orphans
 from agents.hands.packages.builder import LayerBuilder
 from agents.hands.packages.layers import Layers
@@ -50,6 +50,8 @@ from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
 from agents.hands.upload_mounts import UploadMounts
 from agents.net.guard import Guard
+from agents.repositories.cloning import Cloner
+from agents.repositories.mounting import RepositoryAccess, RepositoryMounts
 from agents.skills.archive_store import StoredArchives
 from agents.skills.mounting import SkillMounts
 from agents.telemetry.recorder import Recorder, SilentRecorder
@@ -117,12 +119,14 @@ def host_of(
     *,
     name: str = "sandbox-host",
     credentials: Credentials | None = None,
+    repositories: RepositoryAccess | None = None,
     recorder: Recorder | None = None,
     outputs: OutputFiles | None = None,
 ) -> SandboxHost:
     """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
 
-    *recorder* gets its figures, *outputs* what sessions leave in their outputs directories.
+    *repositories* are those of sessions (None: they have none). *recorder* gets its figures, *outputs* what sessions
+    leave in their outputs directories.
 
     Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
     """
@@ -137,14 +141,19 @@ def host_of(
         admission=admission,
         packages=settings.packages,
         recorder=recorder,
-        mounts=_mounts_of(settings),
+        mounts=_mounts_of(settings, repositories, recorder or SilentRecorder()),
         outputs=outputs,
     )
 
 
-def _mounts_of(settings: Settings) -> Mounts:
+def _mounts_of(settings: Settings, repositories: RepositoryAccess | None, recorder: Recorder) -> Mounts:
     kept = open_blob_store(settings)
-    return Mounts({"file": UploadMounts(Blobs(kept)), "skill": SkillMounts(StoredArchives(kept))})
+    makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": SkillMounts(StoredArchives(kept))}
+    if repositories is not None:
+        limits = settings.repositories
+        cloner = Cloner(settings.network.guard(), seconds=limits.clone_seconds, most_bytes=limits.max_bytes)
+        makers["repository"] = RepositoryMounts(repositories, cloner, recorder)
+    return Mounts(makers)
 
 
 def admission_of(settings: Settings, credentials: Credentials) -> Admission:
@@ -384,10 +393,20 @@ class SandboxHost:
         if changes_files(plan):
             await asyncio.gather(session.files.cover(), session.outputs.cover())
         version = session.files.newer_than(known)
+        problems = ()
         if is_shown(plan):
             content = [*session.take_notices(), *content]
-        unreachable = session.unreachable
-        return ToolResult(call.call_id, content, failed, seconds, self.incarnation, version, unreachable=unreachable)
+            problems = session.take_problems()
+        return ToolResult(
+            call.call_id,
+            content,
+            failed,
+            seconds,
+            self.incarnation,
+            version,
+            unreachable=session.unreachable,
+            problems=problems,
+        )
 
     def _end_orphans(self) -> None:
         """Kill what dead hosts left running: before anything of this host's own runs."""

@@ -6,19 +6,29 @@ One :class:`MountMaker` for each kind. A mount never belongs to a checkpoint: it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from agents.hands.port import Mount
+from agents.hands.port import Mount, MountProblem
 from agents.hands.sandbox_dirs import SandboxDirs
+
+
+@dataclass(frozen=True, slots=True)
+class MountReport:
+    """What is to be told of mounts that were made or tried: problems to the session's client, notes to its model."""
+
+    problems: tuple[MountProblem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class MountMaker(Protocol):
     """Makes the mounts of one kind."""
 
-    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport | None:
         """Have exactly *mounts* of this kind in the sandbox on *dirs*. Asked with the same again, it does little.
 
-        Calls for one session do not overlap. Raises SandboxUnavailable for what cannot be had just now, OSError.
+        Returns what is to be told; whoever reports a problem is asked again after a while. Calls for one session do
+        not overlap. Raises SandboxUnavailable for what cannot be had just now, OSError.
         """
         ...
 
@@ -29,7 +39,11 @@ class Mounts:
     def __init__(self, makers: Mapping[str, MountMaker]) -> None:
         self._makers = makers
 
-    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport:
         """Have exactly *mounts* in the sandbox. Raises SandboxUnavailable, OSError."""
+        told = MountReport()
         for kind, maker in self._makers.items():
-            await maker.make(session_id, dirs, [mount for mount in mounts if mount.kind == kind])
+            report = await maker.make(session_id, dirs, [mount for mount in mounts if mount.kind == kind])
+            if report is not None:
+                told = MountReport((*told.problems, *report.problems), (*told.notes, *report.notes))
+        return told

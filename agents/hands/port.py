@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agents.errors import Unavailable
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MountKind = Literal["file", "skill", "repository", "memory"]
 """``source`` of a file is the SHA-256 of its bytes in the blob store; of the others what their packages say."""
@@ -34,6 +37,12 @@ class Mount:
     read_only: bool = True
     name: str = ""
     """What its kind must know beside the source."""
+
+
+def _restore(made: DataclassInstance, state: Sequence[Any]) -> None:
+    known = fields(made)
+    for each, value in zip(known, (*state, *(each.default for each in known[len(state) :])), strict=False):
+        object.__setattr__(made, each.name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,7 @@ class Workspace:
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         """Take what another process has pickled: one of an earlier release has not said the newest fields."""
-        known = fields(self)
-        for each, value in zip(known, (*state, *(each.default for each in known[len(state) :])), strict=False):
-            object.__setattr__(self, each.name, value)
+        _restore(self, state)
 
 
 PROVISION = "provision"
@@ -86,6 +93,18 @@ class UnreachableHost:
 
 
 @dataclass(frozen=True, slots=True)
+class MountProblem:
+    """Something that the session's resources put into its sandbox and that could not be had; the session goes on."""
+
+    type: str
+    """The API's name of the error."""
+    message: str
+    """For the session's client and its model: no secret is in it."""
+    about: Mapping[str, str]
+    """Further fields of this type of error."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool returned: API content blocks (text, image, document), seconds it ran."""
 
@@ -101,6 +120,12 @@ class ToolResult:
     """Whether nobody knows if the call took effect (its host was lost in mid-call)."""
     unreachable: tuple[UnreachableHost, ...] = ()
     """What the sandbox found about the session's credentials."""
+    problems: tuple[MountProblem, ...] = ()
+    """What was found missing in the sandbox since the result before; told once."""
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """See Workspace: hosts of an earlier release have not said the newest fields."""
+        _restore(self, state)
 
     @classmethod
     def error(cls, call_id: str, message: str) -> ToolResult:

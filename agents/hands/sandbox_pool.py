@@ -17,7 +17,7 @@ from agents.clock import Clock
 from agents.config import SandboxSettings
 from agents.hands.admission import Admission
 from agents.hands.checkpoint_work import Checkpoints
-from agents.hands.mounts import Mounts
+from agents.hands.mounts import MountReport, Mounts
 from agents.hands.packages.layers import Layers
 from agents.hands.port import Workspace
 from agents.hands.provisioning import Provisioner
@@ -192,10 +192,10 @@ class SandboxPool:
         """See SandboxSource."""
         self._admission.renew(sandbox, session.workspace)
 
-    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> None:
+    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> MountReport:
         """See SandboxSource."""
         try:
-            await self._mounts.make(session.session_id, sandbox.dirs, session.workspace.mounts)
+            return await self._mounts.make(session.session_id, sandbox.dirs, session.workspace.mounts)
         except OSError as error:
             raise SandboxUnavailable(f"the session's resources cannot be mounted: {error.strerror}") from error
 

@@ -8,6 +8,7 @@ pool for exactly as long as it runs.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from agents.config import SandboxSettings
 from agents.hands import notices
 from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
-from agents.hands.port import Mount, ToolCall, UnreachableHost, Workspace
+from agents.hands.mounts import MountReport
+from agents.hands.port import Mount, MountProblem, ToolCall, UnreachableHost, Workspace
 from agents.hands.sandbox import Sandbox
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_outputs import SessionOutputs
@@ -28,6 +30,9 @@ from agents.hands.shell_script import search_command
 from agents.hands.tool_failure import ToolFailure, file_failure
 from agents.hands.tool_output import CallFile, OutputLimit, text_block
 from agents.hands.toolset import BashInput, EditInput, GrepInput, WriteInput
+
+_MOUNT_AGAIN_SECONDS = 300.0
+"""What could not be mounted is tried again by the first call after this, in a new sandbox, and when it is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,11 @@ class SandboxSource(Protocol):
         """Let *sandbox* reach from now on what the session's environment says now."""
         ...
 
-    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> None:
-        """Have in *sandbox* what the session's resources put there. Raises SandboxUnavailable."""
+    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> MountReport:
+        """Have in *sandbox* what the session's resources put there, and return what is to be told.
+
+        Raises SandboxUnavailable.
+        """
         ...
 
     def ended(self, session: SessionSandbox) -> None:
@@ -98,6 +106,9 @@ class SessionSandbox:
         self._turnover = asyncio.Lock()
         self._mounted: tuple[Sandbox, tuple[Mount, ...]] | None = None
         self._mounting = asyncio.Lock()
+        self._mount_again = math.inf
+        """When what could not be mounted is tried again."""
+        self._problems: list[MountProblem] = []
         self._shell = ShellCalls(self)
         self._slots = asyncio.Semaphore(settings.max_parallel_calls)
 
@@ -115,12 +126,13 @@ class SessionSandbox:
     def remembers(self) -> bool:
         """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
         busy = self.files.busy or self.outputs.busy or self._evicting
-        return self._shell.ended or busy or bool(self._notices)
+        return self._shell.ended or busy or bool(self._notices or self._problems)
 
     def forget(self) -> None:
         """Let the next bash call have a fresh shell without a restart; what matters is noted beside the files."""
         self._shell.ended = False
         self._notices.clear()
+        self._problems.clear()
 
     async def running(self) -> Sandbox:
         """Return the session's sandbox, started when there is none, with its mounts. Raises SandboxUnavailable."""
@@ -129,12 +141,18 @@ class SessionSandbox:
             async with self._mounting:
                 wanted = self.workspace.mounts
                 if not self._is_mounted(sandbox):
-                    await self._source.mount(self, sandbox)
+                    self._note_mounts(await self._source.mount(self, sandbox))
                     self._mounted = (sandbox, wanted)
         return sandbox
 
     def _is_mounted(self, sandbox: Sandbox) -> bool:
-        return self._mounted is not None and self._mounted[0] is sandbox and self._mounted[1] == self.workspace.mounts
+        known = self._mounted is not None and self._mounted[0] is sandbox and self._mounted[1] == self.workspace.mounts
+        return known and self._clock.monotonic() < self._mount_again
+
+    def _note_mounts(self, report: MountReport) -> None:
+        self._notices += report.notes
+        self._problems += report.problems
+        self._mount_again = self._clock.monotonic() + _MOUNT_AGAIN_SECONDS if report.problems else math.inf
 
     async def _running(self) -> Sandbox:
         if (sandbox := self._usable()) is not None:
@@ -201,6 +219,12 @@ class SessionSandbox:
             self._notices.clear()
             self.files.note_told()
         return blocks
+
+    def take_problems(self) -> tuple[MountProblem, ...]:
+        """Return, once, what the session's client must be told."""
+        problems = tuple(self._problems)
+        self._problems.clear()
+        return problems
 
     @property
     def unreachable(self) -> tuple[UnreachableHost, ...]:

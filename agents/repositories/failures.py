@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from agents.hands.port import MountProblem
+
 Reason = Literal["authentication", "forbidden", "not_found", "checkout", "clone"]
 
 
@@ -19,11 +21,6 @@ class RepositoryFailed(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason, self.url, self.message)
 
-    def wire(self) -> dict[str, Any]:
-        """Return the ``error`` of the ``session.error`` that tells of it: the session goes on without."""
-        return {
-            "type": f"repository_{self.reason}_error",
-            "message": self.message,
-            "repository_url": self.url,
-            "retry_status": {"type": "retrying"},
-        }
+    def problem(self) -> MountProblem:
+        """Return what the session's client is told by a ``session.error``: the session goes on without."""
+        return MountProblem(f"repository_{self.reason}_error", self.message, {"repository_url": self.url})

@@ -7,7 +7,6 @@ elsewhere. Whoever copies the repository opens it there and then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
@@ -54,16 +53,16 @@ class RepositoryResources:
             "created_at": now,
             "updated_at": now,
         }
-        mount = Mount("repository", resource_id, path, read_only=False)
-        return stored_resource(wire, mount=mount, private=private)
+        return stored_resource(wire, mount=_mount(wire), private=private)
 
     async def detach(self, stored: StoredResource) -> None:
         """See ResourceKind.detach: nothing is kept beside the dict."""
 
-    async def rotated(self, stored: StoredResource, token: str, session_id: str, now: datetime) -> StoredResource:
-        """Return the resource with another token. Raises InvalidRequest, Unavailable."""
-        private = await self._sealed("", token, Place(session_id, stored["id"]))
-        return {**stored, "wire": {**stored["wire"], "updated_at": rfc3339(now)}, "private": private}
+    async def changed(self, stored: StoredResource, change: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
+        """See ResourceKind.changed: another token. Also raises Unavailable."""
+        private = await self._sealed("", change[_FIELD], Place(owner.session_id, stored["id"]))
+        wire = {**stored["wire"], "updated_at": rfc3339(owner.now)}
+        return stored_resource(wire, mount=_mount(wire), private=private)
 
     async def _sealed(self, prefix: str, token: str, place: Place) -> dict[str, Any]:
         limits.check_length(f"{prefix}{_FIELD}", token, TOKEN_CHARS, shortest=1)
@@ -71,6 +70,11 @@ class RepositoryResources:
             raise InvalidRequest(f"{prefix}{_FIELD}: must be visible ASCII characters without spaces")
         sealed = await sealed_anew(self._envelope, place, {_FIELD: SecretStr(token)})
         return {"key": [sealed.key.master_key, sealed.key.text], "fields": dict(sealed.fields)}
+
+
+def _mount(wire: Mapping[str, Any]) -> Mount:
+    # By its name another token makes another mount: hosts try it at once.
+    return Mount("repository", wire["id"], wire["mount_path"], read_only=False, name=wire["updated_at"])
 
 
 def source_in(stored: StoredResource) -> RepositorySource:

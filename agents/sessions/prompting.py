@@ -6,11 +6,11 @@ shows of it, the name and the description that its version had when the session 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from agents.catalog.resources import mounts_of
+from agents.catalog.resources import StoredResource, mounts_of, resource_wire
 from agents.memory.attaching import note_on
 from agents.sessions.events import SessionRecord
 
@@ -19,6 +19,10 @@ _SANDBOX_NOTE = (
     "Files for the user go to /mnt/session/outputs."
 )
 _UPLOADS_NOTE = "Files that the user has given are below /mnt/session/uploads; they cannot be changed there."
+_REPOSITORIES_NOTE = (
+    "These Git repositories are copied into the sandbox when it is first used. What is committed there stays there: "
+    "the sandbox has no credentials to push or fetch."
+)
 _ELSEWHERE_NOTE = "Your tools run on a machine of the user's. The working directory is /workspace by default."
 _SKILLS_NOTE = (
     "Skills are instructions and files for particular kinds of tasks. When a task is of a skill's kind, read the "
@@ -33,9 +37,16 @@ def system_prompt(record: SessionRecord, agent: Mapping[str, Any], *, has_sandbo
         parts.append(_ELSEWHERE_NOTE if record.self_hosted else _SANDBOX_NOTE)
         if any(mount.kind == "file" for mount in mounts_of(record.resources)):
             parts.append(_UPLOADS_NOTE)
+        parts.append(_repositories(record.resources))
         parts.append(_skills(agent.get("skills", ()), "" if record.self_hosted else "/workspace/"))
         parts.append(note_on(record.resources))
     return "\n\n".join(part for part in parts if part) or None
+
+
+def _repositories(resources: Iterable[StoredResource]) -> str | None:
+    wires = [wire for wire in map(resource_wire, resources) if wire["type"] == "github_repository"]
+    entries = [f"- {wire['url']} at {wire['mount_path']}" for wire in wires]
+    return "\n".join([_REPOSITORIES_NOTE, *entries]) if entries else None
 
 
 def _skills(skills: Sequence[Mapping[str, Any]], workdir: str) -> str | None:

@@ -106,6 +106,8 @@ def record_results(draft: Draft, rules: TurnRules, results: list[ToolResult]) ->
     """Log what hands returned, one result per call ever (law 5), and what follows."""
     for result in results:
         _report_unreachable(draft, result)
+        for problem in result.problems:
+            report_error(draft, problem.type, problem.message, "retrying", about=problem.about)
         if (call := draft.state.calls.get(EventId(result.call_id))) is not None:
             hidden = {"outcome": "ambiguous"} if result.ambiguous else None
             log_result(draft, call, result.content, is_error=result.is_error, hidden=hidden)

@@ -126,6 +126,12 @@ SANDBOX_MISSES = _counter(
 SANDBOX_EVICTIONS = _counter(
     "hecaton_sandbox_evictions_total", "sandboxes", "Idle sandboxes that were put away to make room"
 )
+REPOSITORY_SECONDS = _seconds(
+    "hecaton_repository_copy_duration_seconds",
+    _CALLS,
+    "Copies of Git repositories for sandboxes, by what came of them",
+    Label("outcome", ("ok", "authentication", "forbidden", "not_found", "checkout", "clone")),
+)
 
 # -- the log, leases, streams --------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.host import host_of
 from agents.hands.toolset import tool_definitions
+from agents.repositories.access import StoredRepositories
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
 from agents.sessions.permissions import SANDBOX_TOOLS
@@ -50,6 +51,8 @@ from agents.store.database import open_store
 from agents.telemetry.tracing.process_tracing import ProcessTracing
 from agents.vault import SettingsVault
 from agents.vaults.credentials import vault_credentials
+from agents.vaults.envelope import Envelope
+from agents.vaults.master_keys import master_keys
 from agents.web.definitions import web_definitions
 from agents.webhooks.registered import registered_webhooks
 from tests.otlp_receiver import Receiver, receiver
@@ -108,8 +111,13 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         store = await open_store(settings.data_dir / "hecaton.db")
         stack.push_async_callback(store.close)
         credentials = vault_credentials(settings, store.vaults)
+        repositories = StoredRepositories(store.sessions, Envelope(master_keys(settings)))
         hands = host_of(
-            settings, settings.data_dir / "sandboxes", credentials=credentials, outputs=outputs_of(settings, store)
+            settings,
+            settings.data_dir / "sandboxes",
+            credentials=credentials,
+            repositories=repositories,
+            outputs=outputs_of(settings, store),
         )
         await hands.start()
         stack.push_async_callback(hands.stop)

@@ -176,13 +176,6 @@ async def test_fifty_initial_events_are_taken(scene: Scene) -> None:
     assert [text_of(event) for event in of_type(log, "user.message")] == [f"{n}" for n in range(50)]
 
 
-@requirement("sessions:refused-parts")
-async def test_parts_to_come_are_refused_by_name(scene: Scene) -> None:
-    resources = [{"type": "github_repository", "url": "https://github.com/o/r"}]
-    refused = await create(scene, 400, agent=await scene.agent(), resources=resources)
-    assert "resources" in refused["error"]["message"]
-
-
 @requirement("sessions:create:forms")
 async def test_the_sdk_makes_a_session_in_each_form(scene: Scene) -> None:
     agent = await scene.agent()

@@ -173,7 +173,7 @@ async def test_resources_come_and_go(server: Server) -> None:
     one = f"{path}/{made[1]['id']}"
     assert (await server.client.get(one)).json() == made[1]
     assert (await server.client.get(f"/v1/sessions/{session['id']}")).json()["resources"] == made
-    refusal(await server.client.post(one, json={"authorization_token": "t"}), 400)
+    assert "only resources of type" in refusal(await server.client.post(one, json={"authorization_token": "t"}), 400)
     gone = await server.client.delete(one)
     assert gone.json() == {"id": made[1]["id"], "type": "session_resource_deleted"}
     refusal(await server.client.get(one), 404, "not_found_error")

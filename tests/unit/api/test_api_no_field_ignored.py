@@ -406,7 +406,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},
     ),
-    ("/v1/sessions", {**SESSION, "resources": [{"type": "github_repository", "url": "https://github.com/o/r"}]}),
     ("/v1/deployments", {**DEPLOYED, "resources": [{"type": "file", "file_id": "file_1"}]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(

@@ -113,7 +113,6 @@ async def test_archived_and_unknown_parts_are_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("resources", [{"type": "github_repository", "url": "https://github.com/o/r"}]),
         ("budgt", 1),
         (
             "initial_events",

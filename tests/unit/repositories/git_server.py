@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+TOKEN = "ghp_0123456789secret"
 SHUT = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 301: "Moved Permanently"}
 
 
@@ -25,6 +26,23 @@ def git(directory: Path, *arguments: str) -> str:
     command = ["git", *arguments]
     run = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=True, text=True)
     return run.stdout.strip()
+
+
+def new_repository(folder: Path) -> Path:
+    """Make a working tree at ``work`` with two branches and return a bare copy of it, to be served."""
+    work, bare = folder / "work", folder / "served" / "project.git"
+    work.mkdir()
+    bare.parent.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    (work / "README").write_text("main")
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "first")
+    git(work, "checkout", "-q", "-b", "feature/x")
+    (work / "README").write_text("feature")
+    git(work, "commit", "-q", "-a", "-m", "second")
+    git(work, "checkout", "-q", "main")
+    git(folder, "clone", "-q", "--bare", str(work), str(bare))
+    return bare
 
 
 class GitServer:

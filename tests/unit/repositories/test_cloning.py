@@ -6,7 +6,6 @@ is left behind, a connection into a network that is closed, something of the rep
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -18,33 +17,7 @@ from agents.repositories.cloning import Cloner
 from agents.repositories.failures import RepositoryFailed
 from agents.repositories.source import RepositorySource
 
-from .git_server import GitServer, git
-
-TOKEN = "ghp_0123456789secret"
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    """A bare repository with two branches and a hook in the tree."""
-    work, bare = tmp_path / "work", tmp_path / "served" / "project.git"
-    work.mkdir()
-    bare.parent.mkdir()
-    git(work, "init", "-q", "-b", "main")
-    (work / "README").write_text("main")
-    git(work, "add", ".")
-    git(work, "commit", "-q", "-m", "first")
-    git(work, "checkout", "-q", "-b", "feature/x")
-    (work / "README").write_text("feature")
-    git(work, "commit", "-q", "-a", "-m", "second")
-    git(work, "checkout", "-q", "main")
-    git(tmp_path, "clone", "-q", "--bare", str(work), str(bare))
-    return bare
-
-
-@pytest.fixture
-async def server(origin: Path) -> AsyncIterator[GitServer]:
-    async with GitServer(origin.parent, TOKEN).running() as running:
-        yield running
+from .git_server import TOKEN, GitServer, git
 
 
 def cloner(seconds: float = 30, *, private: bool = True, most_bytes: int = 1 << 30) -> Cloner:
@@ -109,10 +82,9 @@ async def test_each_failure_has_its_reason_and_leaves_nothing(
     wanted = RepositorySource(f"{server.url}/{path}", **checkout)
     with pytest.raises(RepositoryFailed) as failed:
         await cloner().clone(wanted, None if token is None else SecretStr(token), tmp_path / "copy")
-    wire = failed.value.wire()
-    assert (wire["type"], wire["repository_url"]) == (f"repository_{reason}_error", wanted.url)
-    assert wire["retry_status"] == {"type": "retrying"}
-    assert "ghp_" not in wire["message"]
+    problem = failed.value.problem()
+    assert (problem.type, problem.about) == (f"repository_{reason}_error", {"repository_url": wanted.url})
+    assert "ghp_" not in problem.message
     assert not (tmp_path / "copy").exists()
 
 

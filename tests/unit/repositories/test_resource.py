@@ -5,6 +5,7 @@ Bug class this catches: a token in what is shown or stored, a token that another
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,7 +45,9 @@ async def test_a_repository_is_shown_without_its_token_and_mounted_at_its_place(
         "created_at": rfc3339(NOW),
         "updated_at": rfc3339(NOW),
     }
-    assert mounts_of([stored]) == (Mount("repository", stored["id"], "/workspace/repo", read_only=False),)
+    assert mounts_of([stored]) == (
+        Mount("repository", stored["id"], "/workspace/repo", read_only=False, name=rfc3339(NOW)),
+    )
     assert TOKEN not in orjson.dumps(stored).decode()
     again: dict[str, Any] = orjson.loads(orjson.dumps(stored))
     assert source_in(again) == RepositorySource(GIVEN["url"], branch="dev")
@@ -59,14 +62,14 @@ async def test_a_public_repository_needs_no_token(envelope: Envelope) -> None:
     assert "private" not in stored and await token_in(stored, "sesn_1", envelope) is None
 
 
-async def test_a_token_is_replaced_and_nothing_else(envelope: Envelope) -> None:
-    kind = RepositoryResources(envelope)
+async def test_a_token_is_replaced_and_the_mount_is_another(envelope: Envelope) -> None:
+    kind, later = RepositoryResources(envelope), NOW + timedelta(hours=1)
     stored = await kind.attach("", {**GIVEN, "authorization_token": "old"}, OWNER)
-    changed = await kind.rotated(stored, TOKEN, "sesn_1", NOW + timedelta(hours=1))
+    changed = await kind.changed(stored, {"authorization_token": TOKEN}, replace(OWNER, now=later))
     token = await token_in(changed, "sesn_1", envelope)
     assert token is not None and token.get_secret_value() == TOKEN
-    assert changed["wire"] == {**stored["wire"], "updated_at": rfc3339(NOW + timedelta(hours=1))}
-    assert changed["mount"] == stored["mount"]
+    assert changed["wire"] == {**stored["wire"], "updated_at": rfc3339(later)}
+    assert changed["mount"] == {**stored["mount"], "name": rfc3339(later)}
 
 
 @pytest.mark.parametrize("token", ["a b", "a\nb", "é", "x" * 9000])

@@ -1,0 +1,184 @@
+"""Repositories in sandboxes: a copy below ``/workspace``, made outside and given to the sandbox's user.
+
+A copy is its session's from then on: checkpoints have it, and nothing is fetched again while something is at its
+place. What stands in its way stays, and no link of the session's is followed. A repository that cannot be had is told
+of, and tried again later; the session goes on without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import posixpath
+import shutil
+import time
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from agents.errors import HecatonError, NotFound
+from agents.hands.mounts import MountReport
+from agents.hands.port import Mount
+from agents.hands.sandbox import SandboxUnavailable
+from agents.hands.sandbox_dirs import SandboxDirs
+from agents.hands.threads import to_its_end
+from agents.repositories.cloning import Cloner
+from agents.repositories.failures import RepositoryFailed
+from agents.repositories.skills import FoundSkill, skills_in
+from agents.repositories.source import WORKSPACE, RepositorySource
+from agents.telemetry import catalogue
+from agents.telemetry.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TOGETHER = 8
+"""Copies that one host makes at a time: more would only share its disk and network."""
+_IN_THE_WAY = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM})
+"""What the workspace's user can bring about there, and must not end the session's calls by."""
+
+
+class RepositoryAccess(Protocol):
+    """Where a host learns what it copies; neither URL nor token travels with a call."""
+
+    async def repository(self, session_id: str, resource_id: str) -> tuple[RepositorySource, SecretStr | None]:
+        """Return a repository of a session, and its token if it has one.
+
+        Raises NotFound, Unavailable; RepositoryFailed when the token cannot be opened.
+        """
+        ...
+
+
+class RepositoryMounts:
+    """The MountMaker of repositories."""
+
+    def __init__(self, access: RepositoryAccess, cloner: Cloner, recorder: Recorder) -> None:
+        self._access = access
+        self._cloner = cloner
+        self._recorder = recorder
+        self._together = asyncio.Semaphore(_TOGETHER)
+
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport | None:
+        """See MountMaker.make; repositories stay with their session, so that none is ever taken away."""
+        missing = await to_its_end(asyncio.to_thread(_missing, dirs, mounts)) if mounts else []
+        if not missing:
+            return None
+        tried = await asyncio.gather(*(self._add(session_id, dirs, each) for each in missing), return_exceptions=True)
+        made: list[MountReport] = []
+        for each in tried:
+            if isinstance(each, BaseException):
+                raise each
+            made.append(each)
+        problems = tuple(problem for report in made for problem in report.problems)
+        return MountReport(problems, tuple(note for report in made for note in report.notes))
+
+    async def _add(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> MountReport:
+        began = time.monotonic()
+        try:
+            async with self._together:
+                found = await self._copied(session_id, dirs, mount)
+        except RepositoryFailed as failed:
+            log.warning("a repository of %s: %s", session_id, failed.message)
+            self._recorder.observe(catalogue.REPOSITORY_SECONDS, time.monotonic() - began, failed.reason)
+            note = f"The repository that belongs at {mount.path} could not be copied: {failed.message}."
+            return MountReport((failed.problem(),), (note,))
+        self._recorder.observe(catalogue.REPOSITORY_SECONDS, time.monotonic() - began, "ok")
+        return MountReport(notes=(_note(mount, found),) if found else ())
+
+    async def _copied(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> Sequence[FoundSkill]:
+        try:
+            source, token = await self._access.repository(session_id, mount.source)
+        except NotFound:
+            return ()  # with its session, while the call was on its way
+        except HecatonError as error:
+            raise SandboxUnavailable(f"the session's repositories cannot be looked up: {error.message}") from error
+        if await to_its_end(asyncio.to_thread(_is_taken, dirs, mount)):
+            raise RepositoryFailed("clone", source.url, f"something else is at {mount.path}")
+        scratch = dirs.base / f"{mount.source}.part"
+        await to_its_end(asyncio.to_thread(_remove, scratch))
+        try:
+            await self._cloner.clone(source, token, scratch)
+            return await to_its_end(asyncio.to_thread(_show, scratch, dirs, _below(mount)))
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+            raise RepositoryFailed("clone", source.url, f"something else is at {mount.path}") from error
+        finally:
+            await to_its_end(asyncio.to_thread(_remove, scratch))
+
+
+def _below(mount: Mount) -> str:
+    return posixpath.relpath(mount.path, WORKSPACE)
+
+
+def _missing(dirs: SandboxDirs, mounts: Sequence[Mount]) -> list[Mount]:
+    return [mount for mount in mounts if not os.path.lexists(dirs.of("workspace") / _below(mount) / ".git")]
+
+
+def _is_taken(dirs: SandboxDirs, mount: Mount) -> bool:
+    try:
+        return bool(os.listdir(dirs.of("workspace") / _below(mount)))
+    except FileNotFoundError:
+        return False
+    except OSError:  # no directory, or one that the session has shut
+        return True
+
+
+def _show(scratch: Path, dirs: SandboxDirs, path: str) -> Sequence[FoundSkill]:
+    """Give a copy to the sandbox's user and let it appear at its place; returns the skills in it."""
+    found = skills_in(scratch)
+    uid = dirs.uid
+    if uid is not None:
+        _give(scratch, uid)
+    *parents, name = path.split("/")
+    folder = os.open(dirs.of("workspace"), _DIRECTORY)
+    try:
+        for parent in parents:
+            inner = _entered(folder, parent, uid)
+            os.close(folder)
+            folder = inner
+        os.rename(scratch, name, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+    return found
+
+
+def _entered(folder: int, name: str, uid: int | None) -> int:
+    """Open a directory in *folder*, made when it is not there."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=folder)
+    except FileExistsError:
+        return os.open(name, _DIRECTORY, dir_fd=folder)
+    inner = os.open(name, _DIRECTORY, dir_fd=folder)
+    if uid is not None:
+        os.fchown(inner, uid, uid)
+    return inner
+
+
+def _give(tree: Path, uid: int) -> None:
+    os.chown(tree, uid, uid)
+    for folder, directories, files in os.walk(tree):
+        for name in (*directories, *files):
+            os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
+
+
+def _remove(scratch: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(scratch)
+
+
+def _note(mount: Mount, found: Sequence[FoundSkill]) -> str:
+    entries = "".join(
+        f"\n- {escape(each.name, quote=False)} ({mount.path}/{each.path}): {escape(each.description, quote=False)}"
+        for each in found
+    )
+    return (
+        f"The repository at {mount.path} brings skills: instructions for particular kinds of tasks. When a task is of "
+        f"a skill's kind, read its file first, and follow it.{entries}"
+    )

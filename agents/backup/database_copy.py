@@ -18,6 +18,9 @@ from agents.errors import Unavailable
 
 SESSIONS = "SELECT id, state FROM sessions ORDER BY id"
 MASTER_KEYS = "SELECT DISTINCT master_key FROM vault_credentials WHERE master_key IS NOT NULL ORDER BY master_key"
+SKILLS = "SELECT DISTINCT skill_id FROM skill_versions ORDER BY skill_id"
+SKILL_TABLE = "skill_versions"
+"""Not there in databases of releases without skills."""
 REVISION = "SELECT version_num FROM alembic_version"
 NOBODYS = (
     "UPDATE leases SET owner = NULL, expires_at = 0",
@@ -35,6 +38,7 @@ class DatabaseFacts:
     files: dict[str, int]
     """Every session, with the version of the files that its log stands on; 0 when it never had any."""
     master_keys: tuple[str, ...]
+    skills: tuple[str, ...] = ()
 
 
 def files_version(state: str) -> int:
@@ -77,6 +81,7 @@ def facts_of_sqlite(copy: Path) -> DatabaseFacts:
                 revision=connection.execute(REVISION).fetchone()[0],
                 files={row[0]: files_version(row[1]) for row in connection.execute(SESSIONS)},
                 master_keys=tuple(row[0] for row in connection.execute(MASTER_KEYS)),
+                skills=_skills(connection),
             )
     except (sqlite3.Error, TypeError) as error:
         raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
@@ -90,6 +95,11 @@ def free_leases(copy: Path) -> None:
                 connection.execute(statement).close()
     except sqlite3.Error as error:
         raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
+
+
+def _skills(connection: sqlite3.Connection) -> tuple[str, ...]:
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (SKILL_TABLE,)).fetchone()
+    return tuple(row[0] for row in connection.execute(SKILLS)) if there else ()
 
 
 def _opened(database: Path, mode: str) -> sqlite3.Connection:

@@ -28,8 +28,9 @@ from agents.backup.settings_copy import settings_text
 from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.call_books import call_folder
-from agents.files.blobs import open_blob_store
+from agents.files.blobs import FOLDERS, open_blob_store
 from agents.hands.checkpoint_store import open_store
+from agents.skills.archive_store import folder_of
 
 SQLITE_NAME = "hecaton.db"
 DUMP_NAME = "database.dump"
@@ -82,7 +83,7 @@ class _Backup:
             self._checkpoints.copy(self._sessions(), lambda size: self._told("files", size))
         facts = self._database()
         warnings = list(self._files_after(facts))
-        self._uploads()
+        self._uploads(facts.skills)
         self._calls()
         text = settings_text(self._settings).encode()
         self._entries.append(add_bytes(self._archive, SETTINGS, text))
@@ -144,12 +145,13 @@ class _Backup:
         named = ", ".join(behind[:_NAMED]) + (" …" if len(behind) > _NAMED else "")
         return (f"the store of checkpoints lacks the newest files of {len(behind)} sessions: {named}",)
 
-    def _uploads(self) -> None:
-        """Copy the bytes of files, where those of sandboxes come along."""
+    def _uploads(self, skills: Sequence[str]) -> None:
+        """Copy the bytes of files and the archives of skills, where sandboxes' files come along."""
         if self._state != "left":
             store = open_blob_store(self._settings)
             told = self._told
-            self._entries += copy_blobs(store, self._archive, self._scratch, lambda size: told("files", size))
+            folders = (*FOLDERS, *map(folder_of, skills))
+            self._entries += copy_blobs(store, self._archive, self._scratch, folders, lambda size: told("files", size))
 
     def _calls(self) -> None:
         """Copy the books of calls; files that were merged away meanwhile are in what they were merged into."""

@@ -18,7 +18,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from agents.backup.database_copy import MASTER_KEYS, NOBODYS, REVISION, SESSIONS, DatabaseFacts, files_version
+from agents.backup.database_copy import (
+    MASTER_KEYS,
+    NOBODYS,
+    REVISION,
+    SESSIONS,
+    SKILL_TABLE,
+    SKILLS,
+    DatabaseFacts,
+    files_version,
+)
 from agents.errors import InvalidRequest, Unavailable
 from agents.store.faults import name_of
 
@@ -44,9 +53,16 @@ async def dump(url: str, copy: Path) -> DatabaseFacts:
                 revision=(await connection.execute(text(REVISION))).scalar_one(),
                 files={row[0]: files_version(row[1]) for row in await connection.execute(text(SESSIONS))},
                 master_keys=tuple(row[0] for row in await connection.execute(text(MASTER_KEYS))),
+                skills=await _skills(connection),
             )
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable(f"database_url: {_reason(error)}") from None
+
+
+async def _skills(connection: AsyncConnection) -> tuple[str, ...]:
+    if (await connection.execute(text("SELECT to_regclass(:name)"), {"name": SKILL_TABLE})).scalar_one() is None:
+        return ()
+    return tuple(row[0] for row in await connection.execute(text(SKILLS)))
 
 
 async def session_ids(url: str) -> list[str]:

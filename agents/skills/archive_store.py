@@ -8,7 +8,7 @@ from agents.errors import NotFound, Unavailable
 from agents.hands.checkpoint_store import CheckpointStore
 from agents.hands.threads import to_its_end
 
-_FOLDER = "skills"
+FOLDER = "skills"
 
 
 class StoredArchives:
@@ -21,7 +21,7 @@ class StoredArchives:
         """See SkillArchives.put."""
 
         def work() -> None:
-            with self._store.writing(_folder(skill_id), version_id) as sink:
+            with self._store.writing(folder_of(skill_id), version_id) as sink:
                 sink.write(archive)
 
         # A caller who is cancelled waits for the end: what is half there is removed by whoever removes the version.
@@ -30,7 +30,7 @@ class StoredArchives:
     async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
         """See SkillArchives.get."""
         try:
-            archive = await to_its_end(asyncio.to_thread(self._store.read, _folder(skill_id), version_id, 0, size))
+            archive = await to_its_end(asyncio.to_thread(self._store.read, folder_of(skill_id), version_id, 0, size))
         except FileNotFoundError:
             raise _missing(version_id) from None
         if len(archive) != size:
@@ -39,11 +39,11 @@ class StoredArchives:
 
     async def remove(self, skill_id: str, version_id: str) -> None:
         """See SkillArchives.remove."""
-        await to_its_end(asyncio.to_thread(self._store.remove, _folder(skill_id), [version_id]))
+        await to_its_end(asyncio.to_thread(self._store.remove, folder_of(skill_id), [version_id]))
 
     async def remove_all(self, skill_id: str) -> None:
         """See SkillArchives.remove_all."""
-        await to_its_end(asyncio.to_thread(self._store.remove_folder, _folder(skill_id)))
+        await to_its_end(asyncio.to_thread(self._store.remove_folder, folder_of(skill_id)))
 
 
 class MemoryArchives:
@@ -68,8 +68,9 @@ class MemoryArchives:
         self.kept = {place: archive for place, archive in self.kept.items() if place[0] != skill_id}
 
 
-def _folder(skill_id: str) -> str:
-    return f"{_FOLDER}/{skill_id}"
+def folder_of(skill_id: str) -> str:
+    """Return the folder of a skill's archives: each is named by its version."""
+    return f"{FOLDER}/{skill_id}"
 
 
 def _missing(version_id: str) -> NotFound:

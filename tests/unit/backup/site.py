@@ -24,6 +24,9 @@ _CREDENTIAL = (
     " VALUES (?, 'vlt_1', ?, '{}', 'x', 'y', ?, 0, 0)"
 )
 
+_SKILL_VERSION = (
+    "INSERT INTO skill_versions (id, skill_id, name, description, size, created_at) VALUES (?, ?, 'tidy', 'd', ?, 0)"
+)
 _API_KEY = (
     "INSERT INTO api_keys (id, name, workspace_id, scope, digest, hint, created_by, created_at)"
     " VALUES ('key_1', 'k', 'wrkspc_1', 'admin', 'd', 'h', 'me', 0)"
@@ -55,6 +58,17 @@ def add_credential(data_dir: Path, master_key: str) -> None:
 
 def add_api_key(data_dir: Path) -> None:
     _execute(data_dir, _API_KEY, ())
+
+
+def add_skill(data_dir: Path, skill: str, version: str, archive: bytes) -> None:
+    _execute(data_dir, _SKILL_VERSION, (version, skill, len(archive)))
+    with LocalStore(data_dir / "files").writing(f"skills/{skill}", version) as sink:
+        sink.write(archive)
+
+
+def add_blob(data_dir: Path, sha256: str, content: bytes) -> None:
+    with LocalStore(data_dir / "files").writing(f"blobs/{sha256[:2]}", sha256) as sink:
+        sink.write(content)
 
 
 def add_pack(store: CheckpointStore, session: str, version: int, content: bytes, *, needs: Sequence[int] = ()) -> str:

@@ -21,7 +21,17 @@ from agents.clock import ManualClock
 from agents.config import Settings
 from agents.hands.checkpoint_store import CheckpointStore, Sink
 from agents.vaults.settings import key_id
-from tests.unit.backup.site import add_calls, add_credential, add_pack, add_session, made_site, packs_of, settings_of
+from tests.unit.backup.site import (
+    add_blob,
+    add_calls,
+    add_credential,
+    add_pack,
+    add_session,
+    add_skill,
+    made_site,
+    packs_of,
+    settings_of,
+)
 
 
 @pytest.fixture
@@ -174,6 +184,23 @@ def test_files_and_books_come_to_where_the_settings_want_them(site: Settings, tm
     with pytest.raises(BadBackup, match=r"checkpoints\.url is not empty"):
         restored(tmp_path / "backup.tar", again)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_bytes_of_files_and_archives_of_skills_come_back(site: Settings, tmp_path: Path, *, elsewhere: bool) -> None:
+    add_blob(site.data_dir, "ab" * 32, b"uploaded")
+    add_skill(site.data_dir, "skill_1", "skver_1", b"first")
+    add_skill(site.data_dir, "skill_1", "skver_2", b"second")
+    add_skill(site.data_dir, "skill_2", "skver_3", b"other")
+    kept = contents(site.data_dir / "files")
+    assert sorted(kept.values()) == [b"first", b"other", b"second", b"uploaded"]
+    backed_up(site, tmp_path / "backup")
+    place = tmp_path / "bucket" if elsewhere else tmp_path / "new" / "files"
+    files = {"files": {"url": f"file://{place}"}} if elsewhere else {}
+    restored(tmp_path / "backup", settings_of(tmp_path / "new", **files))
+    assert contents(place) == kept
+    backed_up(site, tmp_path / "left", checkpoints=False)
+    assert not (tmp_path / "left" / "files").exists()
 
 
 def test_a_data_directory_with_anything_in_it_is_refused(site: Settings, tmp_path: Path) -> None:

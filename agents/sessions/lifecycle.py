@@ -19,10 +19,9 @@ from agents.sessions.delegation import report
 from agents.sessions.draft import Draft
 from agents.sessions.events import TAKEN_UP, EventType, SessionRecord, SessionStatus
 from agents.sessions.served import ServedTool
-from agents.sessions.thread_state import BUDGET_REACHED
+from agents.sessions.thread_state import BUDGET_REACHED, RETRIES_EXHAUSTED
 
 END_TURN: dict[str, Any] = {"type": "end_turn"}
-RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
 
 
 @dataclass(frozen=True, slots=True)

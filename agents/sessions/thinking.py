@@ -101,6 +101,8 @@ class Thinker:
         """Make the model request that the log has opened and record how it ended."""
         self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
         self._asked = self._owner.ports.clock.monotonic()
+        if not self._owner.state.primary:
+            self._owner.trace.note(request_id, {names.REQUEST_MODEL: self._owner.state.agent["model"]["id"]})
         try:
             await self._owner.take_slot()
             record = await (self._turn(request_id) if self._owner.state.keeps is None else self._summary())

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CallKind = Literal["builtin", "served", "custom", "worker", "internal"]
 BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
 """Why a thread is idle that the session's budget has stopped."""
+RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
+"""Why a thread is idle that has given up: only its client makes it go on."""
 
 
 @dataclass(slots=True)
@@ -93,6 +95,9 @@ class ThreadState:
     halvings: int = 0
     """How often a request for a summary was itself refused as too long, since the last one that came about."""
     rounds: int = 0
+    """Model requests since the client had the word, of a thread that delegates; of others, in this turn."""
+    rested: bool = False
+    """Whether the primary has ended a turn since its client's last message; others may keep the session running."""
     failures: int = 0
 
     @property
@@ -155,9 +160,10 @@ class ThreadState:
 
     @property
     def wakes(self) -> bool:
-        """Whether another thread's message starts its turn: it rests, and waits for nobody else."""
-        told = any(event.type is EventType.THREAD_MESSAGE_RECEIVED for event in self.queue)
-        return told and self.status is SessionStatus.IDLE and not (self.calls or self.paused)
+        """Whether another thread's message starts its turn: it rests, waits for nobody else, and has not given up."""
+        if self.status is not SessionStatus.IDLE or self.calls or self.paused or self.stop_reason == RETRIES_EXHAUSTED:
+            return False
+        return any(event.type is EventType.THREAD_MESSAGE_RECEIVED for event in self.queue)
 
     def blocking_ids(self) -> list[EventId]:
         return [call.id for call in self.calls.values() if call.blocking]
@@ -278,8 +284,20 @@ def _idle(thread: ThreadState, event: Event) -> None:
     thread.status, thread.stop_reason = SessionStatus.IDLE, event.body["stop_reason"]
     thread.stop_details = event.body.get("stop_details")
     if event.body["stop_reason"]["type"] != "requires_action":
-        thread.rounds = 0
+        # Its agents' messages may wake the primary at once: that is no new beginning, or they could go on for ever.
+        thread.rested, thread.rounds = thread.primary, thread.rounds if thread.primary else 0
     thread.failures = 0
+
+
+def _session_idle(primary: ThreadState, event: Event) -> None:
+    if event.body["stop_reason"]["type"] != "requires_action":
+        primary.rounds = 0
+
+
+def _message(thread: ThreadState, event: Event) -> None:
+    del event
+    if thread.rested:
+        thread.rested, thread.rounds = False, 0
 
 
 def _running(thread: ThreadState, event: Event) -> None:
@@ -311,6 +329,8 @@ _HANDLERS = {
     EventType.USER_TOOL_CONFIRMATION: _confirmation,
     EventType.CONTEXT_COMPACTED: _compacted,
     EventType.SESSION_ERROR: _error,
+    EventType.USER_MESSAGE: _message,
+    EventType.SESSION_IDLE: _session_idle,
     EventType.THREAD_IDLE: _idle,
     EventType.THREAD_RUNNING: _running,
     EventType.THREAD_RESCHEDULED: _rescheduled,

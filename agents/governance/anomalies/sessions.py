@@ -15,7 +15,7 @@ from agents.governance.anomalies.anomaly import AnomalyKind, Finding
 from agents.governance.anomalies.costs import SpendingRate, TurnCosts
 from agents.governance.anomalies.loops import LoopWatch
 from agents.governance.anomalies.settings import AnomalySettings
-from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
+from agents.sessions.events import MESSAGES, TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
 from agents.sessions.state import SessionState
 
 
@@ -36,7 +36,7 @@ class SessionWatch:
         self._spending = spending
         self._clock = clock
         self._report = report
-        self._loops = LoopWatch(settings.loop_repeats)
+        self._loops: dict[str | None, LoopWatch] = {}
         self._repeats = settings.loop_repeats
         self._calls = {call.id: (call.name, _digest([call.name, call.input])) for call in state.open_calls()}
         self._cost = state.record.usage.token_cost_micro_usd
@@ -50,8 +50,8 @@ class SessionWatch:
     def _findings(self, record: SessionRecord, events: Sequence[Event]) -> Iterator[Finding]:
         yield from self._spent(record)
         for event in events:
-            if event.type is EventType.USER_MESSAGE:
-                self._loops.restart()
+            if event.type in MESSAGES:
+                self._loops.pop(event.thread, None)
             elif event.type in TOOL_USES:
                 name = event.body["name"]
                 self._calls[event.id] = name, _digest([name, event.body["input"]])
@@ -78,7 +78,8 @@ class SessionWatch:
         if call is None:
             return
         name, digest = call
-        length = self._loops.add(_digest([digest, event.body.get("content"), event.body.get("is_error")]))
+        loops = self._loops.setdefault(event.thread, LoopWatch(self._repeats))
+        length = loops.add(_digest([digest, event.body.get("content"), event.body.get("is_error")]))
         if length:
             what = f"the same call of {name}" if length == 1 else f"the same round of {length} calls"
             words = f"the session has made {what} {self._repeats} times in a row, with the same results"

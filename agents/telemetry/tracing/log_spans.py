@@ -44,16 +44,23 @@ def turn_span(record: SessionRecord, ids: tuple[int, int, int | None], start: in
 
 
 def chat_span(
-    record: SessionRecord, trace_id: int, parent_id: int, start: int, event: Event, noted: Mapping[str, Value]
+    record: SessionRecord,
+    model: str,
+    trace_id: int,
+    parent_id: int,
+    start: int,
+    event: Event,
+    noted: Mapping[str, Value],
 ) -> Span:
-    """Return the span of the model request that *event* has ended; *noted* is what else is known of it."""
-    body, request_id, model = event.body, event.body["model_request_start_id"], record.agent["model"]["id"]
+    """Return the span of the request to *model* that *event* has ended; *noted* is what else is known of it."""
+    body, request_id = event.body, event.body["model_request_start_id"]
     attributes: dict[str, Value] = {
         names.OPERATION: names.CHAT,
         names.CONVERSATION: record.id,
         names.REQUEST_MODEL: model,
         **usage_attributes(body["model_usage"]),
         names.EVENT: request_id,
+        **_thread(event),
         **noted,
     }
     if (brain := body.get("brain")) is not None:
@@ -106,7 +113,12 @@ def tool_attributes(record: SessionRecord, event: Event) -> dict[str, Value]:
         names.TOOL_CALL: event.id,
         names.TOOL_TYPE: "function" if event.type is EventType.AGENT_CUSTOM_TOOL_USE else "extension",
         names.HAND: _hand(record, event),
+        **_thread(event),
     }
+
+
+def _thread(event: Event) -> dict[str, Value]:
+    return {} if event.thread is None else {names.THREAD: event.thread}
 
 
 def _hand(record: SessionRecord, event: Event) -> str:

@@ -57,6 +57,14 @@ class _Turn:
 
 
 @dataclass(slots=True)
+class _OpenRequest:
+    """A model request without an answer, and what its owner has said of it."""
+
+    start: int
+    noted: dict[str, Value] = field(default_factory=lambda: {})
+
+
+@dataclass(slots=True)
 class _OpenCall:
     """A tool call without a result; that of a custom tool outlives its turn."""
 
@@ -75,8 +83,9 @@ class LogTrace:
         self._turn: _Turn | None = None
         self._ended: list[tuple[_Turn, Span]] = []
         self._calls: dict[str, _OpenCall] = {}
-        self._request_start = 0
-        self._noted: tuple[str, dict[str, Value]] = ("", {})
+        self._models: dict[str, str] = {}
+        """By thread; the primary's is in the session's row."""
+        self._requests: dict[str, _OpenRequest] = {}
         self._told_until: float = 0
         """What has ended before is another's, who has told it."""
 
@@ -105,8 +114,8 @@ class LogTrace:
 
     def note(self, request_id: str, attributes: Mapping[str, Value]) -> None:
         """See SessionTrace.note."""
-        known, noted = self._noted
-        self._noted = (request_id, {**(noted if known == request_id else {}), **attributes})
+        if (request := self._requests.get(request_id)) is not None:
+            request.noted |= attributes
 
     def asking(self, event_id: str | None, service: str, name: str) -> AbstractContextManager[None]:
         """See SessionTrace.asking."""
@@ -133,8 +142,10 @@ class LogTrace:
                 self._add(self._turn, state_span(record, self._turn.trace_id, self._turn.span_id, event, end))
             case EventType.SESSION_IDLE | EventType.SESSION_TERMINATED:
                 self._stop(record, events, index, end)
+            case EventType.THREAD_CREATED:
+                self._models[event.body["session_thread_id"]] = (event.hidden or {})["agent"]["model"]["id"]
             case EventType.MODEL_REQUEST_START:
-                self._request_start = moment(event)
+                self._requests[event.id] = _OpenRequest(moment(event))
             case EventType.MODEL_REQUEST_END:
                 self._answered(record, event)
             case kind if kind in TOOL_USES:
@@ -173,10 +184,12 @@ class LogTrace:
         self._turn = None
 
     def _answered(self, record: SessionRecord, event: Event) -> None:
-        if (turn := self._turn) is not None:
-            known, noted = self._noted
-            noted = noted if known == event.body["model_request_start_id"] else {}
-            self._add(turn, chat_span(record, turn.trace_id, turn.span_id, self._request_start, event, noted))
+        request = self._requests.pop(event.body["model_request_start_id"], None)
+        if (turn := self._turn) is not None and request is not None:
+            model = self._models.get(event.thread or "") or record.agent["model"]["id"]
+            model = str(request.noted.get(names.REQUEST_MODEL, model))
+            ids = turn.trace_id, turn.span_id
+            self._add(turn, chat_span(record, model, *ids, request.start, event, request.noted))
 
     def _close(self, call_id: str, end: int, error: str | None) -> None:
         if (call := self._calls.pop(call_id, None)) is not None:

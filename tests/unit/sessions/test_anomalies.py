@@ -203,7 +203,7 @@ async def test_a_fault_of_the_watch_costs_no_session_anything(
     monkeypatch.setattr(watched.told, "note", broken)
     session = await watched.turn(*again(REPEATS + 2), text("done"))
     assert (await watched.world.types(session))[-1] == "session.status_idle"
-    assert "is not watched any more" in caplog.text
+    assert "has failed to look at a commit" in caplog.text
 
 
 async def test_a_detector_that_is_off_looks_at_nothing() -> None:

@@ -17,9 +17,10 @@ from agents.sessions.delegation import MAX_THREADS
 from agents.sessions.events import Event
 from agents.sessions.state import SessionState
 
-from .conftest import CUSTOM, World, agent_snapshot, message
+from .conftest import CUSTOM, World, agent_snapshot, make_world, message
 
 HELPER = {**agent_snapshot(CUSTOM), "id": "agent_2", "name": "helper", "system": "You help."}
+ROUNDS = 6
 
 
 def delegate(words: str, agent: str = "helper") -> Any:
@@ -243,3 +244,32 @@ async def test_a_new_owner_goes_on_with_every_thread(world: World) -> None:
             await asyncio.sleep(0)
     assert (await world.record(session)).stop_reason == {"type": "end_turn"}
     await next_owner.stop()
+
+
+async def test_agents_that_only_talk_to_each_other_are_stopped_and_the_client_may_go_on() -> None:
+    small = make_world(harness={"max_tool_rounds": ROUNDS})
+    await small.harness.start()
+
+    def coordinator(request: BrainRequest) -> Scripted:
+        if said(request) == "go":
+            return reply(delegate("ping"))
+        told = str(request.messages[-1]["content"])
+        if "enough" in told:
+            return reply(text("fine"))
+        if "Message from helper" not in told:
+            return reply(text("waiting"))
+        thread = told.split("(thread ")[1].split(")")[0]
+        return reply(tool_use("send_to_agent", {"thread_id": thread, "message": "ping"}))
+
+    small.brain._by = by_agent(coordinator, lambda request: reply(text("pong")))
+    session = await started(small)
+    log = await small.idle(session)
+    await small.quiet()
+    assert log[-1]["stop_reason"] == {"type": "retries_exhausted"}
+    assert "limit" in [event["error"]["message"] for event in log if event["type"] == "session.error"][-1]
+    asked = sum(request.system != "You help." for request in small.brain.requests)
+    assert asked <= ROUNDS + 1
+    await small.send(session, message("enough"))
+    log = await small.idle(session, 2)
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+    await small.harness.stop()

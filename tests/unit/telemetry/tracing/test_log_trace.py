@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agents.brains.scripted import fail, text, tool_use
+from agents.brains.port import BrainRequest
+from agents.brains.scripted import Hold, Scripted, fail, reply, text, tool_use
 from agents.errors import Unavailable
 from agents.hands.port import ToolResult
 from agents.ids import SessionId, new_event_id
@@ -20,7 +21,7 @@ from agents.telemetry.tracing.context import TraceContext, handing_on
 from agents.telemetry.tracing.ids import span_id_of, trace_id_of
 from agents.telemetry.tracing.log_spans import tool_attributes
 from agents.telemetry.tracing.spans import Span
-from tests.unit.sessions.conftest import CUSTOM, World, make_world, message, toolset
+from tests.unit.sessions.conftest import CUSTOM, World, agent_snapshot, make_world, message, toolset
 from tests.unit.telemetry.tracing.collected import Collected, counts_of_log, counts_of_spans
 
 
@@ -329,3 +330,43 @@ def test_a_call_says_whether_our_sandbox_or_a_worker_elsewhere_ran_it(environmen
     record = replace(make_world().new_record(), environment={"type": environment})
     event = Event(new_event_id(), EventType.AGENT_TOOL_USE, {"name": "bash", "input": {}}, record.created_at)
     assert tool_attributes(record, event)["hecaton.hand"] == hand
+
+
+async def test_requests_of_threads_that_overlap_have_their_own_times_models_and_reasons(
+    all_kept: tuple[World, Collected],
+) -> None:
+    world, collected = all_kept
+    gate = asyncio.Event()
+    helper = {**agent_snapshot(), "id": "agent_2", "name": "helper", "system": "You help."}
+    helper["model"] = {**helper["model"], "id": "claude-other"}
+
+    def answer(request: BrainRequest) -> Scripted:
+        if (request.system or "").startswith("You help."):
+            return reply(text("three", Hold(gate)))
+        if len(request.messages) == 1:
+            return reply(tool_use("create_agent", {"agent": "helper", "message": "count"}))
+        return reply(text("noted"))
+
+    world.brain._by = answer
+    record = world.new_record()
+    agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": [helper]}}
+    session_id = SessionId((await world.harness.create(replace(record, agent=agent), [message("go")])).id)
+    await world.until(session_id, "session.thread_status_idle")
+    world.clock.advance(2)
+    gate.set()
+    await world.idle(session_id)
+    await world.quiet()
+    log = (await world.store.log.load(session_id)).events
+    [child] = {event.thread for event in log} - {None}
+    [helped] = collected.named("chat claude-other")
+    assert helped.attributes["hecaton.thread.id"] == child
+    assert helped.attributes["gen_ai.response.finish_reasons"] == ("end_turn",)
+    assert helped.end - helped.start >= 1_000_000
+    own = collected.named("chat claude-test")
+    assert len(own) == 3 and all("hecaton.thread.id" not in span.attributes for span in own)
+    assert [span.attributes["gen_ai.response.finish_reasons"] for span in own] == [
+        ("tool_use",),
+        ("end_turn",),
+        ("end_turn",),
+    ]
+    assert all(span.end - span.start < 1_000_000 for span in own)

@@ -90,7 +90,7 @@ def create_app(platform: Platform) -> FastAPI:
         *MemoryVersionRoutes(platform).operations(),
         *MemoryStoreRoutes(platform).operations(),
         *SkillRoutes(platform).operations(),
-        *DeploymentRoutes(platform, runs_of(platform)).operations(),
+        *DeploymentRoutes(platform, resources, runs_of(platform)).operations(),
         *MessageRoutes(platform).operations(),
         *ModelRoutes(platform).operations(),
         *BrainRoutes(platform).operations(),

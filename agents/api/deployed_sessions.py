@@ -18,12 +18,16 @@ from agents.api.sessions import SessionRoutes
 from agents.deployments.config import EVENT_TYPES
 from agents.deployments.failures import RunErrorType, RunFailed
 from agents.deployments.records import DeploymentRecord, Reservation
+from agents.deployments.resources import DeploymentResources, shown
 from agents.deployments.runs import DeploymentRuns
 from agents.deployments.scheduler import DeploymentScheduler
 from agents.errors import NotFound
+from agents.files.service import open_files
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.store.ports import EnvironmentRecord
+from agents.vaults.envelope import Envelope
+from agents.vaults.master_keys import master_keys
 
 T = TypeVar("T")
 
@@ -33,8 +37,10 @@ class DeployedSessions:
 
     def __init__(self, platform: Platform) -> None:
         self._store = platform.store
-        self._host = platform.sessions
-        self._sessions = SessionRoutes(platform, resources_of(platform))
+        kinds = resources_of(platform)
+        self._sessions = SessionRoutes(platform, kinds)
+        self._files = open_files(platform.settings, platform.store, platform.clock)
+        self._resources = DeploymentResources(kinds, Envelope(master_keys(platform.settings)))
         self._rubrics = Rubrics.of(platform)
 
     def reserve(self, now: datetime) -> Reservation:
@@ -44,11 +50,11 @@ class DeployedSessions:
     async def create(self, deployment: DeploymentRecord, reservation: Reservation) -> SessionRecord:
         """See SessionMaking.create."""
         body = deployment.body
-        await self._check(body)
+        await self._check(body, deployment.workspace_id)
         params: dict[str, Any] = {
             "agent": body["agent"],
             "environment_id": body["environment_id"],
-            "resources": body["resources"],
+            "resources": await self._resources.given(deployment.id, body["resources"]),
             "vault_ids": body["vault_ids"],
             **({} if body["budget"] is None else {"budget": body["budget"]}),
         }
@@ -59,24 +65,30 @@ class DeployedSessions:
         record = await self._sessions.new_record(
             cast("SessionCreateParams", params), access, reservation, deployment_id=deployment.id
         )
-        return await self._host.create(record, events)
+        return await self._sessions.store(record, events)
 
     async def find(self, session_id: SessionId) -> SessionRecord:
         """See SessionMaking.find."""
         return await self._store.sessions.get(session_id)
 
-    async def _check(self, body: dict[str, Any]) -> None:
+    async def _check(self, body: dict[str, Any], workspace_id: str) -> None:
         """Raise RunFailed for what is gone: the checks of new sessions do not tell what it was."""
         wanted = self._store.environments.get(body["environment_id"])
         environment: EnvironmentRecord = await _found(wanted, "environment_not_found_error")
         for vault_id in body["vault_ids"]:
             await _found(self._store.vaults.get(vault_id), "vault_not_found_error")
+        wanted_resources = shown(body["resources"])
         self_hosted = environment.body["config"]["type"] == "self_hosted"
-        if self_hosted and any(resource["type"] != "memory_store" for resource in body["resources"]):
+        if self_hosted and any(resource["type"] != "memory_store" for resource in wanted_resources):
             raise RunFailed(
                 "self_hosted_resources_unsupported_error",
                 f"environment {environment.id} is self-hosted: only memory stores can be mounted there",
             )
+        for resource in wanted_resources:
+            if resource["type"] == "file":
+                await _found(self._files.usable(resource["file_id"], workspace_id), "file_not_found_error")
+            elif resource["type"] == "memory_store":
+                await _found(self._store.memory.get(resource["memory_store_id"]), "session_resource_not_found_error")
 
 
 async def _found(wanted: Awaitable[T], otherwise: RunErrorType) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from anthropic.types.beta import (
@@ -28,6 +29,7 @@ from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog import environment_config
 from agents.catalog.agent_config import check_not_archived as check_agent
+from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference
 from agents.deployments.config import (
     EVENT_TYPES,
@@ -38,12 +40,15 @@ from agents.deployments.config import (
     run_wire,
 )
 from agents.deployments.records import DeploymentListing, DeploymentRecord, RunListing, Status, Trigger
+from agents.deployments.resources import DeploymentResources, Kept, without_tokens
 from agents.deployments.runs import DeploymentRuns
 from agents.deployments.timing import scheduled_after
 from agents.errors import InvalidRequest
 from agents.ids import new_id
 from agents.sessions.budget import Budgets
 from agents.store.ports import AgentRecord
+from agents.vaults.envelope import Envelope
+from agents.vaults.master_keys import master_keys
 
 _STATUSES: tuple[Status, ...] = ("active", "paused")
 _TRIGGERS: tuple[Trigger, ...] = ("schedule", "manual")
@@ -57,12 +62,13 @@ def _one_of(name: str, values: tuple[str, ...], text: str) -> Parameter:
 class DeploymentRoutes:
     """Create, retrieve, update, list, archive, pause, unpause and run; list and retrieve runs."""
 
-    def __init__(self, platform: Platform, runs: DeploymentRuns) -> None:
+    def __init__(self, platform: Platform, resources: Resources, runs: DeploymentRuns) -> None:
         self._store = platform.store
         self._deployments = platform.store.deployments
         self._clock = platform.clock
         self._runs = runs
         self._budgets = Budgets(platform.prices, registry_of(platform.settings))
+        self._resources = DeploymentResources(resources, Envelope(master_keys(platform.settings)))
         self._most = platform.settings.deployments.max_scheduled
 
     def operations(self) -> list[Operation]:
@@ -107,6 +113,8 @@ class DeploymentRoutes:
         body = new_body(params, _reference(agent), now)
         await self._check(request, body, params, agent)
         made = DeploymentRecord(new_id("depl"), access.principal, body, now, now, workspace_id=access.workspace_id)
+        kept = await self._kept(made, params, now)
+        made = replace(made, body={**body, "resources": kept or []})
         made = scheduled_after(made, now)
         await self._deployments.insert(made, most=self._most)
         return self._answer(made)
@@ -120,11 +128,13 @@ class DeploymentRoutes:
         check_not_archived(stored)
         agent = await self._agent(request, params["agent"]) if "agent" in params else None
         pinned = None if agent is None else _reference(agent)
-        await self._check(request, changed_body(stored.body, params, pinned, now), params, agent)
+        wanted = changed_body(stored.body, params, pinned, now)
+        await self._check(request, wanted, params, agent)
+        resources = await self._kept(replace(stored, body=wanted), params, now)
 
         def change(current: DeploymentRecord) -> DeploymentRecord:
             check_not_archived(current)
-            body = changed_body(current.body, params, pinned, now)
+            body = changed_body(current.body, params, pinned, now, resources)
             if body == current.body:
                 return current
             changed = replace(current, body=body, updated_at=now)
@@ -156,7 +166,8 @@ class DeploymentRoutes:
         def change(stored: DeploymentRecord) -> DeploymentRecord:
             if stored.archived_at is not None:
                 return stored
-            return scheduled_after(replace(stored, archived_at=now, updated_at=now), now)
+            body = {**stored.body, "resources": without_tokens(stored.body["resources"])}
+            return scheduled_after(replace(stored, body=body, archived_at=now, updated_at=now), now)
 
         return self._answer(await self._deployments.change(_id(request), change))
 
@@ -210,6 +221,22 @@ class DeploymentRoutes:
             raise absent("agent", agent.id)
         check_agent(agent)
         return agent
+
+    async def _kept(self, deployment: DeploymentRecord, params: Mapping[str, Any], now: datetime) -> list[Kept] | None:
+        """Return what is to be kept of the resources; None when they stay. Raises as making a session does."""
+        if "resources" not in params and ("environment_id" not in params or not deployment.body["resources"]):
+            return None
+        if "resources" in params:
+            given = list(params["resources"] or ())
+        else:
+            # What can be mounted depends on the environment.
+            given = await self._resources.given(deployment.id, deployment.body["resources"])
+        if not given:
+            return []
+        environment = await self._store.environments.get(deployment.body["environment_id"])
+        self_hosted = environment.body["config"].get("type") == "self_hosted"
+        owner = ResourceOwner("", deployment.workspace_id, deployment.principal, self_hosted, now)
+        return await self._resources.kept(deployment.id, given, owner)
 
     async def _check(
         self, request: Request, body: Mapping[str, Any], params: Mapping[str, Any], agent: AgentRecord | None

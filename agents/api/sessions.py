@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -104,12 +104,7 @@ class SessionRoutes:
         events = await self._rubrics.resolved(events, request.state.workspace_id, where="initial_events")
         record = await self.new_record(params, request.state.access)
         with sending(self._spans, request, names.CREATE_ROUTE, record.id, events):
-            try:
-                stored = await self._host.create(record, events)
-            except (InvalidRequest, Overloaded, RateLimited):
-                # Of other failures nobody knows whether it was created; what is left over is swept away.
-                await self._resources.detach_all(record.resources)
-                raise
+            stored = await self.store(record, events)
         return self._answer(stored)
 
     def reserve(self, now: datetime) -> Reservation:
@@ -173,6 +168,15 @@ class SessionRoutes:
             resources=resources,
             deployment_id=deployment_id,
         )
+
+    async def store(self, record: SessionRecord, events: Sequence[dict[str, Any]]) -> SessionRecord:
+        """Create the session of a new record, or give up what is attached to it. Raises as its host does."""
+        try:
+            return await self._host.create(record, events)
+        except (InvalidRequest, Overloaded, RateLimited):
+            # Of other failures nobody knows whether it was created; what is left over is swept away.
+            await self._resources.detach_all(record.resources)
+            raise
 
     async def _snapshot(self, agent: AgentRecord, given: str | Mapping[str, Any], access: Access) -> dict[str, Any]:
         mine, chosen = access.workspace_id, None

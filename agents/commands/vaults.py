@@ -16,11 +16,12 @@ from agents.commands.answers import print_json
 from agents.commands.database_place import existing_database
 from agents.commands.failures import CommandFailed
 from agents.commands.timeline import printable
-from agents.store.database import open_store
+from agents.deployments.resealing import reseal as reseal_deployments
+from agents.store.database import SqlStore, open_store
 from agents.vaults.envelope import Envelope
 from agents.vaults.master_keys import key_file, master_keys
 from agents.vaults.rotation import Rotation, rotate
-from agents.webhooks.resealing import reseal
+from agents.webhooks.resealing import reseal as reseal_endpoints
 
 if TYPE_CHECKING:
     from agents.config import Settings
@@ -64,11 +65,17 @@ async def _rotate(settings: Settings, told: Callable[[int], None]) -> Rotation:
     # Beside PostgreSQL other machines have the file too, and must have a new key before anything is under it.
     file = key_file(settings) if settings.database_url is None else None
     try:
-        envelope, endpoints = Envelope(master_keys(settings)), store.webhook_registrations
+        envelope = Envelope(master_keys(settings))
         # First: a new key is only made when nothing is left under one that then goes.
-        await reseal(endpoints, envelope)
+        await _reseal_others(store, envelope)
         rotation = await rotate(store.vaults, envelope, file, told)
-        left = await reseal(endpoints, envelope)
+        left = await _reseal_others(store, envelope)
         return replace(rotation, unreadable=(*rotation.unreadable, *left))
     finally:
         await store.close()
+
+
+async def _reseal_others(store: SqlStore, envelope: Envelope) -> tuple[str, ...]:
+    """Wrap the keys of what is no credential; returns what could not be. Raises Unavailable."""
+    endpoints = await reseal_endpoints(store.webhook_registrations, envelope)
+    return (*endpoints, *await reseal_deployments(store.deployments, envelope))

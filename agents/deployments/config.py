@@ -9,6 +9,7 @@ from typing import Any
 from agents.catalog import limits, metadata
 from agents.clock import rfc3339
 from agents.deployments.records import DeploymentRecord, RunRecord
+from agents.deployments.resources import Kept, shown
 from agents.deployments.schedule import checked_schedule
 from agents.deployments.timing import upcoming
 from agents.errors import InvalidRequest
@@ -16,6 +17,7 @@ from agents.sessions.budget import checked_budget
 
 DESCRIPTION_CHARS = 2048  # ours: what it is for, not how it is done
 VAULTS = 50  # spec A.11
+RESOURCES = 500  # spec A.11
 
 EVENT_TYPES = ("user.message", "user.define_outcome", "system.message")
 """What a deployment may begin a session with (spec A.11)."""
@@ -40,11 +42,16 @@ def new_body(params: Mapping[str, Any], agent: Mapping[str, Any], now: datetime)
 
 
 def changed_body(
-    stored: Mapping[str, Any], params: Mapping[str, Any], agent: Mapping[str, Any] | None, now: datetime
+    stored: Mapping[str, Any],
+    params: Mapping[str, Any],
+    agent: Mapping[str, Any] | None,
+    now: datetime,
+    resources: Sequence[Kept] | None = None,
 ) -> Body:
     """Return a body with a change applied: what is omitted stays; null clears what may be empty. Raises InvalidRequest.
 
-    *agent* is the reference that the change names, resolved; None: it stays.
+    *agent* is the reference that the change names, resolved, and *resources* what is kept of those that it names;
+    None: they stay.
     """
     body = dict(stored)
     if "name" in params:
@@ -59,8 +66,9 @@ def changed_body(
         body["environment_id"] = params["environment_id"]
     if "initial_events" in params:
         body["initial_events"] = _checked_start(params["initial_events"])
-    if "resources" in params:
-        body["resources"] = _checked_resources(params["resources"] or ())
+    limits.check_count("resources", list(params.get("resources") or ()), RESOURCES)
+    if resources is not None:
+        body["resources"] = list(resources)
     if "vault_ids" in params:
         vault_ids = list(params["vault_ids"] or ())
         limits.check_count("vault_ids", vault_ids, VAULTS)
@@ -84,13 +92,6 @@ def _checked_start(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(event) for event in events]
 
 
-def _checked_resources(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    # As with sessions: one that is quietly ignored costs its owner work.
-    if given:
-        raise limits.not_available("resources", "resources of deployments are")
-    return []
-
-
 def _checked_schedule(given: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | None:
     if given is None:
         return None
@@ -106,7 +107,7 @@ def check_not_archived(deployment: DeploymentRecord) -> None:
 
 def deployment_wire(deployment: DeploymentRecord, now: datetime) -> dict[str, Any]:
     """Return the ``deployment`` resource; the key ``budget`` is absent without one (field text of the SDK)."""
-    body = dict(deployment.body)
+    body: Body = {**deployment.body, "resources": shown(deployment.body["resources"])}
     budget = body.pop("budget")
     schedule = body["schedule"]
     if schedule is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from agents.deployments.records import DeploymentRecord, RunRecord
+from agents.deployments.resources import same_but_for_keys
 from agents.governance.audit.entries import SYSTEM, AuditEntry
 from agents.webhooks.announcing import Announcement
 
@@ -25,7 +26,7 @@ def deployment_news(stored: DeploymentRecord, changed: DeploymentRecord, at: dat
     if stored.archived_at is None and changed.archived_at is not None:
         return [_news("archived", changed, at)]
     told: list[Announcement] = []
-    if changed.body != stored.body:
+    if not same_but_for_keys(stored.body, changed.body):
         told.append(_news("updated", changed, at))
     if (stored.paused_reason is None) != (changed.paused_reason is None):
         told.append(_news("unpaused" if changed.paused_reason is None else "paused", changed, at))

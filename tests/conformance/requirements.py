@@ -187,6 +187,7 @@ _ALL = (
     # -- deployments: A.11 ---------------------------------------------------------------------------
     R("deployments:life", "A.11", "a deployment is made, changed, listed, paused, unpaused and archived"),
     R("deployments:schedule", "A.11", "upcoming_runs_at has the next five times; no POSIX cron or zone: 400"),
+    R("deployments:resources", "A.11", "resources are shown as given and mounted in each session; gone: a run error"),
     R("deployments:runs", "A.11", "a run by hand has a session of the deployment, or an error; runs are filtered"),
     # -- vaults and their credentials: A.8 -----------------------------------------------------------
     R("vaults:life", "A.8", "a vault is created, retrieved, updated, archived and deleted; metadata is merged"),

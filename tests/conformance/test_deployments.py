@@ -57,8 +57,9 @@ def test_a_schedule_tells_when_it_fires_next(client: Anthropic, deployment: Beta
     assert schedule.upcoming_runs_at == sorted(schedule.upcoming_runs_at)
     assert schedule.upcoming_runs_at[0] > datetime.now(UTC)
     for fault in ({"expression": "@daily"}, {"expression": "0 9 L * *"}, {"timezone": "Mars/Base"}):
+        refused: Any = {**CRON, **fault}
         with pytest.raises(anthropic.BadRequestError, match=rf"schedule\.{next(iter(fault))}"):
-            client.beta.deployments.update(deployment.id, schedule={**CRON, **fault})
+            client.beta.deployments.update(deployment.id, schedule=refused)
 
 
 @requirement("deployments:runs")
@@ -80,3 +81,22 @@ def test_a_run_has_a_session_or_an_error(client: Anthropic, deployment: BetaMana
     assert list(listed(deployment_id="depl_none")) == []
     assert beta.deployment_runs.retrieve(run.id) == run
     assert beta.deployments.retrieve(deployment.id).status == "active"
+
+
+@requirement("deployments:resources")
+def test_resources_are_mounted_in_each_session_until_they_are_gone(
+    client: Anthropic, deployment: BetaManagedAgentsDeployment
+) -> None:
+    beta = client.beta
+    file = beta.files.upload(file=("a.txt", b"hello"))
+    given: Any = {"type": "file", "file_id": file.id, "mount_path": "/a.txt"}
+    changed = beta.deployments.update(deployment.id, resources=[given])
+    assert [each.to_dict() for each in changed.resources] == [given]
+    run = beta.deployments.run(deployment.id)
+    assert run.session_id is not None
+    [mounted] = beta.sessions.resources.list(run.session_id)
+    assert mounted.type == "file" and mounted.mount_path == "/mnt/session/uploads/a.txt"
+    beta.files.delete(file.id)
+    failed = beta.deployments.run(deployment.id)
+    assert failed.error is not None
+    assert (failed.session_id, failed.error.type) == (None, "file_not_found_error")

@@ -171,6 +171,8 @@ async def test_deployments_tell_what_becomes_of_them(store: AnyStore) -> None:
         ("paused", {"paused_reason": {"type": "manual"}}),
         (None, {"paused_reason": {"type": "error", "error": {"type": "unknown_error"}}}),
         ("unpaused", {"paused_reason": None}),
+        ("updated", {"body": {**deployed().body, "resources": [{"wire": {}, "key": ["mk_1", "a"], "fields": {}}]}}),
+        (None, {"body": {**deployed().body, "resources": [{"wire": {}, "key": ["mk_2", "b"], "fields": {}}]}}),
         (None, {"next_at": LATER, "due_at": LATER, "last_run_at": T0}),
         ("archived", {"archived_at": T0}),
         (None, {"archived_at": LATER}),

@@ -110,7 +110,9 @@ async def test_without_a_schedule_it_is_run_by_hand_only(server: Server) -> None
         ({"schedule": {**CRON, "expression": "@daily"}}, "schedule.expression"),
         ({"schedule": {**CRON, "timezone": "Mars/Base"}}, "schedule.timezone"),
         ({"schedule": {"type": "cron", "expression": "0 9 * * *"}}, "schedule.timezone"),
-        ({"resources": [{"type": "file", "file_id": "file_1"}]}, "resources"),
+        ({"resources": [{"type": "file", "file_id": "file_1", "mount_path": "../x"}]}, "resources[0].mount_path"),
+        ({"resources": [{"type": "file", "file_id": "file_1"}] * 501}, "resources"),
+        ({"resources": [{"type": "file"}]}, "resources[0]"),
         ({"vault_ids": [f"vlt_{number}" for number in range(51)]}, "vault_ids"),
         ({"metadata": {str(number): "" for number in range(17)}}, "metadata"),
         ({"budget": {"type": "limit", "max_list_cost": {"amount": "0", "currency": "USD"}}}, "budget"),
@@ -129,7 +131,13 @@ async def test_a_fault_is_answered_by_the_fields_name(server: Server, change: di
 async def test_what_it_refers_to_must_be_there_and_not_archived(server: Server) -> None:
     body = await parts(server)
     create = server.client.post
-    for field, name in (("agent", "agent_x"), ("environment_id", "env_x"), ("vault_ids", ["vlt_x"])):
+    gone = [{"type": "file", "file_id": "file_x"}]
+    for field, name in (
+        ("agent", "agent_x"),
+        ("environment_id", "env_x"),
+        ("vault_ids", ["vlt_x"]),
+        ("resources", gone),
+    ):
         refusal(await create("/v1/deployments", json={**body, field: name}), 404, "not_found_error")
     await create(f"/v1/environments/{body['environment_id']}/archive")
     assert "archived" in refusal(await create("/v1/deployments", json=body), 400)

@@ -398,7 +398,6 @@ async def test_whatever_a_client_changes_in_a_body_changes_what_is_stored(
 FILE: Json = {"type": "file", "file_id": "file_1"}
 SKILL: Json = {"type": "anthropic", "skill_id": "xlsx"}
 SESSION: Json = {"agent": "agent_1", "environment_id": "env_1"}
-DEPLOYED: Json = {**SESSION, "name": "n", "initial_events": [MESSAGE]}
 UNAVAILABLE: list[tuple[str, Json]] = [
     ("/v1/agents", {"name": "a", "model": "m", "skills": [SKILL]}),
     ("/v1/agents", {"name": "a", "model": "m", "multiagent": {"type": "multiagent_20261001"}}),
@@ -406,7 +405,6 @@ UNAVAILABLE: list[tuple[str, Json]] = [
         "/v1/agents",
         {"name": "a", "model": "m", "execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/r"}},
     ),
-    ("/v1/deployments", {**DEPLOYED, "resources": [{"type": "file", "file_id": "file_1"}]}),
     ("/v1/sessions", {**SESSION, "agent": {"type": "agent_with_overrides", "id": "agent_1", "skills": [SKILL]}}),
     *(
         ("/v1/sessions/sesn_1/events", {"events": [MESSAGE | {"content": [{"type": kind, "source": FILE}]}]})

@@ -182,6 +182,8 @@ async def test_a_run_that_is_too_late_ends_in_an_error(stage: Stage) -> None:
         (InvalidRequest("gone", error_code="agent_archived"), "agent_archived_error", True),
         (InvalidRequest("gone", error_code="environment_archived"), "environment_archived_error", True),
         (InvalidRequest("gone", error_code="vault_archived"), "vault_archived_error", True),
+        (InvalidRequest("gone", error_code="file_not_found"), "file_not_found_error", True),
+        (NotFound("gone", error_code="skill_not_found"), "skill_not_found_error", True),
         (RunFailed("vault_not_found_error", "gone"), "vault_not_found_error", True),
     ],
 )

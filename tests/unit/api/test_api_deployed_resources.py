@@ -1,0 +1,107 @@
+"""Resources of deployments (spec A.11): kept as given, attached whenever a session is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from anthropic.types.beta import BetaManagedAgentsDeployment
+from api_fakes import Server, refusal
+
+from agents.errors import Overloaded
+
+HELLO = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
+Json = dict[str, Any]
+
+
+async def upload(server: Server) -> str:
+    answer = await server.client.post("/v1/files", files={"file": ("a.txt", b"hello", "text/plain")})
+    return answer.json()["id"]
+
+
+async def deploy(server: Server, resources: list[Json], **environment: Any) -> Json:
+    agent, place = await server.agent(), await server.environment(**environment)
+    body = {"name": "d", "agent": agent["id"], "environment_id": place["id"], "initial_events": [HELLO]}
+    answer = await server.client.post("/v1/deployments", json={**body, "resources": resources})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def run(server: Server, made: Json) -> Json:
+    return (await server.client.post(f"/v1/deployments/{made['id']}/run")).json()
+
+
+async def test_files_are_shown_as_given_and_mounted_in_each_session(server: Server) -> None:
+    given = [{"type": "file", "file_id": await upload(server), "mount_path": "/in/a.txt"}]
+    made = await deploy(server, given)
+    assert made["resources"] == given
+    BetaManagedAgentsDeployment.model_validate(made)
+    copies: set[str] = set()
+    for _ in range(2):
+        session_id = (await run(server, made))["session_id"]
+        [mounted] = (await server.client.get(f"/v1/sessions/{session_id}/resources")).json()["data"]
+        assert mounted["mount_path"] == "/mnt/session/uploads/in/a.txt"
+        copies.add(mounted["file_id"])
+    assert len(copies | {given[0]["file_id"]}) == 3
+
+
+async def test_what_is_checked_is_left_nowhere(server: Server) -> None:
+    file = await upload(server)
+    made = await deploy(server, [{"type": "file", "file_id": file}])
+    everything = (await server.client.get("/v1/files")).json()["data"]
+    assert [each["id"] for each in everything] == [file]
+    cleared = await server.client.post(f"/v1/deployments/{made['id']}", json={"resources": None})
+    assert cleared.json()["resources"] == []
+
+
+async def test_a_file_that_is_gone_is_a_run_error(server: Server) -> None:
+    file = await upload(server)
+    made = await deploy(server, [{"type": "file", "file_id": file}])
+    await server.client.delete(f"/v1/files/{file}")
+    failed = await run(server, made)
+    assert (failed["session_id"], failed["error"]["type"]) == (None, "file_not_found_error")
+    assert file in failed["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"), [("archive", "memory_store_archived_error"), ("", "session_resource_not_found_error")]
+)
+async def test_a_memory_store_that_is_over_is_a_run_error(server: Server, act: str, expected: str) -> None:
+    store = (await server.client.post("/v1/memory_stores", json={"name": "m"})).json()["id"]
+    given = [{"type": "memory_store", "memory_store_id": store, "access": "read_only"}]
+    made = await deploy(server, given, config={"type": "self_hosted"})
+    assert made["resources"] == given
+    session_id = (await run(server, made))["session_id"]
+    of_it = (await server.client.get("/v1/sessions", params={"memory_store_id": store})).json()["data"]
+    assert [each["id"] for each in of_it] == [session_id]
+    path = f"/v1/memory_stores/{store}"
+    await (server.client.post(f"{path}/archive") if act else server.client.delete(path))
+    assert (await run(server, made))["error"]["type"] == expected
+
+
+async def test_files_cannot_be_mounted_where_the_environment_is_self_hosted(server: Server) -> None:
+    made = await deploy(server, [{"type": "file", "file_id": await upload(server)}])
+    elsewhere = (await server.environment(name="e2", config={"type": "self_hosted"}))["id"]
+    answer = await server.client.post(f"/v1/deployments/{made['id']}", json={"environment_id": elsewhere})
+    assert refusal(answer, 400).startswith("resources[0]")
+    # As if the environment had become one since.
+    await server.store.deployments.change(
+        made["id"], lambda stored: replace(stored, body={**stored.body, "environment_id": elsewhere})
+    )
+    assert (await run(server, made))["error"]["type"] == "self_hosted_resources_unsupported_error"
+
+
+async def test_what_a_refused_session_had_attached_is_given_up(server: Server, monkeypatch: Any) -> None:
+    made = await deploy(server, [{"type": "file", "file_id": await upload(server)}])
+    wanted: list[str] = []
+
+    async def full(record: Any, *_: object) -> None:
+        [resource] = record.resources
+        wanted.append(resource["wire"]["file_id"])
+        await server.store.files.get(wanted[0])
+        raise Overloaded("no room")
+
+    monkeypatch.setattr(server.host, "create", full)
+    assert (await run(server, made))["error"]["type"] == "session_rate_limited_error"
+    refusal(await server.client.get(f"/v1/files/{wanted[0]}"), 404, "not_found_error")

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agents.config import Settings
+from agents.memory.records import MemoryRepository
 
 if TYPE_CHECKING:
     from agents.store.database import SqlStore
@@ -27,6 +28,10 @@ class LateStore:
 
                 self._opened = await open_platform_store(self.settings)
             return self._opened
+
+    async def memory(self) -> MemoryRepository:
+        """Return the memory stores. Raises as ``get``."""
+        return (await self.get()).memory
 
     async def close(self) -> None:
         """Give the connections back. Raises Unavailable."""

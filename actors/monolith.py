@@ -88,6 +88,7 @@ class MonolithServer:
             repositories=LateRepositories(self._store),
             recorder=metrics.recorder,
             outputs=LateOutputs(self._store),
+            memory=self._store.memory,
         )
         await self._host.start()
         self._sessions = SessionService(

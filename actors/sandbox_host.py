@@ -53,6 +53,7 @@ class SandboxHostActor:
             repositories=LateRepositories(self._store),
             recorder=self._recorder,
             outputs=outputs,
+            memory=self._store.memory,
         )
         await host.start()
         self._reporter.start()

@@ -17,7 +17,7 @@ from agents.hands.file_root import FileRoot
 from agents.hands.layer import PACKAGES, Layer
 from agents.hands.linux_calls import missing_support, spawning_as
 from agents.hands.sandbox import HOW_TO_INSTALL, Sandbox, SandboxUnavailable, await_ready
-from agents.hands.sandbox_dirs import CALLS, UPLOADS, SandboxDirs, missing_programs
+from agents.hands.sandbox_dirs import CALLS, MEMORY, UPLOADS, SandboxDirs, missing_programs
 from agents.hands.shell import Shell
 from agents.hands.socket_filter import opened_filter
 from agents.hands.system_root import SYSTEM_LINKS
@@ -32,6 +32,7 @@ _MOUNTS = {
     "outputs": "/mnt/session/outputs",
     "shm": "/dev/shm",  # noqa: S108
     CALLS: _CALLS_INSIDE,
+    MEMORY: "/mnt/memory",
 }
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -49,6 +49,7 @@ from agents.hands.tool_batch import PlannedCall, changes_files, is_shown, plan_b
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
 from agents.hands.upload_mounts import UploadMounts
+from agents.memory.mounting import MemoryMounts, OpenMemory
 from agents.net.guard import Guard
 from agents.repositories.cloning import Cloner
 from agents.repositories.mounting import RepositoryAccess, RepositoryMounts
@@ -122,11 +123,12 @@ def host_of(
     repositories: RepositoryAccess | None = None,
     recorder: Recorder | None = None,
     outputs: OutputFiles | None = None,
+    memory: OpenMemory | None = None,
 ) -> SandboxHost:
     """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
 
     *repositories* are those of sessions (None: they have none). *recorder* gets its figures, *outputs* what sessions
-    leave in their outputs directories.
+    leave in their outputs directories; *memory* opens the memory stores (None: nobody's sessions here have any).
 
     Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
     """
@@ -141,19 +143,24 @@ def host_of(
         admission=admission,
         packages=settings.packages,
         recorder=recorder,
-        mounts=_mounts_of(settings, repositories, recorder or SilentRecorder()),
+        mounts=_mounts_of(settings, repositories, memory, recorder or SilentRecorder()),
         outputs=outputs,
     )
 
 
-def _mounts_of(settings: Settings, repositories: RepositoryAccess | None, recorder: Recorder) -> Mounts:
+def _mounts_of(
+    settings: Settings, repositories: RepositoryAccess | None, memory: OpenMemory | None, recorder: Recorder
+) -> Mounts:
     kept = open_blob_store(settings)
     makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": SkillMounts(StoredArchives(kept))}
     if repositories is not None:
         limits = settings.repositories
         cloner = Cloner(settings.network.guard(), seconds=limits.clone_seconds, most_bytes=limits.max_bytes)
         makers["repository"] = RepositoryMounts(repositories, cloner, recorder)
-    return Mounts(makers)
+    if memory is None:
+        return Mounts(makers)
+    stores = MemoryMounts(memory, SystemClock(), recorder)
+    return Mounts({**makers, "memory": stores}, {"memory": stores})
 
 
 def admission_of(settings: Settings, credentials: Credentials) -> Admission:
@@ -391,7 +398,7 @@ class SandboxHost:
             )
         seconds = self._clock.monotonic() - began
         if changes_files(plan):
-            await asyncio.gather(session.files.cover(), session.outputs.cover())
+            await asyncio.gather(session.files.cover(), session.outputs.cover(), session.keep_mounts())
         version = session.files.newer_than(known)
         problems = ()
         if is_shown(plan):

@@ -33,17 +33,45 @@ class MountMaker(Protocol):
         ...
 
 
+class MountSync(Protocol):
+    """Keeps mounts of one kind and their sources the same: changes on either side come to the other."""
+
+    async def synchronize(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> Sequence[str]:
+        """Bring both sides to one state, and return what the model must be told of what was not possible.
+
+        Calls for one session do not overlap, also not with ``make``. Raises SandboxUnavailable while something has
+        never been there yet, OSError.
+        """
+        ...
+
+
 class Mounts:
     """All kinds of mounts that this host makes; others are left out."""
 
-    def __init__(self, makers: Mapping[str, MountMaker]) -> None:
+    def __init__(self, makers: Mapping[str, MountMaker], synced: Mapping[str, MountSync] | None = None) -> None:
         self._makers = makers
+        self._synced = synced or {}
 
     async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport:
         """Have exactly *mounts* in the sandbox. Raises SandboxUnavailable, OSError."""
         told = MountReport()
         for kind, maker in self._makers.items():
-            report = await maker.make(session_id, dirs, [mount for mount in mounts if mount.kind == kind])
+            report = await maker.make(session_id, dirs, _of(kind, mounts))
             if report is not None:
                 told = MountReport((*told.problems, *report.problems), (*told.notes, *report.notes))
         return told
+
+    def are_synced(self, mounts: Sequence[Mount]) -> bool:
+        """Whether any of *mounts* has two sides that change."""
+        return any(mount.kind in self._synced for mount in mounts)
+
+    async def synchronize(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> list[str]:
+        """Bring mounts and sources to one state. See MountSync.synchronize."""
+        told: list[str] = []
+        for kind, sync in self._synced.items():
+            told += await sync.synchronize(session_id, dirs, _of(kind, mounts))
+        return told
+
+
+def _of(kind: str, mounts: Sequence[Mount]) -> list[Mount]:
+    return [mount for mount in mounts if mount.kind == kind]

@@ -34,6 +34,9 @@ FILES_LOST = (
     "The machine that had this session's files is gone, and no checkpoint of them exists: all files are LOST and "
     f"/workspace is as at the session's start. {_SHELL}"
 )
+MOUNTS_NOT_KEPT = (
+    "What was changed in the session's memory stores could not be kept in time. It is tried again with the next call."
+)
 _MAX_NAMED = 5
 _MAX_PATH = 200
 _PLACES = {"workspace": "/workspace", "home": "/home/agent", "outputs": "/mnt/session/outputs"}

@@ -32,6 +32,7 @@ _ALIASES = {
     "/tmp": "tmp",  # noqa: S108
     "/mnt/session/outputs": "outputs",
     "/mnt/session/uploads": "uploads",
+    "/mnt/memory": "memory",
 }
 
 

@@ -1,6 +1,6 @@
 """Where sandboxes live on disk: one private directory each, owned by that sandbox's own user.
 
-    <root>/<session_id>/{workspace,home,tmp,outputs,shm,calls,uploads}     a session's files
+    <root>/<session_id>/{workspace,home,tmp,outputs,shm,calls,uploads,memory}  a session's files
     <root>/.warm/<host>/<n>/...                                    ready or being made, not yet claimed
     <root>/.warm/<host>/system/...                                 what a host's sandboxes share, read-only inside
     <root>/.layers/<digest>                                        packages of environments, see ``packages.layers``
@@ -34,6 +34,8 @@ PRIVATE = ("workspace", "home", "tmp", "outputs", "shm")
 CALLS = "calls"
 UPLOADS = "uploads"
 """What was uploaded for the session: the server writes it, and sandboxes only read it."""
+MEMORY = "memory"
+"""Its memory stores, a directory for each, which the server makes; sandboxes write below those that are theirs."""
 TRASH = ".trash"
 LAYERS = ".layers"
 OWN_DIRS = frozenset({STOCK, TRASH, LAYERS})
@@ -185,6 +187,7 @@ class SandboxRoot:
                 os.chown(path, uid, uid)
         _make_directory(f"{text}/{CALLS}", 0o711)
         _make_directory(f"{text}/{UPLOADS}", 0o755)
+        _make_directory(f"{text}/{MEMORY}", 0o755)
         return SandboxDirs(base, uid, self._system)
 
     def _owner_of(self, base: str, *, is_new: bool) -> int | None:

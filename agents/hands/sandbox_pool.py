@@ -199,6 +199,19 @@ class SandboxPool:
         except OSError as error:
             raise SandboxUnavailable(f"the session's resources cannot be mounted: {error.strerror}") from error
 
+    def are_synced(self, session: SessionSandbox) -> bool:
+        """See SandboxSource."""
+        return self._mounts.are_synced(session.workspace.mounts)
+
+    async def synchronize(self, session: SessionSandbox) -> list[str]:
+        """See SandboxSource."""
+        # Not those of a sandbox: it may have ended, and its files are as it has left them.
+        dirs = self._root.make(session.session_id)
+        try:
+            return await self._mounts.synchronize(session.session_id, dirs, session.workspace.mounts)
+        except OSError as error:
+            raise SandboxUnavailable(f"the session's resources cannot be kept: {error.strerror}") from error
+
     def ended(self, session: SessionSandbox) -> None:
         """Free the slot of a session whose sandbox has ended."""
         self._live.discard(session)

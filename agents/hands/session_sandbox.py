@@ -8,8 +8,9 @@ pool for exactly as long as it runs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
 from agents.hands.mounts import MountReport
 from agents.hands.port import Mount, MountProblem, ToolCall, UnreachableHost, Workspace
-from agents.hands.sandbox import Sandbox
+from agents.hands.sandbox import Sandbox, SandboxUnavailable
 from agents.hands.session_files import SessionFiles
 from agents.hands.session_outputs import SessionOutputs
 from agents.hands.session_state import SessionState
@@ -31,6 +32,10 @@ from agents.hands.tool_failure import ToolFailure, file_failure
 from agents.hands.tool_output import CallFile, OutputLimit, text_block
 from agents.hands.toolset import BashInput, EditInput, GrepInput, WriteInput
 
+log = logging.getLogger(__name__)
+
+_KEEP_SECONDS = 10.0
+"""A result waits this long for its changes of memory stores, as it does for its checkpoint."""
 _MOUNT_AGAIN_SECONDS = 300.0
 """What could not be mounted is tried again by the first call after this, in a new sandbox, and when it is changed."""
 
@@ -66,6 +71,17 @@ class SandboxSource(Protocol):
         """Have in *sandbox* what the session's resources put there, and return what is to be told.
 
         Raises SandboxUnavailable.
+        """
+        ...
+
+    def are_synced(self, session: SessionSandbox) -> bool:
+        """Whether anything that is mounted for *session* has two sides that change."""
+        ...
+
+    async def synchronize(self, session: SessionSandbox) -> Sequence[str]:
+        """Bring what is mounted for *session* and its sources to one state; returns what the model must be told.
+
+        Raises SandboxUnavailable while something has never been there yet.
         """
         ...
 
@@ -109,6 +125,11 @@ class SessionSandbox:
         self._mount_again = math.inf
         """When what could not be mounted is tried again."""
         self._problems: list[MountProblem] = []
+        self._has_mounts = False
+        """Whether it has had any, in a sandbox that may have ended."""
+        self._asked = 0
+        self._synced = 0
+        """The newest question for a pass that one has answered, or is to answer."""
         self._shell = ShellCalls(self)
         self._slots = asyncio.Semaphore(settings.max_parallel_calls)
 
@@ -143,7 +164,40 @@ class SessionSandbox:
                 if not self._is_mounted(sandbox):
                     self._note_mounts(await self._source.mount(self, sandbox))
                     self._mounted = (sandbox, wanted)
+                    self._has_mounts = True
         return sandbox
+
+    async def synchronize(self) -> None:
+        """Have in the sandbox what others have changed of what is mounted there. Raises SandboxUnavailable."""
+        if self._source.are_synced(self):
+            await self.running()
+            await self._pass()
+
+    async def keep_mounts(self) -> None:
+        """Bring what calls have changed of what is mounted to its sources, or note that it is not there yet."""
+        if not self._has_mounts or not self._source.are_synced(self):
+            return
+        try:
+            async with asyncio.timeout(_KEEP_SECONDS):
+                await self._pass()
+        except (SandboxUnavailable, TimeoutError) as error:
+            log.warning("the mounts of session %s are not kept in time: %s", self.session_id, error)
+            self._notices.append(notices.MOUNTS_NOT_KEPT)
+
+    async def _pass(self) -> None:
+        """Bring mounts and sources to one state; who asks before a pass begins shares it."""
+        self._asked += 1
+        mine = self._asked
+        async with self._mounting:
+            if self._synced >= mine:
+                return
+            before, self._synced = self._synced, self._asked
+            try:
+                told = await self._source.synchronize(self)
+                self._notices += [text for text in told if text not in self._notices]
+            except BaseException:
+                self._synced = before
+                raise
 
     def _is_mounted(self, sandbox: Sandbox) -> bool:
         known = self._mounted is not None and self._mounted[0] is sandbox and self._mounted[1] == self.workspace.mounts
@@ -178,9 +232,12 @@ class SessionSandbox:
     async def put_away(self) -> None:
         """End the session's sandbox if there is one; its files stay, and a checkpoint of them is begun."""
         async with self._turnover:
-            if self._sandbox is not None:
+            ran = self._sandbox is not None
+            if ran:
                 self._why_gone = notices.IDLE
             await self._end(away=True)
+            if ran:
+                await self.keep_mounts()
 
     async def discard(self) -> None:
         """End the session's sandbox if there is one, for its files are to be deleted."""

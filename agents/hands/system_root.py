@@ -25,6 +25,7 @@ _MOUNT_POINTS = (
     "home/agent",
     "mnt/session/outputs",
     "mnt/session/uploads",
+    "mnt/memory",
     "run/calls",
     "opt/packages",
 )

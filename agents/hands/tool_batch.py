@@ -82,9 +82,10 @@ def is_shown(plan: PlannedCall) -> bool:
 
 async def run_planned(session: SessionSandbox, plan: PlannedCall) -> list[dict[str, Any]]:
     """Run one call and return its content blocks; raises ToolFailure, SandboxUnavailable."""
+    if isinstance(plan.request, ToolFailure):
+        raise plan.request
+    await session.synchronize()
     match plan.request:
-        case ToolFailure():
-            raise plan.request
         case Provision():
             await session.running()
             return []

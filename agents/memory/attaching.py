@@ -41,9 +41,6 @@ class MemoryStoreResources:
 
     async def attach(self, where: str, given: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
         """See ResourceKind.attach."""
-        if not owner.self_hosted:
-            # Workers fetch memories themselves; the hosts of this platform do not mount them yet.
-            raise limits.not_available(f"{where}.type", "memory stores outside of self-hosted environments are")
         store_id: str = given["memory_store_id"]
         instructions: str | None = given.get("instructions")
         limits.check_length(f"{where}.instructions", instructions or "", INSTRUCTION_CHARS)

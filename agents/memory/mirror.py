@@ -5,6 +5,7 @@ Invariant: what a pass could not bring over is as it was on both sides, and is l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -50,6 +51,8 @@ class SyncPass:
     """Files whose changes gave way to the store's."""
     refused: dict[str, str] = field(default_factory=lambda: {})
     """Files that the store does not take as they are, or that the directory does not, and why."""
+    acts: Counter[str] = field(default_factory=Counter[str])
+    """How often it did what ``MEMORY_CHANGES`` counts."""
 
 
 class MemoryMirror:
@@ -71,17 +74,18 @@ class MemoryMirror:
         plan = plan_sync(last, local, _digests(stored), read_only=read_only)
         same = {path: digest for path, digest in local.items() if path in stored and stored[path].text.sha256 == digest}
         done = SyncPass({**_pending(plan, last), **same}, plan.lost)
+        done.acts["lost"] = len(plan.lost)
         work = _Work(self._memory, store_id, session_id, self._clock, directory, stored, last, done)
         # What goes away goes first: it may be in the way of what comes.
-        for act, paths in (
-            (work.delete, plan.delete),
-            (work.remove, plan.remove),
-            (work.update, plan.update),
-            (work.create, plan.create),
-            (work.fetch, plan.fetch),
+        for name, act, paths in (
+            ("delete", work.delete, plan.delete),
+            ("remove", work.remove, plan.remove),
+            ("update", work.update, plan.update),
+            ("create", work.create, plan.create),
+            ("fetch", work.fetch, plan.fetch),
         ):
             for path in paths:
-                await _tried(act, path, done)
+                done.acts[await _tried(name, act, path, done)] += 1
         return done
 
     async def _stored(self, store_id: str) -> dict[str, MemoryRecord]:
@@ -105,15 +109,19 @@ def _pending(plan: SyncPlan, last: Mapping[str, str]) -> dict[str, str]:
     return {path: last[path] for path in changed if path in last}
 
 
-async def _tried(act: Callable[[str], Awaitable[None]], path: str, done: SyncPass) -> None:
+async def _tried(name: str, act: Callable[[str], Awaitable[None]], path: str, done: SyncPass) -> str:
+    """Do it, or note why not; returns what it came to, for the count."""
     try:
         await act(path)
     except (MemoryPreconditionFailed, NotFound):
-        return  # somebody was faster: the next pass sees what is there now
+        return "overtaken"  # somebody was faster: the next pass sees what is there now
     except (InvalidRequest, MemoryPathConflict) as error:
         done.refused[path] = error.message
+        return "refused"
     except OSError as error:
         done.refused[path] = error.strerror or type(error).__name__
+        return "refused"
+    return name
 
 
 @dataclass(slots=True)

@@ -133,6 +133,21 @@ REPOSITORY_SECONDS = _seconds(
     Label("outcome", ("ok", "authentication", "forbidden", "not_found", "checkout", "clone")),
 )
 
+# -- memory stores -------------------------------------------------------------------------------
+
+MEMORY_PASSES = _counter(
+    "hecaton_memory_passes_total",
+    "passes",
+    "How often a sandbox's directory and its memory store were brought to one state, by what came of it",
+    Label("outcome", ("ok", "failed", "gone")),
+)
+MEMORY_CHANGES = _counter(
+    "hecaton_memory_changes_total",
+    "memories",
+    "Memories that passes have brought over, or not: lost are changes of sandboxes that gave way to the store's",
+    Label("what", ("fetch", "remove", "create", "update", "delete", "lost", "refused", "overtaken")),
+)
+
 # -- the log, leases, streams --------------------------------------------------------------------
 
 APPEND_SECONDS = _seconds(

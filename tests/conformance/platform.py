@@ -41,6 +41,7 @@ from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.host import host_of
 from agents.hands.toolset import tool_definitions
+from agents.memory.records import MemoryRepository
 from agents.repositories.access import StoredRepositories
 from agents.sessions.bus import Bus
 from agents.sessions.harness import Harness
@@ -112,12 +113,17 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         stack.push_async_callback(store.close)
         credentials = vault_credentials(settings, store.vaults)
         repositories = StoredRepositories(store.sessions, Envelope(master_keys(settings)))
+
+        async def memory() -> MemoryRepository:
+            return store.memory
+
         hands = host_of(
             settings,
             settings.data_dir / "sandboxes",
             credentials=credentials,
             repositories=repositories,
             outputs=outputs_of(settings, store),
+            memory=memory,
         )
         await hands.start()
         stack.push_async_callback(hands.stop)

@@ -218,7 +218,7 @@ _ALL = (
     R("memory:redaction", "A.9", "redaction leaves who and when; what a memory says now is not redacted"),
     R("memory:session", "A.7", "a session has up to 8 stores and lists them"),
     R("memory:worker", "D.3", "the SDK's worker keeps stores and directories the same"),
-    R("memory:mounts", "C.5", "stores are directories of cloud sandboxes", deferred="EXT: a later step"),
+    R("memory:mounts", "C.5", "stores are directories of cloud sandboxes, kept the same; read_only ones take nothing"),
     # -- threads: A.6, the primary one ---------------------------------------------------------------
     R("threads:primary", "A.6", "the primary thread is listed and retrieved with its status, stats and usage"),
     R("threads:filters", "A.6", "statuses[] filters threads; another thread id is a 404"),

@@ -60,7 +60,6 @@ async def test_who_only_reads_gets_a_mount_that_is_only_read(memory: MemoryAgent
         ({**GIVEN, "memory_store_id": "memstore_2"}, OWNER, NotFound),
         (GIVEN, replace(OWNER, workspace_id="other"), NotFound),
         ({**GIVEN, "instructions": "x" * 4097}, OWNER, InvalidRequest),
-        (GIVEN, replace(OWNER, self_hosted=False), InvalidRequest),
     ],
 )
 async def test_what_cannot_be_attached_is_refused(

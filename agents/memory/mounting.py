@@ -1,0 +1,209 @@
+"""Memory stores in sandboxes: directories below ``/mnt/memory``, kept the same as their stores pass by pass.
+
+    <session>/memory/<slug>/...  what the sandbox sees; the session's own user owns those that he may write to
+    <session>/memory.json        what directory and store both had after the last pass, so that another host's process
+                                 tells a file that was deleted here from one that is new there
+
+A pass is made before a call and after one that may have changed files. Invariant: what a pass has not brought over
+stays in the directory and is tried again; of a directory that has been taken away meanwhile nothing is believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agents.clock import Clock
+from agents.errors import HecatonError, NotFound
+from agents.hands.file_root import FileRoot
+from agents.hands.kept_directory import KeptDirectory
+from agents.hands.port import Mount
+from agents.hands.sandbox import SandboxUnavailable
+from agents.hands.sandbox_dirs import MEMORY, SandboxDirs
+from agents.hands.store_directory import StoreDirectory
+from agents.hands.threads import to_its_end
+from agents.memory.mirror import Directory, MemoryMirror, SyncPass
+from agents.memory.records import MemoryRepository
+from agents.telemetry import catalogue
+from agents.telemetry.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+OpenMemory = Callable[[], Awaitable[MemoryRepository]]
+"""Opens the stores when the first session needs them: most hosts' processes never do. Raises Unavailable."""
+
+_STATE = "memory.json"
+_TOLD_AT_ONCE = 10
+"""Paths that a model is told of after one pass; the others are counted."""
+_PATH_CHARS = 200
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one store's directory."""
+
+    both: dict[str, str] = field(default_factory=lambda: {})
+    refused: dict[str, str] = field(default_factory=lambda: {})
+    """What the model has been told of already."""
+    gone: bool = False
+
+
+class MemoryMounts:
+    """MountMaker and MountSync of memory stores."""
+
+    def __init__(self, memory: OpenMemory, clock: Clock, recorder: Recorder) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._recorder = recorder
+
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+        """See MountMaker.make; the stores of a session stay what they are, so that none is ever taken away."""
+        del session_id
+        if mounts:
+            await to_its_end(asyncio.to_thread(_make, dirs, mounts))
+
+    async def synchronize(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> list[str]:
+        """See MountSync.synchronize."""
+        if not mounts:
+            return []
+        state, told = await asyncio.to_thread(_read_state, dirs.base), list[str]()
+        for mount in mounts:
+            known = state.get(mount.source)
+            now, said = await self._one(session_id, dirs, mount, known)
+            told += said
+            if now != known:
+                # After each: what follows may fail.
+                state[mount.source] = now
+                await to_its_end(asyncio.to_thread(_write_state, dirs.base, state))
+        return told
+
+    async def _one(
+        self, session_id: str, dirs: SandboxDirs, mount: Mount, known: _Known | None
+    ) -> tuple[_Known, list[str]]:
+        """Make a pass over one store; returns what is known then, and what the model must be told."""
+        last = known or _Known()
+        try:
+            mirror = MemoryMirror(await self._memory(), self._clock)
+            with _opened(dirs, mount) as directory:
+                done = await mirror.synchronize(
+                    mount.source, session_id, directory, last.both, read_only=mount.read_only
+                )
+        except NotFound:
+            self._recorder.count(catalogue.MEMORY_PASSES, "gone")
+            told = [] if last.gone else [f"{mount.path}: this memory store was deleted; nothing there is kept."]
+            return _Known(gone=True), told
+        except (HecatonError, OSError) as error:
+            self._recorder.count(catalogue.MEMORY_PASSES, "failed")
+            log.warning("memory store %s of %s: %s: %s", mount.source, session_id, type(error).__name__, error)
+            if known is None:
+                raise SandboxUnavailable(f"the session's memory stores cannot be fetched: {_reason(error)}") from error
+            return last, [f"{mount.path}: {NOT_NOW}"]
+        self._count(done)
+        return _Known(done.both, _sayable(done.refused)), _told(mount, done, last)
+
+    def _count(self, done: SyncPass) -> None:
+        self._recorder.count(catalogue.MEMORY_PASSES, "ok")
+        for act, count in done.acts.items():
+            self._recorder.count(catalogue.MEMORY_CHANGES, act, by=count)
+
+
+NOT_NOW = (
+    "what was changed here may not be kept yet, and what others changed may be missing: the memory store cannot be "
+    "reached. It is tried again with the next call."
+)
+
+
+class _WhileThere:
+    """A directory of which nothing is believed when its session's files were taken away while they were looked at."""
+
+    def __init__(self, directory: StoreDirectory | KeptDirectory, files: FileRoot, root: Path) -> None:
+        self._directory = directory
+        self._files = files
+        self._root = root
+        self.read = directory.read
+        self.write = directory.write
+        self.remove = directory.remove
+
+    async def digests(self) -> Mapping[str, str] | None:
+        found = await self._directory.digests()
+        # Trees are renamed before they are removed.
+        if not os.path.samestat(os.stat(self._root), os.fstat(self._files.fd)):
+            raise FileNotFoundError(2, "the session's files were taken away", str(self._root))
+        return found
+
+
+@contextmanager
+def _opened(dirs: SandboxDirs, mount: Mount) -> Generator[Directory]:
+    root = dirs.of(MEMORY)
+    place = f"{root}/{_slug(mount)}"
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    files = FileRoot(fd, home=str(root), uid=None if mount.read_only else dirs.uid, outside=str(root))
+    try:
+        directory = KeptDirectory(files, place) if mount.read_only else StoreDirectory(files, place)
+        yield _WhileThere(directory, files, root)
+    finally:
+        files.close()
+
+
+def _make(dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+    dirs.of(MEMORY).chmod(0o755)  # whatever the server's umask is
+    for mount in mounts:
+        place = dirs.of(MEMORY) / _slug(mount)
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+            place.chmod(0o555 if mount.read_only else 0o700)
+            if dirs.uid is not None and not mount.read_only:
+                os.chown(place, dirs.uid, dirs.uid)
+
+
+def _slug(mount: Mount) -> str:
+    """Return the directory's name. Raises SandboxUnavailable for one that is no plain name."""
+    name = mount.path.rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise SandboxUnavailable(f"{mount.path} cannot be a memory store's directory")
+    return name
+
+
+def _told(mount: Mount, done: SyncPass, last: _Known) -> list[str]:
+    why_lost = "this memory store is read-only" if mount.read_only else "somebody else had changed it, too"
+    reasons = {path: f"your change was undone: {why_lost}" for path in done.lost}
+    reasons |= {path: why for path, why in _sayable(done.refused).items() if last.refused.get(path) != why}
+    lines = [f"{mount.path}{_shown(path)}: {why}" for path, why in sorted(reasons.items())[:_TOLD_AT_ONCE]]
+    if len(reasons) > len(lines):
+        lines.append(f"{mount.path}: so it is with {len(reasons) - len(lines)} more files")
+    return ["Not kept in memory:\n" + "\n".join(lines)] if lines else []
+
+
+def _sayable(refused: Mapping[str, str]) -> dict[str, str]:
+    """Return it with paths that can be written down; names of files are any bytes."""
+    return {path.encode(errors="replace").decode(): why for path, why in refused.items()}
+
+
+def _shown(path: str) -> str:
+    return path.encode(errors="replace").decode()[:_PATH_CHARS]
+
+
+def _reason(error: HecatonError | OSError) -> str:
+    return error.message if isinstance(error, HecatonError) else error.strerror or type(error).__name__
+
+
+def _read_state(base: Path) -> dict[str, _Known]:
+    try:
+        found: dict[str, Any] = orjson.loads((base / _STATE).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return {store_id: _Known(**known) for store_id, known in found.items()}
+
+
+def _write_state(base: Path, state: Mapping[str, _Known]) -> None:
+    scratch = base / f"{_STATE}.new"
+    scratch.write_bytes(orjson.dumps(dict(state)))
+    scratch.rename(base / _STATE)

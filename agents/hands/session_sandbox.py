@@ -125,6 +125,7 @@ class SessionSandbox:
         self._mount_again = math.inf
         """When what could not be mounted is tried again."""
         self._problems: list[MountProblem] = []
+        self._keeping = False
         self._has_mounts = False
         """Whether it has had any, in a sandbox that may have ended."""
         self._asked = 0
@@ -146,7 +147,7 @@ class SessionSandbox:
     @property
     def remembers(self) -> bool:
         """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
-        busy = self.files.busy or self.outputs.busy or self._evicting
+        busy = self.files.busy or self.outputs.busy or self._evicting or self._keeping
         return self._shell.ended or busy or bool(self._notices or self._problems)
 
     def forget(self) -> None:
@@ -232,12 +233,15 @@ class SessionSandbox:
     async def put_away(self) -> None:
         """End the session's sandbox if there is one; its files stay, and a checkpoint of them is begun."""
         async with self._turnover:
-            ran = self._sandbox is not None
-            if ran:
-                self._why_gone = notices.IDLE
-            await self._end(away=True)
-            if ran:
+            if self._sandbox is None:
+                await self._end(away=True)
+                return
+            self._why_gone, self._keeping = notices.IDLE, True
+            try:
+                await self._end(away=True)
                 await self.keep_mounts()
+            finally:
+                self._keeping = False
 
     async def discard(self) -> None:
         """End the session's sandbox if there is one, for its files are to be deleted."""

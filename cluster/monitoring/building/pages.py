@@ -298,6 +298,23 @@ def hands() -> dashboard.Dashboard:
                 "Evictions", "ops", Query("max(rate(hecaton_sandbox_evictions_total[5m]))", "idle sandboxes put away")
             )
         )
+        .with_row(row("Memory stores"))
+        .with_panel(
+            graph(
+                "Memories that passes brought over, or not, in 10 minutes",
+                "short",
+                Query("max by (what) (increase(hecaton_memory_changes_total[10m]))", "{{what}}"),
+                about="Between stores and sandboxes' directories. Lost: changed on both sides, the store's was kept.",
+            )
+        )
+        .with_panel(
+            graph(
+                "Passes in 10 minutes",
+                "short",
+                Query("max by (outcome) (increase(hecaton_memory_passes_total[10m]))", "{{outcome}}"),
+                about="Failed ones are made again with the session's next call. Gone: the store was deleted.",
+            )
+        )
         .with_row(row("Machines (Ray)"))
         .with_panel(graph("CPU", "percent", Query("avg by (instance) (ray_node_cpu_utilization)", "{{instance}}")))
         .with_panel(

@@ -19,10 +19,11 @@ import orjson
 from agents.brains import stream
 from agents.brains.assembly import TokenUsage
 from agents.brains.counting import CHARACTERS_PER_TOKEN, estimate
+from agents.brains.grading import Verdict, asks_for_verdict, verdict_text
 from agents.brains.plan import Pace, Plan, PlanBook, Step
 from agents.brains.plan_memory import Recollection, recall, remember
-from agents.brains.plan_templates import TemplateError, render
-from agents.brains.port import BrainFailure, BrainRequest
+from agents.brains.plan_templates import Memory, TemplateError, render
+from agents.brains.port import BrainFailure, BrainRequest, texts_in
 from agents.brains.summarizing import asks_for_summary
 from agents.clock import Clock, SystemClock
 
@@ -109,6 +110,8 @@ def play(request: BrainRequest, book: PlanBook) -> Played:
     if asks_for_summary(request):
         summary = f"{NOTICE} to summarize the conversation.]\n{remember(request, book)}"
         return Played("msg_replay_summary", [_text_block(summary)], "end_turn")
+    if asks_for_verdict(request):
+        return Played("msg_replay_verdict", [_text_block(_verdict(request, book))], "end_turn")
     try:
         recalled = recall(request, book)
     except TemplateError as error:
@@ -123,6 +126,20 @@ def play(request: BrainRequest, book: PlanBook) -> Played:
         raise BrainFailure("request_failed", f"{where} failed: {error}", transient=False) from error
     stop = "tool_use" if any(start["type"] == "tool_use" for start, _ in blocks) else "end_turn"
     return Played(f"msg_replay_{recalled.answers}", blocks, stop, plan, simulated)
+
+
+def _verdict(request: BrainRequest, book: PlanBook) -> str:
+    """Return what the plan for this evaluation says, or that nobody graded; raises BrainFailure."""
+    asked = texts_in(request.messages[0]["content"])[0].partition("\n")[0]
+    plan = book.choose(asked)
+    if plan is None or plan.when is None:
+        return verdict_text(Verdict("failed", f"{NOTICE} to grade the outcome.]"))
+    memory = Memory(prompt=asked, message=asked, session_id=request.session_id, results=(), labelled={})
+    try:
+        return f"{opening(plan.name)}\n\n{render(plan.steps[0].text or '', memory)}"
+    except TemplateError as error:
+        said = f"the verdict of the replay plan {plan.name!r} failed: {error}"
+        raise BrainFailure("request_failed", said, transient=False) from error
 
 
 def _blocks(recalled: Recollection) -> list[Block]:

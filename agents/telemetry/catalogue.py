@@ -16,6 +16,7 @@ HAND = Label("hand")
 _ROUTE = Label("route", most=200)
 _STATES = Label("state", ("running", "idle", "rescheduling", "terminated"))
 _TURN_OUTCOMES = Label("outcome", ("ended", "requires_action", "failed", "interrupted", "refused", "out_of_budget"))
+_VERDICTS = Label("result", ("satisfied", "needs_revision", "max_iterations_reached", "failed", "interrupted"))
 _REQUEST_OUTCOMES = Label("outcome", ("ok", "error", "cancelled"))
 _CALL_OUTCOMES = Label("outcome", ("ok", "error"))
 _TOKENS = Label("kind", ("input", "output", "cache_read", "cache_creation"))
@@ -51,6 +52,10 @@ RETRIES = _counter(
     "retries",
     "What was tried again: model requests that failed or lost their brain, tool calls whose host or hand was lost",
     Label("what", ("model_request", "tool_call")),
+)
+
+OUTCOME_EVALUATIONS = _counter(
+    "hecaton_outcome_evaluations_total", "evaluations", "Evaluations of outcomes, by what came of them", _VERDICTS
 )
 
 # -- brains --------------------------------------------------------------------------------------

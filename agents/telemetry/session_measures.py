@@ -74,17 +74,21 @@ class SessionMeasures:
                     self._asked_at[event.id] = event.processed_at
                 case EventType.MODEL_REQUEST_END:
                     self._request_ended(event, _spent(before, record), stopped=_is_stopped(event, events))
+                case EventType.OUTCOME_EVALUATION_END:
+                    self._graded(event, _spent(before, record))
                 case EventType.SESSION_ERROR:
                     self._failed(event)
-                case EventType.USER_TOOL_CONFIRMATION:
-                    if (call := self._calls.get(event.body["tool_use_id"])) is not None:
-                        call.since = event.processed_at
-                case kind if kind in TOOL_USES:
-                    self._calls[event.id] = _used(event, self_hosted=record.self_hosted)
-                case kind if kind in TOOL_RESULTS:
-                    self._call_ended(event)
                 case _:
-                    pass
+                    self._of_calls(event, self_hosted=record.self_hosted)
+
+    def _of_calls(self, event: Event, *, self_hosted: bool) -> None:
+        if event.type is EventType.USER_TOOL_CONFIRMATION:
+            if (call := self._calls.get(event.body["tool_use_id"])) is not None:
+                call.since = event.processed_at
+        elif event.type in TOOL_USES:
+            self._calls[event.id] = _used(event, self_hosted=self_hosted)
+        elif event.type in TOOL_RESULTS:
+            self._call_ended(event)
 
     def _turn_ended(self, event: Event, since: datetime | None, interrupted: bool) -> None:
         if since is None:
@@ -101,6 +105,15 @@ class SessionMeasures:
         if (asked_at := self._asked_at.pop(body["model_request_start_id"], None)) is not None:
             seconds = _seconds(asked_at, event.processed_at)
             self._recorder.observe(catalogue.MODEL_REQUEST_SECONDS, seconds, brain)
+
+    def _graded(self, event: Event, micro_usd: int) -> None:
+        body = event.body
+        self._recorder.count(catalogue.OUTCOME_EVALUATIONS, body["result"])
+        if any(body["usage"].get(f"{kind}_tokens") for kind in ("input", "output")):
+            # What it took is in no span of a model request.
+            outcome = {"failed": "error", "interrupted": "cancelled"}.get(body["result"], "ok")
+            brain = (event.hidden or {}).get("brain", self._implied)
+            count_request(self._recorder, brain, outcome, body["usage"], micro_usd)
 
     def _failed(self, event: Event) -> None:
         error = event.body["error"]

@@ -85,6 +85,13 @@ def overview() -> dashboard.Dashboard:
                 Query("max by (observer) (increase(hecaton_observer_failures_total[5m]))", "failed: {{observer}}"),
             )
         )
+        .with_panel(
+            graph(
+                "Evaluations of outcomes in 10 minutes",
+                "short",
+                Query("max by (result) (increase(hecaton_outcome_evaluations_total[10m]))", "{{result}}"),
+            )
+        )
         .with_row(row("Deployments"))
         .with_panel(
             graph(

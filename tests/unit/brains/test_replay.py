@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agents.brains.assembly import Answer, TokenUsage
+from agents.brains.grading import SYSTEM, Verdict, grading_message, verdict_in
 from agents.brains.plan import PlanBook, parse_plans
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.replay import NOTICE, ReplayBrain
@@ -257,6 +258,23 @@ async def test_the_built_in_default_plan_works_for_any_prompt() -> None:
     second = await ask(brain, user("Please translate this."), *results(first, "Linux x86_64\n/workspace\n"))
     assert "Linux x86_64" in second.blocks[0].text
     assert second.stop_reason == "end_turn"
+
+
+async def verdict_of(brain: ReplayBrain, description: str, iteration: int) -> Verdict | None:
+    asked = grading_message(description, "rubric", ["work"], iteration=iteration, most=3, characters=1000)
+    return verdict_in((await answer_of(brain, BrainRequest("sesn_7", "claude-x", [asked], SYSTEM))).blocks[0].text)
+
+
+async def test_an_outcome_is_graded_by_the_plan_for_it_and_never_by_the_agents() -> None:
+    grade = {"name": "g", "when": "^Grade this outcome. Evaluation 1 ", "steps": [
+        {"text": "<result>needs_revision</result><explanation>not {{ session_id }}</explanation>"}
+    ]}  # fmt: skip
+    agents = {"name": "a", "steps": [{"text": "<result>satisfied</result>"}]}
+    poems = {**agents, "name": "p", "when": "poem"}
+    brain = ReplayBrain(PlanBook(parse_plans({"plans": [poems, grade, agents]}, "test")))
+    assert await verdict_of(brain, "A poem.", 0) == Verdict("needs_revision", "not sesn_7")
+    unplanned = await verdict_of(brain, "A poem.", 1)
+    assert unplanned is not None and unplanned.result == "failed" and unplanned.explanation.startswith(NOTICE)
 
 
 async def test_the_count_of_tokens_is_what_the_usage_says() -> None:

@@ -72,6 +72,24 @@ async def test_tokens_and_cost_are_those_of_the_log(world: World) -> None:
     assert observed(world, catalogue.FIRST_TOKEN_SECONDS)[brain,][1] == 2
 
 
+async def test_evaluations_are_counted_by_their_results_with_what_the_grader_cost(world: World) -> None:
+    usage = TokenUsage(input_tokens=1000, output_tokens=500)
+    verdict = "<result>{}</result><explanation>why</explanation>"
+    for result in ("needs_revision", "satisfied"):
+        world.brain.add(reply(text("work"), usage=usage), reply(text(verdict.format(result)), usage=usage))
+    session = await world.create()
+    outcome = {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}}
+    await world.send(session, {**outcome, "max_iterations": 3, "outcome_id": "outc_1"})
+    await world.idle(session)
+    await world.quiet()
+    assert counted(world, catalogue.OUTCOME_EVALUATIONS) == {"needs_revision": 1, "satisfied": 1}
+    brain = "default@1"
+    assert counted(world, catalogue.MODEL_REQUESTS) == {(brain, "ok"): 4}
+    assert counted(world, catalogue.TOKENS)[brain, "input"] == 4000
+    cost = (await world.record(session)).usage.token_cost_micro_usd
+    assert counted(world, catalogue.COST) == {brain: pytest.approx(cost / 1_000_000)}
+
+
 async def test_calls_are_counted_by_who_runs_them_and_how_they_end(world: World) -> None:
     world.hands.answer = lambda call: ToolResult(
         call.call_id, [{"type": "text", "text": call.name}], is_error=call.name == "grep"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from agents.brains.assembly import TokenUsage
 from agents.brains.grading import SYSTEM, Verdict, verdict_in, verdict_text
+from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, Reply, fail, reply, text, thinking, tool_use
 from agents.errors import InvalidRequest
 from agents.ids import SessionId, new_event_id, new_outcome_id
+from agents.sessions.events import Event, EventType
 from agents.sessions.outcome import MAX_OUTCOMES
 from agents.sessions.state import SessionState
+from tests.unit.sessions.crash_points import Reborn, plain
 
 from .conftest import CUSTOM, World, agent_snapshot, make_world, message
 
@@ -384,6 +388,38 @@ async def test_a_harness_that_dies_while_grading_is_followed_by_one_that_grades_
     log = await world.idle(session)
     assert len(of(log, "span.outcome_evaluation_start")) == len(of(log, "span.outcome_evaluation_end")) == 1
     assert (await entry(world, session))["result"] == "satisfied"
+
+
+def mortal_answers(request: BrainRequest) -> Reply:
+    """A first draft that is graded down, and a second one that is not."""
+    first = "Evaluation 1 of" in str(request.messages) if request.system == SYSTEM else len(request.messages) == 1
+    if request.system == SYSTEM:
+        return graded("needs_revision" if first else "satisfied")
+    return reply(text("draft" if first else "poem"))
+
+
+async def story(session: Reborn) -> None:
+    await session.create({**outcome(), "id": new_event_id(), "outcome_id": "outc_1"})
+    await session.wait_for("session.status_idle")
+
+
+async def told(crashes: Callable[[int, str], bool]) -> tuple[Reborn, list[Event]]:
+    session = Reborn(mortal_answers, crashes)
+    await session.tell(story)
+    return session, list((await session.world.store.log.load(session.session)).events)
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_the_owner_may_die_anywhere_and_each_evaluation_has_one_end() -> None:
+    calm, log = await told(lambda _, __: False)
+    undisturbed = plain(log)
+    assert [event.type for event in log].count(EventType.OUTCOME_EVALUATION_END) == 2
+    ours = [number for number, point in enumerate(calm.points) if "append" in point or "model" in point]
+    assert len(ours) > 15
+    for number in ours:
+        session, log = await told(lambda index, _, number=number: index == number)
+        assert plain(log) == undisturbed
+        assert session.lives == 2
 
 
 @pytest.mark.parametrize("before", ["draft", "verdict"])

@@ -20,7 +20,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "session.thread_status_terminated": ("session.thread_terminated",),
     "span.outcome_evaluation_end": ("session.outcome_evaluation_ended",),
 }
-"""By the types of events, as text: some come with a later release."""
+"""By the types of events, as text."""
 _STOPS: dict[Any, tuple[str, ...]] = {
     "requires_action": ("session.requires_action",),
     "budget_reached": ("session.budget_reached",),

@@ -202,6 +202,20 @@ async def test_a_deployment_is_not_made_of_another_workspaces_parts(
         assert refusal(answer, 404, "not_found_error").endswith("not found")
 
 
+async def test_an_agent_and_a_session_do_not_get_another_workspaces_skill(mine: Tenant, theirs: Tenant) -> None:
+    skills = [{"type": "custom", "skill_id": theirs.ids["skill_id"]}]
+    tools = [{"type": "agent_toolset_20260401"}]
+    agent = mine.ids["agent_id"]
+    overridden = {"type": "agent_with_overrides", "id": agent, "skills": skills, "tools": tools}
+    for path, body in (
+        ("/v1/agents", {"name": "a", "model": "m", "tools": tools, "skills": skills}),
+        (f"/v1/agents/{agent}", {"version": 1, "tools": tools, "skills": skills}),
+        ("/v1/sessions", {"agent": overridden, "environment_id": mine.ids["environment_id"]}),
+    ):
+        message = refusal(await mine.ask("POST", path, body), 404, "not_found_error")
+        assert message.endswith("not found") and "skills[0]" in message
+
+
 async def test_a_vault_of_nobody_is_for_its_own_workspace_only(server: Server, mine: Tenant) -> None:
     """Such as were made before the server had keys: they are for everyone, but of the workspace ``default``."""
     now = datetime.now(UTC)

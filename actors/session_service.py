@@ -29,6 +29,8 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import Fenced, Unavailable
+from agents.files.filling import FillingBrain
+from agents.files.service import open_files
 from agents.governance.anomalies.detector import AnomalyDetector
 from agents.governance.governed_hands import FollowedHands, governed
 from agents.hands.deployed.records import HandRecords
@@ -132,7 +134,7 @@ class SessionService:
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=brain,
+            brain=FillingBrain(brain, open_files(settings, store, SystemClock())),
             hands=self._hands,
             clock=SystemClock(),
             meter=store.meter,

@@ -22,6 +22,7 @@ from agents.media import IMAGES
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 _URL = re.compile(r"https?://[^\s/]\S*")
 _MAX_URL_CHARS = 2048
+_MAX_ID_CHARS = 256
 
 _INITIAL_TYPES = ("user.message", "user.define_outcome")
 _SYSTEM = "system.message"
@@ -177,13 +178,14 @@ def _check_url(where: str, source: Mapping[str, Any], kind: str) -> None:
         raise InvalidRequest(f"{where}.url: must be an http or https URL of at most {_MAX_URL_CHARS} characters")
 
 
-def _refuse_file(where: str, source: Mapping[str, Any], kind: str) -> None:
-    raise limits.not_available(f"{where}.file_id", f"{kind}s from uploaded files ({source['file_id'][:60]!r}) are")
+def _check_file(where: str, source: Mapping[str, Any], kind: str) -> None:
+    del kind  # whether there is such a file, and of what kind, ``agents.files.references`` says
+    limits.check_length(f"{where}.file_id", source["file_id"], _MAX_ID_CHARS, shortest=1)
 
 
 _SOURCES: dict[str, Callable[[str, Mapping[str, Any], str], None]] = {
     "base64": _check_base64,
     "text": _check_text,
     "url": _check_url,
-    "file": _refuse_file,
+    "file": _check_file,
 }

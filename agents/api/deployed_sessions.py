@@ -22,6 +22,7 @@ from agents.deployments.resources import DeploymentResources, shown
 from agents.deployments.runs import DeploymentRuns
 from agents.deployments.scheduler import DeploymentScheduler
 from agents.errors import NotFound
+from agents.files.references import FileReferences
 from agents.files.service import open_files
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
@@ -40,6 +41,7 @@ class DeployedSessions:
         kinds = resources_of(platform)
         self._sessions = SessionRoutes(platform, kinds)
         self._files = open_files(platform.settings, platform.store, platform.clock)
+        self._references = FileReferences(platform.store.files, platform.clock)
         self._resources = DeploymentResources(kinds, Envelope(master_keys(platform.settings)))
         self._rubrics = Rubrics.of(platform)
 
@@ -84,6 +86,8 @@ class DeployedSessions:
                 "self_hosted_resources_unsupported_error",
                 f"environment {environment.id} is self-hosted: only memory stores can be mounted there",
             )
+        referred = self._references.check("initial_events", body["initial_events"], workspace_id)
+        await _found(referred, "file_not_found_error")
         for resource in wanted_resources:
             if resource["type"] == "file":
                 await _found(self._files.usable(resource["file_id"], workspace_id), "file_not_found_error")

@@ -44,6 +44,7 @@ from agents.deployments.resources import DeploymentResources, Kept, without_toke
 from agents.deployments.runs import DeploymentRuns
 from agents.deployments.timing import scheduled_after
 from agents.errors import InvalidRequest
+from agents.files.references import FileReferences
 from agents.ids import new_id
 from agents.sessions.budget import Budgets
 from agents.store.ports import AgentRecord
@@ -67,6 +68,7 @@ class DeploymentRoutes:
         self._deployments = platform.store.deployments
         self._clock = platform.clock
         self._runs = runs
+        self._files = FileReferences(self._store.files, platform.clock)
         self._budgets = Budgets(platform.prices, registry_of(platform.settings))
         self._resources = DeploymentResources(resources, Envelope(master_keys(platform.settings)))
         self._most = platform.settings.deployments.max_scheduled
@@ -243,7 +245,8 @@ class DeploymentRoutes:
     ) -> None:
         """Raise for what a deployment refers to and cannot have, of what *params* give."""
         if "initial_events" in params:
-            checked_initial_events(body["initial_events"], EVENT_TYPES)
+            events = checked_initial_events(body["initial_events"], EVENT_TYPES)
+            await self._files.check("initial_events", events, request.state.workspace_id)
         if "environment_id" in params:
             environment = await self._store.environments.get(body["environment_id"])
             if environment.workspace_id != request.state.workspace_id:

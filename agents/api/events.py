@@ -31,6 +31,7 @@ from agents.api.stream import EventStream, StreamSource, Watch
 from agents.api.wire import loads, parse
 from agents.api.worker_gate import Worker, lapsed
 from agents.errors import InvalidRequest, NotFound, RateLimited
+from agents.files.references import FileReferences
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord, SessionStatus
 from agents.store.ports import EventListing
@@ -49,6 +50,7 @@ class EventRoutes:
         self._book = book
         self._sessions = platform.store.sessions
         self._rubrics = Rubrics.of(platform)
+        self._files = FileReferences(platform.store.files, platform.clock)
         most = platform.settings.gateway.max_streams
         self._slots = Slots(most, _too_many_streams, share=platform.settings.key_share)
         self._history = HistoryReader(platform.store.sessions, platform.settings.harness.max_queued_events)
@@ -93,6 +95,7 @@ class EventRoutes:
         if acts_for_worker(request.scope):
             check_workers_events(events)
         events = await self._rubrics.resolved(events, request.state.workspace_id)
+        await self._files.check("events", events, request.state.workspace_id, session_id)
         repeat_key = _repeat_key(request, session_id, raw)
         with sending(self._platform.spans, request, names.SEND_ROUTE, session_id, events):
             echoes = await self._platform.sessions.send(session_id, events, repeat_key=repeat_key)

@@ -39,6 +39,7 @@ from agents.catalog.session_agent import reference, session_agent, updated_sessi
 from agents.catalog.team import check_skills_agree, models_of
 from agents.deployments.records import Reservation
 from agents.errors import InvalidRequest, Overloaded, RateLimited
+from agents.files.references import FileReferences
 from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
@@ -61,6 +62,7 @@ class SessionRoutes:
         self._host = platform.sessions
         self._spans = platform.spans
         self._rubrics = Rubrics.of(platform)
+        self._files = FileReferences(platform.store.files, platform.clock)
         self._brains = registry_of(platform.settings)
         self._budgets = Budgets(platform.prices, self._brains)
         standby = platform.standby
@@ -102,6 +104,7 @@ class SessionRoutes:
         params = parse(SessionCreateParams, await read_json(request))
         events = checked_initial_events(cast("list[dict[str, Any]]", params.get("initial_events", [])))
         events = await self._rubrics.resolved(events, request.state.workspace_id, where="initial_events")
+        await self._files.check("initial_events", events, request.state.workspace_id)
         record = await self.new_record(params, request.state.access)
         with sending(self._spans, request, names.CREATE_ROUTE, record.id, events):
             stored = await self.store(record, events)

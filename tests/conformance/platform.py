@@ -36,7 +36,9 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.files.blobs import open_blob_store
+from agents.files.filling import FillingBrain
 from agents.files.outputs import outputs_of
+from agents.files.service import open_files
 from agents.governance.governed_hands import governed
 from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.host import host_of
@@ -144,7 +146,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=brain,
+            brain=FillingBrain(brain, open_files(settings, store, clock)),
             hands=hands,
             clock=clock,
             meter=store.meter,

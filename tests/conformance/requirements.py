@@ -433,6 +433,8 @@ _ALL = (
     R("files:strict", "ours", "a form with a fault is refused by the name of its field"),
     R("files:mounts", "A.7", "a file is mounted read-only below /mnt/session/uploads, each time as a file of its own"),
     R("files:outputs", "A.10", "what a session leaves in /mnt/session/outputs is listed by scope_id and downloaded"),
+    R("files:blocks", "B.1", "images and documents from files reach the model, in messages and in tool results"),
+    R("files:blocks:refused", "A.12", "a block's file is its session's to have (404), fits it, and 100 are documents"),
     R("files:ranges", "A.10", "one range of a file's bytes is downloaded: 206, 416, If-Range"),
     R("files:resources", "A.7", "files are added to a session, listed, retrieved and removed while it goes on"),
     # -- platform: the same on Ray, and through crashes (the issue) -----------------------------------------

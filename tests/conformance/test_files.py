@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import anthropic
 import pytest
 from anthropic.types.beta import BetaFileMetadata
 
 from tests.conformance.requirements import requirement
-from tests.conformance.scene import Scene, bash, calls, ordered_results, says, text_of, toolset
+from tests.conformance.scene import CUSTOM, Json, Scene, bash, calls, of_type, ordered_results, says, text_of, toolset
+from tests.conformance.test_sending import PNG
 
 
 async def upload(scene: Scene, content: bytes = b"first line\n", name: str = "notes.txt") -> BetaFileMetadata:
@@ -165,3 +169,80 @@ async def test_a_range_of_an_output_is_downloaded(scene: Scene) -> None:
         assert (part.status_code, part.content) == (200, b"0123456789")
     beyond = await scene.http.get(url, headers={"range": "bytes=10-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */10")
+
+
+PDF = b"%PDF-1.4\n%%EOF\n"
+
+
+def from_file(kind: str, file_id: str, **more: Any) -> Json:
+    return {"type": kind, "source": {"type": "file", "file_id": file_id}, **more}
+
+
+def sources(content: list[Json]) -> list[Json]:
+    return [block["source"] for block in content if block["type"] in ("image", "document")]
+
+
+@requirement("files:blocks")
+async def test_images_and_documents_from_files_reach_the_model(scene: Scene) -> None:
+    files = scene.client.beta.files
+    image = await files.upload(file=("dot.png", base64.b64decode(PNG), "image/png"))
+    paper = await files.upload(file=("paper.pdf", PDF, "application/pdf"))
+    notes = await upload(scene, b"plain words")
+    await scene.answers(calls(("weather", {"city": "Bonn"})), says("seen"), says("gone"))
+    session = await scene.session(CUSTOM)
+    content = [
+        {"type": "text", "text": "look"},
+        from_file("image", image.id),
+        from_file("document", paper.id),
+        from_file("document", notes.id, title="Notes", context="mine"),
+    ]
+    log = await scene.turn(session, {"type": "user.message", "content": content})
+    stored = sources(of_type(log, "user.message")[0]["content"])
+    assert stored == [{"type": "file", "file_id": each.id} for each in (image, paper, notes)]
+    (call,) = of_type(log, "agent.custom_tool_use")
+    answer = {"type": "user.custom_tool_result", "custom_tool_use_id": call["id"]}
+    await scene.turn(session, {**answer, "content": [from_file("image", image.id)]})
+    picture = {"type": "base64", "media_type": "image/png", "data": PNG}
+    shown = (await scene.shown(2))[1]["messages"]
+    assert sources(shown[0]["content"]) == [
+        picture,
+        {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(PDF).decode()},
+        {"type": "text", "media_type": "text/plain", "data": "plain words"},
+    ]
+    document = shown[0]["content"][3]
+    assert (document["title"], document["context"]) == ("Notes", "mine")
+    assert sources(shown[2]["content"][0]["content"]) == [picture]
+    # The conversation goes on also when one of them is deleted.
+    await files.delete(paper.id)
+    await scene.turn(session, {"type": "user.message", "content": [{"type": "text", "text": "and now?"}]})
+    assert len(await scene.shown(3)) == 3
+
+
+@requirement("files:blocks:refused")
+async def test_a_block_with_a_file_that_it_cannot_have_is_refused_by_name(scene: Scene) -> None:
+    notes, folder = await upload(scene), "/mnt/session/outputs"
+    await scene.answers(calls(bash(f"echo x > {folder}/mine.txt")), says("done"), says("read"))
+    session, other = await scene.session(toolset()), await scene.session(toolset())
+    await scene.turn(session)
+    mine = (await outputs(scene, session))["mine.txt"].id
+
+    def event(*blocks: Json) -> Json:
+        return {"type": "user.message", "content": list(blocks)}
+
+    where = "events[0].content[0].source.file_id"
+    for refused in (from_file("document", "file_none"), from_file("document", mine)):
+        assert where in (await scene.refused(other, event(refused), status=404))["message"]
+    assert where in (await scene.refused(other, event(from_file("image", notes.id))))["message"]
+    many = [from_file("document", notes.id)] * 101
+    assert "100" in (await scene.refused(other, event(*many)))["message"]
+    found = await scene.retrieve(other)
+    body = {
+        "agent": found["agent"]["id"],
+        "environment_id": found["environment_id"],
+        "initial_events": [event(from_file("document", mine))],
+    }
+    created = await scene.http.post("/v1/sessions", json=body)
+    assert created.status_code == 404 and "initial_events[0].content[0]" in created.json()["error"]["message"]
+    assert await scene.log(other) == []
+    # The session's own it may.
+    await scene.turn(session, event(from_file("document", mine)))

@@ -66,7 +66,7 @@ def image(**source: Any) -> Json:
         (image(type="base64", media_type="image/tiff", data=PNG), "events[0].content[0].source.media_type"),
         (image(type="base64", media_type="image/png", data="%%%"), "events[0].content[0].source.data"),
         (image(type="url", url="file:///etc/passwd"), "events[0].content[0].source.url"),
-        (image(type="file", file_id="file_1"), "events[0].content[0].source.file_id"),
+        (image(type="file", file_id=""), "events[0].content[0].source.file_id"),
         ({"type": "user.interrupt", "session_thread_id": "sthr_none"}, "events[0].session_thread_id"),
         ({"type": "user.tool_confirmation", "tool_use_id": "sevt_1", "result": "maybe"}, "events[0].result"),
     ],

@@ -134,6 +134,10 @@ def test_lists_and_references_stay_within_the_workspace(tenants: tuple[Tenant, T
             environment_id=mine.ids["environment_id"],
             resources=[{"type": "file", "file_id": theirs.ids["file_id"]}],
         )
+    document: Any = {"type": "document", "source": {"type": "file", "file_id": theirs.ids["file_id"]}}
+    with pytest.raises(anthropic.NotFoundError):
+        message: Any = {"type": "user.message", "content": [document]}
+        beta.sessions.events.send(mine.ids["session_id"], events=[message])
 
 
 @requirement("transport:keys:made")

@@ -99,8 +99,8 @@ async def test_every_legal_shape_reaches_the_owner_unchanged(server: Server, eve
         (message(document(type="text", media_type="text/plain", data=" ")), "content[0].source.data"),
         (message(image(type="url", url="file:///etc/passwd")), "content[0].source.url"),
         (message(image(type="url", url="https://x/" + "y" * 2048)), "content[0].source.url"),
-        (message(image(type="file", file_id="file_1")), "content[0].source.file_id"),
-        (message(document(type="file", file_id="file_1")), "content[0].source.file_id"),
+        (message(image(type="file", file_id="")), "content[0].source.file_id"),
+        (message(document(type="file", file_id="")), "content[0].source.file_id"),
         (
             {"type": "user.tool_confirmation", "tool_use_id": "s", "result": "allow", "deny_message": "x"},
             "deny_message",

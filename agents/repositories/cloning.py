@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from base64 import b64encode
@@ -36,6 +37,9 @@ _REASONS: Mapping[int, tuple[Reason, str]] = {
     403: ("forbidden", "the authorization token does not open this repository"),
     404: ("not_found", "there is no such repository, or none that the authorization token opens"),
 }
+_VERSION = re.compile(r"git version (\d+)\.(\d+)")
+_OLDEST = (2, 37)
+"""The first with ``http.curloptResolve``: an older one ignores it, and looks names up for itself."""
 _CONFIGURATION: Mapping[str, str] = {
     "core.hooksPath": os.devnull,
     "core.symlinks": "true",
@@ -56,11 +60,13 @@ _CONFIGURATION: Mapping[str, str] = {
 class Cloner:
     """Copies repositories into directories of this machine."""
 
-    def __init__(self, guard: Guard, *, seconds: float, most_bytes: int) -> None:
+    def __init__(self, guard: Guard, *, seconds: float, most_bytes: int, program: str = "git") -> None:
         """*seconds* bound one copy; no file of it may have more than *most_bytes*: a pack is one file."""
         self._guard = guard
         self._seconds = seconds
         self._most_bytes = most_bytes
+        self._program = program
+        self._known_to_do = False
 
     async def clone(self, source: RepositorySource, token: SecretStr | None, target: Path) -> None:
         """Make a copy at *target*, which is not there yet, with what is asked for checked out.
@@ -80,7 +86,10 @@ class Cloner:
     async def _clone(self, source: RepositorySource, token: SecretStr | None, target: Path) -> None:
         addresses = await self._addresses(source)
         await self._probe(source, token)
-        git = _Git(source, _environment(source, token, addresses), self._most_bytes, target)
+        git = _Git(self._program, source, _environment(source, token, addresses), self._most_bytes, target)
+        if not self._known_to_do:
+            await git.check()
+            self._known_to_do = True
         await git.must("clone", "clone", "--quiet", "--no-checkout", "--template=", source.url, str(target))
         if source.branch is not None:
             theirs = f"refs/remotes/origin/{source.branch}"
@@ -126,11 +135,24 @@ class Cloner:
 class _Git:
     """Runs git on one copy."""
 
-    def __init__(self, source: RepositorySource, environment: dict[str, str], most_bytes: int, target: Path) -> None:
+    def __init__(
+        self, program: str, source: RepositorySource, environment: dict[str, str], most_bytes: int, target: Path
+    ) -> None:
+        self._program = program
         self._source = source
         self._environment = environment
         self._most_blocks = max(most_bytes // 1024, 1)
         self._target = target
+
+    async def check(self) -> None:
+        """Raise RepositoryFailed unless this host has a git that connects to where it is told to, and nowhere else."""
+        status, output = await self._run(("--version",))
+        said = _VERSION.search(output)
+        if status or said is None:
+            raise RepositoryFailed("clone", self._source.url, "the sandbox host has no git that works")
+        if (int(said[1]), int(said[2])) < _OLDEST:
+            wanted = ".".join(map(str, _OLDEST))
+            raise RepositoryFailed("clone", self._source.url, f"the sandbox host's git is older than {wanted}")
 
     async def must(self, reason: Reason, *arguments: str) -> None:
         """Raises RepositoryFailed for *reason* when git fails."""
@@ -146,8 +168,8 @@ class _Git:
     async def _run(self, arguments: tuple[str, ...]) -> tuple[int, str]:
         # By a shell for its ulimit alone, in 1024-byte blocks: a limit set between fork and exec is not safe in a
         # process with threads.
-        bounded = ("/bin/bash", "-c", f'ulimit -f {self._most_blocks} && exec git "$@"', "git")
-        inside = () if arguments[0] == "clone" else ("-C", str(self._target))
+        bounded = ("/bin/bash", "-c", f'ulimit -f {self._most_blocks} && exec "$0" "$@"', self._program)
+        inside = ("-C", str(self._target)) if arguments[0] not in ("clone", "--version") else ()
         child = await asyncio.create_subprocess_exec(
             *bounded,
             *inside,

@@ -86,7 +86,8 @@ class RepositoryMounts:
         except RepositoryFailed as failed:
             log.warning("a repository of %s: %s", session_id, failed.message)
             self._recorder.observe(catalogue.REPOSITORY_SECONDS, time.monotonic() - began, failed.reason)
-            note = f"The repository that belongs at {mount.path} could not be copied: {failed.message}."
+            why = escape(failed.message, quote=False)  # a server elsewhere may have written it
+            note = f"The repository that belongs at {mount.path} could not be copied: {why}."
             return MountReport((failed.problem(),), (note,))
         self._recorder.observe(catalogue.REPOSITORY_SECONDS, time.monotonic() - began, "ok")
         return MountReport(notes=(_note(mount, found),) if found else ())

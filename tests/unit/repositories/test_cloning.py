@@ -113,3 +113,19 @@ async def test_a_copy_is_bounded_in_bytes(server: GitServer, origin: Path, tmp_p
     with pytest.raises(RepositoryFailed):
         await cloner(most_bytes=64 * 1024).clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [("echo git version 2.34.1", "older than 2.37"), ("exit 127", "no git that works"), ("echo help", "no git that")],
+)
+async def test_a_git_that_looks_names_up_for_itself_is_not_used(
+    server: GitServer, tmp_path: Path, script: str, told: str
+) -> None:
+    program, ran = tmp_path / "git", tmp_path / "ran"
+    program.write_text(f"#!/bin/sh\necho $* >> {ran}\n{script}\n")
+    program.chmod(0o755)
+    old = Cloner(Guard((ip_network("127.0.0.0/8"),)), seconds=30, most_bytes=1 << 30, program=str(program))
+    with pytest.raises(RepositoryFailed, match=told):
+        await old.clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
+    assert ran.read_text() == "--version\n"

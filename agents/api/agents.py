@@ -21,6 +21,7 @@ from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog.agent_config import agent_body, agent_wire, check_not_archived, updated_body
 from agents.catalog.multiagent import saved_roster
+from agents.catalog.team import advisor_model
 from agents.errors import Conflict, InvalidRequest
 from agents.ids import new_agent_id
 from agents.listing import Listing
@@ -62,6 +63,7 @@ class AgentRoutes:
         given = params.get("multiagent")
         body["multiagent"] = await saved_roster(self._agents, given, own=(agent_id, 1), workspace_id=mine)
         self._brains.check(body["model"]["id"])
+        self._check_advisor(body)
         now = self._clock.now()
         agent = AgentRecord(agent_id, 1, body, now, now, workspace_id=mine)
         await self._agents.insert(agent)
@@ -114,9 +116,14 @@ class AgentRoutes:
                 body["multiagent"] = await saved_roster(self._agents, given, own=own, workspace_id=mine)
                 if body == stored.body:
                     break
+            self._check_advisor(body)
         if body == stored.body:
             return None
         return replace(stored, version=stored.version + 1, body=body, updated_at=self._clock.now())
+
+    def _check_advisor(self, body: Mapping[str, Any]) -> None:
+        if (model := advisor_model(body)) is not None:
+            self._brains.check(model)
 
     async def list(self, request: Request) -> Response:
         query = Query(request.query_params)

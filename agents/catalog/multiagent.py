@@ -42,6 +42,7 @@ async def saved_roster(
         if isinstance(entry, str):
             entry = {"type": "agent", "id": entry}
         if entry["type"] == "advisor":
+            limits.check_length(f"{where}.model", entry["model"], limits.MODEL_ID_CHARS, shortest=1)
             advisors.append({"type": "advisor", "model": entry["model"]})
         elif entry["type"] == "self":
             members.append(_reference(*own))

@@ -14,6 +14,12 @@ def roster(agent: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for each in multiagent.get("agents", ()) if each["type"] == "agent"]
 
 
+def advisor_model(agent: Mapping[str, Any]) -> str | None:
+    """Return the model that this agent may ask for advice, if there is one."""
+    multiagent: Mapping[str, Any] = agent.get("multiagent") or {}
+    return next((each["model"] for each in multiagent.get("agents", ()) if each["type"] == "advisor"), None)
+
+
 def team(agent: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the agent of a session and its roster."""
     return [agent, *roster(agent)]
@@ -21,7 +27,8 @@ def team(agent: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 def models_of(agent: Mapping[str, Any]) -> list[str]:
     """Return the models that a session with this agent may ask, each once."""
-    return list(dict.fromkeys(each["model"]["id"] for each in team(agent)))
+    advisor = advisor_model(agent)
+    return list(dict.fromkeys([*(each["model"]["id"] for each in team(agent)), *([advisor] if advisor else ())]))
 
 
 def server_urls(agent: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,15 +13,16 @@ from typing import Any
 
 import orjson
 
-from agents.catalog.team import roster
+from agents.catalog.team import advisor_model, roster
 from agents.ids import new_event_id, new_thread_id
+from agents.sessions import advising
 from agents.sessions.draft import Draft
 from agents.sessions.events import Event, EventType, SessionStatus, text_content
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import OpenCall, ThreadState
 
 MAX_THREADS = 25
-"""Threads beside the primary that may be at work or can be told to be (spec A.12)."""
+"""Threads beside the primary that may be at work or can be told to be; an advisor's is not one (spec A.12)."""
 
 _TEXT = {"type": "string"}
 _TOOLS: Sequence[dict[str, Any]] = (
@@ -66,12 +67,20 @@ class _Refusal(Exception):
 
 def coordinator_tools(thread: ThreadState) -> Sequence[dict[str, Any]]:
     """Return the definitions of the tools by which *thread* delegates; only the primary does (one level deep)."""
-    return _TOOLS if thread.primary and roster(thread.agent) else ()
+    if not thread.primary:
+        return ()
+    advises = [advising.TOOL] if advisor_model(thread.agent) else []
+    return [*(_TOOLS if roster(thread.agent) else ()), *advises]
 
 
 def run_call(draft: Draft, call: OpenCall) -> tuple[list[dict[str, Any]], bool]:
     """Do what a coordinator's call asks for; returns the content of its result, and whether it is an error."""
-    work = {"list_agents": _list_agents, "create_agent": _create_agent, "send_to_agent": _send_to_agent}
+    work = {
+        "list_agents": _list_agents,
+        "create_agent": _create_agent,
+        "send_to_agent": _send_to_agent,
+        advising.TOOL["name"]: _ask_advisor,
+    }
     try:
         return text_content(orjson.dumps(work[call.name](draft, call.input)).decode()), False
     except _Refusal as refusal:
@@ -93,11 +102,24 @@ def _create_agent(draft: Draft, given: Mapping[str, Any]) -> dict[str, Any]:
         raise _Refusal(f"There is no agent named {name!r}. You can delegate to: {names}.")
     if sum(1 for _ in _open(draft.session)) >= MAX_THREADS:
         raise _Refusal(f"There are {MAX_THREADS} threads, which is the limit. Send the task to one that is idle.")
+    return {"thread_id": _create_thread(draft, found[0], words)}
+
+
+def _ask_advisor(draft: Draft, given: Mapping[str, Any]) -> dict[str, Any]:
+    words, model = _text(given, "question"), advisor_model(draft.state.agent)
+    if model is None:
+        raise _Refusal("You have no advisor.")
+    if any(thread.advises and thread.status is not SessionStatus.TERMINATED for thread in _children(draft.session)):
+        raise _Refusal("The advisor is still at work on your last question: wait for its answer.")
+    return {"thread_id": _create_thread(draft, advising.advisor_agent(model), words)}
+
+
+def _create_thread(draft: Draft, agent: dict[str, Any], words: str) -> str:
     thread_id = new_thread_id()
-    told = {"session_thread_id": thread_id, "agent_name": found[0]["name"]}
-    draft.emit(EventType.THREAD_CREATED, told, hidden={"agent": found[0]})
+    told = {"session_thread_id": thread_id, "agent_name": agent["name"]}
+    draft.emit(EventType.THREAD_CREATED, told, hidden={"agent": agent})
     send(draft, draft.session.threads[thread_id], text_content(words))
-    return {"thread_id": thread_id}
+    return thread_id
 
 
 def _send_to_agent(draft: Draft, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,10 +139,14 @@ def _text(given: Mapping[str, Any], key: str) -> str:
 
 
 def _open(session: SessionState) -> Iterator[ThreadState]:
-    """Yield the threads that were created and take messages."""
-    for thread in session.threads.values():
-        if not thread.primary and thread.status is not SessionStatus.TERMINATED:
+    """Yield the threads of agents that take messages."""
+    for thread in _children(session):
+        if not thread.advises and thread.status is not SessionStatus.TERMINATED:
             yield thread
+
+
+def _children(session: SessionState) -> Iterator[ThreadState]:
+    return (thread for thread in session.threads.values() if not thread.primary)
 
 
 def send(draft: Draft, to: ThreadState, content: list[dict[str, Any]]) -> None:

@@ -56,6 +56,8 @@ def go_idle(
     """End the thread's turn: thread idle, and when no other thread is busy usage and session idle, directly after."""
     _stop_clock(draft)
     _emit_status(draft, EventType.THREAD_IDLE, stop_reason=stop_reason, stop_details=stop_details)
+    if draft.state.advises and stop_reason != BUDGET_REACHED:
+        _emit_status(draft, EventType.THREAD_TERMINATED)
     _rest(draft, rules)
 
 

@@ -125,6 +125,11 @@ class ThreadState:
         return self.agent["name"]
 
     @property
+    def advises(self) -> bool:
+        """Whether it is an advisor's: final as soon as it has answered."""
+        return self.agent.get("type") == "advisor"
+
+    @property
     def queue(self) -> list[Event]:
         """What waits in the session for this thread, in order of arrival."""
         return [event for event in self.session.queue if self.session.thread_of(event) is self]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from agents.catalog.resources import resource_wire
 from agents.clock import rfc3339
+from agents.sessions.advising import advisor_wire
 from agents.sessions.events import SessionRecord, SessionStatus, ThreadRecord, Usage
 from agents.skills.choosing import shown_skills
 
@@ -125,6 +126,12 @@ def _agent_wire(agent: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def _thread_agent(agent: dict[str, Any]) -> dict[str, Any]:
+    if agent.get("type") == "advisor":
+        return advisor_wire(agent)
+    return {key: value for key, value in _agent_wire(agent).items() if key != "multiagent"}
+
+
 def thread_wire(
     session: SessionRecord, thread: ThreadRecord | None, now: datetime, prices: UsePrices
 ) -> dict[str, Any]:
@@ -149,7 +156,7 @@ def thread_wire(
         "type": "session_thread",
         "session_id": session.id,
         "parent_thread_id": parent,
-        "agent": {key: value for key, value in _agent_wire(agent).items() if key != "multiagent"},
+        "agent": _thread_agent(agent),
         "status": row.status.value,
         "stats": stats if started else None,
         "usage": _usage(row, now, used_micro_usd(row, prices)) if row.stop_reason else None,

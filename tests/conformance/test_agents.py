@@ -289,6 +289,7 @@ def test_a_roster_that_makes_no_sense_is_refused_and_the_entry_named(http: httpx
         ([{**reference(one), "version": 9}], "multiagent.agents[0]"),
         ([boss["id"]], "one level deep"),
         ([advisor, advisor], "advisor"),
+        ([one["id"], {**advisor, "model": ""}], "multiagent.agents[1].model"),
         ([create(http, name=f"n{n}")["id"] for n in range(21)], "1 to 20"),
     ]
     for agents, word in wrong:

@@ -46,7 +46,7 @@ class Team:
     async def threads(self) -> dict[str, Json]:
         """All threads by the names of their agents; the coordinator's own is ``primary``."""
         rows = (await self.scene.get(f"/v1/sessions/{self.session}/threads"))["data"]
-        return {row["agent"]["name"] if row["parent_thread_id"] else "primary": row for row in rows}
+        return {_name(row): row for row in rows}
 
     def path(self, thread: Json) -> str:
         return f"/v1/sessions/{self.session}/threads/{thread['id']}"
@@ -69,6 +69,10 @@ class Team:
             while (await self.scene.retrieve(self.session))["status"] != "idle":
                 await stream.next(self.scene.patience)
         return await self.scene.log(self.session)
+
+
+def _name(row: Json) -> str:
+    return row["agent"].get("name", "advisor") if row["parent_thread_id"] else "primary"
 
 
 def kinds(events: Sequence[Json], *prefixes: str) -> list[str]:
@@ -431,3 +435,32 @@ async def test_a_budget_holds_all_threads_together(scene: Scene) -> None:
     refused = await scene.http.post("/v1/sessions", json=body)
     assert refused.status_code == 400
     assert refused.json()["error"]["details"]["error_code"] == "model_not_budgetable"
+
+
+@requirement("threads:advisor")
+async def test_an_advisor_answers_in_a_thread_that_ends_with_the_answer(scene: Scene) -> None:
+    asked = secrets.token_hex(6)
+    advisor = Scene(scene.platform, scene.client, scene.http, scene.environment_id)
+    advisor.mark = "You advise another agent that is at work"
+    roster = {"type": "coordinator", "agents": [{"type": "advisor", "model": "claude-opus-5"}]}
+    agent = await scene.agent(multiagent=roster)
+    await scene.answers(calls(("ask_advisor", {"question": asked}), ("ask_advisor", {"question": "more"})))
+    session = await scene.session(agent=agent)
+    await scene.send(session, message())
+    team = Team(scene, [])
+    team.session = session
+    assert (await team.at_rest("advisor"))["status"] == "terminated"
+    log = await team.done()
+    [row] = [row for row in (await scene.get(f"/v1/sessions/{session}/threads"))["data"] if row["parent_thread_id"]]
+    assert row["agent"] == {"type": "advisor", "model": "claude-opus-5"}
+    own = [event for event in log if event.get("agent_name") == "anthropic.advisor"]
+    names = ["session.thread_created", *(f"{STATUS}{word}" for word in ("running", "idle", "terminated"))]
+    assert kinds(own) == names and {event["session_thread_id"] for event in own} == {row["id"]}
+    [advice] = of_type(log, "agent.thread_message_received")
+    assert (advice["from_agent_name"], text_of(advice)) == ("anthropic.advisor", "ok")
+    assert [result["is_error"] for result in of_type(log, "agent.tool_result")] == [False, True]
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+    [shown] = [each for each in await advisor.shown(1) if asked in str(each)]
+    assert shown["model"] == "claude-opus-5" and not shown.get("tools") and scene.mark not in str(shown)
+    by_sdk = await scene.client.beta.sessions.threads.retrieve(row["id"], session_id=session)
+    assert by_sdk.agent.type == "advisor" and by_sdk.agent.model == "claude-opus-5"

@@ -273,3 +273,39 @@ async def test_agents_that_only_talk_to_each_other_are_stopped_and_the_client_ma
     log = await small.idle(session, 2)
     assert log[-1]["stop_reason"] == {"type": "end_turn"}
     await small.harness.stop()
+
+
+async def test_an_advisor_is_asked_again_by_the_next_owner_and_is_not_of_the_limit(world: World) -> None:
+    gate = asyncio.Event()
+
+    def coordinator(request: BrainRequest) -> Scripted:
+        if said(request) != "go":
+            return reply(text("noted"))
+        question = tool_use("ask_advisor", {"question": "which?"})
+        return reply(question, *(delegate(f"task {number}") for number in range(MAX_THREADS)))
+
+    def others(request: BrainRequest) -> Scripted:
+        return reply(text("this one", Hold(gate))) if "advise" in (request.system or "") else reply(text("done"))
+
+    world.brain._by = lambda request: (
+        others(request) if (request.system or "").startswith("You ") else coordinator(request)
+    )
+    session = await started(world, HELPER, {"type": "advisor", "model": "claude-other"})
+    await world.until(session, "session.thread_status_idle", MAX_THREADS)
+    next_owner = world.another_harness()
+    await next_owner.start()
+    gate.set()
+    async with asyncio.timeout(5):
+        while (await world.record(session)).status.value != "idle":
+            await asyncio.sleep(0)
+    state = SessionState.restore(await world.store.log.load(session))
+    [advised] = [thread for thread in state.threads.values() if thread.advises]
+    assert advised.status.value == "terminated" and len(state.threads) == 2 + MAX_THREADS
+    log = await events(world, session)
+    assert [kind for kind in of(log, advised.id) if kind.startswith("agent.")] == [
+        "agent.thread_message_received",
+        "agent.message",
+        "agent.thread_message_sent",
+    ]
+    assert {request.model for request in world.brain.requests if "advise" in (request.system or "")} == {"claude-other"}
+    await next_owner.stop()

@@ -36,6 +36,7 @@ from agents.settings_sections import (
     GatewaySettings,
     HarnessSettings,
     MonolithSettings,
+    PermissionSettings,
     SandboxSettings,
     StandbySettings,
 )
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
     """Hands that are deployed when the platform comes up, each under its name (``hands.crm.server``); more are added
     while it runs. See docs/hands.md."""
     compaction: CompactionSettings = CompactionSettings()
+    permissions: PermissionSettings = PermissionSettings()
     sandbox: SandboxSettings = SandboxSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     files: FileSettings = FileSettings()

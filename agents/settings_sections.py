@@ -138,6 +138,21 @@ class CompactionSettings(Section):
     compaction_limit_reached_error."""
 
 
+class PermissionSettings(Section):
+    """Who judges the tool calls under the permission policy ``auto``, and on what."""
+
+    judge: str | None = None
+    """The model that judges, by a name that agents may give; the session's own when unset. A session with a budget is
+    judged by its own where this one has no price."""
+    judge_seconds: float = Field(default=60.0, gt=0)
+    """When the calls of an answer are not judged for so long, the user is asked."""
+    judge_tokens: int = Field(default=2048, ge=16)
+    """Most tokens of a judgement, thinking included; it is one word."""
+    judge_characters: int = Field(default=24_000, ge=1000)
+    """Most characters of the conversation that the judge is shown, of the agent's instructions, and of the call. A call
+    that is longer is asked about."""
+
+
 class SandboxSettings(Section):
     """Limits of one sandbox and the size of the fleet."""
 

@@ -1,13 +1,13 @@
 """Which tools a session's agent may call, and under which policy (spec C.1-C.4).
 
 Resolution per tool: its entry in ``configs`` beats ``default_config``. Custom tools run at the client and have no
-policy. ``auto`` needs a judging brain; without one every call is indeterminate and is asked, as the spec allows.
+policy. Under ``auto`` each call is judged by a brain (``judging``); one that has no judgement is asked about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agents.hands.servers.port import Offer, OfferedTool
@@ -30,6 +30,15 @@ class Verdict:
     evaluation: dict[str, Any] | None = None
     served: ServedTool | None = None
     """The tool, where a server runs it; also of a refused call, if the server offers it."""
+    auto: bool = False
+    """Whether each call is judged by itself."""
+
+    def judged(self, permission: Permission) -> Verdict:
+        """Return what becomes of a call that was judged so; ``ask``: there is no judgement."""
+        found: dict[str, Any] = {"type": permission}
+        if permission != "allow":
+            found["reason_code"] = "high_risk" if permission == "deny" else "indeterminate"
+        return replace(self, permission=permission, evaluation={"type": "auto", "evaluated_permission": found})
 
 
 _REFUSED = Verdict("refused", "deny")
@@ -43,8 +52,7 @@ def _verdict(policy: str, served: ServedTool | None = None) -> Verdict:
         return Verdict(kind, "allow", {"type": "always_allow"}, served)
     if policy == "always_ask":
         return Verdict(kind, "ask", {"type": "always_ask"}, served)
-    judged = {"type": "ask", "reason_code": "indeterminate"}
-    return Verdict(kind, "ask", {"type": "auto", "evaluated_permission": judged}, served)
+    return Verdict(kind, "ask", None, served, auto=True).judged("ask")
 
 
 class Toolbox:
@@ -107,6 +115,10 @@ class Toolbox:
     @property
     def has_sandbox_tools(self) -> bool:
         return any(verdict.kind == "builtin" for verdict in self._verdicts.values())
+
+    def judges(self, name: str) -> bool:
+        """Whether calls of *name* are under the policy ``auto``."""
+        return self.judge(name).auto
 
     def judge(self, name: str) -> Verdict:
         """Say how a call of *name* is handled; unknown and disabled tools are refused."""

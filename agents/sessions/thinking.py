@@ -19,6 +19,7 @@ from agents.sessions.brain_stream import bounded_stream
 from agents.sessions.delegation import coordinator_tools
 from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
+from agents.sessions.judging import Judge
 from agents.sessions.metering import model_request_row, spent_on
 from agents.sessions.model_requests import Spent
 from agents.sessions.owner import ThreadOwner
@@ -55,6 +56,7 @@ class Thinker:
         self._offers: Mapping[str, Offer] = {}
         self._toolbox_of: tuple[int, Mapping[str, Offer], Toolbox] | None = None
         self._chain = ChunkChain()
+        self._judge = Judge(owner)
 
     def spent(self) -> Spent:
         """What the open request consumed so far, answers that were lost halfway included; nothing before it is made."""
@@ -113,15 +115,22 @@ class Thinker:
 
         def change(draft: Draft) -> None:
             if draft.state.open_request == request_id:
+                self._judge.count(draft)
                 record(draft, spent)
 
         await self._owner.apply(change)
         await self._meter(request_id, spent)
+        await self._judge.meter()
+
+    def count_judging(self, draft: Draft) -> None:
+        """Count what judging the calls of the open request's answer has consumed, before the request is ended."""
+        self._judge.count(draft)
 
     async def meter_unfinished(self, request_id: EventId | None, spent: Spent) -> None:
         """Record what a request consumed that brought no answer: it is in the bill of the session, too."""
         if request_id is not None and spent.usage != TokenUsage():
             await self._meter(request_id, spent)
+            await self._judge.meter()
 
     async def _meter(self, request_id: EventId, spent: Spent) -> None:
         ports = self._owner.ports
@@ -144,10 +153,11 @@ class Thinker:
             await provide_sandbox(self._owner.ports, self._owner.state, request_id)
         answer, preview_ids = await self._answer(self._request)
         rules, toolbox, shown, urls = self._owner.rules, self._toolbox(), self._offers, self._discovery.urls()
+        judged = await self._judge.judged(request_id, answer, toolbox, self.spent())
 
         def record(draft: Draft, spent: Spent) -> None:
             told = offers_told(shown, draft.state.offers, draft.state.failed_servers, urls)
-            transitions.record_answer(draft, rules, answer, spent, toolbox, preview_ids, offers=told)
+            transitions.record_answer(draft, rules, answer, spent, toolbox, preview_ids, offers=told, judged=judged)
 
         return record
 

@@ -9,13 +9,17 @@ from agents.hands.servers.port import ServerResult
 from agents.ids import EventId
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, text_content
-from agents.sessions.permissions import Toolbox
+from agents.sessions.permissions import Permission, Toolbox
 from agents.sessions.served import ServedTool, account
 from agents.sessions.thread_state import OpenCall
 
+_HIGH_RISK = "The call was not run: it was judged to be high-risk. Do not try the same by other means."
 
-def record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, str] | None:
-    """Log one tool use; returns its id and the reason when it is refused before any policy."""
+
+def record_call(
+    draft: Draft, toolbox: Toolbox, block: Block, judged: Permission | None = None
+) -> tuple[EventId, str] | None:
+    """Log one tool use; returns its id and the reason when it is refused, before any policy or as it was *judged*."""
     name, tool_input = block.name or "", block.input
     verdict = toolbox.judge(name)
     served = verdict.served
@@ -33,9 +37,11 @@ def record_call(draft: Draft, toolbox: Toolbox, block: Block) -> tuple[EventId, 
     if verdict.kind == "internal":
         draft.emit(EventType.AGENT_TOOL_USE, {"name": name, "input": tool_input}, hidden={"internal": True})
         return None
+    if verdict.auto and judged is not None:
+        verdict = verdict.judged(judged)
     body = {"input": tool_input, "evaluated_permission": verdict.permission, "evaluation": verdict.evaluation}
-    _log_use(draft, name, served, body)
-    return None
+    call_id = _log_use(draft, name, served, body)
+    return (call_id, _HIGH_RISK) if verdict.permission == "deny" else None
 
 
 def _for_client(draft: Draft, body: dict[str, Any]) -> dict[str, Any]:

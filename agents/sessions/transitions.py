@@ -7,6 +7,7 @@ the next model request or the idle sequence, whichever the state asks for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from agents.brains.assembly import Answer
@@ -32,7 +33,7 @@ from agents.sessions.lifecycle import (
 )
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
 from agents.sessions.outcome import FAILED
-from agents.sessions.permissions import Toolbox
+from agents.sessions.permissions import Permission, Toolbox
 from agents.sessions.served import account, counted
 from agents.sessions.thread_state import OpenCall
 from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
@@ -56,15 +57,19 @@ def record_answer(
     preview_ids: dict[int, EventId],
     *,
     offers: dict[str, Any] | None = None,
+    judged: Mapping[int, Permission] | None = None,
 ) -> None:
-    """Log a complete model answer and what follows from it; *offers* is what its end keeps of servers' offers."""
+    """Log a complete model answer and what follows from it; *offers* is what its end keeps of servers' offers.
+
+    *judged* says what becomes of the calls that were judged, by the places of their blocks.
+    """
     refused: list[tuple[EventId, str]] = []
     for index, block in enumerate(answer.blocks):
         event_id = preview_ids.get(index)
         if block.kind == "thinking":
             draft.emit(EventType.AGENT_THINKING, event_id=event_id, hidden={"block": block.raw})
         elif block.kind == "tool_use":
-            refusal = record_call(draft, toolbox, block)
+            refusal = record_call(draft, toolbox, block, (judged or {}).get(index))
             if refusal is not None:
                 refused.append(refusal)
         elif block.text:

@@ -136,7 +136,12 @@ class ThreadTurn:
     async def _interrupt(self) -> None:
         request, grading = self.state.open_request, self.state.grading
         spent = self._thinker.spent() if grading is None else self._grader.spent()
-        await self.apply(lambda draft: transitions.apply_interrupt(draft, self.rules, spent))
+
+        def interrupt(draft: Draft) -> None:
+            self._thinker.count_judging(draft)
+            transitions.apply_interrupt(draft, self.rules, spent)
+
+        await self.apply(interrupt)
         if grading is None:
             await self._thinker.meter_unfinished(request, spent)
         elif spent.usage != TokenUsage():

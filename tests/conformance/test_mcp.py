@@ -100,6 +100,17 @@ async def test_each_tool_has_its_own_policy(scene: Scene, crm: LiveMcp) -> None:
     assert "mcp__crm__learn" not in (await offered(scene))[0]
 
 
+@requirement("tools:auto-policy:mcp")
+@pytest.mark.parametrize("word", ["allow", "deny"])
+async def test_a_call_under_auto_is_judged(scene: Scene, crm: LiveMcp, word: str) -> None:
+    await scene.answers(calls(("mcp__crm__quick", ADA)), says(word), says("done"))
+    log = await scene.turn(await session(scene, crm, mcp_toolset({"permission_policy": {"type": "auto"}})))
+    [use], [result] = of_type(log, "agent.mcp_tool_use"), results(log)
+    assert use["evaluated_permission"] == word == use["evaluation"]["evaluated_permission"]["type"]
+    assert (crm.calls, result["is_error"]) == ((["quick"], False) if word == "allow" else ([], True))
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+
+
 @requirement("mcp:parallel")
 async def test_calls_go_out_together_and_their_results_come_in_any_order(scene: Scene, crm: LiveMcp) -> None:
     await scene.answers(calls(("mcp__crm__charge", ADA), ("mcp__crm__quick", ADA), bash("echo here")), says("done"))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from anthropic import beta_async_tool
 
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import (
     ASK,
     CUSTOM,
+    Json,
     Scene,
     bash,
     calls,
+    fails,
     message,
     of_type,
     ordered_results,
@@ -58,8 +61,9 @@ async def test_a_disabled_or_unknown_tool_is_denied_before_any_policy(scene: Sce
 
 
 @requirement("tools:auto-policy")
-async def test_auto_asks_when_nobody_can_judge(scene: Scene) -> None:
-    await scene.answers(calls(bash("true")), says("done"))
+@pytest.mark.parametrize("judge", [says("ask"), says("I would say: allow"), fails(400, "invalid_request_error")])
+async def test_auto_asks_when_there_is_no_judgement(scene: Scene, judge: Json) -> None:
+    await scene.answers(calls(bash("true")), judge)
     log = await scene.turn(await scene.session(toolset({"permission_policy": {"type": "auto"}})))
     [use] = of_type(log, "agent.tool_use")
     assert use["evaluated_permission"] == "ask"
@@ -68,6 +72,32 @@ async def test_auto_asks_when_nobody_can_judge(scene: Scene) -> None:
         "evaluated_permission": {"type": "ask", "reason_code": "indeterminate"},
     }
     assert log[-1]["stop_reason"] == {"type": "requires_action", "event_ids": [use["id"]]}
+
+
+@requirement("tools:auto-policy:judged", "tools:auto-policy:usage")
+async def test_under_auto_a_judge_allows_or_denies_each_call(scene: Scene) -> None:
+    session = await scene.session(toolset({"permission_policy": {"type": "auto"}}))
+    used = {"input_tokens": 5000, "output_tokens": 1}
+    await scene.answers(calls(bash("echo harmless")), says("allow", usage=used), says("done"))
+    log = await scene.turn(session, message("say something harmless"))
+    [use] = of_type(log, "agent.tool_use")
+    assert use["evaluated_permission"] == "allow"
+    assert use["evaluation"] == {"type": "auto", "evaluated_permission": {"type": "allow"}}
+    [result] = of_type(log, "agent.tool_result")
+    assert "harmless" in text_of(result) and not result["is_error"]
+    judge = (await scene.shown(3))[1]
+    assert "tools" not in judge and "echo harmless" in judge["messages"][0]["content"][-1]["text"]
+    spans = sum(end["model_usage"]["input_tokens"] for end in of_type(log, "span.model_request_end"))
+    found = await scene.client.beta.sessions.retrieve(session)
+    assert found.usage.input_tokens == spans + 5000
+
+    await scene.answers(calls(bash("touch ran")), says("deny"), says("I may not"))
+    log = await scene.turn(session)
+    [use] = of_type(log, "agent.tool_use")
+    assert use["evaluated_permission"] == "deny"
+    assert use["evaluation"]["evaluated_permission"] == {"type": "deny", "reason_code": "high_risk"}
+    [result] = of_type(log, "agent.tool_result")
+    assert result["is_error"] and log[-1]["stop_reason"] == {"type": "end_turn"}
 
 
 @requirement("tools:runner", "events:thread-first")

@@ -122,7 +122,8 @@ class Compaction:
 
     def _room(self, state: ThreadState) -> float | None:
         """Return the most tokens that the next request may have; None when nothing can be won by a compaction."""
-        if len(state.conversation.messages) < 2 and not state.overlong:
+        said = [each for each in state.conversation.messages if each["role"] != "system"]
+        if len(said) < 2 and not state.overlong:
             return None  # what the user has just said is for the model server to judge
         return self._most(state)
 
@@ -181,4 +182,8 @@ def _first_kept(messages: Sequence[Message], most: int, tokens: int) -> int:
 
 def _may_begin(messages: Sequence[Message], place: int) -> bool:
     """Whether what begins at *place* is well-formed behind a summary: no result there has its call before it."""
-    return place == len(messages) or all(block["type"] != "tool_result" for block in messages[place]["content"])
+    if place == len(messages):
+        return True
+    # A system message stays with what it accompanies.
+    first = messages[place]
+    return first["role"] != "system" and all(block["type"] != "tool_result" for block in first["content"])

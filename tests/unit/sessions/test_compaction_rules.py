@@ -107,8 +107,15 @@ def test_the_defaults_leave_the_contexts_of_ordinary_sessions_alone() -> None:
     assert (given_nothing.share, given_nothing.max_futile) == (0.85, 2)
 
 
+def remarks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [block for each in messages if each["role"] == "system" for block in each["content"]]
+
+
 def check_messages(messages: list[dict[str, Any]]) -> None:
     """What the Messages API demands of a conversation."""
+    for place, each in enumerate(messages):
+        assert each["role"] != "system" or messages[place - 1]["role"] == "user"
+    messages = [each for each in messages if each["role"] != "system"]
     assert [each["role"] for each in messages] == (["user", "assistant"] * len(messages))[: len(messages)]
     expected: list[str] = []
     for each in messages:
@@ -146,6 +153,10 @@ def test_a_compacted_conversation_is_what_the_messages_api_takes(log: list[Event
         after = state.conversation.messages
         check_messages(after)
         assert summary_in(after[0]["content"][0]["text"]) == "S" and state.conversation.awaits_model
-        assert after[len(after) - keeps + 1 :] == before[len(before) - keeps + 1 :], "what stays is not touched"
+        parts = (after, before[len(before) - keeps :])
+        said, kept_of = ([each for each in part if each["role"] != "system"] for part in parts)
+        stays = max(len(kept_of) - 1, 0)
+        assert said[len(said) - stays :] == kept_of[len(kept_of) - stays :], "what stays is not touched"
+        assert remarks(after) == remarks(before), "nothing of the author's is lost"
     again = SessionState.restore(SessionSnapshot(session.record, tuple(kept), ()))
     assert vars(again.primary.conversation) == vars(state.conversation)

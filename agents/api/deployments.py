@@ -24,6 +24,7 @@ from agents.api.paging import page_request
 from agents.api.platform import Platform
 from agents.api.query import Query
 from agents.api.routes import Operation, Parameter
+from agents.api.rubrics import Rubrics
 from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
@@ -70,6 +71,7 @@ class DeploymentRoutes:
         self._runs = runs
         self._files = FileReferences(self._store.files, platform.clock)
         self._budgets = Budgets(platform.prices, registry_of(platform.settings))
+        self._rubrics = Rubrics.of(platform)
         self._resources = DeploymentResources(resources, Envelope(master_keys(platform.settings)))
         self._most = platform.settings.deployments.max_scheduled
 
@@ -247,6 +249,8 @@ class DeploymentRoutes:
         if "initial_events" in params:
             events = checked_initial_events(body["initial_events"], EVENT_TYPES)
             await self._files.check("initial_events", events, request.state.workspace_id)
+            # Read anew at each run: that they are there now is all that is checked.
+            await self._rubrics.resolved(events, request.state.workspace_id, where="initial_events")
         if "environment_id" in params:
             environment = await self._store.environments.get(body["environment_id"])
             if environment.workspace_id != request.state.workspace_id:

@@ -10,6 +10,10 @@ from anthropic.types.beta import BetaManagedAgentsDeployment
 from api_fakes import Server, refusal
 
 from agents.errors import Overloaded
+from agents.ids import SessionId
+from agents.repositories.resource import token_in
+from agents.vaults.envelope import Envelope
+from agents.vaults.master_keys import master_keys
 
 HELLO = {"type": "user.message", "content": [{"type": "text", "text": "hi"}]}
 Json = dict[str, Any]
@@ -46,6 +50,20 @@ async def test_files_are_shown_as_given_and_mounted_in_each_session(server: Serv
     assert len(copies | {given[0]["file_id"]}) == 3
 
 
+async def test_a_repositorys_token_is_given_to_each_session_and_shown_to_nobody(server: Server) -> None:
+    given: Json = {"type": "github_repository", "url": "https://github.com/o/r", "mount_path": "/workspace/r"}
+    made = await deploy(server, [{**given, "authorization_token": "ghp_secret"}])
+    assert made["resources"] == [given]
+    session_id = (await run(server, made))["session_id"]
+    [kept] = (await server.store.sessions.get(SessionId(session_id))).resources
+    token = await token_in(kept, session_id, Envelope(master_keys(server.platform.settings)))
+    assert token is not None and token.get_secret_value() == "ghp_secret"
+    stored = await server.store.deployments.get(made["id"])
+    assert "ghp_secret" not in repr(stored) and "key" in stored.body["resources"][0]
+    await server.client.post(f"/v1/deployments/{made['id']}/archive")
+    assert (await server.store.deployments.get(made["id"])).body["resources"] == [{"wire": given}]
+
+
 async def test_what_is_checked_is_left_nowhere(server: Server) -> None:
     file = await upload(server)
     made = await deploy(server, [{"type": "file", "file_id": file}])
@@ -62,6 +80,21 @@ async def test_a_file_that_is_gone_is_a_run_error(server: Server) -> None:
     failed = await run(server, made)
     assert (failed["session_id"], failed["error"]["type"]) == (None, "file_not_found_error")
     assert file in failed["error"]["message"]
+
+
+async def test_a_rubrics_file_is_read_at_each_run(server: Server) -> None:
+    file = await upload(server)
+    agent, place = await server.agent(), await server.environment()
+    outcome = {"type": "user.define_outcome", "description": "d", "rubric": {"type": "file", "file_id": "file_x"}}
+    body = {"name": "d", "agent": agent["id"], "environment_id": place["id"]}
+    refused = await server.client.post("/v1/deployments", json={**body, "initial_events": [outcome]})
+    assert refusal(refused, 400).startswith("initial_events[0].rubric.file_id")
+    outcome = {**outcome, "rubric": {"type": "file", "file_id": file}}
+    answer = await server.client.post("/v1/deployments", json={**body, "initial_events": [outcome]})
+    assert answer.json()["initial_events"][0]["rubric"] == outcome["rubric"]
+    assert (await run(server, answer.json()))["error"] is None
+    await server.client.delete(f"/v1/files/{file}")
+    assert (await run(server, answer.json()))["error"]["type"] == "file_not_found_error"
 
 
 @pytest.mark.parametrize(

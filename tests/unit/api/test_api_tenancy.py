@@ -188,13 +188,14 @@ async def test_a_session_is_not_made_of_another_workspaces_parts(
     assert refusal(answer, 404, "not_found_error").endswith("not found")
 
 
-@pytest.mark.parametrize("stolen", ["agent", "environment_id", "vault_ids"])
+@pytest.mark.parametrize("stolen", ["agent", "environment_id", "vault_ids", "resources"])
 async def test_a_deployment_is_not_made_of_another_workspaces_parts(
     server: Server, mine: Tenant, theirs: Tenant, stolen: str
 ) -> None:
     def body(of: Tenant) -> dict[str, Any]:
         ids = of.ids
-        return {"agent": ids["agent_id"], "environment_id": ids["environment_id"], "vault_ids": [ids["vault_id"]]}
+        parts = {"agent": ids["agent_id"], "environment_id": ids["environment_id"], "vault_ids": [ids["vault_id"]]}
+        return {**parts, "resources": [{"type": "file", "file_id": ids["file_id"]}]}
 
     fields = {**body(mine), stolen: body(theirs)[stolen]}
     for path, more in ((f"/v1/deployments/{mine.ids['deployment_id']}", {}), ("/v1/deployments", STARTED)):

@@ -82,6 +82,18 @@ async def test_a_file_that_is_gone_is_a_run_error(server: Server) -> None:
     assert file in failed["error"]["message"]
 
 
+async def test_a_file_that_events_refer_to_is_looked_for_at_each_run(server: Server) -> None:
+    file = await upload(server)
+    agent, place = await server.agent(), await server.environment()
+    document = {"type": "document", "source": {"type": "file", "file_id": file}}
+    body = {"name": "d", "agent": agent["id"], "environment_id": place["id"]}
+    events = [{"type": "user.message", "content": [document]}]
+    made = (await server.client.post("/v1/deployments", json={**body, "initial_events": events})).json()
+    assert (await run(server, made))["error"] is None
+    await server.client.delete(f"/v1/files/{file}")
+    assert (await run(server, made))["error"]["type"] == "file_not_found_error"
+
+
 async def test_a_rubrics_file_is_read_at_each_run(server: Server) -> None:
     file = await upload(server)
     agent, place = await server.agent(), await server.environment()

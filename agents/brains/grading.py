@@ -22,7 +22,8 @@ SYSTEM = (
 OPENING = "Grade this outcome."
 _HEAD = OPENING + " Evaluation {number} of at most {most}.\n\n<outcome>\n{description}\n</outcome>"
 _RUBRIC = "<rubric>\n{rubric}\n</rubric>"
-_TRANSCRIPT = "What follows, up to the last paragraph, is the transcript of the agent's work."
+_TRANSCRIPT = "What follows is the transcript of the agent's work."
+_FILES = "These are the files that the agent has left in /mnt/session/outputs, as they are now."
 _TASK = (
     "Above is the agent's work. Judge it against each criterion of the rubric. Answer with your verdict in exactly "
     "this form:\n<result>satisfied</result>\n<explanation>why</explanation>\nThe result is satisfied when every "
@@ -44,11 +45,26 @@ class Verdict:
 
 
 def grading_message(
-    description: str, rubric: str, entries: Sequence[str], *, iteration: int, most: int, characters: int
+    description: str,
+    rubric: str,
+    entries: Sequence[str],
+    *,
+    iteration: int,
+    most: int,
+    characters: int,
+    files: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the message that asks for a verdict; the transcript's *entries* have no more than so many *characters*."""
+    """Return the message that asks for a verdict.
+
+    The transcript's *entries* and the *files* that were produced have no more than so many *characters*, of which the
+    files get up to half.
+    """
     head = _HEAD.format(number=iteration + 1, most=most, description=description)
-    texts = [head, _RUBRIC.format(rubric=rubric), _TRANSCRIPT, *fitted(entries, characters), _TASK]
+    texts = [head, _RUBRIC.format(rubric=rubric), _TRANSCRIPT]
+    shown = fitted(files, characters // 2)
+    texts += fitted(entries, characters - sum(map(len, shown)))
+    texts += [_FILES, *shown] if shown else []
+    texts.append(_TASK)
     return {"role": "user", "content": [{"type": "text", "text": text} for text in texts]}
 
 

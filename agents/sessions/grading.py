@@ -1,7 +1,7 @@
 """The grader's half of a turn: ask a brain whether the outcome is met, say that it goes on, record the verdict.
 
-The grader's context is its own: the outcome, the rubric and a transcript of what was done. Nothing of the agent's
-conversation but its words, and none of the agent's thinking.
+The grader's context is its own: the outcome, the rubric, a transcript of what was done and the files that it left.
+Nothing of the agent's conversation but its words, and none of the agent's thinking.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from agents.ids import EventId
 from agents.sessions.asides import Aside, Question
 from agents.sessions.draft import Draft
 from agents.sessions.evaluation import end_evaluation, keep_evaluating
+from agents.sessions.graded_files import graded_files
 from agents.sessions.lifecycle import TurnRules, give_up
 from agents.sessions.model_requests import Spent, add_usage, pause
 from agents.sessions.outcome import FAILED, MAX_ITERATIONS_REACHED, NEEDS_REVISION, Outcome
@@ -57,7 +58,7 @@ class Grader:
         aside, rules = self._aside, self._owner.rules
         try:
             async with self._going_on(evaluation):
-                verdict = await self._verdict(aside, outcome)
+                verdict = await self._verdict(aside, evaluation, outcome)
         except BrainFailure as failure:
             words = failure
             logger.warning("no verdict on %s of %s: %s", outcome.id, self._owner.state.record.id, failure.message)
@@ -66,9 +67,10 @@ class Grader:
             await self._owner.apply(lambda draft: record_verdict(draft, rules, evaluation, verdict, aside.spent))
         await aside.meter()
 
-    async def _verdict(self, aside: Aside, outcome: Outcome) -> Verdict:
+    async def _verdict(self, aside: Aside, evaluation: EventId, outcome: Outcome) -> Verdict:
         state, compaction = self._owner.state, self._owner.rules.compaction
         entries = [entry for message in state.conversation.messages for entry in compaction.entries(message)]
+        files = await graded_files(self._owner.ports, state.record, evaluation)
         room = compaction.transcript_characters(state, state.agent["model"]["id"])
         room -= len(outcome.description) + len(outcome.rubric)
         asked = grading_message(
@@ -78,6 +80,7 @@ class Grader:
             iteration=outcome.iteration,
             most=outcome.max_iterations,
             characters=max(room, 1000),
+            files=files,
         )
         messages = [asked]
         for _ in range(_ASKED):

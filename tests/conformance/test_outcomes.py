@@ -9,7 +9,20 @@ from anthropic.types.beta.beta_managed_agents_outcome_evaluation_resource import
 )
 
 from tests.conformance.requirements import requirement
-from tests.conformance.scene import END, REQUEST, START, Json, Scene, message, of_type, says, text_of
+from tests.conformance.scene import (
+    END,
+    REQUEST,
+    START,
+    Json,
+    Scene,
+    bash,
+    calls,
+    message,
+    of_type,
+    says,
+    text_of,
+    toolset,
+)
 
 EVALUATION = ["span.outcome_evaluation_start", "span.outcome_evaluation_end"]
 
@@ -70,6 +83,18 @@ async def test_an_outcome_that_is_met_ends_the_turn(scene: Scene) -> None:
     [grader] = graders(shown)
     assert not grader.get("tools") and [each["role"] for each in grader["messages"]] == ["user"]
     assert "Roses are red." in str(grader["messages"]) and "It rhymes." in str(grader["messages"])
+
+
+@requirement("outcomes:grader")
+async def test_the_grader_sees_the_files_that_the_agent_has_left(scene: Scene) -> None:
+    folder = "/mnt/session/outputs"
+    await scene.answers(calls(bash(f"mkdir {folder}/sub; printf 'Violets are blue.' > {folder}/sub/poem.txt")))
+    await scene.answers(says("done"), verdict("satisfied", "It rhymes."))
+    session = await scene.session(toolset())
+    await scene.turn(session, outcome(scene))
+    [grader] = graders(await scene.shown(3))
+    texts = [block["text"] for block in grader["messages"][0]["content"]]
+    assert [text for text in texts if text.startswith("<file")] == [f"<file {folder}/sub/poem.txt>\nViolets are blue."]
 
 
 @requirement("outcomes:revision")

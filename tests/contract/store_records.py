@@ -72,6 +72,7 @@ def full_session(partition: int = 1) -> SessionRecord:
         epoch=4,
         topology="monolith",
         deployment_id="depl_1",
+        outcomes=({"outcome_id": "outc_1", "description": "d\x00 \u2603", "result": "pending", "explanation": None},),
     )
 
 

@@ -14,6 +14,7 @@ from agents.brains.grading import SYSTEM, Verdict, verdict_in, verdict_text
 from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, Reply, fail, reply, text, thinking, tool_use
 from agents.errors import InvalidRequest
+from agents.hands.port import HostLost, ToolCall, ToolResult
 from agents.ids import SessionId, new_event_id, new_outcome_id
 from agents.sessions.events import Event, EventType
 from agents.sessions.outcome import MAX_OUTCOMES
@@ -420,6 +421,49 @@ async def test_the_owner_may_die_anywhere_and_each_evaluation_has_one_end() -> N
         session, log = await told(lambda index, _, number=number: index == number)
         assert plain(log) == undisturbed
         assert session.lives == 2
+
+
+async def test_the_grader_sees_the_files_that_were_produced(world: World) -> None:
+    contents = {"poem.txt": "Roses are red.", "big": "too large", "sub": "sub: is a directory", "a.png": None}
+
+    def answer(call: ToolCall) -> ToolResult:
+        if call.name == "glob":
+            said = [{"type": "text", "text": "\n".join(f"/mnt/session/outputs/{name}" for name in contents)}]
+            return ToolResult(call.call_id, said)
+        if call.name == "read":
+            content = contents[call.input["file_path"].removeprefix("/mnt/session/outputs/")]
+            if content is None:
+                return ToolResult(call.call_id, [{"type": "image", "source": {}}])
+            return ToolResult(call.call_id, [{"type": "text", "text": content}], is_error="is a" in content)
+        return ToolResult(call.call_id, [{"type": "text", "text": "wrote"}], host="fake-host/1")
+
+    world.hands.answer = answer
+    world.brain.add(reply(tool_use("write", {})), reply(text("done")), graded("satisfied"))
+    session = await world.create()
+    await world.send(session, outcome())
+    await world.idle(session)
+    shown = [block["text"] for block in world.brain.requests[-1].messages[0]["content"]]
+    files = [text for text in shown if text.startswith("<file ")]
+    assert files == [
+        "<file /mnt/session/outputs/poem.txt>\nRoses are red.",
+        "<file /mnt/session/outputs/big>\ntoo large",
+        "<file /mnt/session/outputs/a.png>\n[image]",
+    ]
+    assert (await world.record(session)).dispatched == {}
+
+
+async def test_files_that_cannot_be_looked_at_keep_nobody_from_grading(world: World) -> None:
+    world.hands.answer = lambda call: ToolResult(call.call_id, [{"type": "text", "text": "ok"}], host="fake-host/1")
+    gate = asyncio.Event()
+    world.brain.add(reply(tool_use("write", {})), reply(text("done", Hold(gate))), graded("satisfied"))
+    session = await world.create()
+    await world.send(session, outcome())
+    await world.brain.asked(2)
+    world.hands.fault = HostLost("the host is gone")
+    gate.set()
+    await world.idle(session)
+    assert "could not be looked at" in str(world.brain.requests[-1].messages)
+    assert (await entry(world, session))["result"] == "satisfied"
 
 
 @pytest.mark.parametrize("before", ["draft", "verdict"])

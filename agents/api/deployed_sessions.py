@@ -23,7 +23,6 @@ from agents.deployments.runs import DeploymentRuns
 from agents.deployments.scheduler import DeploymentScheduler
 from agents.errors import NotFound
 from agents.files.references import FileReferences
-from agents.files.references import FileReferences
 from agents.files.service import open_files
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
@@ -42,7 +41,6 @@ class DeployedSessions:
         kinds = resources_of(platform)
         self._sessions = SessionRoutes(platform, kinds)
         self._files = open_files(platform.settings, platform.store, platform.clock)
-        self._references = FileReferences(platform.store.files, platform.clock)
         self._resources = DeploymentResources(kinds, Envelope(master_keys(platform.settings)))
         self._references = FileReferences(platform.store.files, platform.clock)
         self._rubrics = Rubrics.of(platform)
@@ -65,8 +63,6 @@ class DeployedSessions:
         access = Access(deployment.principal, deployment.workspace_id, KeyScope.DEVELOPER)
         # Before the session: a file that is gone leaves nothing behind.
         events = checked_initial_events(body["initial_events"], EVENT_TYPES)
-        referred = self._references.check("initial_events", events, deployment.workspace_id)
-        await _found(referred, "file_not_found_error")
         events = await self._rubrics.resolved(events, deployment.workspace_id, where="initial_events")
         record = await self._sessions.new_record(
             cast("SessionCreateParams", params), access, reservation, deployment_id=deployment.id

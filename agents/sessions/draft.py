@@ -138,11 +138,11 @@ class Draft:
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
-            threads=self._rows(),
+            threads=self._rows(lease.epoch),
             work=self._work(),
         )
 
-    def _rows(self) -> tuple[ThreadRecord, ...]:
+    def _rows(self, epoch: int) -> tuple[ThreadRecord, ...]:
         """Bring the rows of the threads that the events concern to where the events lead."""
         if self.session.primary.row is None:
             return ()
@@ -151,7 +151,8 @@ class Draft:
         for thread in self.session.threads.values():
             if thread.row is not None and thread.event_thread in concerned:
                 status, reason = thread.status, thread.stop_reason
-                thread.row = replace(thread.row, status=status, stop_reason=reason, updated_at=self.now)
+                news = {"status": status, "stop_reason": reason, "updated_at": self.now, "epoch": epoch}
+                thread.row = replace(thread.row, **news)
                 rows.append(thread.row)
         return tuple(rows)
 

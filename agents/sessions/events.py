@@ -218,6 +218,8 @@ class ThreadRecord:
     active_seconds: float = 0.0
     running_since: datetime | None = None
     archived_at: datetime | None = None
+    epoch: int | None = None
+    """Epoch of the partition's owner under which the thread's part of the log last grew."""
 
 
 def text_content(text: str) -> list[dict[str, Any]]:

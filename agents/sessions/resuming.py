@@ -3,8 +3,8 @@
 A turn that is read back from the log goes on where the log ends. One that brings its owner down each time
 (it takes all the memory, it meets a fault of ours) would do so for ever, owner after owner, and to everybody
 else whom they serve. So taking a turn up is an attempt. Nothing has to be written to count it: a new owner has a
-new epoch, and the session's row says under which epoch its log last grew; the difference is how often it was
-taken up since, also by owners that died before they could say anything.
+new epoch, and the row of the session, or of the thread, says under which epoch its log last grew; the difference is
+how often it was taken up since, also by owners that died before they could say anything.
 
 From the second attempt at one place on there is a pause of random length, which lets the neighbours get on
 with theirs; after the last one the turn ends, and the session says so and takes new input.
@@ -14,19 +14,21 @@ from __future__ import annotations
 
 import random
 
-from agents.sessions.events import SessionRecord
 from agents.sessions.log import Lease
+from agents.sessions.thread_state import ThreadState
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
-def attempts(record: SessionRecord, lease: Lease, crashes: int) -> int:
+def attempts(thread: ThreadState, lease: Lease, crashes: int) -> int:
     """Return how often the turn was taken up where it stands, this time included.
 
-    *crashes* is how often it died of a fault, there and under this lease.
+    *crashes* is how often the session's turns died of a fault, there and under this lease. Another thread that gets on
+    meanwhile changes nothing but that.
     """
-    return crashes + (0 if record.epoch is None else lease.epoch - record.epoch)
+    epoch = thread.record.epoch if thread.row is None else thread.row.epoch
+    return crashes + (0 if epoch is None else lease.epoch - epoch)
 
 
 def pause_before(attempt: int) -> float:

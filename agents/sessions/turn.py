@@ -107,7 +107,7 @@ class ThreadTurn:
 
     async def _take_up(self) -> None:
         """Wait before a turn that has got nowhere so far, or end it: see ``resuming``."""
-        attempt = resuming.attempts(self.state.record, self._session.lease, self._crashes)
+        attempt = resuming.attempts(self.state, self._session.lease, self._crashes)
         if attempt > self.ports.settings.harness.max_resumes:
             words = f"The turn was taken up {attempt - 1} times without getting any further."
             await self.apply(lambda draft: transitions.give_up_turn(draft, self.rules, words))

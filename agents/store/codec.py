@@ -239,6 +239,7 @@ def thread_row(thread: ThreadRecord) -> Row:
         "active_seconds": thread.active_seconds,
         "running_since": micros_or_none(thread.running_since),
         "updated_at": micros(thread.updated_at),
+        "epoch": thread.epoch,
     }
     return {
         "id": thread.id,
@@ -266,6 +267,7 @@ def thread_of(row: RowView) -> ThreadRecord:
         active_seconds=state["active_seconds"],
         running_since=moment_or_none(state["running_since"]),
         archived_at=moment_or_none(row["archived_at"]),
+        epoch=state.get("epoch"),
     )
 
 

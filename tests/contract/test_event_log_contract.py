@@ -66,7 +66,7 @@ async def test_what_is_loaded_is_what_was_created_with_every_field(store: AnySto
 async def test_the_rows_of_threads_are_those_of_their_last_commits_and_go_with_the_session(store: AnyStore) -> None:
     lease = await claimed(store)
     record = await created(store, lease)
-    primary = ThreadRecord(record.thread_id, record.id, None, {}, T0, T0)
+    primary = ThreadRecord(record.thread_id, record.id, None, {}, T0, T0, epoch=3)
     child = ThreadRecord("sthr_child", record.id, primary.id, {"name": "é"}, T0 + timedelta(seconds=1), T0)
     commit = step(lease, record, logged())
     record = await appended(store, replace(commit, threads=(primary, child)))

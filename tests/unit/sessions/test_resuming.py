@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from agents.brains.scripted import Hold, text, tool_use
+from agents.brains.port import BrainRequest
+from agents.brains.scripted import Hold, Scripted, text, tool_use
 from agents.errors import Unavailable
 from agents.ids import SessionId, new_event_id
 from agents.sessions.draft import Draft
@@ -23,7 +24,7 @@ from agents.sessions.log import Commit
 from agents.sessions.resuming import pause_before
 from agents.sessions.state import SessionState
 from agents.sessions.transitions import give_up_turn
-from tests.unit.sessions.conftest import World, make_world, message
+from tests.unit.sessions.conftest import World, agent_snapshot, make_world, message
 
 LIMIT = 4
 EXHAUSTED = {"type": "retries_exhausted"}
@@ -248,3 +249,34 @@ def test_pauses_grow_from_none_to_a_bound_and_are_spread() -> None:
         mean = min(0.1 * 2 ** (attempt - 2), 60)
         assert all(mean / 2 <= pause_before(attempt) <= mean * 1.5 for _ in range(20))
     assert len({pause_before(5) for _ in range(5)}) > 1
+
+
+async def test_a_thread_that_brings_down_its_owner_is_given_up_though_another_gets_on(lives: Lives) -> None:
+    world = lives.world
+    helper = {**agent_snapshot(), "id": "agent_2", "name": "helper", "system": "You help."}
+
+    def answer(request: BrainRequest) -> Scripted:
+        if (request.system or "").startswith("You help."):
+            return [Hold(asyncio.Event())]
+        words = text("noted")
+        return [words if len(request.messages) > 1 else tool_use("create_agent", {"agent": "helper", "message": "x"})]
+
+    world.brain._by = answer
+    record = world.new_record()
+    agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": [helper]}}
+    session = SessionId((await world.harness.create(replace(record, agent=agent), [message("go")])).id)
+    await world.until(session, "session.thread_status_idle")
+    for life in range(LIMIT + 1):
+        await lives.die_and_start_again()
+        await world.send(session, message("and now?"))
+        async with asyncio.timeout(10):
+            while len([each for each in await world.types(session) if each == "agent.message"]) < 2 + life:
+                world.clock.advance(1)
+                await lives.settle()
+    async with asyncio.timeout(10):
+        while "session.thread_status_terminated" not in await world.types(session):
+            world.clock.advance(1)
+            await lives.settle()
+    asked = sum((request.system or "").startswith("You help.") for request in world.brain.requests)
+    assert asked <= 1 + LIMIT
+    assert ended(await world.idle(session)) == {"type": "end_turn"}

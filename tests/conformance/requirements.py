@@ -182,7 +182,6 @@ _ALL = (
     R("sessions:budget", "A.4", "a budget is shown, replaced and removed; session.updated says so"),
     R("sessions:budget:amount", "B.3", "whole US cents above zero, as a decimal string without leading zeros"),
     R("sessions:budget:refused", "H-22", "model_not_budgetable, budget_create_only and budget_not_raised are 400s"),
-    R("sessions:resources", "A.7", "mounted memory", deferred="EXT: a later step"),
     R("sessions:vaults", "A.8", "a session names up to 50 vaults of its maker; unknown is a 404, archived a 400"),
     # -- deployments: A.11 ---------------------------------------------------------------------------
     R("deployments:life", "A.11", "a deployment is made, changed, listed, paused, unpaused and archived"),

@@ -44,8 +44,11 @@ from anthropic.types.beta.memory_stores import (
     BetaManagedAgentsMemoryVersion,
 )
 from anthropic.types.beta.sessions import (
+    BetaManagedAgentsDeleteSessionResource,
+    BetaManagedAgentsFileResource,
     BetaManagedAgentsSendSessionEvents,
     BetaManagedAgentsSessionEvent,
+    BetaManagedAgentsSessionResource,
     BetaManagedAgentsSessionThread,
     BetaManagedAgentsStreamSessionEvents,
 )
@@ -98,6 +101,10 @@ _ONE: dict[str, Any] = {
     "DELETE /v1/sessions/ID": BetaManagedAgentsDeletedSession,
     "POST /v1/sessions/ID/events": BetaManagedAgentsSendSessionEvents,
     "GET /v1/sessions/ID/threads/ID": BetaManagedAgentsSessionThread,
+    "POST /v1/sessions/ID/resources": BetaManagedAgentsFileResource,
+    "GET /v1/sessions/ID/resources/ID": BetaManagedAgentsSessionResource,
+    "POST /v1/sessions/ID/resources/ID": BetaManagedAgentsSessionResource,
+    "DELETE /v1/sessions/ID/resources/ID": BetaManagedAgentsDeleteSessionResource,
     "POST /v1/vaults": BetaManagedAgentsVault,
     "GET /v1/vaults/ID": BetaManagedAgentsVault,
     "POST /v1/vaults/ID": BetaManagedAgentsVault,
@@ -154,6 +161,7 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/sessions/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
     "GET /v1/sessions/ID/threads": (BetaManagedAgentsSessionThread, _PAGE),
     "GET /v1/sessions/ID/threads/ID/events": (BetaManagedAgentsSessionEvent, _PAGE),
+    "GET /v1/sessions/ID/resources": (BetaManagedAgentsSessionResource, _PAGE),
     "GET /v1/vaults": (BetaManagedAgentsVault, _PAGE),
     "GET /v1/vaults/ID/credentials": (BetaManagedAgentsCredential, _PAGE),
     "GET /v1/memory_stores": (BetaManagedAgentsMemoryStore, _PAGE),
@@ -166,7 +174,7 @@ _MANY: dict[str, tuple[Any, tuple[str, ...]]] = {
     "GET /v1/models": (BetaModelInfo, _BY_ID),
     "GET /v1/environments/ID/work": (BetaSelfHostedWork, _PAGE),
 }
-_KINDS = "agent|env|sesn|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun|skill|skillver"
+_KINDS = "agent|env|sesn|sesrsc|sthr|work|vlt|vcrd|memstore|memver|mem|depl|drun|skill|skillver"
 _ID = re.compile(rf"/({_KINDS})_[^/]+|(?<=/v1/models)/.+")
 # Fields that a resource may leave out: they belong to parts of the API that are always absent here, or to
 # another member of the union (a limited network's hosts, an MCP toolset's server), or the SDK says so.

@@ -1,7 +1,6 @@
 """Generated requests over ``/openapi.json``: whatever a client sends, the server never answers 5xx.
 
-The whole platform but Ray and processes runs behind a socket: the real harness on memory store and memory
-hands, thinking by a script. Examples are bounded and derandomised, so that a failure comes back.
+The platform in memory runs behind a socket. Examples are bounded and derandomised, so that a failure comes back.
 """
 
 from __future__ import annotations
@@ -20,27 +19,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from agents.api.app import create_app
-from agents.api.platform import Platform
-from agents.brains.local_pools import LocalPools
-from agents.brains.port import BrainRequest
-from agents.brains.registry import registry_of
-from agents.brains.release_keeper import ReleaseKeeper
-from agents.brains.scripted import Reply, ScriptedBrain, reply, text
-from agents.clock import SystemClock
 from agents.config import Settings
-from agents.economics.price_book import PriceBook
-from agents.governance.hand_releases import HandReleases
-from agents.hand_settings import HandDefinition
-from agents.hands.deployed.records import HandVersion
-from agents.hands.memory import MemoryHands
-from agents.hands.toolset import tool_definitions
-from agents.sessions.bus import Bus
-from agents.sessions.harness import Harness
-from agents.sessions.permissions import SANDBOX_TOOLS
-from agents.sessions.ports import HarnessPorts
-from agents.skills.archive_store import MemoryArchives
-from agents.store.memory import MemoryStore
+from tests.conformance.memory_platform import memory_platform
 
 EXAMPLES = 20
 FEW = 5
@@ -56,50 +36,6 @@ DEADLINE = 10.0
 KEY = {"x-api-key": "operator"}
 
 
-def _answer(_: BrainRequest) -> Reply:
-    return reply(text("done"))
-
-
-async def _application(settings: Settings) -> tuple[Any, Harness]:
-    clock, prices, store, brain = SystemClock(), PriceBook.load(), MemoryStore(), ScriptedBrain(by=_answer)
-    ports = HarnessPorts(
-        settings=settings,
-        log=store.log,
-        leases=store.leases,
-        brain=brain,
-        hands=MemoryHands(),
-        clock=clock,
-        meter=store.meter,
-        bus=Bus(),
-        prices=prices,
-        tool_definitions=lambda: tool_definitions(SANDBOX_TOOLS),
-    )
-    harness = Harness(ports, owner="harness-0")
-    await harness.start()
-    definition = HandDefinition(server="crm:server")
-    hand = await store.hands.add(HandVersion("default", definition, tools=(), created_at=clock.now()))
-
-    async def ready() -> dict[str, Any]:
-        return {"ready": True}
-
-    platform = Platform(
-        settings=settings,
-        store=store,
-        sessions=harness,
-        clock=clock,
-        prices=prices,
-        brain=brain,
-        counters=LocalPools(registry_of(settings), {"default@1": brain}, settings.brain),
-        releases=ReleaseKeeper(registry_of(settings), store.releases, clock),
-        hand_releases=HandReleases(store.hand_releases, lambda: {hand.id: hand}, clock),
-        skill_archives=MemoryArchives(),
-        meter=store.meter,
-        metrics=lambda: b"",
-        ready=ready,
-    )
-    return create_app(platform), harness
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     loop = asyncio.new_event_loop()
@@ -107,8 +43,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     async def serve() -> None:
         made = Settings(proxy="direct", data_dir=tmp_path_factory.mktemp("schema"), api_key="operator")
-        app, harness = await _application(made)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+        platform = await memory_platform(made)
+        server = uvicorn.Server(uvicorn.Config(platform.app, port=0, log_level="warning", lifespan="off"))
         serving = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)
@@ -117,7 +53,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         await stopping.wait()
         server.should_exit = server.force_exit = True
         await serving
-        await harness.stop()
+        await platform.harness.stop()
 
     stopping = asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)

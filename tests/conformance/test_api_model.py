@@ -1,4 +1,4 @@
-"""Random valid requests over all resources, held to a small model (``api_model.py``): what is answered, listed and kept.
+"""Random valid requests over all resources, held to a small model (``api_model.py``) of what is answered and kept.
 
 The platform in memory, and the same over SQLite. Examples are derandomised, so that a failure comes back.
 """
@@ -365,9 +365,13 @@ class ApiMachine(RuleBasedStateMachine):
         self.world.memories[made["id"]], self.world.changes[made["id"]] = {}, []
 
     @rule(
-        number=which, other=which, path=paths, content=contents,
-        act=st.sampled_from(["create", "create", "change", "rename", "delete"]), expects=st.sampled_from([None, True, False]),
-    )  # fmt: skip
+        number=which,
+        other=which,
+        path=paths,
+        content=contents,
+        act=st.sampled_from(["create", "create", "change", "rename", "delete"]),
+        expects=st.sampled_from([None, True, False]),
+    )
     def write_memory(self, number: int, other: int, path: str, content: str, act: str, expects: bool | None) -> None:
         store = self.world.pick("memory_stores", number)
         if store is None:
@@ -433,7 +437,7 @@ class ApiMachine(RuleBasedStateMachine):
 
 
 @requirement("transport:model")
-@pytest.mark.parametrize(("on_disk", "examples"), [(False, 40), (True, 10)], ids=["memory", "sqlite"])
+@pytest.mark.parametrize(("on_disk", "examples"), [(False, 25), (True, 6)], ids=["memory", "sqlite"])
 def test_random_valid_requests_do_what_the_model_says(on_disk: bool, examples: int) -> None:
     loop = asyncio.new_event_loop()
     machine: Callable[[], ApiMachine] = type("Machine", (ApiMachine,), {"loop": loop, "on_disk": on_disk})

@@ -11,6 +11,7 @@ from agents.sessions.events import EventType, SessionRecord, SessionStatus
 from agents.sessions.intake import check_open
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.transitions import resume_paused
+from agents.sessions.wire import agent_wire
 
 _MAX_PAIRS = 16
 
@@ -21,6 +22,12 @@ def _merged(bag: dict[str, str], patch: dict[str, str | None]) -> dict[str, str]
     if len(result) > _MAX_PAIRS:
         raise InvalidRequest(f"metadata: at most {_MAX_PAIRS} pairs; the change would make {len(result)}")
     return result
+
+
+def _told(changed: dict[str, Any]) -> dict[str, Any]:
+    """Return the event's body: the agent as clients see it, and no emptied bag (the spec leaves that out)."""
+    shown = {**changed, "agent": agent_wire(changed["agent"])} if "agent" in changed else changed
+    return {key: value for key, value in shown.items() if value != {}}
 
 
 def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> SessionRecord:
@@ -53,8 +60,7 @@ def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> Se
         changed["budget"] = changes["budget"]
     if changed:
         draft.state.set(**changed)
-        # An emptied bag is left out of the event, as the spec has it.
-        draft.emit(EventType.SESSION_UPDATED, {key: value for key, value in changed.items() if value != {}})
+        draft.emit(EventType.SESSION_UPDATED, _told(changed))
     if "budget" in changed:
         resume_paused(draft, rules)
     if "resources" in changes:

@@ -102,7 +102,7 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
         "type": "session",
         "status": record.status.value,
         "title": record.title,
-        "agent": _agent_wire(record.agent),
+        "agent": agent_wire(record.agent),
         "environment_id": record.environment_id,
         "vault_ids": list(record.vault_ids),
         "resources": [resource_wire(stored) for stored in record.resources],
@@ -118,10 +118,11 @@ def session_wire(record: SessionRecord, now: datetime, prices: UsePrices) -> dic
     }
 
 
-def _agent_wire(agent: dict[str, Any]) -> dict[str, Any]:
+def agent_wire(agent: dict[str, Any]) -> dict[str, Any]:
+    """Return a session's agent as clients see it: without what the session keeps of skills for its own use."""
     shown = {**agent, "skills": shown_skills(agent.get("skills", ()))}
     if (multiagent := agent.get("multiagent")) is not None:
-        members = [each if each["type"] == "advisor" else _agent_wire(each) for each in multiagent["agents"]]
+        members = [each if each["type"] == "advisor" else agent_wire(each) for each in multiagent["agents"]]
         shown["multiagent"] = {**multiagent, "agents": members}
     return shown
 
@@ -129,7 +130,7 @@ def _agent_wire(agent: dict[str, Any]) -> dict[str, Any]:
 def _thread_agent(agent: dict[str, Any]) -> dict[str, Any]:
     if agent.get("type") == "advisor":
         return advisor_wire(agent)
-    return {key: value for key, value in _agent_wire(agent).items() if key != "multiagent"}
+    return {key: value for key, value in agent_wire(agent).items() if key != "multiagent"}
 
 
 def thread_wire(

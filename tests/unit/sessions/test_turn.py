@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, fail, raw_tool_use, reply, text, thinking, tool_use
 from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.hands.port import ToolResult
+from agents.ids import SessionId
 
 from .conftest import ASK, CUSTOM, World, message, toolset
 
@@ -563,3 +565,16 @@ async def test_the_sandbox_result_reaches_the_log_as_blocks(world: World) -> Non
     await world.send(session, message("go"))
     log = await world.idle(session)
     assert next(e for e in log if e["type"] == "agent.tool_result")["content"] == [image]
+
+
+async def test_an_update_tells_of_the_agent_what_clients_are_shown_of_it(world: World) -> None:
+    skill = {"type": "custom", "skill_id": "skill_1", "version": "skillver_1"}
+    record = world.new_record(toolset())
+    kept = {**skill, "name": "tidy", "description": "Tidies up.", "size": 7}
+    await world.harness.create(replace(record, agent={**record.agent, "skills": [kept]}), [])
+    session = SessionId(record.id)
+    await world.harness.update(session, {"agent": {"tools": [CUSTOM, toolset()]}})
+    [event] = await world.log(session)
+    assert event["type"] == "session.updated" and event["agent"]["tools"] == [CUSTOM, toolset()]
+    assert event["agent"]["skills"] == [skill]
+    assert (await world.record(session)).agent["skills"] == [kept]

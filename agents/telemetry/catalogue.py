@@ -16,6 +16,7 @@ HAND = Label("hand")
 _ROUTE = Label("route", most=200)
 _STATES = Label("state", ("running", "idle", "rescheduling", "terminated"))
 _TURN_OUTCOMES = Label("outcome", ("ended", "requires_action", "failed", "interrupted", "refused", "out_of_budget"))
+_MEMBERS = Label("kind", ("agent", "advisor"))
 _VERDICTS = Label("result", ("satisfied", "needs_revision", "max_iterations_reached", "failed", "interrupted"))
 _REQUEST_OUTCOMES = Label("outcome", ("ok", "error", "cancelled"))
 _CALL_OUTCOMES = Label("outcome", ("ok", "error"))
@@ -54,6 +55,9 @@ RETRIES = _counter(
     Label("what", ("model_request", "tool_call")),
 )
 
+THREADS = _counter(
+    "hecaton_threads_total", "threads", "Threads that coordinators have created, by whose they are", _MEMBERS
+)
 OUTCOME_EVALUATIONS = _counter(
     "hecaton_outcome_evaluations_total", "evaluations", "Evaluations of outcomes, by what came of them", _VERDICTS
 )

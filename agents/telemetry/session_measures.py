@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from agents.ids import EventId
+from agents.sessions import advising
 from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, SessionRecord
 from agents.sessions.served import ServedTool, served_by
 from agents.sessions.state import SessionState
@@ -78,6 +79,9 @@ class SessionMeasures:
                     self._graded(event, _spent(before, record))
                 case EventType.SESSION_ERROR:
                     self._failed(event)
+                case EventType.THREAD_CREATED:
+                    advises = event.body["agent_name"] == advising.NAME
+                    self._recorder.count(catalogue.THREADS, "advisor" if advises else "agent")
                 case _:
                     self._of_calls(event, self_hosted=record.self_hosted)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agents.brains.assembly import TokenUsage
+from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, fail, reply, text, tool_use
 from agents.hands.port import ToolResult
 from agents.ids import SessionId
@@ -252,3 +253,30 @@ async def test_a_fault_of_who_looks_on_costs_no_owner_and_is_counted_and_logged_
     assert failures[0] == "Faulty" and failures[1] > 1
     assert len([each for each in caplog.records if "Faulty" in each.message]) == 1
     await harness.stop()
+
+
+async def test_threads_are_counted_with_the_tokens_of_all_of_them(world: World) -> None:
+    usage = TokenUsage(input_tokens=100)
+    record = world.new_record()
+    roster = [{**record.agent, "name": "helper"}, {"type": "advisor", "model": "claude-test"}]
+    agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": roster}}
+    delegated = [
+        tool_use("create_agent", {"agent": "helper", "message": "x"}),
+        tool_use("create_agent", {"agent": "helper", "message": "y"}),
+        tool_use("ask_advisor", {"question": "z"}),
+    ]
+    world.brain._by = lambda request: (
+        reply(*delegated, usage=usage) if said_first(request) else reply(text("ok"), usage=usage)
+    )
+    session = SessionId((await world.harness.create(replace(record, agent=agent), [message("go")])).id)
+    await world.idle(session)
+    await world.quiet()
+    assert counted(world, catalogue.THREADS) == {"agent": 2, "advisor": 1}
+    used = (await world.record(session)).usage.input_tokens
+    tokens = {labels[1]: value for labels, value in counted(world, catalogue.TOKENS).items() if value}
+    assert used == 100 * len(world.brain.requests) and tokens["input"] == used
+    assert counted(world, catalogue.TURNS) == {"ended": 1}
+
+
+def said_first(request: BrainRequest) -> bool:
+    return len(request.messages) == 1 and request.messages[0]["content"][-1]["text"] == "go"

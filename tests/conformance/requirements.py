@@ -309,7 +309,6 @@ _ALL = (
     R("events:system-message", "H-5", "system.message beside and between turns; it holds from there on"),
     R("events:system-message:place", "B.1", "last in its request, alone or behind what it accompanies; else a 400"),
     R("events:system-message:waiting", "B.1", "while the client is waited for, only behind a tool result"),
-    R("events:outcomes", "B.3", "outcomes", deferred="EXT: a later step"),
     R("events:mcp", "B.2", "MCP calls and results are agent.mcp_tool_use and agent.mcp_tool_result"),
     # -- streams: B.2 (previews), B.4, B.5 -------------------------------------------------------------
     R("streams:framing", "B.5", "event name, one JSON data line, text/event-stream whatever Accept says"),

@@ -258,7 +258,8 @@ def test_every_call_is_answered_as_the_page_says(platform: LivePlatform, http: h
             work(client, worker, queue)
         for course in (agents, environments, memory, skills, vaults, models):
             course(client)
-        deployments(client, agent, place)
+        # Of another agent: its run would take the answers that the session is to get.
+        deployments(client, client.beta.agents.create(name="a", model=MODEL).id, place)
         repositories(client, agent, place)
         absent(client, agent, place)
         sessions(client, agent, place, files(client))
@@ -289,7 +290,7 @@ def test_what_shows_an_event_type_speaks_of_it() -> None:
     tests = coverage.tests()
     shared = Path(__file__).with_name("scene.py").read_text(encoding="utf-8")
     for kind, line in EVENTS.items():
-        if line.state is State.ABSENT:
+        if line.state is not State.PASS:
             continue
         modules = {name.partition("::")[0] for name in _shown(line, tests)}
         texts = [getsource(__import__(module, fromlist=["_"])) for module in modules]

@@ -70,6 +70,23 @@ def chat_span(
     return Span(trace_id, span_id, parent_id, name, start, moment(event), "client", error, attributes)
 
 
+def evaluation_span(record: SessionRecord, trace_id: int, parent_id: int, start: int, event: Event) -> Span:
+    """Return the span of the evaluation of an outcome that *event* has ended."""
+    body = event.body
+    evaluation, result = body["outcome_evaluation_start_id"], body["result"]
+    attributes: dict[str, Value] = {
+        names.OPERATION: names.EVALUATION,
+        names.CONVERSATION: record.id,
+        **usage_attributes(body["usage"]),
+        names.RESULT: result,
+        names.EVENT: evaluation,
+    }
+    error, span_id = result if result == "failed" else None, span_id_of(trace_id, evaluation)
+    return Span(
+        trace_id, span_id, parent_id, names.EVALUATION, start, moment(event), error=error, attributes=attributes
+    )
+
+
 def usage_attributes(usage: Mapping[str, int]) -> dict[str, Value]:
     """Return what is said of a model request's tokens (``model_usage``)."""
     return {

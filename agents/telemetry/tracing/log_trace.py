@@ -20,6 +20,7 @@ from agents.telemetry.tracing.ids import span_id_of, trace_id_of
 from agents.telemetry.tracing.log_spans import (
     append_span,
     chat_span,
+    evaluation_span,
     moment,
     state_span,
     tool_attributes,
@@ -86,6 +87,8 @@ class LogTrace:
         self._models: dict[str, str] = {}
         """By thread; the primary's is in the session's row."""
         self._requests: dict[str, _OpenRequest] = {}
+        self._evaluation: int | None = None
+        """When the evaluation began that is under way."""
         self._told_until: float = 0
         """What has ended before is another's, who has told it."""
 
@@ -148,6 +151,10 @@ class LogTrace:
                 self._requests[event.id] = _OpenRequest(moment(event))
             case EventType.MODEL_REQUEST_END:
                 self._answered(record, event)
+            case EventType.OUTCOME_EVALUATION_START:
+                self._evaluation = moment(event)
+            case EventType.OUTCOME_EVALUATION_END:
+                self._evaluated(record, event)
             case kind if kind in TOOL_USES:
                 if (turn := self._turn) is not None:
                     attributes = tool_attributes(record, event)
@@ -190,6 +197,11 @@ class LogTrace:
             model = str(request.noted.get(names.REQUEST_MODEL, model))
             ids = turn.trace_id, turn.span_id
             self._add(turn, chat_span(record, model, *ids, request.start, event, request.noted))
+
+    def _evaluated(self, record: SessionRecord, event: Event) -> None:
+        began, self._evaluation = self._evaluation, None
+        if (turn := self._turn) is not None and began is not None:
+            self._add(turn, evaluation_span(record, turn.trace_id, turn.span_id, began, event))
 
     def _close(self, call_id: str, end: int, error: str | None) -> None:
         if (call := self._calls.pop(call_id, None)) is not None:

@@ -58,6 +58,23 @@ def with_id(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "id": new_event_id()}
 
 
+async def test_the_evaluation_of_an_outcome_has_its_span_in_the_trace_of_its_turn(
+    all_kept: tuple[World, Collected],
+) -> None:
+    world, collected = all_kept
+    world.brain.add([text("work")], [text("<result>satisfied</result><explanation>good</explanation>")])
+    session_id = await world.create()
+    outcome = {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "r"}}
+    await world.send(session_id, {**outcome, "id": new_event_id(), "max_iterations": 3, "outcome_id": "outc_1"})
+    log = await world.idle(session_id)
+    await world.quiet()
+    [turn], [graded] = collected.named("invoke_agent"), collected.named("evaluate_outcome")
+    assert turn.trace_id == trace_id_of(session_id, log[0]["id"]) == graded.trace_id
+    assert graded.parent_id == turn.span_id and graded.error is None
+    assert graded.attributes["hecaton.outcome.result"] == "satisfied"
+    assert graded.attributes["gen_ai.usage.input_tokens"] == 10
+
+
 async def test_every_request_call_and_change_of_state_has_its_span_in_the_trace_of_its_turn(
     all_kept: tuple[World, Collected],
 ) -> None:

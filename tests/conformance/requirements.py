@@ -308,6 +308,7 @@ _ALL = (
     R("events:atomic-status", "B.3", "after the idle event the session reads idle, with the same usage"),
     R("events:system-message", "H-5", "system.message beside and between turns; it holds from there on"),
     R("events:system-message:place", "B.1", "last in its request, alone or behind what it accompanies; else a 400"),
+    R("events:system-message:deployments", "A.11", "a deployment may begin its sessions with one"),
     R("events:system-message:waiting", "B.1", "while the client is waited for, only behind a tool result"),
     R("events:mcp", "B.2", "MCP calls and results are agent.mcp_tool_use and agent.mcp_tool_result"),
     # -- streams: B.2 (previews), B.4, B.5 -------------------------------------------------------------

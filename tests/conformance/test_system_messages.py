@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import anthropic
+import pytest
+
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import CUSTOM, Json, Scene, calls, message, of_type, says
 
@@ -59,3 +64,19 @@ async def test_who_waits_for_a_result_takes_it_behind_the_result(scene: Scene) -
     log = await scene.turn(session, result, remark("It is winter."))
     assert log[-1]["stop_reason"] == {"type": "end_turn"}
     assert "It is winter." in str((await scene.shown(2))[1]["system"])
+
+
+@requirement("events:system-message:deployments")
+async def test_a_deployment_may_begin_its_sessions_with_one(scene: Scene) -> None:
+    await scene.answers(says("done"))
+    deployments, agent = scene.client.beta.deployments, await scene.agent()
+    start: Any = [message("begin"), remark("It is Monday.")]
+    made = await deployments.create(name="d", agent=agent, environment_id=scene.environment_id, initial_events=start)
+    assert [event.type for event in made.initial_events] == ["user.message", "system.message"]
+    run = await deployments.run(made.id)
+    assert run.session_id is not None
+    log = await scene.idle(run.session_id)
+    assert [event["content"] for event in of_type(log, "system.message")] == [start[1]["content"]]
+    assert "It is Monday." in str((await scene.shown(1))[0]["system"])
+    with pytest.raises(anthropic.BadRequestError, match=r"initial_events\[0\]\.type: system\.message must be the last"):
+        await deployments.update(made.id, initial_events=start[::-1])

@@ -365,6 +365,17 @@ async def test_a_clients_own_body_goes_as_it_is_to_the_brain_that_it_names_and_i
     assert [request.body for request in asked] == [{"max_tokens": most, "top_k": 1} for most in (64_000, 100)]
 
 
+@pytest.mark.parametrize("takes", [True, False])
+async def test_system_messages_stay_where_they_are_for_a_brain_that_takes_them(takes: bool) -> None:
+    stage = Stage(first={"capabilities": {"system_messages": takes}})
+    stage.says("first", text("hello"))
+    said = [{"role": role, "content": [{"type": "text", "text": role}]} for role in ("user", "system")]
+    await answer_of(stage.brain, BrainRequest("s", "first", said, system="Base."))
+    [asked] = stage.pools.brains["first@1"].requests
+    assert asked.messages == (said if takes else said[:1])
+    assert (asked.system == "Base.") is takes
+
+
 async def test_closing_the_answer_cancels_the_generation() -> None:
     stage = pair()
     stage.says("first", [text("hel", Hold(asyncio.Event()))])

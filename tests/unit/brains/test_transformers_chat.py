@@ -58,6 +58,16 @@ def test_a_conversation_is_given_as_templates_take_it() -> None:
     assert chat.tools == [{"type": "function", "function": function}]
 
 
+def test_a_system_message_is_told_where_it_stands() -> None:
+    remark = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+    messages = chat_of(request(user("Hi."), remark, system="Base."), tools=False).messages
+    assert [(each["role"], each["content"]) for each in messages] == [
+        ("system", "Base."),
+        ("user", "Hi."),
+        ("system", "Be brief."),
+    ]
+
+
 def test_a_model_that_calls_no_tools_is_told_of_none() -> None:
     assert chat_of(request(user("Hi.")), tools=False).tools == []
 

@@ -240,6 +240,18 @@ def _compacted(event: Event, calls: Mapping[str, Event]) -> Entry | None:
     return Entry("brain", "the older part of the conversation was replaced by a summary", tone="quiet")
 
 
+def _thread_created(event: Event, calls: Mapping[str, Event]) -> Entry | None:
+    return Entry("brain", f"hands work to {printable(str(event.get('agent_name')))}", tone="quiet")
+
+
+def _thread_message(event: Event, calls: Mapping[str, Event]) -> Entry | None:
+    if event.get("processed_at") is None:
+        return None
+    name = event.get("to_agent_name") or event.get("from_agent_name") or "the coordinator"
+    word = "to" if event["type"] == "agent.thread_message_sent" else "from"
+    return Entry("brain", f"message {word} {printable(str(name))}", detail=content_lines(event.get("content")))
+
+
 def _model_request_end(event: Event, calls: Mapping[str, Event]) -> Entry | None:
     if event.get("is_error"):
         return Entry("brain", "the model request failed", tone="warn")
@@ -266,6 +278,9 @@ _DESCRIBERS: dict[str, Callable[[Event, Mapping[str, Event]], Entry | None]] = {
     "agent.mcp_tool_result": _tool_result,
     "agent.custom_tool_use": _custom_tool_use,
     "agent.thread_context_compacted": _compacted,
+    "agent.thread_message_sent": _thread_message,
+    "agent.thread_message_received": _thread_message,
+    "session.thread_created": _thread_created,
     "session.status_running": _running,
     "session.status_idle": _idle,
     "session.status_rescheduled": _rescheduled,

@@ -241,6 +241,7 @@ _ALL = (
     R("threads:skills", "C.5", "an agent of the roster has its own skills, pinned with the session"),
     R("threads:budget", "B.3", "one budget holds all threads; every model of the roster must have a price"),
     R("threads:advisor", "C.6", "an advisor answers in a thread of its own, which ends with the answer"),
+    R("threads:workers", "D.3", "a worker runs the sandbox calls of every thread"),
     R("threads:limits", "A.12", "25 threads beside the primary; archiving frees a place"),
     # -- outcomes: B.1, B.2, B.3 -----------------------------------------------------------------------
     R("outcomes:satisfied", "B.3", "the agent starts by itself; satisfied ends the turn; the session tells of it"),

@@ -15,6 +15,9 @@ from tests.conformance.scene import toolset as built_in
 from tests.conformance.sse import raw_stream
 from tests.conformance.test_budgets import cents
 from tests.conformance.test_skills import chosen, files
+from tests.conformance.worker_site import Site, site
+
+__all__ = ["site"]
 
 INTERRUPT = {"type": "user.interrupt"}
 STATUS = "session.thread_status_"
@@ -464,3 +467,25 @@ async def test_an_advisor_answers_in_a_thread_that_ends_with_the_answer(scene: S
     assert shown["model"] == "claude-opus-5" and not shown.get("tools") and scene.mark not in str(shown)
     by_sdk = await scene.client.beta.sessions.threads.retrieve(row["id"], session_id=session)
     assert by_sdk.agent.type == "advisor" and by_sdk.agent.model == "claude-opus-5"
+
+
+@requirement("threads:workers")
+async def test_a_worker_runs_what_every_thread_calls(site: Site) -> None:
+    team = Team(site.scene, ["alice", "bob"])
+    alice, bob = team.helpers.values()
+    await team.delegates("alice", "bob")
+    await alice.answers(calls(bash("echo of-alice")), says("alice is done"))
+    await bob.answers(calls(bash("echo of-bob")), says("bob is done"))
+    session = await team.start(built_in(), environment_id=site.id)
+    async with site.serving():
+        log = await site.turn(session)
+    results = of_type(log, "user.tool_result")
+    threads = await team.threads()
+    assert {each["session_thread_id"]: text_of(each).strip() for each in results} == {
+        threads["alice"]["id"]: "of-alice",
+        threads["bob"]["id"]: "of-bob",
+    }
+    assert {text_of(event) for event in of_type(log, "agent.thread_message_received")} == {
+        "alice is done",
+        "bob is done",
+    }

@@ -229,3 +229,14 @@ def test_a_call_of_an_mcp_tool_names_its_server() -> None:
     result = event("agent.mcp_tool_result", at=LATER, mcp_tool_use_id="sevt_1", content=text("found"))
     assert told("agent.mcp_tool_use", mcp_server_name="crm", name="find", input={}).text.startswith("crm/find")
     assert describe(result, {"sevt_1": call}).text.startswith("crm/find done in")
+
+
+def test_work_that_is_handed_on_is_told_with_the_words() -> None:
+    assert told("session.thread_created", agent_name="alice", session_thread_id="sthr_1").text == "hands work to alice"
+    sent = told(
+        "agent.thread_message_sent", to_agent_name="alice", to_session_thread_id="sthr_1", content=text("do it")
+    )
+    assert (sent.text, sent.detail) == ("message to alice", ("do it",))
+    heard = {"from_agent_name": "alice", "from_session_thread_id": "sthr_1", "content": text("done")}
+    assert told("agent.thread_message_received", **heard).text == "message from alice"
+    assert describe(event("agent.thread_message_received", at=None, **heard), {}) is None

@@ -26,6 +26,13 @@ _ERROR: dict[str, Any] = {
         "request_id": {"type": "string"},
     },
 }
+_BYTES: dict[str, Any] = {"type": "string", "format": "binary"}
+_UNTYPED: dict[str, dict[str, Any]] = {
+    "application/json": {"type": "object"},
+    "text/event-stream": {"type": "string"},
+    "text/plain": {"type": "string"},
+}
+"""Schemas of answers that have no type of their own; of other media types they are bytes."""
 _COMMON_STATUSES = (400, 401, 403, 404, 413, 429, 503, 529)
 _META_STATUSES = (403,)
 
@@ -90,12 +97,12 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     refusal = {"description": "Refused", "content": {"application/json": {"schema": _reference("Error")}}}
     success: dict[str, Any] = {"description": "Done"}
-    schema: dict[str, Any] = {}
+    schema = _UNTYPED.get(operation.media_type, _BYTES)
     if operation.answer is not None:
         schema = _answer_schema(operation, components)
     success["content"] = {operation.media_type: {"schema": schema}}
     if operation.streams:
-        success["content"]["text/event-stream"] = {"schema": {}}
+        success["content"]["text/event-stream"] = {"schema": _UNTYPED["text/event-stream"]}
     statuses = _META_STATUSES if operation.tag == "meta" else _COMMON_STATUSES
     return {"200": success, **{str(status): refusal for status in sorted({*statuses, *operation.statuses})}}
 

@@ -14,6 +14,7 @@ from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.bootstrap import ensure_some_actors
+from actors.bounded_bodies import bound_bodies
 from actors.brain_client import BrainClient
 from actors.brain_states import BrainReport, apps_of
 from actors.cluster_metrics import ClusterMetrics
@@ -259,6 +260,7 @@ class Gateway:
 
     def __init__(self, settings_json: str) -> None:
         self._settings = Settings.from_json(settings_json)
+        bound_bodies()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return GatewayApp(self._settings)

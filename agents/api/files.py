@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +25,7 @@ from agents.errors import InvalidRequest, Overloaded
 from agents.files.blobs import Staged
 from agents.files.records import FileListing, FileRecord, expired
 from agents.files.service import Files, NewFile
+from agents.telemetry import catalogue
 
 _MOST_IDS = 100  # spec A.10
 _MOST_PER_PAGE = 1000  # spec A.10
@@ -44,6 +47,7 @@ class FileRoutes:
     def __init__(self, platform: Platform, files: Files) -> None:
         self._files = files
         self._clock = platform.clock
+        self._recorder = platform.recorder
         self._settings = platform.settings.files
         self._uploads = Slots(self._settings.max_uploads, _too_many, share=platform.settings.key_share)
 
@@ -86,6 +90,7 @@ class FileRoutes:
             except TimeoutError:
                 words = f"the file did not arrive within {self._settings.upload_seconds:.0f} seconds"
                 raise RequestTimedOut(words) from None
+        self._recorder.count(catalogue.FILE_BYTES, "upload", by=file.size)
         return json_answer(file.wire())
 
     async def _received(self, request: Request) -> FileRecord:
@@ -152,7 +157,13 @@ class FileRoutes:
             **({} if span is None else {"content-range": span.content_range()}),
         }
         status = 200 if span is None else 206
-        return StreamingResponse(self._files.content(file, start, length), status, headers)
+        return StreamingResponse(self._sent(file, start, length), status, headers)
+
+    async def _sent(self, file: FileRecord, start: int, length: int) -> AsyncGenerator[bytes]:
+        async with aclosing(self._files.content(file, start, length)) as pieces:
+            async for piece in pieces:
+                self._recorder.count(catalogue.FILE_BYTES, "download", by=len(piece))
+                yield piece
 
     async def delete(self, request: Request) -> Response:
         file_id: str = request.path_params["file_id"]

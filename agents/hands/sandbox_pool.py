@@ -111,6 +111,9 @@ class SandboxPool:
         recorder.set(catalogue.SANDBOX_MISSES, self.claims - self.warm_hits)
         recorder.set(catalogue.SANDBOX_EVICTIONS, self.counts.evictions)
 
+    def _count_output(self, size: int) -> None:
+        self._recorder.count(catalogue.FILE_BYTES, "output", by=size)
+
     def enter(self, workspace: Workspace) -> SessionSandbox:
         """Return a session's sandbox for one call, kept from being put away until ``leave``."""
         session = self._session(workspace)
@@ -127,7 +130,8 @@ class SandboxPool:
             base = self._root.session_path(session_id)
             forget = partial(self._forget_if_unused, session_id)
             files = SessionFiles(session_id, base, self._shared, forget)
-            outputs = partial(SessionOutputs, session_id, base, self._outputs, self._shared.executor, forget)
+            count = self._count_output
+            outputs = partial(SessionOutputs, session_id, base, self._outputs, self._shared.executor, forget, count)
             session = SessionSandbox(workspace, self, files, self._settings, self._clock, self._executor, outputs)
             self._sessions[session_id] = session
         return session

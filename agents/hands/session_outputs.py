@@ -66,14 +66,16 @@ class SessionOutputs:
         files: OutputFiles | None,
         executor: Executor,
         on_idle: Callable[[], None],
+        count: Callable[[int], None],
         tell: Callable[[str], None],
     ) -> None:
-        """*files* keeps them (None: nobody does); *tell* gets what the model should know."""
+        """*files* keeps them (None: nobody does); *count* gets their bytes, *tell* what the model should know."""
         self._session_id = session_id
         self._base = base
         self._files = files
         self._executor = executor
         self._on_idle = on_idle
+        self._count = count
         self._tell = tell
         self._known: dict[str, Mark] | None = None
         self._faulty: dict[str, Mark] = {}
@@ -167,6 +169,7 @@ class SessionOutputs:
                 if (blob := kept.get(path)) is None or blob.size != mark[2] or await self._digest(path) != blob.sha256:
                     async with aclosing(self._chunks(path, mark[2])) as chunks:
                         await files.keep(self._session_id, path, chunks)
+                    self._count(mark[2])
                 known[path] = mark
             except FileNotFoundError:
                 continue  # gone, or something else by now

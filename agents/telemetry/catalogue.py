@@ -225,4 +225,13 @@ WEBHOOK_ATTEMPTS = _counter(
     _CALL_OUTCOMES,
 )
 
+# -- files ---------------------------------------------------------------------------------------
+
+FILE_BYTES = _counter(
+    "hecaton_file_bytes_total",
+    "bytes",
+    "Bytes of files that were uploaded, that were downloaded, and that sessions left as outputs",
+    Label("way", ("upload", "download", "output")),
+)
+
 CATALOGUE: tuple[Metric, ...] = tuple(each for each in globals().values() if isinstance(each, Metric))

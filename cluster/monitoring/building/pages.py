@@ -122,6 +122,15 @@ def overview() -> dashboard.Dashboard:
                 about="Of registered webhooks. The alert comes when more than half of 10 or more fail.",
             )
         )
+        .with_row(row("Files"))
+        .with_panel(
+            graph(
+                "Bytes of files",
+                "Bps",
+                Query("max by (way) (rate(hecaton_file_bytes_total[5m]))", "{{way}}"),
+                about="Uploaded, downloaded, and left by sessions as outputs.",
+            )
+        )
         .with_row(row("Anomalies"))
         .with_panel(
             graph("Anomalies in 10 minutes", "short", Query("max by (kind) (increase(hecaton_anomalies_total[10m]))"))

@@ -147,10 +147,11 @@ async def test_what_was_dealt_with_is_known_here_and_compared_elsewhere(tmp_path
     (base / "outputs" / "one").write_bytes(b"1")
     (base / "outputs" / os.fsdecode(b"\xff")).write_bytes(b"2")
     told: list[str] = []
+    counted: list[int] = []
     with ThreadPoolExecutor(1) as threads:
 
         async def look(where: Path) -> None:
-            await SessionOutputs("sesn_a", where, kept, threads, lambda: None, told.append).cover()
+            await SessionOutputs("sesn_a", where, kept, threads, lambda: None, counted.append, told.append).cover()
 
         await look(base)
         assert sorted(kept.files) == ["one", "\udcff"]
@@ -163,7 +164,7 @@ async def test_what_was_dealt_with_is_known_here_and_compared_elsewhere(tmp_path
         shutil.copytree(base / "outputs", tmp_path / "elsewhere" / "outputs")
         (tmp_path / "elsewhere" / "outputs" / "new").write_bytes(b"3")
         await look(tmp_path / "elsewhere")
-        assert kept.calls[2:] == ["new"] and told == []
+        assert kept.calls[2:] == ["new"] and told == [] and counted == [1, 1, 1]
 
 
 async def test_what_is_left_in_the_background_comes_out_when_the_sandbox_is_put_away(place: Path, kept: Kept) -> None:

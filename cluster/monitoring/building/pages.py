@@ -331,6 +331,17 @@ def hands() -> dashboard.Dashboard:
                 about="Failed ones are made again with the session's next call. Gone: the store was deleted.",
             )
         )
+        .with_row(row("Repositories"))
+        .with_panel(
+            graph(
+                "Copies in 10 minutes",
+                "short",
+                Query(
+                    "max by (outcome) (increase(hecaton_repository_copy_duration_seconds_count[10m]))", "{{outcome}}"
+                ),
+                about="Of Git repositories for sandboxes, by what came of them.",
+            )
+        )
         .with_row(row("Machines (Ray)"))
         .with_panel(graph("CPU", "percent", Query("avg by (instance) (ray_node_cpu_utilization)", "{{instance}}")))
         .with_panel(

@@ -46,6 +46,13 @@ def overview() -> dashboard.Dashboard:
                 Query("max(brain:hecaton_time_to_first_token_seconds:p95_5m)", "first token, slowest brain"),
             )
         )
+        .with_panel(
+            graph(
+                "Threads created in 10 minutes",
+                "short",
+                Query("max by (kind) (increase(hecaton_threads_total[10m]))", "{{kind}}"),
+            )
+        )
         .with_panel(graph("Event streams and leases", "short", Query("max(hecaton_streams)", "streams"), *_leases()))
         .with_row(row("API"))
         .with_panel(

@@ -5,8 +5,9 @@ Invariant: what a pass could not bring over is as it was on both sides, and is l
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from agents.memory.syncing import SyncPlan, plan_sync
 
 _PER_PAGE = 500
 """Memories, without contents, that are read at once."""
+_LOADED = 40
+"""Memories, with contents, that are: 4 MB at most."""
 
 
 class Directory(Protocol):
@@ -82,10 +85,14 @@ class MemoryMirror:
             ("remove", work.remove, plan.remove),
             ("update", work.update, plan.update),
             ("create", work.create, plan.create),
-            ("fetch", work.fetch, plan.fetch),
         ):
             for path in paths:
                 done.acts[await _tried(name, act, path, done)] += 1
+        for start in range(0, len(plan.fetch), _LOADED):
+            paths = plan.fetch[start : start + _LOADED]
+            await work.load(paths)
+            for path in paths:
+                done.acts[await _tried("fetch", work.fetch, path, done)] += 1
         return done
 
     async def _stored(self, store_id: str) -> dict[str, MemoryRecord]:
@@ -135,9 +142,21 @@ class _Work:
     last: Mapping[str, str]
     done: SyncPass
     made: int = 0
+    loaded: dict[str, MemoryRecord] = field(default_factory=lambda: {})
+
+    async def load(self, paths: Sequence[str]) -> None:
+        """Read the contents of *paths*, which are sorted, at once if nearly all of a stretch of the store is wanted."""
+        order = sorted(self.stored)
+        first, last = bisect_left(order, paths[0]), bisect_left(order, paths[-1])
+        self.loaded = {}
+        if 1 < last - first + 1 <= _LOADED:
+            after = order[first - 1] if first else None
+            listing = MemoryListing(after=after, limit=last - first + 1, with_content=True)
+            page = await self.memory.memories(self.store_id, listing)
+            self.loaded = {each.path: each for each in page if not isinstance(each, str)}
 
     async def fetch(self, path: str) -> None:
-        memory = await self.memory.memory(self.store_id, self.stored[path].id)
+        memory = self.loaded.get(path) or await self.memory.memory(self.store_id, self.stored[path].id)
         if memory.path != path or memory.text.content is None:
             return
         await self.directory.write(path, memory.text.content)

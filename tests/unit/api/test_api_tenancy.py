@@ -176,13 +176,18 @@ async def test_a_filter_by_another_workspaces_object_finds_nothing(
     assert found.json()["data"] == []
 
 
-@pytest.mark.parametrize("stolen", ["agent", "environment_id", "vault_ids"])
+@pytest.mark.parametrize("stolen", ["agent", "environment_id", "vault_ids", "resources"])
 async def test_a_session_is_not_made_of_another_workspaces_parts(
     server: Server, mine: Tenant, theirs: Tenant, stolen: str
 ) -> None:
     def body(of: Tenant) -> dict[str, Any]:
         ids = of.ids
-        return {"agent": ids["agent_id"], "environment_id": ids["environment_id"], "vault_ids": [ids["vault_id"]]}
+        return {
+            "agent": ids["agent_id"],
+            "environment_id": ids["environment_id"],
+            "vault_ids": [ids["vault_id"]],
+            "resources": [{"type": "memory_store", "memory_store_id": ids["memory_store_id"]}],
+        }
 
     answer = await mine.ask("POST", "/v1/sessions", {**body(mine), stolen: body(theirs)[stolen]})
     assert refusal(answer, 404, "not_found_error").endswith("not found")

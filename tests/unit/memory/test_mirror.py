@@ -175,6 +175,28 @@ async def test_a_directory_that_was_swept_away_is_made_anew(scene: Scene) -> Non
     assert scene.files.files == await scene.stored() == {"/a": "one", "/b": "two"}
 
 
+async def test_many_memories_are_read_a_stretch_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(90):
+        await scene.write(f"/{number:02}", str(number))
+    asked: list[str] = []
+    one = scene.memory.memory
+
+    async def counted(store_id: str, memory_id: str) -> MemoryRecord:
+        asked.append(memory_id)
+        return await one(store_id, memory_id)
+
+    monkeypatch.setattr(scene.memory, "memory", counted)
+    done = await scene.sync()
+    assert scene.files.files == await scene.stored() and len(scene.files.files) == 90
+    assert asked == [] and done.acts["fetch"] == 90
+    # What lies far apart is not worth reading all between.
+    for number in (3, 80):
+        await scene.write(f"/{number:02}", "new")
+    asked.clear()
+    await scene.sync()
+    assert len(asked) == 2 and scene.files.files == await scene.stored()
+
+
 async def test_a_full_store_takes_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "MAX_MEMORIES", 2)
     scene.files.files = {"/a": "1", "/b": "2", "/c": "3"}

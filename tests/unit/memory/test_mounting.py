@@ -114,6 +114,21 @@ async def test_a_store_that_is_away_keeps_a_sandbox_from_starting_and_later_only
     assert passes == {("ok",): 2, ("failed",): 2}
 
 
+async def test_a_process_that_died_before_it_noted_what_it_did_repeats_nothing(stage: Stage) -> None:
+    for path in ("/changed", "/gone", "/theirs"):
+        await stage.write(path, "one")
+    await stage.sync()
+    noted = (stage.dirs.base / "memory.json").read_bytes()
+    (stage.notes / "changed").write_text("mine")
+    (stage.notes / "new").write_text("new")
+    (stage.notes / "gone").unlink()
+    await stage.sync()
+    versions = await stage.memory.versions(STORE, VersionListing(limit=20))
+    (stage.dirs.base / "memory.json").write_bytes(noted)
+    assert await stage.sync() == [] and await stage.memory.versions(STORE, VersionListing(limit=20)) == versions
+    assert await stage.stored() == {"/changed": "mine", "/new": "new", "/theirs": "one"}
+
+
 async def test_nothing_is_believed_of_a_directory_that_is_taken_away_meanwhile(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

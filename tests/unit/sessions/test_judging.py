@@ -20,7 +20,7 @@ from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, Scripted, ScriptedBrain, fail, raw_tool_use, reply, text, thinking, tool_use
 from agents.ids import SessionId, new_event_id
 from agents.sessions.events import EventType
-from tests.unit.sessions.conftest import World, make_world, message, toolset
+from tests.unit.sessions.conftest import World, agent_snapshot, make_world, message, toolset
 from tests.unit.sessions.crash_points import Reborn, plain
 
 AUTO = {"type": "auto"}
@@ -251,3 +251,28 @@ async def test_wherever_its_harness_dies_a_call_is_judged_again_and_run_once() -
             each.id for each in log if each.type is EventType.AGENT_TOOL_USE and each.body["input"] == {"command": "ls"}
         ]
         assert Counter(session.hands.effects) == Counter(ran), session.points[place]
+
+
+async def test_a_call_of_a_childs_is_judged_by_what_its_thread_has_heard() -> None:
+    helper = {**agent_snapshot(toolset(bash=AUTO)), "id": "agent_2", "name": "helper", "system": "You help."}
+
+    def answer(request: BrainRequest) -> Scripted:
+        told = request.messages[-1]["content"][-1].get("text", "")
+        if judges(request):
+            return text("ask")
+        if (request.system or "").startswith("You help."):
+            return tool_use("bash", {"command": "ls"})
+        return tool_use("create_agent", {"agent": "helper", "message": "count"}) if told == "go" else text("waiting")
+
+    world = await world_of(ScriptedBrain(by=answer))
+    record = world.new_record()
+    multiagent = {"type": "coordinator", "agents": [helper]}
+    await world.harness.create(replace(record, agent={**record.agent, "multiagent": multiagent}), [message("go")])
+    log = await world.idle(SessionId(record.id))
+    [use] = [each for each in uses(log) if each["name"] == "bash"]
+    assert use["evaluation"] == auto("ask", "indeterminate") and use["session_thread_id"] != record.thread_id
+    assert log[-1]["stop_reason"] == {"type": "requires_action", "event_ids": [use["id"]]}
+    [asked] = [each for each in world.brain.requests if judges(each)]
+    shown = [block["text"] for block in asked.messages[0]["content"]]
+    assert "You help." in shown[0] and "count" in shown[1] and not any(each == "go" for each in shown)
+    await world.harness.stop()

@@ -99,22 +99,6 @@ def overview() -> dashboard.Dashboard:
                 Query("max by (result) (increase(hecaton_outcome_evaluations_total[10m]))", "{{result}}"),
             )
         )
-        .with_panel(
-            graph(
-                "Threads created in 10 minutes",
-                "short",
-                Query("max by (kind) (increase(hecaton_threads_total[10m]))", "{{kind}}"),
-            )
-        )
-        .with_panel(
-            graph(
-                "Copies of Git repositories in 10 minutes",
-                "short",
-                Query(
-                    "max by (outcome) (increase(hecaton_repository_copy_duration_seconds_count[10m]))", "{{outcome}}"
-                ),
-            )
-        )
         .with_row(row("Deployments"))
         .with_panel(
             graph(

@@ -274,5 +274,5 @@ async def test_a_call_of_a_childs_is_judged_by_what_its_thread_has_heard() -> No
     assert log[-1]["stop_reason"] == {"type": "requires_action", "event_ids": [use["id"]]}
     [asked] = [each for each in world.brain.requests if judges(each)]
     shown = [block["text"] for block in asked.messages[0]["content"]]
-    assert "You help." in shown[0] and "count" in shown[1] and not any(each == "go" for each in shown)
+    assert "You help." in shown[0] and shown[2] == "<user>\ncount" and "<user>\ngo" not in shown
     await world.harness.stop()

@@ -168,8 +168,19 @@ def registry_of(settings: Settings) -> Registry:
     """Return the brains that are declared, or the one that ``brain:`` describes. Raises InvalidSettings."""
     answers_ceiling(settings)  # only to refuse at the start what could not be held
     if settings.brains:
-        return Registry(settings.brains)
+        registry = Registry(settings.brains)
+        _check_judge(registry, settings.permissions.judge)
+        return registry
     return Registry({DEFAULT_NAME: _implied(settings)}, takes_all=DEFAULT_NAME)
+
+
+def _check_judge(registry: Registry, judge: str | None) -> None:
+    try:
+        if judge is not None:
+            registry.check(judge)
+    except NotFound as error:
+        # Unknown, it would have users asked about every call, and nobody told why.
+        raise InvalidSettings(f"permissions.judge: {error.message}") from None
 
 
 def _versions_of(name: str, definition: BrainDefinition) -> dict[str, RegisteredBrain]:

@@ -94,6 +94,17 @@ def test_clashes_are_named(brains: dict[str, dict[str, Any]], fault: str) -> Non
         registry(**brains)
 
 
+@pytest.mark.parametrize("judge", ["qwne", "auto:judgement"])
+def test_a_judge_that_is_no_brain_is_refused_at_the_start(judge: str) -> None:
+    settings = Settings.model_validate(
+        {"brains": {"qwen": {"engine": "server", "model": "m"}}, "permissions": {"judge": judge}}
+    )
+    with pytest.raises(InvalidSettings, match=rf"permissions.judge: .*{judge}.* not found; there are"):
+        registry_of(settings)
+    known = settings.model_copy(update={"permissions": settings.permissions.model_copy(update={"judge": "qwen@1"})})
+    assert [brain.id for brain in registry_of(known).brains] == ["qwen@1"]
+
+
 def test_brains_are_read_from_file_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(

@@ -8,9 +8,7 @@ pool for exactly as long as it runs.
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,10 +18,10 @@ from agents.config import SandboxSettings
 from agents.hands import notices
 from agents.hands.disk_quota import IDLE_TRUST_SECONDS, DiskQuota
 from agents.hands.file_tools import NO_MATCHES, FileInput, run_file_tool
-from agents.hands.mounts import MountReport
-from agents.hands.port import Mount, MountProblem, ToolCall, UnreachableHost, Workspace
-from agents.hands.sandbox import Sandbox, SandboxUnavailable
+from agents.hands.port import MountProblem, ToolCall, UnreachableHost, Workspace
+from agents.hands.sandbox import Sandbox
 from agents.hands.session_files import SessionFiles
+from agents.hands.session_mounts import MountSource, SessionMounts
 from agents.hands.session_outputs import SessionOutputs
 from agents.hands.session_state import SessionState
 from agents.hands.shell_calls import RESTART_REQUIRED, Command, ForkedCalls, ShellCalls
@@ -31,13 +29,6 @@ from agents.hands.shell_script import search_command
 from agents.hands.tool_failure import ToolFailure, file_failure
 from agents.hands.tool_output import CallFile, OutputLimit, text_block
 from agents.hands.toolset import BashInput, EditInput, GrepInput, WriteInput
-
-log = logging.getLogger(__name__)
-
-_KEEP_SECONDS = 10.0
-"""A result waits this long for its changes of memory stores, as it does for its checkpoint."""
-_MOUNT_AGAIN_SECONDS = 300.0
-"""What could not be mounted is tried again by the first call after this, in a new sandbox, and when it is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +43,8 @@ class Provided:
     """Whether that is about nothing but the shell: then the session may know better."""
 
 
-class SandboxSource(Protocol):
-    """Where a session gets its running sandbox from, and where it gives its slot back."""
+class SandboxSource(MountSource, Protocol):
+    """Where a session gets its running sandbox and its mounts from, and where it gives its slot back."""
 
     async def provide(self, session: SessionSandbox) -> Provided:
         """Start or claim a sandbox for *session*, waiting for a free slot. Raises SandboxUnavailable."""
@@ -65,24 +56,6 @@ class SandboxSource(Protocol):
 
     def renew(self, session: SessionSandbox, sandbox: Sandbox) -> None:
         """Let *sandbox* reach from now on what the session's environment says now."""
-        ...
-
-    async def mount(self, session: SessionSandbox, sandbox: Sandbox) -> MountReport:
-        """Have in *sandbox* what the session's resources put there, and return what is to be told.
-
-        Raises SandboxUnavailable.
-        """
-        ...
-
-    def are_synced(self, session: SessionSandbox) -> bool:
-        """Whether anything that is mounted for *session* has two sides that change."""
-        ...
-
-    async def synchronize(self, session: SessionSandbox) -> Sequence[str]:
-        """Bring what is mounted for *session* and its sources to one state; returns what the model must be told.
-
-        Raises SandboxUnavailable while something has never been there yet.
-        """
         ...
 
     def ended(self, session: SessionSandbox) -> None:
@@ -120,17 +93,8 @@ class SessionSandbox:
         self._why_gone: str | None = None
         """Why there is no sandbox, for the model; empty when it knows; None when this object has never had one."""
         self._turnover = asyncio.Lock()
-        self._mounted: tuple[Sandbox, tuple[Mount, ...]] | None = None
-        self._mounting = asyncio.Lock()
-        self._mount_again = math.inf
-        """When what could not be mounted is tried again."""
-        self._problems: list[MountProblem] = []
+        self._mounts = SessionMounts(self, source, clock, self._notices)
         self._keeping = False
-        self._has_mounts = False
-        """Whether it has had any, in a sandbox that may have ended."""
-        self._asked = 0
-        self._synced = 0
-        """The newest question for a pass that one has answered, or is to answer."""
         self._shell = ShellCalls(self)
         self._slots = asyncio.Semaphore(settings.max_parallel_calls)
 
@@ -148,66 +112,29 @@ class SessionSandbox:
     def remembers(self) -> bool:
         """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
         busy = self.files.busy or self.outputs.busy or self._evicting or self._keeping
-        return self._shell.ended or busy or bool(self._notices or self._problems)
+        return self._shell.ended or busy or bool(self._notices or self._mounts.problems)
 
     def forget(self) -> None:
         """Let the next bash call have a fresh shell without a restart; what matters is noted beside the files."""
         self._shell.ended = False
         self._notices.clear()
-        self._problems.clear()
+        self._mounts.problems.clear()
 
     async def running(self) -> Sandbox:
         """Return the session's sandbox, started when there is none, with its mounts. Raises SandboxUnavailable."""
         sandbox = await self._running()
-        if not self._is_mounted(sandbox):
-            async with self._mounting:
-                wanted = self.workspace.mounts
-                if not self._is_mounted(sandbox):
-                    self._note_mounts(await self._source.mount(self, sandbox))
-                    self._mounted = (sandbox, wanted)
-                    self._has_mounts = True
+        await self._mounts.make(sandbox)
         return sandbox
 
     async def synchronize(self) -> None:
         """Have in the sandbox what others have changed of what is mounted there. Raises SandboxUnavailable."""
-        if self._source.are_synced(self):
+        if self._mounts.are_synced:
             await self.running()
-            await self._pass()
+            await self._mounts.synchronize()
 
     async def keep_mounts(self) -> None:
         """Bring what calls have changed of what is mounted to its sources, or note that it is not there yet."""
-        if not self._has_mounts or not self._source.are_synced(self):
-            return
-        try:
-            async with asyncio.timeout(_KEEP_SECONDS):
-                await self._pass()
-        except (SandboxUnavailable, TimeoutError) as error:
-            log.warning("the mounts of session %s are not kept in time: %s", self.session_id, error)
-            self._notices.append(notices.MOUNTS_NOT_KEPT)
-
-    async def _pass(self) -> None:
-        """Bring mounts and sources to one state; who asks before a pass begins shares it."""
-        self._asked += 1
-        mine = self._asked
-        async with self._mounting:
-            if self._synced >= mine:
-                return
-            before, self._synced = self._synced, self._asked
-            try:
-                told = await self._source.synchronize(self)
-                self._notices += [text for text in told if text not in self._notices]
-            except BaseException:
-                self._synced = before
-                raise
-
-    def _is_mounted(self, sandbox: Sandbox) -> bool:
-        known = self._mounted is not None and self._mounted[0] is sandbox and self._mounted[1] == self.workspace.mounts
-        return known and self._clock.monotonic() < self._mount_again
-
-    def _note_mounts(self, report: MountReport) -> None:
-        self._notices += report.notes
-        self._problems += report.problems
-        self._mount_again = self._clock.monotonic() + _MOUNT_AGAIN_SECONDS if report.problems else math.inf
+        await self._mounts.keep()
 
     async def _running(self) -> Sandbox:
         if (sandbox := self._usable()) is not None:
@@ -283,8 +210,8 @@ class SessionSandbox:
 
     def take_problems(self) -> tuple[MountProblem, ...]:
         """Return, once, what the session's client must be told."""
-        problems = tuple(self._problems)
-        self._problems.clear()
+        problems = tuple(self._mounts.problems)
+        self._mounts.problems.clear()
         return problems
 
     @property
@@ -387,7 +314,7 @@ class SessionSandbox:
             # Before the pool may forget this object: whoever comes next must wait for what is noted here.
             self.files.put_away()
             self.outputs.look_soon()
-        self._mounted = None
+        self._mounts.sandbox_ended()
         if self._sandbox is not None:
             self._sandbox = None
             self._source.ended(self)

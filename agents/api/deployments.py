@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
@@ -29,9 +29,12 @@ from agents.api.vaults import checked_vault_ids
 from agents.api.wire import no_fields, parse, read_json
 from agents.brains.registry import registry_of
 from agents.catalog import environment_config
+from agents.catalog.agent_config import agent_snapshot
 from agents.catalog.agent_config import check_not_archived as check_agent
+from agents.catalog.multiagent import session_roster
 from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference
+from agents.catalog.team import models_of
 from agents.deployments.config import (
     EVENT_TYPES,
     changed_body,
@@ -261,7 +264,17 @@ class DeploymentRoutes:
         if body["budget"] is not None and ("budget" in params or agent is not None):
             pinned = body["agent"]
             runs = agent or await self._store.agents.get(pinned["id"], pinned["version"])
-            self._budgets.check_models([runs.body["model"]["id"]])
+            self._budgets.check_models(models_of(await self._with_roster(runs)))
+
+    async def _with_roster(self, agent: AgentRecord) -> Mapping[str, Any]:
+        """Return what a session's agent is but for its skills."""
+        snapshot = agent_snapshot(agent)
+        return {**snapshot, "multiagent": await session_roster(self._store.agents, agent, snapshot, _no_skills)}
+
+
+async def _no_skills(chosen: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    del chosen
+    return []
 
 
 def _reference(agent: AgentRecord) -> dict[str, Any]:

@@ -154,6 +154,16 @@ async def test_the_agent_is_pinned_until_it_is_given_again(server: Server) -> No
     assert (await post(server, made, agent={"type": "agent", "id": agent, "version": 1}))["agent"]["version"] == 1
 
 
+async def test_a_budget_needs_a_price_for_every_agent_of_the_roster(server: Server) -> None:
+    unpriced = await server.agent(name="own", model="my-own")
+    boss = await server.agent(name="boss", multiagent={"type": "coordinator", "agents": [unpriced["id"]]})
+    budget = {"type": "limit", "max_list_cost": {"amount": "500", "currency": "USD"}}
+    body = {**await parts(server), "agent": boss["id"]}
+    answer = await server.client.post("/v1/deployments", json={**body, "budget": budget})
+    assert refusal(answer, 400) == "budget: 'my-own' has no price, so that its cost cannot be capped"
+    assert (await server.client.post("/v1/deployments", json=body)).status_code == 200
+
+
 async def test_an_update_keeps_what_it_omits_and_null_clears(server: Server) -> None:
     budget = {"type": "limit", "max_list_cost": {"amount": "500", "currency": "USD"}}
     made = await deploy(server, schedule=CRON, description="x", metadata={"a": "1", "b": "2"}, budget=budget)

@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from tests.chaos.api_checks import edge_outages
 from tests.chaos.log_checks import answers, name_of, of_type, text_of
 from tests.chaos.plan import Script
 from tests.chaos.record import Action, Json, Run, Violation, Visit, instant
-from tests.chaos.schedule import NODE_DEATHS
+from tests.chaos.schedule import LEASE_SECONDS, NODE_DEATHS
 
 _EFFECT = re.compile(r"\be (sesn_\w+/[\w~]+)")
 HOST_DEATHS = NODE_DEATHS | {"kill sandbox host", "stop sandbox host"}
@@ -73,7 +74,11 @@ def refused_never_happen(run: Run) -> Iterator[Violation]:
 
 
 def repeated_with_reason(run: Run) -> Iterator[Violation]:
-    """A call failed only if what runs it died in mid-call or shortly before (or the client refused or stopped it)."""
+    """A call failed only if what runs it died in mid-call or shortly before (or the client refused or stopped it).
+
+    A worker that could not reach the server for so long that its lease may be over stops its calls, as dead as one.
+    """
+    lapses = [out for out in edge_outages(run) if out.until - out.begin >= LEASE_SECONDS / 2]
     deadly = {"served": ("hand", HAND_DEATHS), "elsewhere": ("worker", WORKER_DEATHS)}
     for visit in run.visits:
         where, kinds = deadly.get(visit.kind, ("host", HOST_DEATHS))
@@ -84,7 +89,10 @@ def repeated_with_reason(run: Run) -> Iterator[Violation]:
             stopped = any(begun <= stop <= ended for stop in stops)
             if not result.get("is_error") or call["id"] in visit.denied or stopped:
                 continue
-            if not _one_between(deaths, begun - _AFTER_SECONDS, ended):
+            lapsed = where == "worker" and any(
+                out.begin <= ended and out.until + LEASE_SECONDS >= begun for out in lapses
+            )
+            if not lapsed and not _one_between(deaths, begun - _AFTER_SECONDS, ended):
                 what = f"{call['id']} failed and no {where} had died: {text_of(result)[:160]!r}"
                 yield Violation("failed calls", name_of(visit), what)
 

@@ -40,6 +40,8 @@ DECK: dict[str, int] = {
     "roll hands": 1,
 }
 """How often each kind of action lies in one deck."""
+LEASE_SECONDS = 4
+"""Of a worker on an item. Short, for the sessions of a killed worker wait for it."""
 NODE_DEATHS = frozenset({"remove node", "lose node", "kill raylet"})
 NEEDS_SERVER = frozenset({"restart database", "kill database backend"})
 ROLLS = frozenset({"roll gateway", "roll harness", "roll brain", "roll hands"})

@@ -22,6 +22,7 @@ from tests.chaos.cluster import ROOT, ClusterProcess, ray_environment
 from tests.chaos.options import Options
 from tests.chaos.parts import Part, living
 from tests.chaos.plan import HAND
+from tests.chaos.schedule import LEASE_SECONDS
 from tests.contract.postgres_server import PostgresServer
 
 # What is acknowledged must survive a crash of the server: no short cuts here.
@@ -32,8 +33,6 @@ _DOWN_SECONDS = 120.0
 _ROLL_SECONDS = 300.0
 _LOOK_SECONDS = 0.1
 _CPUS = 2
-_LEASE_SECONDS = 4
-"""Short, for the sessions of a killed worker wait for it."""
 _WORKER_SESSIONS = 32
 
 
@@ -97,7 +96,7 @@ class Site:
                 },
                 "sandbox": {"hosts": options.hosts},
                 "hands": {HAND: self._hand},
-                "workers": {"lease_seconds": _LEASE_SECONDS},
+                "workers": {"lease_seconds": LEASE_SECONDS},
                 "network": {"allow_private": ["127.0.0.0/8"]},  # effects are felt on this machine
             }
         )

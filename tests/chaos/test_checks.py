@@ -269,6 +269,10 @@ def test_results_from_a_worker_are_held_to_the_same() -> None:
     assert "failed calls" in found(run)
     run.actions = [Action("kill worker", "w", BEGIN + 4)]
     assert "failed calls" not in found(run)
+    for seconds, fault in ((4, False), (1, True)):
+        run.actions = [Action("kill gateway", "g", BEGIN + 4)]
+        run.outages = [Outage(BEGIN + 4, BEGIN + 4 + seconds)]
+        assert ("failed calls" in found(run)) is fault
     _log(_twice)(run)
     assert "one result" in found(run)
 

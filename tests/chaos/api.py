@@ -40,13 +40,19 @@ class Api:
         self.absorbed: Counter[str] = Counter()
         self.end = float("inf")
         """When (by the monotonic clock) the application stops trying."""
-        hooks: Any = {"response": [self._look]}
+        self.runs_asked = 0
+        """Requests for a run of a deployment; each may have made a session, also when its answer was lost."""
+        hooks: Any = {"request": [self._count], "response": [self._look]}
         # Nothing of this machine's proxy settings may stand between; everything else is the SDK's default.
         transport = anthropic.DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=False)
         self.client = AsyncAnthropic(base_url=url, api_key=KEY, http_client=transport)
 
     async def close(self) -> None:
         await self.client.close()
+
+    async def _count(self, request: Any) -> None:
+        if request.method == "POST" and request.url.path.endswith("/run"):
+            self.runs_asked += 1
 
     async def _look(self, response: Any) -> None:
         if response.status_code >= 400:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tests.chaos.api_checks import edge_outages
 from tests.chaos.log_checks import answers, name_of, of_type, text_of
-from tests.chaos.plan import Script
 from tests.chaos.record import Action, Json, Run, Violation, Visit, instant
 from tests.chaos.schedule import LEASE_SECONDS, NODE_DEATHS
+from tests.chaos.script import FILE, Script
 
 _EFFECT = re.compile(r"\be (sesn_\w+/[\w~]+)")
 HOST_DEATHS = NODE_DEATHS | {"kill sandbox host", "stop sandbox host"}
@@ -27,7 +27,7 @@ def effects_of(call: Json) -> list[str]:
     return _EFFECT.findall(str(call["input"].get("command", ""))) if call["name"] == "bash" else []
 
 
-def _calls(visit: Visit) -> Iterator[tuple[Json, Json]]:
+def calls_with_effects(visit: Visit) -> Iterator[tuple[Json, Json]]:
     """Yield the calls that can have effects, with their results."""
     results = answers(visit)
     for call in of_type(visit.final, "agent.tool_use", "agent.mcp_tool_use"):
@@ -48,7 +48,7 @@ def results_are_true(run: Run) -> Iterator[Violation]:
     """A call that succeeded had each of its effects."""
     counted = Counter(effect for effect, _ in run.effects)
     for visit in run.visits:
-        for call, result in _calls(visit):
+        for call, result in calls_with_effects(visit):
             for effect in () if result.get("is_error") else effects_of(call):
                 if not counted[effect]:
                     yield Violation(
@@ -84,7 +84,7 @@ def repeated_with_reason(run: Run) -> Iterator[Violation]:
         where, kinds = deadly.get(visit.kind, ("host", HOST_DEATHS))
         deaths = [action for action in run.actions if action.kind in kinds and not action.skipped]
         stops = [instant(event) or 0.0 for event in of_type(visit.final, "user.interrupt")]
-        for call, result in _calls(visit):
+        for call, result in calls_with_effects(visit):
             begun, ended = instant(call) or 0.0, instant(result) or 0.0
             stopped = any(begun <= stop <= ended for stop in stops)
             if not result.get("is_error") or call["id"] in visit.denied or stopped:
@@ -92,19 +92,19 @@ def repeated_with_reason(run: Run) -> Iterator[Violation]:
             lapsed = where == "worker" and any(
                 out.begin <= ended and out.until + LEASE_SECONDS >= begun for out in lapses
             )
-            if not lapsed and not _one_between(deaths, begun - _AFTER_SECONDS, ended):
+            if not lapsed and not one_between(deaths, begun - _AFTER_SECONDS, ended):
                 what = f"{call['id']} failed and no {where} had died: {text_of(result)[:160]!r}"
                 yield Violation("failed calls", name_of(visit), what)
 
 
-def _one_between(actions: Sequence[Action], begin: float, end: float) -> bool:
+def one_between(actions: Sequence[Action], begin: float, end: float) -> bool:
     return any((action.until or action.at) >= begin and action.at <= end for action in actions)
 
 
 def files_survive(run: Run, scripts: Mapping[str, Script]) -> Iterator[Violation]:
     """The file of effects holds what every successful call wrote into it, once; files read as they were written."""
     for visit in run.visits:
-        good = (call for call, result in _calls(visit) if not result.get("is_error"))
+        good = (call for call, result in calls_with_effects(visit) if not result.get("is_error"))
         written = [effect for call in good if call["name"] == "bash" for effect in effects_of(call)]
         shown = _last_closing(visit)
         if shown is not None:
@@ -122,7 +122,7 @@ def _last_closing(visit: Visit) -> str | None:
     results = answers(visit)
     for call in of_type(visit.final, "agent.tool_use"):
         result = results.get(call["id"])
-        if "&& cat " in str(call["input"].get("command", "")) and result and not result.get("is_error"):
+        if f"&& cat {FILE}" in str(call["input"].get("command", "")) and result and not result.get("is_error"):
             shown = text_of(result)
     return shown
 

@@ -191,11 +191,11 @@ class Nemesis:
         self._later(self._bring_back(node, action))
         return action
 
-    async def _owned_on(self, node: str) -> dict[int, int]:
+    async def _owned_on(self, node: str) -> dict[int, tuple[int, int]]:
         """Return the partitions of all harnesses on a node, with their epochs."""
         below = {process.pid for process in await asyncio.to_thread(self._site.processes_of, node)}
         parts = await asyncio.to_thread(self._site.parts)
-        owned: dict[int, int] = {}
+        owned: dict[int, tuple[int, int]] = {}
         for part in parts:
             if part.kind == "harness" and part.pid in below:
                 owned |= await owned_by(self._site, part.name) or {}

@@ -57,5 +57,5 @@ class Options:
         return asdict(self)
 
 
-SMALL = Options(sessions=50, kills=22, interval=3.0, patience=120.0, rolls=False)
+SMALL = Options(sessions=54, kills=22, interval=3.0, patience=120.0, rolls=False)
 """What the test suite runs, less than three minutes with start and end: every kind of death once."""

@@ -55,6 +55,20 @@ class Visit:
     """Event ids of calls that the client refused."""
     interrupted: bool = False
     deleted: bool = False
+    outcomes: list[str] = field(default_factory=list)
+    """Descriptions of the outcomes that were defined; each is unique."""
+    evaluations: list[Json] = field(default_factory=list)
+    """What the session says at the end of each of them."""
+    store_id: str = ""
+    """The memory store that only this session writes to."""
+    memories: dict[str, str] = field(default_factory=dict)
+    """What is in it at the end, by path."""
+    versions: list[str] = field(default_factory=list)
+    """The path of each version in it."""
+    outputs: list[tuple[str, str]] = field(default_factory=list)
+    """Name and content of each file that the session has left."""
+    threads: dict[str, list[Json]] = field(default_factory=dict)
+    """The history of each thread beside the primary."""
 
 
 @dataclass(slots=True)
@@ -94,6 +108,15 @@ class Outage:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One message that came to the webhook's endpoint."""
+
+    message_id: str
+    kind: str
+    session_id: str
+
+
 @dataclass(slots=True)
 class Run:
     """Everything that the checks look at."""
@@ -106,6 +129,13 @@ class Run:
     absorbed: dict[str, int] = field(default_factory=dict)
     """What the SDK's own retries took care of, by status or error."""
     outages: list[Outage] = field(default_factory=list)
+    fires: list[Json] = field(default_factory=list)
+    """Runs of the deployment, as they are listed."""
+    fired: list[str] = field(default_factory=list)
+    """Ids of the deployment's sessions, as they are listed."""
+    asked: int = 0
+    """How often a run was asked for; whatever came of it."""
+    posts: list[Post] = field(default_factory=list)
     partitions: int = 64
 
     def to_json(self) -> Json:

@@ -15,6 +15,7 @@ from tests.chaos.api_checks import edge_outages, only_a_dead_edge_fails
 from tests.chaos.checks import NAMES
 from tests.chaos.memory import MEBIBYTE, slopes
 from tests.chaos.record import Run
+from tests.chaos.resource_plan import LOG
 from tests.chaos.run import Course, Result
 from tests.chaos.schedule import NODE_DEATHS, ROLLS
 from tests.chaos.takeover import percentile, takeovers
@@ -81,11 +82,24 @@ def figures(result: Result) -> dict[str, str]:
         ),
         "nobody answered at the address: median / longest (times)": _outages(run),
         "effects felt": str(len(run.effects)),
+        "left beside the logs": _left(run),
         "memory, MiB before -> after (median process)": _memory(result),
         **_slopes(result),
         "seconds of load": f"{result.seconds:.0f}",
         "revision": result.revision,
     }
+
+
+def _left(run: Run) -> str:
+    """What was there of everything that sessions keep beside their logs, and that is told of them."""
+    outputs = sum(len(visit.outputs) for visit in run.visits)
+    lines = sum(len(visit.memories.get(LOG, "").splitlines()) for visit in run.visits)
+    threads = sum(len(visit.threads) for visit in run.visits)
+    outcomes = sum(len(visit.evaluations) for visit in run.visits)
+    return (
+        f"{outputs} outputs, {lines} lines of memory, {threads} threads, {outcomes} outcomes, "
+        f"{len(run.fires)} runs of a deployment, {len(run.posts)} messages to a webhook"
+    )
 
 
 def _memory(result: Result) -> str:

@@ -8,20 +8,26 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.chaos import memory, remains
 from tests.chaos.api import Api
 from tests.chaos.checks import violations
 from tests.chaos.effects import EffectServer
+from tests.chaos.hook import Hook
+from tests.chaos.kept import read_fires, read_kept
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.options import Options
-from tests.chaos.plan import KINDS, Script, plan_file, scripts
+from tests.chaos.plan import KINDS, plan_file, scripts
 from tests.chaos.probe import Probe
 from tests.chaos.record import Run, Violation, Visit
+from tests.chaos.resource_checks import hooks_are_told
+from tests.chaos.scene import Scene, set_scene
 from tests.chaos.schedule import schedule
+from tests.chaos.script import Script
 from tests.chaos.site import Site
-from tests.chaos.visitor import Scene, Visitor, set_scene, visits
+from tests.chaos.visitor import Visitor, visits
 
 _WARM_SECONDS = 120.0
 _SETTLE_SECONDS = 5.0
@@ -30,6 +36,8 @@ _ENDED_SECONDS = 30.0
 _AT_A_TIME = 16
 _SAMPLE_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
+_TOLD_SECONDS = 60.0
+"""A message to a webhook whose sender was killed comes again within half of this."""
 Say = Callable[[str], None]
 
 
@@ -59,17 +67,21 @@ class Course:
         self._run = Run()
         self.result = Result(options, self._run, revision=revision())
         self._effects = EffectServer()
+        self._hook = Hook()
+        self._run.posts = self._hook.posts
 
     async def go(self) -> Result:
         """Run to the end and check; the site is down afterwards, its directory still there."""
         port = await self._effects.start()
+        await self._hook.start()
         made = scripts(self._options.rounds, port)
         try:
-            await asyncio.to_thread(self._site.start, plan_file(made), port)
+            await asyncio.to_thread(self._site.start, plan_file(made, port), port)
             await self._live(made)
         finally:
             status = await asyncio.to_thread(self._take_down)
             await self._effects.stop()
+            await self._hook.stop()
         if status != 0:
             self.result.violations.append(Violation("remains", "shutdown", f"the platform ended with status {status}"))
         self.result.violations += violations(self._run, made)
@@ -93,13 +105,13 @@ class Course:
         asking = asyncio.create_task(probe.run())
         working: asyncio.Task[None] | None = None
         try:
-            scene = await set_scene(api, self._options.seed)
+            scene = await set_scene(api, self._options.seed, self._hook.url)
             working = asyncio.create_task(self._keep_worker(scene))
             await self._warm_up(api, scene, made)
             began = time.monotonic()
             await self._disturb(api, scene, made, probe)
             self.result.seconds = time.monotonic() - began
-            await self._look_back(api)
+            await self._look_back(api, scene)
         finally:
             asking.cancel()
             await _ended(working)
@@ -185,7 +197,7 @@ class Course:
 
     # -- afterwards ------------------------------------------------------------------------------
 
-    async def _look_back(self, api: Api) -> None:
+    async def _look_back(self, api: Api, scene: Scene) -> None:
         """Read what became of every session, measure, then delete them all and see that nothing of them stays."""
         gate = asyncio.Semaphore(_AT_A_TIME)
         api.end = time.monotonic() + self._options.patience
@@ -198,8 +210,11 @@ class Course:
         await asyncio.gather(*(each(self._read, visit) for visit in known))
         self.result.after = await self._memory()
         self.result.violations += self._growth()
+        await read_fires(api, self._run, scene.deployment)
+        await self._hear()
         idle = [visit for visit in known if visit.status == "idle"]
         await asyncio.gather(*(each(self._delete, visit) for visit in idle))
+        await self._delete_unasked(api)
         if len(idle) == len(known):
             look = remains.of_deleted_sessions
             found = await asyncio.to_thread(remains.settled, lambda: look(self._site.data_dir), _DELETED_SECONDS)
@@ -209,12 +224,33 @@ class Course:
         retrieve, session = api.client.beta.sessions.retrieve, visit.session_id
         visit.final = await api.log(session)
         visit.final_again = await api.log(session)
-        visit.status = (await api.get("retrieve session", session, lambda: retrieve(session))).status
+        row = await api.get("retrieve session", session, lambda: retrieve(session))
+        visit.status = row.status
+        visit.evaluations = [each.to_dict(mode="json") for each in row.outcome_evaluations or ()]
+        await read_kept(api, visit)
 
     async def _delete(self, api: Api, visit: Visit) -> None:
         delete, session = api.client.beta.sessions.delete, visit.session_id
         await api.get("delete session", session, lambda: delete(session))
         visit.deleted = True
+
+    async def _hear(self) -> None:
+        """Wait until the webhook was told of everything; what is missing then is found by the check."""
+        end = time.monotonic() + _TOLD_SECONDS
+        while any(hooks_are_told(self._run)) and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _delete_unasked(self, api: Api) -> None:
+        """Delete the deployment's sessions that nobody visited: the answers of their runs were lost."""
+        retrieve, visited = api.client.beta.sessions.retrieve, {visit.session_id for visit in self._run.visits}
+        for session in set(self._run.fired) - visited:
+            stray = Visit(-1, "deployed", "none", session)
+            while (await api.get("retrieve session", session, partial(retrieve, session))).status != "idle":
+                if time.monotonic() > api.end:
+                    self.result.violations.append(Violation("ends", session, "nobody visited it, and it is not idle"))
+                    return
+                await asyncio.sleep(_LOOK_SECONDS)
+            await self._delete(api, stray)
 
     def _growth(self) -> Iterator[Violation]:
         if not self._options.soak:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import yaml
 
 from agents.config import Settings
 from agents.ports import free_port
+from agents.vaults.settings import KEY_BYTES
 from tests.chaos.api import KEY
 from tests.chaos.cluster import ROOT, ClusterProcess, ray_environment
 from tests.chaos.options import Options
 from tests.chaos.parts import Part, living
-from tests.chaos.plan import HAND
 from tests.chaos.schedule import LEASE_SECONDS
+from tests.chaos.script import HAND
 from tests.contract.postgres_server import PostgresServer
 
 # What is acknowledged must survive a crash of the server: no short cuts here.
@@ -34,6 +36,8 @@ _ROLL_SECONDS = 300.0
 _LOOK_SECONDS = 0.1
 _CPUS = 2
 _WORKER_SESSIONS = 32
+_MASTER_KEY = b64encode(b"k" * KEY_BYTES).decode()
+"""What the secret of the webhook is sealed with: no secret here."""
 
 
 class Site:
@@ -103,7 +107,7 @@ class Site:
 
     def _start_platform(self, settings: Settings) -> None:
         assert self._cluster is not None
-        secrets = {"api_key": KEY}
+        secrets: dict[str, Any] = {"api_key": KEY, "vaults": {"master_key": _MASTER_KEY}}
         if self.database_url:
             secrets["database_url"] = self.database_url
         config = self.scratch / "hecaton.yaml"

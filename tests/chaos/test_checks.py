@@ -10,9 +10,10 @@ import pytest
 from tests.chaos.checks import violations
 from tests.chaos.memory import MEBIBYTE, fit, growth, slopes
 from tests.chaos.options import SMALL, Options
-from tests.chaos.plan import plan_file, said, scripts
-from tests.chaos.record import Action, ApiError, Connection, Json, Outage, Run, Visit
+from tests.chaos.plan import plan_file, scripts
+from tests.chaos.record import Action, ApiError, Connection, Json, Outage, Post, Run, Visit
 from tests.chaos.schedule import DECK, NEEDS_SERVER, ROLLS, kinds_of, schedule
+from tests.chaos.script import FILE, said
 from tests.chaos.takeover import percentile, standstill, takeovers
 
 SCRIPTS = scripts(2, 1)
@@ -52,7 +53,7 @@ def good_log() -> list[Json]:
         {**event("user.tool_confirmation", 5, tool_use_id="sevt_4", result="deny"), "id": "sevt_51"},
         event("agent.tool_result", 6, tool_use_id="sevt_3", is_error=False, content=text("")),
         event("agent.tool_result", 7, tool_use_id="sevt_4", is_error=True, content=text("refused")),
-        event("agent.tool_use", 8, name="bash", input=command("r1~2", more="touch f && cat f")),
+        event("agent.tool_use", 8, name="bash", input=command("r1~2", more=f"touch {FILE} && cat {FILE}")),
         event("agent.tool_result", 9, tool_use_id="sevt_8", is_error=False, content=text(lines)),
         event("agent.message", 10, content=text(said(7))),
         event("session.status_idle", 11, stop_reason={"type": "end_turn"}),
@@ -78,7 +79,9 @@ def good_run() -> Run:
         denied=["sevt_4"],
     )
     effects = [(f"{SESSION}/r0", BEGIN + 5), (f"{SESSION}/r1~2", BEGIN + 8)]
-    return Run(visits=[visit], actions=[Action("kill harness", "harness-0", BEGIN + 2)], effects=effects)
+    posts = [Post(f"whe_{kind}", kind, SESSION) for kind in ("session.created", "session.status_idled")]
+    actions = [Action("kill harness", "harness-0", BEGIN + 2)]
+    return Run(visits=[visit], actions=actions, effects=effects, posts=posts)
 
 
 def found(run: Run) -> set[str]:
@@ -366,4 +369,5 @@ def test_a_seed_names_one_course_and_every_kind_of_action_occurs_in_it() -> None
 def test_the_plan_is_one_that_the_replay_brain_takes() -> None:
     from agents.brains.plan import parse_plans
 
-    assert [plan.name for plan in parse_plans(plan_file(scripts(5, 1)), "here")] == list(SCRIPTS)
+    names = [plan.name for plan in parse_plans(plan_file(scripts(5, 1), 1), "here")]
+    assert names == [*SCRIPTS, "helper", "strict", "kind"]

@@ -1,7 +1,7 @@
 """The small course of the chaos runner, as a user starts it: several raylets, PostgreSQL, every kind of death.
 
 Bug class this catches: everything that only shows when a part dies at a moment that nobody chose. What must
-hold afterwards is in ``log_checks``, ``effect_checks``, ``memory`` and ``remains``; ``make chaos`` is the long course.
+hold afterwards is in ``checks``, ``memory`` and ``remains``; ``make chaos`` is the long course.
 """
 
 from __future__ import annotations
@@ -35,4 +35,8 @@ def test_parts_die_under_load_and_nothing_is_lost(tmp_path: Path) -> None:
     # A course in which nothing happened would prove nothing.
     carried_out = {action["kind"] for action in result["run"]["actions"] if not action["skipped"]}
     assert len(carried_out) >= 15, carried_out
-    assert len(result["run"]["effects"]) > 150
+    run = result["run"]
+    assert len(run["effects"]) > 150 and len(run["posts"]) > 100
+    for left in ("outputs", "memories", "threads", "evaluations"):
+        assert sum(bool(visit[left]) for visit in run["visits"]) >= 3, left
+    assert len(run["fires"]) >= 3

@@ -4,67 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.api import Api, Gone
 from tests.chaos.follow import MODES, Follower
 from tests.chaos.log_checks import TOOL_RESULTS
-from tests.chaos.plan import CLOSINGS, HAND, KINDS, Script
+from tests.chaos.plan import CLOSINGS, KINDS
 from tests.chaos.record import Json, Visit
+from tests.chaos.resource_plan import MOUNT, RUBRIC, STORE
+from tests.chaos.scene import BEGINNING, Scene
+from tests.chaos.script import Script
 
-MODEL = "claude-sonnet-5-5"
-_WEATHER: Json = {
-    "type": "custom",
-    "name": "weather",
-    "description": "Tells the weather of a city.",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-_TOOLSET: Json = {"type": "agent_toolset_20260401"}
-_ASKING: Json = {**_TOOLSET, "configs": [{"name": "bash", "permission_policy": {"type": "always_ask"}}]}
-_SERVED: Json = {
-    "type": "mcp_toolset",
-    "mcp_server_name": HAND,
-    "default_config": {"permission_policy": {"type": "always_allow"}},
-}
-_SERVERS: dict[str, list[Json]] = {"served": [{"type": "url", "name": HAND, "url": f"hand://{HAND}"}]}
 _PAUSES = (0.2, 3.0)
 """Shortest and longest pause of a client between two turns, in seconds."""
-TOOLS: dict[str, list[Json]] = {
-    "work": [_TOOLSET],
-    "ask": [_ASKING],
-    "custom": [_TOOLSET, _WEATHER],
-    "stop": [_TOOLSET],
-    "talk": [_TOOLSET],
-    "served": [_SERVED],
-    "elsewhere": [_TOOLSET],
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What all sessions share: agents by kind, an environment here and one whose tools run at a worker."""
-
-    agents: dict[str, str]
-    environment: str
-    elsewhere: str
-    key: str
-    """With which the worker serves its environment."""
-
-
-async def set_scene(api: Api, seed: int) -> Scene:
-    """Make the agents and the environment, whose networking lets commands reach the outside world."""
-    config: Any = {"type": "cloud", "networking": {"type": "unrestricted"}}
-    here = await api.client.beta.environments.create(name=f"chaos-{seed}", config=config)
-    elsewhere = await api.client.beta.environments.create(name=f"worker-{seed}", config={"type": "self_hosted"})
-    made: Any = await api.client.post(f"/v1/environments/{elsewhere.id}/keys", body={"name": "worker"}, cast_to=object)
-    agents: dict[str, str] = {}
-    for kind in KINDS:
-        more: Any = {"tools": TOOLS[kind], "mcp_servers": _SERVERS.get(kind, [])}
-        agents[kind] = (await api.client.beta.agents.create(name=f"chaos-{kind}", model=MODEL, **more)).id
-    return Scene(agents, here.id, elsewhere.id, made["key"])
 
 
 def visits(sessions: int) -> list[Visit]:
@@ -109,26 +64,47 @@ class Visitor:
 
     async def _create(self) -> None:
         visit, title = self._visit, f"chaos {self._token}"
+        if self._script.begun:
+            visit.session_id = await self._run_deployment()
+            return
         client = self._api.client.beta.sessions
 
         scene = self._scene
         environment = scene.elsewhere if visit.kind == "elsewhere" else scene.environment
+        more: Any = await self._resources()
 
         async def create() -> str:
-            made = await client.create(agent=scene.agents[visit.kind], environment_id=environment, title=title)
+            made = await client.create(agent=scene.agents[visit.kind], environment_id=environment, title=title, **more)
             return made.id
 
         visit.session_id = await self._api.get("create session", "", create)
 
+    async def _resources(self) -> Json:
+        if self._visit.kind != "mounted":
+            return {}
+        stores = self._api.client.beta.memory_stores
+        made = await self._api.get("create memory store", "", lambda: stores.create(name=STORE))
+        self._visit.store_id = made.id
+        file = {"type": "file", "file_id": self._scene.file, "mount_path": MOUNT}
+        return {"resources": [file, {"type": "memory_store", "memory_store_id": made.id}]}
+
+    async def _run_deployment(self) -> str:
+        """Have the deployment run until one run has made a session; returns it."""
+        run = self._api.client.beta.deployments.run
+        while time.monotonic() < self._api.end:
+            made = await self._api.get("run deployment", "", lambda: run(self._scene.deployment))
+            if made.session_id is not None:
+                return made.session_id
+            await asyncio.sleep(self._draws.uniform(*_PAUSES))
+        raise Gone("no run of the deployment made a session")
+
     async def _turn(self, events: AsyncGenerator[Json, None], number: int) -> bool:
-        """Send a message and follow the session until it is idle after it; says whether no call failed meanwhile."""
-        text = f"chaos-{self._visit.kind} {self._token} turn {number}"
-        self._visit.sent.append(text)
-        await self._send({"type": "user.message", "content": [{"type": "text", "text": text}]})
+        """Begin a turn and follow the session until it is idle after it; says whether no call failed meanwhile."""
+        text = await self._begin(number)
         taken, well = False, True
         async for event in events:
             kind = event["type"]
-            taken = taken or (kind == "user.message" and _text(event) == text)
+            taken = taken or (kind in _BEGINNINGS and _text(event) == text)
             if kind in ("agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use"):
                 self._calls[event["id"]] = event
                 await self._interrupt(event)
@@ -142,6 +118,21 @@ class Visitor:
                     return well
                 await self._answer(stop["event_ids"])
         raise Gone("the event stream ended for good")
+
+    async def _begin(self, number: int) -> str:
+        """Send a message, or an outcome, unless it came with the session; returns its text."""
+        if self._script.begun and number == 0:
+            self._visit.sent.append(BEGINNING)
+            return BEGINNING
+        text = f"chaos-{self._visit.kind} {self._token} turn {number}"
+        if number == self._script.outcome:
+            self._visit.outcomes.append(text)
+            rubric = {"type": "text", "content": RUBRIC}
+            await self._send({"type": "user.define_outcome", "description": text, "rubric": rubric})
+        else:
+            self._visit.sent.append(text)
+            await self._send({"type": "user.message", "content": [{"type": "text", "text": text}]})
+        return text
 
     async def _interrupt(self, call: Json) -> None:
         label = self._script.interrupted
@@ -184,6 +175,7 @@ class Visitor:
         await self._api.until_done(f"send {events[0]['type']}", session_id, call, arrived)
 
 
+_BEGINNINGS = ("user.message", "user.define_outcome")
 _REFERENCES = ("custom_tool_use_id", "tool_use_id")
 
 
@@ -198,4 +190,6 @@ def _same(event: Json, sent: Json) -> bool:
 
 
 def _text(event: Json) -> str:
+    if event["type"] == "user.define_outcome":
+        return event["description"]
     return "".join(block.get("text", "") for block in event["content"] or ())

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
+from agents.brains.plan import PlanBook, parse_plans
+from agents.brains.port import BrainRequest
+from agents.brains.replay import play
 from agents.memory.mounting import NOT_NOW
 from tests.chaos.checks import violations
-from tests.chaos.plan import scripts
+from tests.chaos.hook import Hook
+from tests.chaos.plan import plan_file, scripts
 from tests.chaos.record import Action, Json, Post, Run, Visit
 from tests.chaos.resource_plan import GIVEN, LOG, NOTE, OUTPUTS, SKILL, TASK, UPLOAD
 from tests.chaos.script import said
@@ -192,3 +197,40 @@ def test_a_run_whose_answer_was_lost_may_have_made_a_session() -> None:
     assert "runs" not in found(run)
     run.asked = 1
     assert "runs" in found(run)
+
+
+def _says(*messages: Json) -> str:
+    """What a coordinator says next, without the notice of the replay brain."""
+    book = PlanBook(parse_plans(plan_file(SCRIPTS, 1), "here"))
+    played = play(BrainRequest("sesn_1", "m", list(messages)), book)
+    return played.blocks[0][1]["text"].rpartition("\n")[2]
+
+
+def _hears(*words: str) -> Json:
+    return {"role": "user", "content": [block for each in words for block in text(each)]}
+
+
+def test_a_coordinator_says_each_thing_once_whenever_it_hears_of_the_end() -> None:
+    report = ("Message from chaos-helper (thread sthr_1):", said(2))
+    use = {"type": "tool_use", "id": "toolu_1", "name": "create_agent", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": text("{}")}
+    begun = (_hears("chaos-team 1.1 turn 0"), {"role": "assistant", "content": [use]})
+    ended = (*begun, {"role": "user", "content": [result]})
+    spoken = {"role": "assistant", "content": text("so")}
+    at_once = (*begun, {"role": "user", "content": [result, *_hears(*report)["content"]]})
+    assert _says(begun[0]) == said("0.0")
+    assert _says(*ended) == said("0.1")
+    assert _says(*ended, spoken, _hears(*report)) == said("report") == _says(*at_once)
+    assert _says(*at_once, spoken, _hears("chaos-team 1.1 turn 1")) == said("1.0")
+
+
+async def test_the_endpoint_takes_a_message_and_notes_it() -> None:
+    hook = Hook()
+    await hook.start()
+    try:
+        body = {"data": {"type": "session.created", "id": "sesn_1"}}
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            answer = await client.post(hook.url, json=body, headers={"webhook-id": "whe_1"})
+    finally:
+        await hook.stop()
+    assert answer.status_code == 204 and hook.posts == [Post("whe_1", "session.created", "sesn_1")]

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_, union_all
 
 from agents.errors import NotFound
 from agents.ids import SessionId
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
-from agents.store.codec import EVENT_TYPES, clamped, event_of, findable, micros, queued_event_of, session_of, thread_of
+from agents.store.codec import (
+    EVENT_TYPES,
+    RowView,
+    clamped,
+    event_of,
+    findable,
+    micros,
+    queued_event_of,
+    session_of,
+    thread_of,
+)
 from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
 from agents.store.ports import EventListing, SessionCensus, SessionListing, ThreadListing
-from agents.store.tables import deployment_runs, events, leases, memory_attachments, queue, sessions, threads
+from agents.store.tables import NOT_IDLE, deployment_runs, events, leases, memory_attachments, queue, sessions, threads
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -54,16 +65,17 @@ class SqlSessions:
             runs = deployment_runs.c
             made = select(runs.session_id).where(runs.deployment_id == query.deployment_id)
             statement = statement.where(sessions.c.id.in_(made))
-        if query.statuses:
-            statement = statement.where(sessions.c.status.in_(filter(findable, query.statuses)))
         if query.memory_store_id is not None:
             if not findable(query.memory_store_id):
                 return []
             having = select(memory_attachments.c.session_id)
             having = having.where(memory_attachments.c.store_id == query.memory_store_id)
             statement = statement.where(sessions.c.id.in_(having))
-        rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
-        return [session_of(row) for row in rows]
+        of_status = [statement.where(_is(status)) for status in dict.fromkeys(query.statuses) if findable(status)]
+        wanted = of_status if query.statuses else [statement]
+        found = await self._database.read(lambda connection: [*chain(*(_rows(connection, each) for each in wanted))])
+        found.sort(key=lambda row: (row["created_at"], row["id"]), reverse=query.order != "asc")
+        return [session_of(row) for row in found[: query.limit + 1]]
 
     async def events(self, session_id: SessionId, query: EventListing) -> Sequence[Event]:
         """Read a page of the history, log and queue as of one moment. Raises NotFound, Unavailable."""
@@ -122,6 +134,16 @@ class SqlSessions:
             return None
         statement = select(sessions.c.environment_id).where(sessions.c.id == session_id)
         return await self._database.read(lambda connection: connection.execute(statement).scalar())
+
+
+def _is(status: str) -> ColumnElement[bool]:
+    """Said so that the index of what is not idle can be used."""
+    is_it = sessions.c.status == status
+    return is_it if status == SessionStatus.IDLE else and_(is_it, NOT_IDLE)
+
+
+def _rows(connection: Connection, statement: Statement) -> Sequence[RowView]:
+    return connection.execute(statement).mappings().all()
 
 
 def _history(connection: Connection, session_id: SessionId, query: EventListing) -> list[Event]:

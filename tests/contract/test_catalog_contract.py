@@ -301,6 +301,10 @@ async def test_sessions_are_listed_by_their_filters(store: AnyStore) -> None:
     assert await listed(agent_id="\x00") == []
     assert await listed(statuses=("running",)) == [newer.id]
     assert await listed(statuses=("running", "terminated"), include_archived=True) == [newer.id, archived.id]
+    both = ("terminated", "idle", "idle")
+    assert await listed(statuses=both, include_archived=True) == [plain.id, other.id, archived.id]
+    assert await listed(statuses=both, include_archived=True, limit=1) == [plain.id, other.id]
+    assert await listed(statuses=("running", "idle"), after=(at(0), plain.id)) == [other.id, newer.id]
     assert await listed(after=(at(0), plain.id), limit=1) == [other.id, newer.id]
     assert await listed(created_gte=at(1), created_lt=at(2)) == [other.id]
 

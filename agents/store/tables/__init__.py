@@ -20,6 +20,7 @@ from agents.store.tables.catalog import (
 from agents.store.tables.deployments import deployment_runs, deployments
 from agents.store.tables.files import blobs, files
 from agents.store.tables.log import (
+    NOT_IDLE,
     deleted_sessions,
     events,
     leases,
@@ -51,6 +52,7 @@ from agents.store.tables.work import LIVE_WORK, work_items, work_pollers
 
 __all__ = [
     "LIVE_WORK",
+    "NOT_IDLE",
     "agent_versions",
     "agents",
     "api_keys",

@@ -6,7 +6,17 @@ snapshot. No foreign key points from here: the log checks under lock that the se
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
 
 from agents.store.tables.base import Key, Serial, metadata
 
@@ -33,6 +43,18 @@ sessions = Table(
     Index(None, "agent_id", "created_at"),
     Index(None, "environment_id"),
     Index(None, "partition", "status"),
+)
+
+# Most sessions are idle, and a list by time comes upon them soon; the others would be looked for among all of those.
+NOT_IDLE = sessions.c.status != literal_column("'idle'")
+Index(
+    None,
+    sessions.c.workspace_id,
+    sessions.c.status,
+    sessions.c.created_at,
+    sessions.c.id,
+    sqlite_where=NOT_IDLE,
+    postgresql_where=NOT_IDLE,
 )
 
 session_snapshots = Table(

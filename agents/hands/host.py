@@ -152,7 +152,8 @@ def _mounts_of(
     settings: Settings, repositories: RepositoryAccess | None, memory: OpenMemory | None, recorder: Recorder
 ) -> Mounts:
     kept = open_blob_store(settings)
-    makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": SkillMounts(StoredArchives(kept))}
+    skills = SkillMounts(StoredArchives(kept), recorder)
+    makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": skills}
     if repositories is not None:
         limits = settings.repositories
         cloner = Cloner(settings.network.guard(), seconds=limits.clone_seconds, most_bytes=limits.max_bytes)

@@ -23,6 +23,8 @@ from agents.hands.sandbox_dirs import SandboxDirs
 from agents.hands.threads import to_its_end
 from agents.skills.records import SkillArchives
 from agents.skills.unpacking import unpack
+from agents.telemetry import catalogue
+from agents.telemetry.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +36,22 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class SkillMounts:
     """The MountMaker of skills."""
 
-    def __init__(self, archives: SkillArchives) -> None:
+    def __init__(self, archives: SkillArchives, recorder: Recorder) -> None:
         self._archives = archives
+        self._recorder = recorder
 
     async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
         """See MountMaker.make; skills of a session stay what they are, so that none is ever taken away."""
         for mount in mounts:
             if not await to_its_end(asyncio.to_thread(_is_there, dirs, _name(mount))):
-                await self._add(session_id, dirs, mount)
+                try:
+                    self._recorder.count(catalogue.SKILL_COPIES, await self._add(session_id, dirs, mount))
+                except SandboxUnavailable:
+                    self._recorder.count(catalogue.SKILL_COPIES, "failed")
+                    raise
 
-    async def _add(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> None:
+    async def _add(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> str:
+        """Returns the outcome."""
         skill_id, _, version_id = mount.source.partition("/")
         try:
             archive = await self._archives.get(skill_id, version_id, int(mount.name))
@@ -51,12 +59,16 @@ class SkillMounts:
         except NotFound:
             # It was deleted: for good, and no reason to have no sandbox.
             log.warning("skill %s of %s is gone", mount.source, session_id)
+            return "gone"
         except (NotADirectoryError, FileExistsError) as error:
             log.warning("skill %s of %s has something in its way: %s", mount.source, session_id, error.strerror)
+            return "blocked"
         except (ValueError, zipfile.BadZipFile) as error:
             log.error("the archive of skill %s cannot be unpacked: %s", mount.source, error)
+            return "damaged"
         except HecatonError as error:
             raise SandboxUnavailable(f"the session's skills cannot be fetched: {error.message}") from error
+        return "ok"
 
 
 def _name(mount: Mount) -> str:

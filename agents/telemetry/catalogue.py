@@ -142,6 +142,15 @@ REPOSITORY_SECONDS = _seconds(
     Label("outcome", ("ok", "authentication", "forbidden", "not_found", "checkout", "clone")),
 )
 
+# -- skills --------------------------------------------------------------------------------------
+
+SKILL_COPIES = _counter(
+    "hecaton_skill_copies_total",
+    "copies",
+    "Copies of skills into sandboxes, by what came of them; gone: deleted, blocked: something of the session's was there",
+    Label("outcome", ("ok", "gone", "blocked", "damaged", "failed")),
+)
+
 # -- memory stores -------------------------------------------------------------------------------
 
 MEMORY_PASSES = _counter(

@@ -338,10 +338,18 @@ def hands() -> dashboard.Dashboard:
                 about="Failed ones are made again with the session's next call. Gone: the store was deleted.",
             )
         )
-        .with_row(row("Repositories"))
+        .with_row(row("Skills and repositories"))
         .with_panel(
             graph(
-                "Copies in 10 minutes",
+                "Copies of skills in 10 minutes",
+                "short",
+                Query("max by (outcome) (increase(hecaton_skill_copies_total[10m]))", "{{outcome}}"),
+                about="Into sandboxes, by what came of them. Gone: the skill was deleted; the session does without it.",
+            )
+        )
+        .with_panel(
+            graph(
+                "Copies of repositories in 10 minutes",
                 "short",
                 Query(
                     "max by (outcome) (increase(hecaton_repository_copy_duration_seconds_count[10m]))", "{{outcome}}"

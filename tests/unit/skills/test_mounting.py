@@ -18,6 +18,8 @@ from agents.skills.archive_store import MemoryArchives
 from agents.skills.bundle import archived, bundle_of
 from agents.skills.files import SkillFile
 from agents.skills.mounting import SkillMounts
+from agents.telemetry.catalogue import SKILL_COPIES
+from agents.telemetry.recorder import Recorder
 
 MD = b"---\nname: tidy\ndescription: d\n---\n"
 ARCHIVE = archived(bundle_of([SkillFile("tidy/SKILL.md", MD), SkillFile("tidy/run", b"#!/bin/sh\n")]))
@@ -47,47 +49,73 @@ def dirs(tmp_path: Path) -> SandboxDirs:
     return SandboxDirs(tmp_path / "base", None, tmp_path / "system")
 
 
-async def test_a_skill_is_there_once_and_is_fetched_once(archives: CountingArchives, dirs: SandboxDirs) -> None:
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def mounts(archives: CountingArchives, recorder: Recorder) -> SkillMounts:
+    return SkillMounts(archives, recorder)
+
+
+def outcomes(recorder: Recorder) -> set[str]:
+    return {outcome for (outcome,) in recorder.snapshot()[SKILL_COPIES.name]}
+
+
+async def test_a_skill_is_there_once_and_is_fetched_once(
+    mounts: SkillMounts, archives: CountingArchives, dirs: SandboxDirs, recorder: Recorder
+) -> None:
     for _ in range(2):
-        await SkillMounts(archives).make("sesn_1", dirs, [MOUNT])
+        await mounts.make("sesn_1", dirs, [MOUNT])
     skill = dirs.of("workspace") / "skills" / "tidy"
     assert (skill / "SKILL.md").read_bytes() == MD
     assert (skill / "run").stat().st_mode & 0o777 == 0o555
     assert archives.fetched == 1
+    assert outcomes(recorder) == {"ok"}
     assert [each.name for each in dirs.base.iterdir()] == ["workspace"]
 
 
 @pytest.mark.parametrize("place", ["skills", "skills/tidy"])
 async def test_a_link_of_the_sessions_is_not_followed(
-    archives: CountingArchives, dirs: SandboxDirs, tmp_path: Path, place: str
+    mounts: SkillMounts, dirs: SandboxDirs, tmp_path: Path, recorder: Recorder, place: str
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     link = dirs.of("workspace") / place
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(outside)
-    await SkillMounts(archives).make("sesn_1", dirs, [MOUNT])
+    await mounts.make("sesn_1", dirs, [MOUNT])
     assert list(outside.iterdir()) == [] and link.is_symlink()
+    assert outcomes(recorder) == {"blocked"}
 
 
-async def test_a_file_in_the_way_stays(archives: CountingArchives, dirs: SandboxDirs) -> None:
+async def test_a_file_in_the_way_stays(mounts: SkillMounts, dirs: SandboxDirs) -> None:
     (dirs.of("workspace") / "skills").write_text("mine")
-    await SkillMounts(archives).make("sesn_1", dirs, [MOUNT])
+    await mounts.make("sesn_1", dirs, [MOUNT])
     assert (dirs.of("workspace") / "skills").read_text() == "mine"
 
 
-async def test_a_skill_that_was_deleted_is_done_without(archives: CountingArchives, dirs: SandboxDirs) -> None:
+async def test_a_skill_that_was_deleted_is_done_without(
+    mounts: SkillMounts, archives: CountingArchives, dirs: SandboxDirs, recorder: Recorder
+) -> None:
     await archives.remove_all("skill_1")
-    await SkillMounts(archives).make("sesn_1", dirs, [MOUNT])
+    await mounts.make("sesn_1", dirs, [MOUNT])
     assert list(dirs.of("workspace").iterdir()) == []
+    assert outcomes(recorder) == {"gone"}
 
 
 async def test_a_store_that_does_not_answer_is_no_sandbox_just_now(
-    archives: CountingArchives, dirs: SandboxDirs, monkeypatch: pytest.MonkeyPatch
+    mounts: SkillMounts,
+    archives: CountingArchives,
+    dirs: SandboxDirs,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def away(*_: object) -> bytes:
         raise Unavailable("the store is away")
 
     monkeypatch.setattr(archives, "get", away)
     with pytest.raises(SandboxUnavailable, match="the store is away"):
-        await SkillMounts(archives).make("sesn_1", dirs, [MOUNT])
+        await mounts.make("sesn_1", dirs, [MOUNT])
+    assert outcomes(recorder) == {"failed"}

@@ -147,7 +147,7 @@ REPOSITORY_SECONDS = _seconds(
 SKILL_COPIES = _counter(
     "hecaton_skill_copies_total",
     "copies",
-    "Copies of skills into sandboxes, by what came of them; gone: deleted, blocked: something of the session's was there",
+    "Copies of skills into sandboxes, by what came of them (gone: deleted; blocked: the session has something there)",
     Label("outcome", ("ok", "gone", "blocked", "damaged", "failed")),
 )
 

@@ -60,7 +60,7 @@ def mounts(archives: CountingArchives, recorder: Recorder) -> SkillMounts:
 
 
 def outcomes(recorder: Recorder) -> set[str]:
-    return {outcome for (outcome,) in recorder.snapshot()[SKILL_COPIES.name]}
+    return {outcome for (outcome,) in recorder.snapshot().get(SKILL_COPIES.name, ())}
 
 
 async def test_a_skill_is_there_once_and_is_fetched_once(
@@ -87,7 +87,7 @@ async def test_a_link_of_the_sessions_is_not_followed(
     link.symlink_to(outside)
     await mounts.make("sesn_1", dirs, [MOUNT])
     assert list(outside.iterdir()) == [] and link.is_symlink()
-    assert outcomes(recorder) == {"blocked"}
+    assert outcomes(recorder) == ({"blocked"} if place == "skills" else set())  # the latter counts as there
 
 
 async def test_a_file_in_the_way_stays(mounts: SkillMounts, dirs: SandboxDirs) -> None:

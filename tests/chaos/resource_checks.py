@@ -11,7 +11,7 @@ from agents.memory.mounting import NOT_NOW
 from tests.chaos.effect_checks import one_between
 from tests.chaos.log_checks import answers, name_of, of_type, text_of
 from tests.chaos.record import Json, Run, Violation, Visit, instant
-from tests.chaos.resource_plan import GIVEN, LOG, NOTE, OUTPUTS, SKILL, UPLOAD
+from tests.chaos.resource_plan import CLONED, GIVEN, LOG, NOTE, OUTPUTS, SKILL, UPLOAD
 from tests.chaos.schedule import NEEDS_SERVER
 from tests.chaos.script import Script
 
@@ -37,11 +37,11 @@ def _mounted(run: Run) -> Iterator[Visit]:
 
 
 def mounts_are_read(run: Run) -> Iterator[Violation]:
-    """Whoever reads the file and the skill of a session reads all of them, at whatever host."""
+    """Whoever reads the file, the skill and the repository of a session reads all of them, at whatever host."""
     for visit in _mounted(run):
         for call, result in _good(visit, "bash"):
             if UPLOAD in str(call["input"].get("command", "")):
-                for what in (GIVEN, SKILL):
+                for what in (GIVEN, SKILL, CLONED):
                     if what.strip() not in text_of(result):
                         said = f"{call['id']} read {text_of(result)[:160]!r}, without {what[:20]!r}"
                         yield Violation("mounts", name_of(visit), said)

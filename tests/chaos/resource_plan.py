@@ -11,6 +11,9 @@ UPLOAD = f"/mnt/session/uploads{MOUNT}"
 GIVEN = "what was uploaded, and must be read as it was\n"
 SKILL_NAME = "chaos-skill"
 SKILL = f"---\nname: {SKILL_NAME}\ndescription: Goes on, whatever dies.\n---\nGo on, step by step.\n"
+REPOSITORY = "/workspace/project"
+CLONED = "cloned: main"
+"""What a call says of the repository's README."""
 OUTPUTS = "/mnt/session/outputs"
 STORE = "notes"
 LOG = "/log.md"
@@ -39,13 +42,14 @@ GRADERS: list[dict[str, Any]] = [
 
 
 def mounted(script: Script, rounds: int, port: int) -> None:
-    """Each call reads a file and a skill that cannot be changed, and leaves an output and a line in the memory."""
+    """Each call reads a repository, a file and a skill, and leaves an output and a line in the memory."""
     path = f"{_MEMORY}{NOTE}"
     script.writes[path] = f"note of {script.kind}\n" * 50
     for number in range(rounds):
         label = f"r{number}"
         line = f"echo {{{{session_id}}}}/{label}"
-        look = f"cat {UPLOAD} {_SKILL_FILE} && ! (echo x >> {UPLOAD}) 2>&1"
+        clone = f"echo cloned: $(cat {REPOSITORY}/README)"
+        look = f"cat {UPLOAD} {_SKILL_FILE} && {clone} && ! (echo x >> {UPLOAD}) 2>&1"
         leave = f"sleep 0.3 && {line} > {OUTPUTS}/{label}.txt && {line} >> {_MEMORY}{LOG}"
         call = script.bash(label, port, after=f"{look} && {leave}")
         match number:

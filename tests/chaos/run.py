@@ -28,6 +28,7 @@ from tests.chaos.schedule import schedule
 from tests.chaos.script import Script
 from tests.chaos.site import Site
 from tests.chaos.visitor import Visitor, visits
+from tests.unit.repositories.git_server import TOKEN, GitServer, new_repository
 
 _WARM_SECONDS = 120.0
 _SETTLE_SECONDS = 5.0
@@ -75,13 +76,17 @@ class Course:
         port = await self._effects.start()
         await self._hook.start()
         made = scripts(self._options.rounds, port)
-        try:
-            await asyncio.to_thread(self._site.start, plan_file(made, port), port)
-            await self._live(made)
-        finally:
-            status = await asyncio.to_thread(self._take_down)
-            await self._effects.stop()
-            await self._hook.stop()
+        folder = self._site.scratch / "repositories"
+        folder.mkdir()
+        origin = await asyncio.to_thread(new_repository, folder)
+        async with GitServer(origin.parent, TOKEN).running() as repositories:
+            try:
+                await asyncio.to_thread(self._site.start, plan_file(made, port), port)
+                await self._live(made, f"{repositories.url}/{origin.name}")
+            finally:
+                status = await asyncio.to_thread(self._take_down)
+                await self._effects.stop()
+                await self._hook.stop()
         if status != 0:
             self.result.violations.append(Violation("remains", "shutdown", f"the platform ended with status {status}"))
         self.result.violations += violations(self._run, made)
@@ -98,14 +103,14 @@ class Course:
 
     # -- load and misfortune ---------------------------------------------------------------------
 
-    async def _live(self, made: dict[str, Script]) -> None:
+    async def _live(self, made: dict[str, Script], repository: str) -> None:
         api = Api(self._site.url)
         probe = Probe(self._site.url)
         self._run.errors, self._run.effects, self._run.outages = api.errors, self._effects.felt, probe.outages
         asking = asyncio.create_task(probe.run())
         working: asyncio.Task[None] | None = None
         try:
-            scene = await set_scene(api, self._options.seed, self._hook.url)
+            scene = await set_scene(api, self._options.seed, self._hook.url, repository)
             working = asyncio.create_task(self._keep_worker(scene))
             await self._warm_up(api, scene, made)
             began = time.monotonic()

@@ -44,11 +44,13 @@ class Scene:
     key: str
     """With which the worker serves its environment."""
     file: str
+    repository: str
+    """Its URL."""
     deployment: str
 
 
-async def set_scene(api: Api, seed: int, hook: str) -> Scene:
-    """Make everything; the environment's networking lets commands reach the outside world, *hook* is told."""
+async def set_scene(api: Api, seed: int, hook: str, repository: str) -> Scene:
+    """Make everything, with networking that lets commands reach the outside world; *hook* is told, *repository* copied."""
     beta = api.client.beta
     config: Any = {"type": "cloud", "networking": {"type": "unrestricted"}}
     here = await beta.environments.create(name=f"chaos-{seed}", config=config)
@@ -67,7 +69,7 @@ async def set_scene(api: Api, seed: int, hook: str) -> Scene:
     deployment = await beta.deployments.create(
         name="chaos", agent=agents["deployed"], environment_id=here.id, initial_events=[message]
     )
-    return Scene(agents, here.id, elsewhere.id, made["key"], file.id, deployment.id)
+    return Scene(agents, here.id, elsewhere.id, made["key"], file.id, repository, deployment.id)
 
 
 async def _add_skill(api: Api, agent: Json) -> None:

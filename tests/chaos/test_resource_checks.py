@@ -16,7 +16,7 @@ from tests.chaos.checks import violations
 from tests.chaos.hook import Hook
 from tests.chaos.plan import plan_file, scripts
 from tests.chaos.record import Action, Json, Post, Run, Visit
-from tests.chaos.resource_plan import GIVEN, LOG, NOTE, OUTPUTS, SKILL, TASK, UPLOAD
+from tests.chaos.resource_plan import CLONED, GIVEN, LOG, NOTE, OUTPUTS, SKILL, TASK, UPLOAD
 from tests.chaos.script import said
 from tests.chaos.test_checks import BEGIN, event, text
 
@@ -39,7 +39,7 @@ def mounted() -> Visit:
         event("agent.tool_use", 1, name="write", input={"file_path": PATH, "content": WRITTEN}),
         event("agent.tool_use", 2, name="bash", input={"command": command}),
         event("agent.tool_result", 3, tool_use_id="sevt_1", is_error=False, content=text("written")),
-        event("agent.tool_result", 4, tool_use_id="sevt_2", is_error=False, content=text(GIVEN + SKILL)),
+        event("agent.tool_result", 4, tool_use_id="sevt_2", is_error=False, content=text(GIVEN + SKILL + CLONED)),
     ]
     kept: Json = {"memories": {LOG: f"{line}\n", NOTE: WRITTEN}, "versions": [LOG, NOTE]}
     return visit(0, "mounted", log, outputs=[("r0.txt", f"{line}\n")], **kept)
@@ -114,8 +114,9 @@ def _again(kind: str, place: int) -> Callable[[Run], Any]:
 
 
 CASES: list[tuple[str, str, Callable[[Run], Any]]] = [
-    ("a mount without its bytes", "mounts", _logged("mounted", 4, content=text(SKILL))),
-    ("a session without its skill", "mounts", _logged("mounted", 4, content=text(GIVEN))),
+    ("a mount without its bytes", "mounts", _logged("mounted", 4, content=text(SKILL + CLONED))),
+    ("a session without its skill", "mounts", _logged("mounted", 4, content=text(GIVEN + CLONED))),
+    ("a session without its repository", "mounts", _logged("mounted", 4, content=text(GIVEN + SKILL))),
     ("an output that is gone", "outputs", _of("mounted", lambda it: it.outputs.clear())),
     ("an output that is there twice", "outputs", _of("mounted", lambda it: it.outputs.append(it.outputs[0]))),
     ("an output with other bytes", "outputs", _of("mounted", lambda it: setattr(it, "outputs", [("r0.txt", "x")]))),

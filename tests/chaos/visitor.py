@@ -14,9 +14,10 @@ from tests.chaos.follow import MODES, Follower
 from tests.chaos.log_checks import TOOL_RESULTS
 from tests.chaos.plan import CLOSINGS, KINDS
 from tests.chaos.record import Json, Visit
-from tests.chaos.resource_plan import MOUNT, RUBRIC, STORE
+from tests.chaos.resource_plan import MOUNT, REPOSITORY, RUBRIC, STORE
 from tests.chaos.scene import BEGINNING, Scene
 from tests.chaos.script import Script
+from tests.unit.repositories.git_server import TOKEN
 
 _PAUSES = (0.2, 3.0)
 """Shortest and longest pause of a client between two turns, in seconds."""
@@ -86,7 +87,9 @@ class Visitor:
         made = await self._api.get("create memory store", "", lambda: stores.create(name=STORE))
         self._visit.store_id = made.id
         file = {"type": "file", "file_id": self._scene.file, "mount_path": MOUNT}
-        return {"resources": [file, {"type": "memory_store", "memory_store_id": made.id}]}
+        repository = {"type": "github_repository", "url": self._scene.repository, "mount_path": REPOSITORY}
+        repository["authorization_token"] = TOKEN
+        return {"resources": [file, repository, {"type": "memory_store", "memory_store_id": made.id}]}
 
     async def _run_deployment(self) -> str:
         """Have the deployment run until one run has made a session; returns it."""

@@ -50,7 +50,7 @@ class Scene:
 
 
 async def set_scene(api: Api, seed: int, hook: str, repository: str) -> Scene:
-    """Make everything, with networking that lets commands reach the outside world; *hook* is told, *repository* copied."""
+    """Make everything; commands may reach the outside world, *hook* is told what happens, *repository* is copied."""
     beta = api.client.beta
     config: Any = {"type": "cloud", "networking": {"type": "unrestricted"}}
     here = await beta.environments.create(name=f"chaos-{seed}", config=config)

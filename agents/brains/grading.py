@@ -80,7 +80,8 @@ def verdict_text(verdict: Verdict) -> str:
 
 def verdict_in(answer: str) -> Verdict | None:
     """Return the verdict of an answer, the last one where it has several; None when it has none."""
-    results = list(_RESULT.finditer(answer))
+    # What it quotes in an explanation is no verdict.
+    results = list(_RESULT.finditer(_EXPLANATION.sub(lambda match: " " * len(match.group()), answer)))
     if not results:
         return None
     found = _EXPLANATION.search(answer, results[-1].end()) or _EXPLANATION.search(answer)

@@ -36,6 +36,9 @@ from agents.sessions.owner import ThreadOwner
 logger = logging.getLogger(__name__)
 
 
+_WHOLE = ("end_turn", "stop_sequence")
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What a brain is asked; messages have the shapes of the Messages API."""
@@ -47,6 +50,8 @@ class Question:
     max_tokens: int = 4096
     attempts: int = 3
     """How often it is asked while failures are transient."""
+    whole: bool = False
+    """Whether an answer that was cut off is none."""
     seconds: float = 300.0
     """Until when there must be an answer, pauses between attempts included."""
 
@@ -74,7 +79,8 @@ class Aside:
         """Return the text of the answer, which may be empty.
 
         Raises BrainFailure: every attempt failed, the time is over (``request_failed``), the session's budget is used
-        up or cannot cap what the model costs (``billing``), or the model refused (``request_failed``, not transient).
+        up or cannot cap what the model costs (``billing``), the model refused or, where that matters, was cut off
+        (``request_failed``, not transient).
         """
         self._model = question.model or self._owner.state.agent["model"]["id"]
         await self._owner.take_slot()
@@ -86,6 +92,8 @@ class Aside:
             raise BrainFailure("request_failed", words, transient=True) from error
         if answer.stop_reason == "refusal":
             raise BrainFailure("request_failed", "the model declined to answer", transient=False)
+        if question.whole and answer.stop_reason not in _WHOLE:
+            raise BrainFailure("request_failed", f"the answer was cut off ({answer.stop_reason})", transient=False)
         return "".join(block.text for block in answer.blocks if block.kind == "text").strip()
 
     async def _persist(self, question: Question) -> Answer:

@@ -23,7 +23,7 @@ from typing import Any
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import summary_block
 from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
-from agents.sessions.outcome import ANNOUNCED, announcements
+from agents.sessions.outcome import ANNOUNCED, OVER, announcements
 from agents.sessions.served import known_as
 from agents.web.provenance import PastUrls
 
@@ -43,7 +43,7 @@ class Conversation:
         self._open: dict[str, Block | None] = {}
         self._held: list[Block] = []
         self._remarks: list[Block] = []
-        self._announced: list[Block] = []
+        self._announced: list[tuple[str, Block]] = []
         self._answered = False
         self._summarizing = False
         self._size = 0
@@ -114,7 +114,7 @@ class Conversation:
             self._summarizing = "keeps" in hidden
             self._take_announced()
         elif event.type in ANNOUNCED:
-            self._announced += [block for text in announcements(event) for block in text_content(text)]
+            self._announce(event)
         elif event.type is EventType.CONTEXT_COMPACTED:
             self._compact(hidden["summary"], hidden["keeps"])
         elif event.type is EventType.MODEL_REQUEST_END and not self._summarizing:
@@ -122,10 +122,18 @@ class Conversation:
         elif event.type is EventType.THREAD_IDLE:
             self.compactions = self.futile = 0
 
+    def _announce(self, event: Event) -> None:
+        """Have the next request tell of an outcome; of one that is over with nothing to do, no longer."""
+        outcome = event.body["outcome_id"]
+        if event.body.get("result") in OVER:
+            self._announced = [(of, block) for of, block in self._announced if of != outcome]
+        blocks = (block for text in announcements(event) for block in text_content(text))
+        self._announced += [(outcome, block) for block in blocks]
+
     def _take_announced(self) -> None:
         """Take in what was logged while the model was perhaps answering: its next request is the first to see it."""
         if self._announced and not self._summarizing:
-            announced, self._announced = self._announced, []
+            announced, self._announced = [block for _, block in self._announced], []
             self._add_user(announced)
 
     def _end_request(self, tokens: int | None, *, is_error: bool) -> None:

@@ -71,7 +71,12 @@ class Judge:
         aside = Aside(self._owner, key)
         self._asides.append(aside)
         asked = Question(
-            SYSTEM, messages, self._model(), max_tokens=settings.judge_tokens, seconds=settings.judge_seconds
+            SYSTEM,
+            messages,
+            self._model(),
+            max_tokens=settings.judge_tokens,
+            whole=True,
+            seconds=settings.judge_seconds,
         )
         try:
             answer = await aside.ask(asked)

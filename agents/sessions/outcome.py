@@ -20,6 +20,8 @@ NEEDS_REVISION = "needs_revision"
 MAX_ITERATIONS_REACHED = "max_iterations_reached"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
+OVER = frozenset({"satisfied", FAILED, INTERRUPTED})
+"""Results after which the agent has nothing more to do for an outcome."""
 ANNOUNCED = frozenset({EventType.USER_DEFINE_OUTCOME, EventType.OUTCOME_EVALUATION_END})
 """What the agent is told of, with its next model request."""
 MAX_OUTCOMES = 100

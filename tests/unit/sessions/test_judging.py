@@ -112,10 +112,11 @@ async def test_a_call_that_is_judged_high_risk_is_closed_and_the_model_is_told()
         text("Allow, it is harmless."),
         text(""),
         reply(text("allow"), stop_reason="refusal"),
+        reply(text("allow"), stop_reason="max_tokens"),
         fail("billing", transient=False),
         reply(tool_use("bash")),
     ],
-    ids=["unsure", "other words", "nothing", "refusal", "failure", "a call"],
+    ids=["unsure", "other words", "nothing", "refusal", "cut off", "failure", "a call"],
 )
 async def test_without_a_judgement_the_user_is_asked(answer: Scripted) -> None:
     world, _, log = await judged(answer)

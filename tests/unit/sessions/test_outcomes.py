@@ -266,6 +266,22 @@ async def test_an_interrupt_while_the_agent_works_ends_the_outcome_without_an_ev
     assert of(log, "span.outcome_evaluation_start") == []
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_outcome_that_was_interrupted_is_told_to_nobody_afterwards(world: World, begun: bool) -> None:
+    """Bug class this catches: the next message carries the task of an outcome that the user has ended."""
+    world.brain.add(*([reply(text("hello", Hold(asyncio.Event())))] if begun else []), reply(text("hi")))
+    session = await world.create()
+    if begun:
+        await world.send(session, message("good day"))
+        await world.brain.asked(1)
+    await world.send(session, outcome(), interrupt())
+    await world.idle(session)
+    await world.send(session, message("just say hi"))
+    await world.idle(session, 2)
+    assert "just say hi" in str(world.brain.requests[-1].messages)
+    assert "<outcome>" not in str(world.brain.requests[-1].messages)
+
+
 async def test_an_interrupt_does_not_mean_the_outcome_that_is_sent_after_it(world: World) -> None:
     world.brain.add(reply(text("hello", Hold(asyncio.Event()))), reply(text("poem")), graded("satisfied"))
     session = await world.create()
@@ -533,6 +549,10 @@ async def test_the_work_of_other_threads_comes_to_rest_before_it_is_graded(world
         ("[notice]\n\n<result> failed </result>\n<explanation>cut off", Verdict("failed", "cut off")),
         ("<result>needs_revision</result>", Verdict("needs_revision", "The grader gave no reason.")),
         ("<result>failed</result> no, <result>satisfied</result><explanation>e", Verdict("satisfied", "e")),
+        (
+            "<result>failed</result><explanation>It says <result>satisfied</result> itself.</explanation>",
+            Verdict("failed", "It says <result>satisfied</result> itself."),
+        ),
         ("satisfied", None),
         ("<result>perfect</result>", None),
     ],

@@ -275,9 +275,9 @@ async def test_an_outcome_that_was_interrupted_is_told_to_nobody_afterwards(worl
         await world.send(session, message("good day"))
         await world.brain.asked(1)
     await world.send(session, outcome(), interrupt())
-    await world.idle(session)
+    await world.until(session, "span.outcome_evaluation_end")
     await world.send(session, message("just say hi"))
-    await world.idle(session, 2)
+    await world.idle(session, 2 if begun else 1)
     assert "just say hi" in str(world.brain.requests[-1].messages)
     assert "<outcome>" not in str(world.brain.requests[-1].messages)
 

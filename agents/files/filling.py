@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.brains.port import Brain, BrainFailure, BrainRequest, closing
 from agents.errors import NotFound, Unavailable
 from agents.files.records import FileRecord
+from agents.files.references import MOST_REQUEST_BYTES
 from agents.files.service import Files
 from agents.hands.checkpoint_store import StoreUnavailable
 from agents.media import IMAGES, PDF, media_type_of
@@ -30,8 +31,12 @@ _KEPT_BYTES = 128 * 1024**2
 class FillingBrain:
     """Asks another brain, with the bytes of files in place."""
 
-    def __init__(self, brain: Brain, files: Files, *, kept_bytes: int = _KEPT_BYTES) -> None:
+    def __init__(
+        self, brain: Brain, files: Files, *, kept_bytes: int = _KEPT_BYTES, request_bytes: int = MOST_REQUEST_BYTES
+    ) -> None:
+        """*request_bytes* is what the files of one request may have together; the newest messages get theirs."""
         self._brain = brain
+        self._request_bytes = request_bytes
         self._files = files
         self._room = kept_bytes
         # By the message's identity; the message is kept with it, so that no other gets its address.
@@ -39,20 +44,24 @@ class FillingBrain:
 
     async def think(self, request: BrainRequest) -> AsyncGenerator[dict[str, Any]]:
         """See Brain.think."""
-        messages = [await self._message(message) if _has_files(message) else message for message in request.messages]
+        messages, room = list(request.messages), _Room(self._request_bytes)
+        for index in reversed(range(len(messages))):
+            if _has_files(messages[index]):
+                messages[index] = await self._message(messages[index], room)
         async with closing(self._brain.think(replace(request, messages=messages))) as events:
             async for event in events:
                 yield event
 
-    async def _message(self, message: Block) -> Block:
+    async def _message(self, message: Block, room: _Room) -> Block:
         kept = self._filled.get(id(message))
-        if kept is None:
-            size, filled = 0, list[Block]()
-            for block in message["content"]:
-                made, took = await self._block(block)
-                filled.append(made)
-                size += took
-            kept = self._keep(message, {**message, "content": filled}, size)
+        if kept is None or kept[2] > room.left:
+            before, room.is_short = room.left, False
+            filled = {**message, "content": [await self._block(block, room) for block in message["content"]]}
+            if room.is_short:
+                return filled
+            kept = self._keep(message, filled, before - room.left)
+        else:
+            room.left -= kept[2]
         self._filled.move_to_end(id(message))
         return kept[1]
 
@@ -65,16 +74,17 @@ class FillingBrain:
             self._room += self._filled.popitem(last=False)[1][2]
         return self._filled[id(message)]
 
-    async def _block(self, block: Block) -> tuple[Block, int]:
-        """Return a block with its files' bytes, and how many those are. Raises BrainFailure."""
+    async def _block(self, block: Block, room: _Room) -> Block:
+        """Return a block with its files' bytes, as far as there is room. Raises BrainFailure."""
         if block["type"] == "tool_result" and isinstance(block.get("content"), list):
-            parts = [await self._block(each) for each in block["content"]]
-            return {**block, "content": [made for made, _ in parts]}, sum(took for _, took in parts)
+            return {**block, "content": [await self._block(each, room) for each in block["content"]]}
         if not _is_file(block):
-            return block, 0
+            return block
         file_id: str = block["source"]["file_id"]
         try:
             file = await self._files.records.get(file_id)
+            if file.sha256 and not room.take(file.size):
+                return _words(f"[file {file.filename} was left out: the conversation's files are too large together]")
             data = await self._files.whole(file) if file.sha256 else None
         except (NotFound, FileNotFoundError):
             file, data = None, None
@@ -82,8 +92,24 @@ class FillingBrain:
             words = f"file {file_id} of the conversation cannot be read: {error.message}"
             raise BrainFailure("request_failed", words, transient=True) from error
         if file is None or data is None:
-            return _words(f"[file {file_id} was here; it has been deleted or has expired]"), 0
-        return _filled(block, file, data), len(data)
+            return _words(f"[file {file_id} was here; it has been deleted or has expired]")
+        return _filled(block, file, data)
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is left of the bytes that the files of one request may have."""
+
+    left: int
+    is_short: bool = False
+    """Whether something had no room."""
+
+    def take(self, size: int) -> bool:
+        if size > self.left:
+            self.is_short = True
+            return False
+        self.left -= size
+        return True
 
 
 def _filled(block: Block, file: FileRecord, data: bytes) -> Block:

@@ -14,6 +14,8 @@ from agents.media import IMAGES, PDF
 MOST_DOCUMENTS = 100  # spec A.12
 MOST_BYTES = 20 * 1024**2
 """Of one file as a block: in base64 it must fit into a request to a model (32 MB, spec A.12)."""
+MOST_REQUEST_BYTES = 24 * 1024**2
+"""Of all files of a request together, each as often as it is there: in base64 those 32 MB."""
 _IDS_AT_ONCE = 100
 _TEXTS = frozenset(f"application/{kind}" for kind in ("json", "toml", "x-yaml", "xml", "yaml"))
 
@@ -52,7 +54,7 @@ class FileReferences:
         """Raise for the first file that events of session *session_id* (None: a new one) cannot have.
 
         NotFound: it is not there, has expired, or is another workspace's or session's. InvalidRequest: it is no image,
-        no PDF and no text, or too large, or there are too many documents. Unavailable.
+        no PDF and no text, or too large, or there are too many documents, or too large ones together. Unavailable.
         """
         wanted = references(where, events)
         if not wanted:
@@ -60,6 +62,7 @@ class FileReferences:
         if sum(each.kind == "document" for each in wanted) > MOST_DOCUMENTS:
             raise InvalidRequest(f"{where}: must have at most {MOST_DOCUMENTS} documents from files")
         files = await self._found(each.file_id for each in wanted)
+        left = MOST_REQUEST_BYTES
         for each in wanted:
             file = files.get(each.file_id)
             foreign = file is None or file.workspace_id != workspace_id or file.session_id not in (None, session_id)
@@ -69,6 +72,10 @@ class FileReferences:
                 fault = expired(each.file_id)
                 raise NotFound(f"{each.where}: {fault.message}", error_code=fault.error_code)
             _check_kind(each, file)
+            left -= file.size
+            if left < 0:
+                words = f"the files of one request may have at most {MOST_REQUEST_BYTES} bytes together"
+                raise InvalidRequest(f"{each.where}: {words}")
 
     async def _found(self, file_ids: Iterable[str]) -> dict[str, FileRecord]:
         ids = list(dict.fromkeys(file_ids))

@@ -44,11 +44,11 @@ class Listener:
 
 
 class Stage:
-    def __init__(self, place: Path, kept_bytes: int = 10**6) -> None:
+    def __init__(self, place: Path, kept_bytes: int = 10**6, request_bytes: int = 10**6) -> None:
         self.store = Store(place)
         self.files = Files(MemoryStore().files, Blobs(self.store), SystemClock(), FileSettings())
         self.listener = Listener()
-        self.brain = FillingBrain(self.listener, self.files, kept_bytes=kept_bytes)
+        self.brain = FillingBrain(self.listener, self.files, kept_bytes=kept_bytes, request_bytes=request_bytes)
 
     async def upload(self, data: bytes, kind: str, name: str = "name") -> str:
         async def chunks() -> AsyncIterator[bytes]:
@@ -124,3 +124,18 @@ async def test_a_store_that_is_away_fails_the_request_for_now(stage: Stage) -> N
     assert failed.value.transient and stage.listener.asked == []
     stage.store.away = False
     assert await stage.ask(user(block("image", file_id))) == [user(picture(PNG))]
+
+
+async def test_the_files_of_one_request_have_a_bound_and_the_newest_messages_get_theirs(tmp_path: Path) -> None:
+    """Bug class this catches: one file that is named many times, or in many messages, fills the memory."""
+    stage = Stage(tmp_path, request_bytes=2 * len(PNG))
+    file_id = await stage.upload(PNG, "image/png", "a.png")
+    old, new = user(block("image", file_id)), user(block("image", file_id), block("image", file_id))
+    shown, newest = await stage.ask(old, new)
+    assert newest["content"] == [picture(PNG), picture(PNG)]
+    assert shown["content"][0]["text"].startswith("[file a.png was left out")
+    assert (await stage.ask(old))[0]["content"] == [picture(PNG)]
+    reads = stage.store.reads
+    many = await stage.ask(user(*[block("image", file_id) for _ in range(50)]))
+    assert [each["type"] for each in many[0]["content"]] == ["image"] * 2 + ["text"] * 48
+    assert stage.store.reads == reads + 2

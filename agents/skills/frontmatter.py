@@ -20,6 +20,7 @@ DESCRIPTION_CHARS = 1024
 _BLOCK = re.compile(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|$)", re.DOTALL)
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _MOST_CHARS = 8_192  # ours: name, description and whatever else stands there
 
 
@@ -59,21 +60,29 @@ def _parsed(block: str) -> dict[str, Any]:
     if len(block) > _MOST_CHARS:
         raise _wrong(f"the YAML at its beginning must have at most {_MOST_CHARS} characters")
     try:
+        _check_plain(block)
         said: object = yaml.safe_load(block)
-    except (yaml.YAMLError, ValueError, RecursionError) as fault:
-        # ValueError: a date or a number of a form that PyYAML takes for one and cannot make.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as fault:
+        # ValueError: a date or a number of a form that PyYAML takes for one and cannot make. OverflowError: a character.
         raise _wrong(f"the YAML at its beginning cannot be read: {str(fault)[:200]}") from None
     if not isinstance(said, dict):
         raise _wrong("the YAML at its beginning must be a mapping with at least a description")
     return cast("dict[str, Any]", said)
 
 
+def _check_plain(block: str) -> None:
+    """Raise InvalidRequest for what the file's own text does not bound: aliases and merges multiply, tags construct."""
+    for event in yaml.parse(block, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise _wrong("the YAML at its beginning must have no tags, anchors and aliases")
+
+
 def _description(said: object) -> str:
     description = said.strip() if isinstance(said, str) else ""
     if not description or len(description) > DESCRIPTION_CHARS:
         raise _wrong(f"description must be a string of 1 to {DESCRIPTION_CHARS} characters")
-    if "\0" in description or _TAG.search(description):
-        raise _wrong("description must not hold XML tags or NUL")
+    if _NO_TEXT.search(description) or _TAG.search(description):
+        raise _wrong("description must not hold XML tags, NUL or half a character")
     return description
 
 

@@ -125,6 +125,25 @@ def test_instructions_that_do_not_say_what_the_skill_is_are_refused(md: bytes) -
         bundle_of(skill(md=md))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "description: d\nx: !!bool maybe",
+        'description: d\nx: !!int ""',
+        "description: d\nx: !!timestamp no",
+        'description: "\\UFFFFFFFF"',
+        'description: "\\uD800"',
+        'description: "\\0"',
+        "description: d\na: &a 1\nb: *a",
+        "description: d\na: &a {x: 1}\nb: {<<: [*a, *a]}",
+    ],
+)
+def test_a_strangers_yaml_is_refused_where_it_is_more_than_plain(said: str) -> None:
+    """Bug class this catches: aliases that multiply, tags and escapes that PyYAML has no answer for, half a character."""
+    with pytest.raises(InvalidRequest, match=r"SKILL\.md"):
+        bundle_of(skill(md=f"---\nname: tidy\n{said}\n---\n".encode()))
+
+
 def test_a_skill_has_its_instructions_at_its_root_and_is_not_empty() -> None:
     for files in ([], [SkillFile("tidy/sub/SKILL.md", MD)], [SkillFile("tidy/skill.md", MD)]):
         with pytest.raises(InvalidRequest, match="files"):

@@ -6,6 +6,7 @@ The form is the Agent Skills specification's (agentskills.io), the lengths are t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,7 +64,7 @@ def _parsed(block: str) -> dict[str, Any]:
         _check_plain(block)
         said: object = yaml.safe_load(block)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as fault:
-        # ValueError: a date or a number of a form that PyYAML takes for one and cannot make. OverflowError: a character.
+        # ValueError: a date or a number of a form that PyYAML cannot make. OverflowError: a character.
         raise _wrong(f"the YAML at its beginning cannot be read: {str(fault)[:200]}") from None
     if not isinstance(said, dict):
         raise _wrong("the YAML at its beginning must be a mapping with at least a description")
@@ -72,7 +73,8 @@ def _parsed(block: str) -> dict[str, Any]:
 
 def _check_plain(block: str) -> None:
     """Raise InvalidRequest for what the file's own text does not bound: aliases and merges multiply, tags construct."""
-    for event in yaml.parse(block, yaml.SafeLoader):
+    events: Iterable[object] = yaml.parse(block, yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType]
+    for event in events:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             raise _wrong("the YAML at its beginning must have no tags, anchors and aliases")
 

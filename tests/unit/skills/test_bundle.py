@@ -139,7 +139,7 @@ def test_instructions_that_do_not_say_what_the_skill_is_are_refused(md: bytes) -
     ],
 )
 def test_a_strangers_yaml_is_refused_where_it_is_more_than_plain(said: str) -> None:
-    """Bug class this catches: aliases that multiply, tags and escapes that PyYAML has no answer for, half a character."""
+    """Bug class this catches: aliases that multiply, tags and escapes that PyYAML cannot make, half a character."""
     with pytest.raises(InvalidRequest, match=r"SKILL\.md"):
         bundle_of(skill(md=f"---\nname: tidy\n{said}\n---\n".encode()))
 

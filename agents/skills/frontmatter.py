@@ -73,7 +73,7 @@ def _parsed(block: str) -> dict[str, Any]:
 
 def _check_plain(block: str) -> None:
     """Raise InvalidRequest for what the file's own text does not bound: aliases and merges multiply, tags construct."""
-    for event in cast("Iterable[Any]", yaml.parse(block, yaml.SafeLoader)):
+    for event in cast("Iterable[Any]", yaml.parse(block, yaml.SafeLoader)):  # pyright: ignore[reportUnknownMemberType]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             raise _wrong("the YAML at its beginning must have no tags, anchors and aliases")
 

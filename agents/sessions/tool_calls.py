@@ -45,7 +45,7 @@ def record_call(
 
 
 def _for_client(draft: Draft, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body of a call that the client must act on; of a child it says whose it is."""
+    """Return the body of a call that the client must act on, or of its end; of a child it says whose it is."""
     return body if draft.state.primary else {**body, "session_thread_id": draft.state.id}
 
 
@@ -84,10 +84,10 @@ def close_call(draft: Draft, call_id: EventId, reason: str) -> None:
     # the call would be run again (ADR 0003).
     if call.kind == "custom":
         body = {"custom_tool_use_id": call_id, "content": text_content(reason), "is_error": True}
-        draft.emit(EventType.USER_CUSTOM_TOOL_RESULT, body)
+        draft.emit(EventType.USER_CUSTOM_TOOL_RESULT, _for_client(draft, body), crossposted=True)
     elif call.kind == "worker" and call.decision != "deny":
         body = {"tool_use_id": call_id, "content": text_content(reason), "is_error": True}
-        draft.emit(EventType.USER_TOOL_RESULT, body)
+        draft.emit(EventType.USER_TOOL_RESULT, _for_client(draft, body), crossposted=True)
     else:
         log_result(draft, call, text_content(reason), is_error=True, hidden=hidden)
 

@@ -92,7 +92,9 @@ def record_answer(
 
 
 def run_internal_calls(draft: Draft) -> None:
-    """Give the calls that concern nothing but the session their results."""
+    """Give the calls that concern nothing but the session their results; an interrupt that waits closes them."""
+    if draft.state.interrupted:
+        return
     for call in [call for call in draft.state.calls.values() if call.kind == "internal"]:
         content, is_error = run_call(draft, call)
         log_result(draft, call, content, is_error=is_error)

@@ -169,6 +169,18 @@ async def test_a_call_that_needs_the_client_is_shown_with_the_primary_and_answer
     assert (await world.idle(session, 2))[-1]["stop_reason"] == {"type": "end_turn"}
 
 
+async def test_a_childs_call_that_is_closed_is_closed_where_clients_look(world: World) -> None:
+    """Bug class this catches: a tool runner, which reads the session alone, runs a call again that was interrupted."""
+    world.brain._by = by_agent(once_told("done"), lambda request: reply(tool_use("weather", {"city": "Ulm"})))
+    session = await started(world)
+    await world.idle(session)
+    [child] = await children(world, session)
+    await world.send(session, {"type": "user.interrupt", "session_thread_id": child})
+    await world.idle(session, 2)
+    [closed] = [event for event in await events(world, session) if event.type == "user.custom_tool_result"]
+    assert (closed.thread, closed.crossposted, closed.body["session_thread_id"]) == (child, True, child)
+
+
 async def test_a_named_thread_is_interrupted_alone_and_none_by_name_means_all(world: World) -> None:
     gate = asyncio.Event()
     world.brain._by = by_agent(once_told("done"), lambda request: reply(text("three", Hold(gate))))

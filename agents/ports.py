@@ -13,18 +13,22 @@ SERVER_PORTS = range(29_000, 30_000)
 """For inference servers, which start at any time: none shall take a port that a platform has chosen and not opened."""
 
 
+_given: set[int] = set()
+"""What this process was told, and may not have opened yet: it is told something else as long as there is any."""
+
+
 def free_port(among: Sequence[int] = _PORTS) -> int:
     """Return a port that nobody has just now. Raises OSError when there is none."""
     return free_ports(1, among=among)[0]
 
 
 def free_ports(count: int, *, among: Sequence[int] = _PORTS, besides: Collection[int] = ()) -> list[int]:
-    """Return *count* different ports that nobody has just now, none of them *besides*.
+    """Return *count* different ports that nobody has just now, none of them *besides*, and none twice if that can be.
 
     Raises OSError if there are fewer.
     """
     found: list[int] = []
-    for port in random.sample(among, len(among)):
+    for port in sorted(random.sample(among, len(among)), key=_given.__contains__):
         if port in besides:
             continue
         with socket.socket() as probe:
@@ -34,5 +38,6 @@ def free_ports(count: int, *, among: Sequence[int] = _PORTS, besides: Collection
                 continue
         found.append(port)
         if len(found) == count:
+            _given.update(found)
             return found
     raise OSError(f"no {count} free ports between {among[0]} and {among[-1]}")

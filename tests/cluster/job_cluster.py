@@ -13,7 +13,7 @@ from agents.config import Settings
 from tests.chaos.cluster import ray_environment
 from tests.chaos.parts import kind_of
 from tests.cluster.jobs import Jobs
-from tests.cluster.ray_head import RayHead, ray_head, serve_ports
+from tests.cluster.ray_head import RayHead, ray_head
 
 JOB_SECONDS = 180.0
 """A busy machine takes a minute and a half; most of it is a platform's start."""
@@ -46,7 +46,6 @@ def job_cluster(folder: Path, *, cpus: int = 16) -> Iterator[JobCluster]:
     token, token_file = secrets.token_hex(32), folder / "token"
     token_file.write_text(token)
     environment = ray_environment(Settings(data_dir=folder / "unused", proxy="haproxy"))
-    ports = serve_ports(environment)
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
-    with ray_head(environment, cpus=cpus, besides=ports) as head:
+    with ray_head(environment, cpus=cpus) as head:
         yield JobCluster(head, Jobs(head.dashboard, environment, JOB_SECONDS, token))

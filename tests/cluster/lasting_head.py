@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from agents.ports import free_ports
-from tests.cluster.ray_head import BIN, ROOT, serve_ports, with_words
+from tests.cluster.ray_head import BIN, ROOT, with_words
 
 _END_SECONDS = 30
 _START_SECONDS = 180.0
@@ -56,7 +56,7 @@ class LastingHead:
     """The cluster; all methods block."""
 
     def __init__(self, environment: Mapping[str, str], place: Path, redis: int, nodes: Sequence[Node]) -> None:
-        self.gcs, dashboard, agent, *agents = free_ports(3 + len(nodes), besides=serve_ports(environment))
+        self.gcs, dashboard, agent, *agents = free_ports(3 + len(nodes))
         self.environment = dict(environment)
         self.place = place
         self.dashboard = f"http://127.0.0.1:{dashboard}"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,25 +62,15 @@ def with_words(processes: Iterable[psutil.Process], words: str) -> list[psutil.P
     return found
 
 
-def serve_ports(environment: Mapping[str, str]) -> list[int]:
-    """Return the ports that the cluster's processes will listen on and nobody does yet."""
-    return [int(value) for name, value in environment.items() if name.startswith("RAY_") and name.endswith("_PORT")]
-
-
 @contextmanager
 def ray_head(
-    environment: Mapping[str, str],
-    *,
-    cpus: int,
-    besides: Collection[int],
-    more: Callable[[int], list[str]] = lambda port: [],
+    environment: Mapping[str, str], *, cpus: int, more: Callable[[int], list[str]] = lambda port: []
 ) -> Iterator[RayHead]:
     """Start a cluster whose processes have *environment*, and end it with all that was started on it.
 
-    It takes no ports of *besides*, which nobody listens on yet. *more* gives further options for ``ray start``, for the
-    port of its GCS.
+    *more* gives further options for ``ray start``, for the port of its GCS.
     """
-    gcs, dashboard, agent = free_ports(3, besides=besides)
+    gcs, dashboard, agent = free_ports(3)
     # Not below the test's own folder: paths of Ray's sockets may have 107 characters. Nor in /tmp/ray: the cluster that
     # is noted there is the one that jobs, and later `ray.init()` calls, would take for theirs.
     place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))

@@ -66,7 +66,7 @@ async def test_hands_and_brains_fetch_nodes_of_their_own_kind_and_give_them_back
 
     with (
         stub_in_thread() as stub,
-        ray_head(environment | FOR_THE_HEAD, cpus=2, besides=[], more=more) as head,
+        ray_head(environment | FOR_THE_HEAD, cpus=2, more=more) as head,
     ):
         joining = environment | {"RAY_ADDRESS": f"127.0.0.1:{head.port}"}
         options: Any = {"brains": {"main": brain(stub.url)}, "sandbox": {"warm": 0}}

@@ -43,7 +43,7 @@ def deployed(tmp_path: Path) -> Iterator[str]:
     for application in config["applications"]:
         application["args"] = {"settings": str(settings)}
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(config))
-    with ray_head(environment, cpus=4, besides=[port, metrics, stats, fallback]) as head:
+    with ray_head(environment, cpus=4) as head:
         deploy = [str(BIN / "serve"), "deploy", "--address", head.dashboard, str(tmp_path / "local.yaml")]
         subprocess.run(deploy, env=environment, check=True, timeout=60, cwd=ROOT, stdout=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}"

@@ -26,6 +26,13 @@ def test_a_port_that_is_taken_is_left_out_and_none_left_is_an_error() -> None:
             ports.free_port(range(port, port + 1))
 
 
+def test_a_port_that_was_told_once_is_not_told_again_while_there_are_others() -> None:
+    """Bug class this catches: two parts of one platform that chose the same port before either had opened it."""
+    first = ports.free_ports(1000)
+    assert set(first) & set(ports.free_ports(1000)) == set()
+    assert set(ports.free_ports(1000, among=first)) == set(first)
+
+
 def test_a_port_that_is_chosen_already_but_not_open_yet_is_no_free_one() -> None:
     three = ports.free_ports(3)
     assert ports.free_ports(1, among=three, besides=three[1:]) == three[:1]

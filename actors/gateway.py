@@ -164,6 +164,7 @@ def _platform(
         counters=brains,
         releases=releases,
         hand_releases=deployed.releases,
+        files=open_files(settings, store, SystemClock()),
         skill_archives=StoredArchives(open_blob_store(settings)),
         meter=store.meter,
         metrics=metrics,
@@ -220,12 +221,11 @@ class GatewayApp:
         every = self._settings.metering.write_seconds
         books = CallBooks(store.calls, call_folder(self._settings), SystemClock(), every=every)
         books.start()
-        files = open_files(self._settings, store, SystemClock())
-        every, failing = self._settings.files.sweep_seconds, "what no file needs any more is not removed"
-        sweeping = PeriodicTask("files", files.sweep, SystemClock(), every=every, failing=failing)
-        sweeping.start()
         parts = (store, sessions, brains, releases, standby, deployed, deployer, recorder)
         platform = replace(_platform(self._settings, *parts), spans=spans)
+        every, failing = self._settings.files.sweep_seconds, "what no file needs any more is not removed"
+        sweeping = PeriodicTask("files", platform.files.sweep, SystemClock(), every=every, failing=failing)
+        sweeping.start()
         self._app = create_app(platform)
         schedules = scheduler_of(platform)
         schedules.start()

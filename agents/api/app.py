@@ -59,7 +59,6 @@ from agents.api.webhooks import WebhookRoutes
 from agents.api.work import WorkRoutes
 from agents.api.worker_gate import WorkerGate
 from agents.errors import NotFound
-from agents.files.service import open_files
 from agents.telemetry import catalogue
 
 _LEFT_OUT = re.compile(r"/v1/(messages/batches|dreams|workflows|workflow_runs)(/.*)?")
@@ -71,7 +70,6 @@ def create_app(platform: Platform) -> FastAPI:
     book = KeyBook(platform.store.api_keys, platform.clock, seconds=platform.settings.access.key_cache_seconds)
     events, guard = EventRoutes(platform, book), AccessGuard(platform.store.owners)
     witness = Witness(guard.permit, platform.store.audit, platform.clock)
-    files = open_files(platform.settings, platform.store, platform.clock)
     resources = resources_of(platform)
     # Paths are tried in this order: the busiest first.
     operations: list[Operation] = [
@@ -79,7 +77,7 @@ def create_app(platform: Platform) -> FastAPI:
         *SessionRoutes(platform, resources).operations(),
         *ThreadRoutes(platform, events).operations(),
         *ResourceRoutes(platform, resources).operations(),
-        *FileRoutes(platform, files).operations(),
+        *FileRoutes(platform).operations(),
         *AgentRoutes(platform).operations(),
         *EnvironmentRoutes(platform).operations(),
         *WorkRoutes(platform).operations(),

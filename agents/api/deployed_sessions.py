@@ -23,7 +23,6 @@ from agents.deployments.runs import DeploymentRuns
 from agents.deployments.scheduler import DeploymentScheduler
 from agents.errors import NotFound
 from agents.files.references import FileReferences
-from agents.files.service import open_files
 from agents.ids import SessionId
 from agents.sessions.events import SessionRecord
 from agents.store.ports import EnvironmentRecord
@@ -40,10 +39,10 @@ class DeployedSessions:
         self._store = platform.store
         kinds = resources_of(platform)
         self._sessions = SessionRoutes(platform, kinds)
-        self._files = open_files(platform.settings, platform.store, platform.clock)
+        self._files = platform.files
         self._resources = DeploymentResources(kinds, Envelope(master_keys(platform.settings)))
         self._references = FileReferences(platform.store.files, platform.clock)
-        self._rubrics = Rubrics.of(platform)
+        self._rubrics = Rubrics(platform.files)
 
     def reserve(self, now: datetime) -> Reservation:
         """See SessionMaking.reserve."""

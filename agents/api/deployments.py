@@ -74,7 +74,7 @@ class DeploymentRoutes:
         self._runs = runs
         self._files = FileReferences(self._store.files, platform.clock)
         self._budgets = Budgets(platform.prices, registry_of(platform.settings))
-        self._rubrics = Rubrics.of(platform)
+        self._rubrics = Rubrics(platform.files)
         self._resources = DeploymentResources(resources, Envelope(master_keys(platform.settings)))
         self._most = platform.settings.deployments.max_scheduled
 

@@ -49,7 +49,7 @@ class EventRoutes:
         self._platform = platform
         self._book = book
         self._sessions = platform.store.sessions
-        self._rubrics = Rubrics.of(platform)
+        self._rubrics = Rubrics(platform.files)
         self._files = FileReferences(platform.store.files, platform.clock)
         most = platform.settings.gateway.max_streams
         self._slots = Slots(most, _too_many_streams, share=platform.settings.key_share)

@@ -24,7 +24,7 @@ from agents.api.slots import Slots
 from agents.errors import InvalidRequest, Overloaded
 from agents.files.blobs import Staged
 from agents.files.records import FileListing, FileRecord, expired
-from agents.files.service import Files, NewFile
+from agents.files.service import NewFile
 from agents.telemetry import catalogue
 
 _MOST_IDS = 100  # spec A.10
@@ -44,8 +44,8 @@ FORM: dict[str, Any] = {
 class FileRoutes:
     """Upload, list, retrieve, download and delete."""
 
-    def __init__(self, platform: Platform, files: Files) -> None:
-        self._files = files
+    def __init__(self, platform: Platform) -> None:
+        self._files = platform.files
         self._clock = platform.clock
         self._recorder = platform.recorder
         self._settings = platform.settings.files

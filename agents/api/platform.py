@@ -13,6 +13,7 @@ from agents.clock import Clock
 from agents.config import Settings
 from agents.economics.meter import Meter
 from agents.economics.price_book import PriceBook
+from agents.files.service import Files
 from agents.governance.hand_releases import HandReleases
 from agents.hands.deployed.deployments import HandDeployer, NotDeploying
 from agents.hands.servers.port import NoServers, PlacedServers
@@ -46,6 +47,7 @@ class Platform:
     releases: ReleaseKeeper
     hand_releases: HandReleases
     meter: Meter
+    files: Files
     skill_archives: SkillArchives
     metrics: Callable[[], bytes | Awaitable[bytes]]
     ready: Callable[[], Awaitable[dict[str, Any]]]

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.api.client_events import check_rubric_text
-from agents.api.platform import Platform
 from agents.catalog import limits
 from agents.errors import InvalidRequest, NotFound
-from agents.files.service import Files, open_files
+from agents.files.service import Files
 
 _BYTES_PER_CHAR = 4  # of UTF-8
 
@@ -19,11 +18,6 @@ class Rubrics:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-
-    @classmethod
-    def of(cls, platform: Platform) -> Rubrics:
-        """Return those of a platform. Raises StoreUnavailable for a place of files that is not installed."""
-        return cls(open_files(platform.settings, platform.store, platform.clock))
 
     async def resolved(
         self, events: Sequence[dict[str, Any]], workspace_id: str, *, where: str = "events"

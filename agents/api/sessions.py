@@ -61,7 +61,7 @@ class SessionRoutes:
         self._store = platform.store
         self._host = platform.sessions
         self._spans = platform.spans
-        self._rubrics = Rubrics.of(platform)
+        self._rubrics = Rubrics(platform.files)
         self._files = FileReferences(platform.store.files, platform.clock)
         self._brains = registry_of(platform.settings)
         self._budgets = Budgets(platform.prices, self._brains)

@@ -15,6 +15,7 @@ from agents.brains.scripted import Reply, ScriptedBrain, reply, text
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
+from agents.files.service import open_files
 from agents.governance.hand_releases import HandReleases
 from agents.hand_settings import HandDefinition
 from agents.hands.deployed.records import HandVersion
@@ -73,6 +74,7 @@ async def memory_platform(settings: Settings, store: Any = None) -> MemoryPlatfo
         counters=LocalPools(registry_of(settings), {"default@1": brain}, settings.brain),
         releases=ReleaseKeeper(registry_of(settings), store.releases, clock),
         hand_releases=HandReleases(store.hand_releases, lambda: {hand.id: hand}, clock),
+        files=open_files(settings, store, clock),
         skill_archives=MemoryArchives(),
         meter=store.meter,
         metrics=lambda: b"",

@@ -142,11 +142,12 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         await deployed.start()
         servers = tool_servers(settings, credentials, store.hands, prices, hands=deployed)
         stack.push_async_callback(servers.close)
+        files = open_files(settings, store, clock)
         ports = HarnessPorts(
             settings=settings,
             log=store.log,
             leases=store.leases,
-            brain=FillingBrain(brain, open_files(settings, store, clock)),
+            brain=FillingBrain(brain, files),
             hands=hands,
             clock=clock,
             meter=store.meter,
@@ -179,6 +180,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
             counters=pools,
             releases=releases,
             hand_releases=deployed.releases,
+            files=files,
             skill_archives=StoredArchives(open_blob_store(settings)),
             deployed=deployed,
             meter=store.meter,

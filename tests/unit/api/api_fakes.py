@@ -22,6 +22,7 @@ from agents.clock import SystemClock
 from agents.config import Settings
 from agents.economics.price_book import PriceBook
 from agents.errors import HecatonError
+from agents.files.service import open_files
 from agents.governance.hand_releases import HandReleases
 from agents.hands.deployed.records import HandVersion
 from agents.ids import SessionId, new_event_id
@@ -188,6 +189,7 @@ class Server:
             counters=FakeCounters(),
             releases=ReleaseKeeper(registry_of(settings), self.store.releases, SystemClock()),
             hand_releases=HandReleases(self.store.hand_releases, lambda: self.hands, SystemClock()),
+            files=open_files(settings, self.store, SystemClock()),
             skill_archives=MemoryArchives(),
             meter=self.store.meter,
             metrics=lambda: b"hecaton_up 1\n",

@@ -30,8 +30,7 @@ async def output(server: Server, session_id: str, content: bytes = b"0123456789"
     async def chunks() -> AsyncIterator[bytes]:
         yield content
 
-    files = open_files(server.platform.settings, server.store, SystemClock())
-    return (await files.add_output(chunks(), session_id, "dir/r\u00e9sum\u00e9.txt", "default")).wire()
+    return (await server.platform.files.add_output(chunks(), session_id, "dir/r\u00e9sum\u00e9.txt", "default")).wire()
 
 
 def stored(server: Server) -> list[str]:

@@ -45,10 +45,11 @@ from agents.brains.together import places_together, resources_together
 from agents.config import Settings
 from agents.errors import HecatonError, InvalidRequest, Unavailable
 from agents.hands.announced_hosts import ANNOUNCE_SECONDS
+from agents.hands.configured_host import host_of
 from agents.hands.deployed.local_hands import LocalHands
 from agents.hands.deployed.records import HandRecords
 from agents.hands.deployed.running_hand import RunningHand
-from agents.hands.host import LINGER_SECONDS, SandboxHost, host_of
+from agents.hands.host import LINGER_SECONDS, SandboxHost
 from agents.hands.incarnation import host_root
 from agents.hands.near_hands import NearHands
 from agents.seat import MONOLITH, Seat

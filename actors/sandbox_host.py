@@ -15,7 +15,8 @@ from actors.placement import HANDS_CPUS
 from actors.remote import actor
 from actors.replies import Reply
 from agents.config import Settings
-from agents.hands.host import SandboxHost, host_of
+from agents.hands.configured_host import host_of
+from agents.hands.host import SandboxHost
 from agents.hands.incarnation import host_root
 from agents.telemetry.recorder import recorder_for
 

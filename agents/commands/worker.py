@@ -24,7 +24,9 @@ from agents.commands.platform import started_settings, write_settings
 from agents.commands.rollout import cluster_address, joining_environment
 from agents.config import Settings
 from agents.hands.checkpoint_store import StoreUnavailable
-from agents.hands.host import SandboxHost, check, host_of
+from agents.hands.configured_host import host_of
+from agents.hands.drivers import check
+from agents.hands.host import SandboxHost
 from agents.hands.port import Hands
 from agents.workers.journal import FileNotes, Notes, SessionJournals
 from agents.workers.plain_names import is_plain

@@ -19,26 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from agents.clock import Clock, SystemClock
-from agents.config import CheckpointSettings, SandboxSettings, Settings
-from agents.files.blobs import Blobs, open_blob_store
+from agents.config import CheckpointSettings, SandboxSettings
 from agents.hands.admission import Admission
-from agents.hands.bubblewrap import BubblewrapDriver
 from agents.hands.call_memory import CallMemory, RememberedCall
-from agents.hands.checkpoint_store import CheckpointStore, open_store
+from agents.hands.checkpoint_store import CheckpointStore
 from agents.hands.checkpoint_work import Checkpoints
+from agents.hands.drivers import driver_for
 from agents.hands.egress.gate import Egress
-from agents.hands.egress.placeholders import placeholder_key
 from agents.hands.egress.settings import EgressSettings
 from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
-from agents.hands.mounts import MountMaker, Mounts
+from agents.hands.mounts import Mounts
 from agents.hands.orphans import kill_orphans
 from agents.hands.packages.builder import LayerBuilder
 from agents.hands.packages.layers import Layers
 from agents.hands.packages.settings import PackageSettings
-from agents.hands.plain_process import PlainProcessDriver
 from agents.hands.port import CallNotSent, CallRefused, ToolCall, ToolResult, Workspace
-from agents.hands.sandbox import NoDriver, SandboxDriver, SandboxUnavailable
+from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
 from agents.hands.session_outputs import OutputFiles
@@ -48,15 +45,9 @@ from agents.hands.tombstones import delete_session
 from agents.hands.tool_batch import PlannedCall, changes_files, is_shown, plan_batch, run_planned
 from agents.hands.tool_failure import ToolFailure
 from agents.hands.tool_output import text_block
-from agents.hands.upload_mounts import UploadMounts
-from agents.memory.mounting import MemoryMounts, OpenMemory
 from agents.net.guard import Guard
-from agents.repositories.cloning import Cloner
-from agents.repositories.mounting import RepositoryAccess, RepositoryMounts
-from agents.skills.archive_store import StoredArchives
-from agents.skills.mounting import SkillMounts
 from agents.telemetry.recorder import Recorder, SilentRecorder
-from agents.vaults.port import Credentials, NoCredentials
+from agents.vaults.port import NoCredentials
 
 log = logging.getLogger(__name__)
 
@@ -96,80 +87,6 @@ class HostStats:
     layer_failures: int
     layer_build_seconds: float
     layers_evicted: int
-
-
-def driver_for(settings: SandboxSettings) -> SandboxDriver:
-    """Return the configured driver."""
-    match settings.driver:
-        case "bubblewrap":
-            return BubblewrapDriver(settings)
-        case "process":
-            return PlainProcessDriver(settings)
-        case "none":
-            return NoDriver()
-
-
-def check(settings: SandboxSettings) -> list[str]:
-    """Return what keeps tools from working on this machine, in words for a person; empty when all is well."""
-    return driver_for(settings).check()
-
-
-def host_of(
-    settings: Settings,
-    root: Path,
-    *,
-    name: str = "sandbox-host",
-    credentials: Credentials | None = None,
-    repositories: RepositoryAccess | None = None,
-    recorder: Recorder | None = None,
-    outputs: OutputFiles | None = None,
-    memory: OpenMemory | None = None,
-) -> SandboxHost:
-    """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
-
-    *repositories* are those of sessions (None: they have none). *recorder* gets its figures, *outputs* what sessions
-    leave in their outputs directories; *memory* opens the memory stores (None: nobody's sessions here have any).
-
-    Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
-    """
-    store = open_store(settings.checkpoints, settings.data_dir)
-    admission = admission_of(settings, credentials or NoCredentials())
-    return SandboxHost(
-        settings.sandbox,
-        root,
-        name=name,
-        checkpoints=settings.checkpoints,
-        store=store,
-        admission=admission,
-        packages=settings.packages,
-        recorder=recorder,
-        mounts=_mounts_of(settings, repositories, memory, recorder or SilentRecorder()),
-        outputs=outputs,
-    )
-
-
-def _mounts_of(
-    settings: Settings, repositories: RepositoryAccess | None, memory: OpenMemory | None, recorder: Recorder
-) -> Mounts:
-    kept = open_blob_store(settings)
-    skills = SkillMounts(StoredArchives(kept), recorder)
-    makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": skills}
-    if repositories is not None:
-        limits = settings.repositories
-        cloner = Cloner(settings.network.guard(), seconds=limits.clone_seconds, most_bytes=limits.max_bytes)
-        makers["repository"] = RepositoryMounts(repositories, cloner, recorder)
-    if memory is None:
-        return Mounts(makers)
-    stores = MemoryMounts(memory, SystemClock(), recorder)
-    return Mounts({**makers, "memory": stores}, {"memory": stores})
-
-
-def admission_of(settings: Settings, credentials: Credentials) -> Admission:
-    """Return what opens sandboxes to the network, as configured. Raises OSError: the data directory cannot be used."""
-    run = settings.data_dir / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    egress = Egress(settings.egress, settings.network.guard())
-    return Admission(egress, credentials, placeholder_key(run / "placeholders.key"))
 
 
 class SandboxHost:

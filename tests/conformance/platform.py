@@ -40,8 +40,8 @@ from agents.files.filling import FillingBrain
 from agents.files.outputs import outputs_of
 from agents.files.service import open_files
 from agents.governance.governed_hands import governed
+from agents.hands.configured_host import host_of
 from agents.hands.deployed.local_hands import LocalHands
-from agents.hands.host import host_of
 from agents.hands.toolset import tool_definitions
 from agents.memory.records import MemoryRepository
 from agents.repositories.access import StoredRepositories

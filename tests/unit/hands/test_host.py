@@ -17,7 +17,8 @@ from agents.clock import ManualClock
 from agents.config import SandboxSettings
 from agents.errors import Unavailable
 from agents.hands import notices
-from agents.hands.host import SandboxHost, check
+from agents.hands.drivers import check
+from agents.hands.host import SandboxHost
 from agents.hands.port import PROVISION, CallRefused, ToolCall, Workspace
 from agents.hands.sandbox import SandboxUnavailable
 from tests.unit.hands.checkpoint_hosts import wrapped

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.clock import Clock
-from agents.errors import InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from agents.errors import (
+    HecatonError,
+    InvalidRequest,
+    MemoryPathConflict,
+    MemoryPreconditionFailed,
+    NotFound,
+    Unavailable,
+)
 from agents.ids import new_memory_id, new_memory_version_id
 from agents.memory import rules
 from agents.memory.records import Author, Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryRepository
@@ -45,17 +52,35 @@ class Directory(Protocol):
 
 
 @dataclass(slots=True)
-class SyncPass:
-    """What a pass has come to: ``both`` is for the next one."""
+class Base:
+    """What a pass goes on from. It brings this up to date step by step: it holds also for one that ends halfway."""
 
-    both: dict[str, str]
-    """Digests that both sides have now, or had last where a change is not brought over yet."""
+    both: dict[str, str] = field(default_factory=lambda: {})
+    """Digests that both sides have, or had last where a change is not brought over yet."""
+    sent: dict[str, str] = field(default_factory=lambda: {})
+    """Digests that went to the store, whose answer has not come: it may have them."""
+
+    def have(self, path: str, digest: str | None) -> None:
+        """Note what both sides have at *path* now; None: nothing."""
+        self.sent.pop(path, None)
+        if digest is None:
+            self.both.pop(path, None)
+        else:
+            self.both[path] = digest
+
+
+@dataclass(slots=True)
+class SyncPass:
+    """What a pass has come to."""
+
     lost: tuple[str, ...] = ()
     """Files whose changes gave way to the store's."""
     refused: dict[str, str] = field(default_factory=lambda: {})
     """Files that the store does not take as they are, or that the directory does not, and why."""
     acts: Counter[str] = field(default_factory=Counter[str])
     """How often it did what ``MEMORY_CHANGES`` counts."""
+    failed: HecatonError | OSError | None = None
+    """Why it ended before all was done."""
 
 
 class MemoryMirror:
@@ -66,33 +91,28 @@ class MemoryMirror:
         self._clock = clock
 
     async def synchronize(
-        self, store_id: str, session_id: str, directory: Directory, last: Mapping[str, str], *, read_only: bool
+        self, store_id: str, session_id: str, directory: Directory, base: Base, *, read_only: bool
     ) -> SyncPass:
-        """Make one pass, *last* being ``both`` of the one before. Raises NotFound without the store, Unavailable."""
+        """Make one pass from *base* on. Raises NotFound without the store, Unavailable before anything was done."""
         stored, local = await self._stored(store_id), await directory.digests()
-        if local is None or (not local and len(last) > 1):
+        if local is None or (not local and len(base.both) > 1):
             # Swept away at once: more likely the directory than each memory in it was to go.
-            last = {}
-        local = local or {}
-        plan = plan_sync(last, local, _digests(stored), read_only=read_only)
-        same = {path: digest for path, digest in local.items() if path in stored and stored[path].text.sha256 == digest}
-        done = SyncPass({**_pending(plan, last), **same}, plan.lost)
-        done.acts["lost"] = len(plan.lost)
-        work = _Work(self._memory, store_id, session_id, self._clock, directory, stored, last, done)
-        # What goes away goes first: it may be in the way of what comes.
-        for name, act, paths in (
-            ("delete", work.delete, plan.delete),
-            ("remove", work.remove, plan.remove),
-            ("update", work.update, plan.update),
-            ("create", work.create, plan.create),
-        ):
-            for path in paths:
-                done.acts[await _tried(name, act, path, done)] += 1
-        for start in range(0, len(plan.fetch), _LOADED):
-            paths = plan.fetch[start : start + _LOADED]
-            await work.load(paths)
-            for path in paths:
-                done.acts[await _tried("fetch", work.fetch, path, done)] += 1
+            base.both, base.sent = {}, {}
+        local, theirs = local or {}, _digests(stored)
+        # What arrived and was not answered is no change of somebody else's.
+        last = base.both | {path: digest for path, digest in base.sent.items() if theirs.get(path) == digest}
+        plan = plan_sync(last, local, theirs, read_only=read_only)
+        same = {path: digest for path, digest in local.items() if theirs.get(path) == digest}
+        base.both = {**_pending(plan, last), **same}
+        done = SyncPass()
+        work = _Work(self._memory, store_id, session_id, self._clock, directory, stored, last, base)
+        try:
+            await _carry_out(plan, work, done)
+            base.sent = {}
+        except Unavailable as error:
+            done.failed = error
+        done.lost = tuple(path for path in plan.lost if path in work.undone)
+        done.acts["lost"] = len(done.lost)
         return done
 
     async def _stored(self, store_id: str) -> dict[str, MemoryRecord]:
@@ -114,6 +134,23 @@ def _pending(plan: SyncPlan, last: Mapping[str, str]) -> dict[str, str]:
     """Return what both had of what the plan changes: the base to go on from where it fails."""
     changed = {*plan.fetch, *plan.remove, *plan.create, *plan.update, *plan.delete}
     return {path: last[path] for path in changed if path in last}
+
+
+async def _carry_out(plan: SyncPlan, work: _Work, done: SyncPass) -> None:
+    # What goes away goes first: it may be in the way of what comes.
+    for name, act, paths in (
+        ("delete", work.delete, plan.delete),
+        ("remove", work.remove, plan.remove),
+        ("update", work.update, plan.update),
+        ("create", work.create, plan.create),
+    ):
+        for path in paths:
+            done.acts[await _tried(name, act, path, done)] += 1
+    for start in range(0, len(plan.fetch), _LOADED):
+        paths = plan.fetch[start : start + _LOADED]
+        await work.load(paths)
+        for path in paths:
+            done.acts[await _tried("fetch", work.fetch, path, done)] += 1
 
 
 async def _tried(name: str, act: Callable[[str], Awaitable[None]], path: str, done: SyncPass) -> str:
@@ -140,8 +177,10 @@ class _Work:
     directory: Directory
     stored: Mapping[str, MemoryRecord]
     last: Mapping[str, str]
-    done: SyncPass
+    base: Base
     made: int = 0
+    undone: set[str] = field(default_factory=lambda: set())
+    """Where the directory has gone back to what the store has."""
     loaded: dict[str, MemoryRecord] = field(default_factory=lambda: {})
 
     async def load(self, paths: Sequence[str]) -> None:
@@ -158,13 +197,15 @@ class _Work:
     async def fetch(self, path: str) -> None:
         memory = self.loaded.get(path) or await self.memory.memory(self.store_id, self.stored[path].id)
         if memory.path != path or memory.text.content is None:
-            return
+            raise rules.no_memory(memory.id)  # it has moved
         await self.directory.write(path, memory.text.content)
-        self.done.both[path] = memory.text.sha256
+        self.base.have(path, memory.text.sha256)
+        self.undone.add(path)
 
     async def remove(self, path: str) -> None:
         await self.directory.remove(path)
-        self.done.both.pop(path, None)
+        self.base.have(path, None)
+        self.undone.add(path)
 
     async def create(self, path: str) -> None:
         if len(self.stored) + self.made >= rules.MAX_MEMORIES:
@@ -178,9 +219,10 @@ class _Work:
         record = MemoryRecord(
             new_memory_id(), self.store_id, change.version_id, rules.checked_path(path), text, moment, moment
         )
+        self.base.sent[path] = text.sha256
         await self.memory.create_memory(record, change)
         self.made += 1
-        self.done.both[path] = text.sha256
+        self.base.have(path, text.sha256)
 
     async def update(self, path: str) -> None:
         content = await self.directory.read(path)
@@ -188,13 +230,14 @@ class _Work:
             raise InvalidRequest("is no text in UTF-8")
         text = rules.text_of(content)
         edit = MemoryEdit(text=text, expected_sha256=self.last[path])
+        self.base.sent[path] = text.sha256
         await self.memory.change_memory(self.store_id, self.stored[path].id, edit, self._change())
-        self.done.both[path] = text.sha256
+        self.base.have(path, text.sha256)
 
     async def delete(self, path: str) -> None:
         memory, expected = self.stored[path], self.last[path]
         await self.memory.delete_memory(self.store_id, memory.id, self._change(), expected_sha256=expected)
-        self.done.both.pop(path, None)
+        self.base.have(path, None)
 
     def _change(self) -> Change:
         return Change(new_memory_version_id(), Author("session_actor", self.session_id), self.clock.now())

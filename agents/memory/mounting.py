@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import MEMORY, SandboxDirs
 from agents.hands.store_directory import StoreDirectory
 from agents.hands.threads import to_its_end
-from agents.memory.mirror import Directory, MemoryMirror, SyncPass
+from agents.memory.mirror import Base, Directory, MemoryMirror, SyncPass
 from agents.memory.records import MemoryRepository
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
@@ -47,13 +47,14 @@ _PATH_CHARS = 200
 
 
 @dataclass(slots=True)
-class _Known:
+class _Known(Base):
     """What is known of one store's directory."""
 
-    both: dict[str, str] = field(default_factory=lambda: {})
     refused: dict[str, str] = field(default_factory=lambda: {})
     """What the model has been told of already."""
     gone: bool = False
+    whole: bool = False
+    """Whether a pass has ever come to its end."""
 
 
 class MemoryMounts:
@@ -76,41 +77,43 @@ class MemoryMounts:
             return []
         state, told = await asyncio.to_thread(_read_state, dirs.base), list[str]()
         for mount in mounts:
-            known = state.get(mount.source)
-            now, said = await self._one(session_id, dirs, mount, known)
-            told += said
-            if now != known:
-                # After each: what follows may fail.
-                state[mount.source] = now
-                await to_its_end(asyncio.to_thread(_write_state, dirs.base, state))
+            before = state.get(mount.source, _Known())
+            state[mount.source] = now = replace(before, both=dict(before.both), sent=dict(before.sent))
+            try:
+                told += await self._one(session_id, dirs, mount, now)
+            finally:
+                # After each, also one that is cut off: what follows may fail.
+                if now != before:
+                    await to_its_end(asyncio.to_thread(_write_state, dirs.base, state))
         return told
 
-    async def _one(
-        self, session_id: str, dirs: SandboxDirs, mount: Mount, known: _Known | None
-    ) -> tuple[_Known, list[str]]:
-        """Make a pass over one store; returns what is known then, and what the model must be told."""
-        last = known or _Known()
+    async def _one(self, session_id: str, dirs: SandboxDirs, mount: Mount, known: _Known) -> list[str]:
+        """Make a pass over one store, which brings *known* up to date; returns what the model must be told."""
         try:
             mirror = MemoryMirror(await self._memory(), self._clock)
             with _opened(dirs, mount) as directory:
-                done = await mirror.synchronize(
-                    mount.source, session_id, directory, last.both, read_only=mount.read_only
-                )
+                done = await mirror.synchronize(mount.source, session_id, directory, known, read_only=mount.read_only)
         except NotFound:
             self._recorder.count(catalogue.MEMORY_PASSES, "gone")
-            told = [] if last.gone else [f"{mount.path}: this memory store was deleted; nothing there is kept."]
-            return _Known(gone=True), told
+            told = [] if known.gone else [f"{mount.path}: this memory store was deleted; nothing there is kept."]
+            known.both, known.sent, known.refused, known.gone, known.whole = {}, {}, {}, True, True
+            return told
         except (HecatonError, OSError) as error:
-            self._recorder.count(catalogue.MEMORY_PASSES, "failed")
-            log.warning("memory store %s of %s: %s: %s", mount.source, session_id, type(error).__name__, error)
-            if known is None:
-                raise SandboxUnavailable(f"the session's memory stores cannot be fetched: {_reason(error)}") from error
-            return last, [f"{mount.path}: {NOT_NOW}"]
+            done = SyncPass(failed=error)
         self._count(done)
-        return _Known(done.both, _sayable(done.refused)), _told(mount, done, last)
+        told, refused = _told(mount, done, known), _sayable(done.refused)
+        if done.failed is None:
+            known.refused, known.gone, known.whole = refused, False, True
+            return told
+        log.warning("memory store %s of %s: %s: %s", mount.source, session_id, type(done.failed).__name__, done.failed)
+        known.refused = known.refused | refused
+        if not known.whole:
+            reason = _reason(done.failed)
+            raise SandboxUnavailable(f"the session's memory stores cannot be fetched: {reason}") from done.failed
+        return [*told, f"{mount.path}: {NOT_NOW}"]
 
     def _count(self, done: SyncPass) -> None:
-        self._recorder.count(catalogue.MEMORY_PASSES, "ok")
+        self._recorder.count(catalogue.MEMORY_PASSES, "ok" if done.failed is None else "failed")
         for act, count in done.acts.items():
             self._recorder.count(catalogue.MEMORY_CHANGES, act, by=count)
 

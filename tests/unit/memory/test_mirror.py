@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import pytest
 
 from agents.clock import ManualClock
+from agents.errors import Unavailable
 from agents.memory import rules
-from agents.memory.mirror import MemoryMirror, SyncPass
+from agents.memory.mirror import Base, MemoryMirror, SyncPass
 from agents.memory.records import Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryStoreRecord, VersionListing
 from agents.store.memory_agent_memory import MemoryAgentMemory
 
@@ -52,8 +53,12 @@ class Scene:
     def __init__(self) -> None:
         self.memory = MemoryAgentMemory()
         self.files = Files()
-        self.both: dict[str, str] = {}
+        self.base = Base()
         self.count = 0
+
+    @property
+    def both(self) -> dict[str, str]:
+        return self.base.both
 
     async def write(self, path: str, content: str) -> None:
         """Write to the store, as a client of the API does."""
@@ -77,9 +82,7 @@ class Scene:
 
     async def sync(self, *, read_only: bool = False) -> SyncPass:
         mirror = MemoryMirror(self.memory, ManualClock())
-        done = await mirror.synchronize(STORE, SESSION, self.files, self.both, read_only=read_only)
-        self.both = done.both
-        return done
+        return await mirror.synchronize(STORE, SESSION, self.files, self.base, read_only=read_only)
 
     async def stored(self) -> dict[str, str | None]:
         found = await self.memory.memories(STORE, MemoryListing(limit=100, with_content=True))
@@ -218,3 +221,64 @@ async def test_who_was_faster_is_not_written_over(scene: Scene, monkeypatch: pyt
     await scene.sync()
     assert await scene.stored() == {"/a": "theirs"}
     assert (await scene.sync()).lost == ("/a",) and scene.files.files == {"/a": "theirs"}
+
+
+def failing(scene: Scene, monkeypatch: pytest.MonkeyPatch, path: str, *, arrives: bool) -> None:
+    """Let the next change of a memory have no answer, whether the store gets it or not."""
+    change = scene.memory.change_memory
+
+    async def once(store_id: str, memory_id: str, edit: MemoryEdit, by: Change) -> MemoryRecord:
+        stored = await scene.memory.memory(store_id, memory_id)
+        if stored.path != path:
+            return await change(store_id, memory_id, edit, by)
+        monkeypatch.undo()
+        if arrives:
+            await change(store_id, memory_id, edit, by)
+        raise Unavailable("the database went away")
+
+    monkeypatch.setattr(scene.memory, "change_memory", once)
+
+
+async def test_what_a_pass_did_before_it_failed_is_no_change_of_somebody_else(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.write("/x", "v1")
+    await scene.write("/y", "v1")
+    await scene.sync()
+    scene.files.files |= {"/x": "v2", "/y": "v2"}
+    failing(scene, monkeypatch, "/y", arrives=False)
+    assert isinstance((await scene.sync()).failed, Unavailable)
+    assert await scene.stored() == {"/x": "v2", "/y": "v1"}
+    scene.files.files["/x"] = "v3"
+    done = await scene.sync()
+    assert (done.lost, done.failed) == ((), None)
+    assert await scene.stored() == scene.files.files == {"/x": "v3", "/y": "v2"}
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_change_whose_answer_is_lost_keeps_no_later_one_from_the_store(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    await scene.write("/x", "v1")
+    await scene.sync()
+    scene.files.files["/x"] = "v2"
+    failing(scene, monkeypatch, "/x", arrives=arrives)
+    await scene.sync()
+    scene.files.files["/x"] = "v1"  # as it was before
+    done = await scene.sync()
+    assert done.lost == () and await scene.stored() == scene.files.files == {"/x": "v1"}
+    assert scene.base.sent == {}
+
+
+async def test_only_what_has_given_way_already_is_lost_in_a_pass_that_failed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.write("/x", "v1")
+    await scene.write("/y", "v1")
+    await scene.sync()
+    scene.files.files |= {"/x": "mine", "/y": "mine"}
+    await scene.write("/x", "theirs")
+    failing(scene, monkeypatch, "/y", arrives=False)
+    done = await scene.sync()
+    assert done.failed is not None and done.lost == () and scene.files.files["/x"] == "mine"
+    assert (await scene.sync()).lost == ("/x",)

@@ -6,6 +6,7 @@ and is not, a store that is only read and yet written to.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import subprocess
 from collections.abc import Mapping
@@ -26,7 +27,15 @@ from agents.hands.store_directory import StoreDirectory
 from agents.ids import new_memory_id
 from agents.memory import rules
 from agents.memory.mounting import NOT_NOW, MemoryMounts
-from agents.memory.records import Author, Change, MemoryListing, MemoryRecord, MemoryStoreRecord, VersionListing
+from agents.memory.records import (
+    Author,
+    Change,
+    MemoryEdit,
+    MemoryListing,
+    MemoryRecord,
+    MemoryStoreRecord,
+    VersionListing,
+)
 from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
@@ -127,6 +136,42 @@ async def test_a_process_that_died_before_it_noted_what_it_did_repeats_nothing(s
     (stage.dirs.base / "memory.json").write_bytes(noted)
     assert await stage.sync() == [] and await stage.memory.versions(STORE, VersionListing(limit=20)) == versions
     assert await stage.stored() == {"/changed": "mine", "/new": "new", "/theirs": "one"}
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+async def test_what_a_pass_did_before_it_ended_halfway_is_no_change_of_somebody_else(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, cut_off: bool
+) -> None:
+    for path in ("/x", "/y"):
+        await stage.write(path, "v1")
+    await stage.sync()
+    for path in ("x", "y"):
+        (stage.notes / path).write_text("v2")
+    change, reached = stage.memory.change_memory, asyncio.Event()
+
+    async def second(store_id: str, memory_id: str, edit: MemoryEdit, by: Change) -> MemoryRecord:
+        changed = await change(store_id, memory_id, edit, by)
+        if changed.path == "/y":
+            # It has arrived, and nobody is told.
+            reached.set()
+            if cut_off:
+                await asyncio.Event().wait()
+            raise Unavailable("the store went away")
+        return changed
+
+    monkeypatch.setattr(stage.memory, "change_memory", second)
+    making = asyncio.create_task(stage.sync())
+    await asyncio.wait_for(reached.wait(), 10)
+    if cut_off:
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+    else:
+        assert await making == [f"{MOUNT.path}: {NOT_NOW}"]
+    monkeypatch.undo()
+    for path in ("x", "y"):
+        (stage.notes / path).write_text("v3")
+    assert await stage.sync() == [] and await stage.stored() == {"/x": "v3", "/y": "v3"}
 
 
 async def test_nothing_is_believed_of_a_directory_that_is_taken_away_meanwhile(

@@ -3,7 +3,8 @@
 A file is a row; its bytes are a blob that other files may share (``blobs``). Invariant: while a row names a blob, the
 blob is there. It is held so: who brings bytes *claims* their blob in one transaction, puts them in place, and inserts
 the row. Who removes marks a blob as leaving in a transaction that sees no row with it and no claim of late; while it
-is leaving, claims are refused.
+is leaving, claims are refused. A mark is of one moment and belongs to who made it: nobody else removes that blob until
+the mark is so old that its maker has given up.
 """
 
 from __future__ import annotations
@@ -136,12 +137,21 @@ class FileRecords(Protocol):
         """Take the bytes from files that have expired; returns from how many."""
         ...
 
-    async def leaving(self, unclaimed_since: datetime, limit: int) -> Sequence[str]:
-        """Mark blobs that no file has, and nobody has claimed since then, as leaving; returns all that are."""
+    async def leaving(
+        self, moment: datetime, *, unclaimed_since: datetime, unmarked_since: datetime, limit: int
+    ) -> Sequence[str]:
+        """Mark blobs that no file has, and nobody has claimed since then, as leaving; returns those it has marked.
+
+        The mark is *moment*. One that another has made is left to it, unless that was before *unmarked_since*.
+        """
         ...
 
-    async def gone(self, sha256: str) -> None:
-        """Forget a blob that was leaving and is removed."""
+    async def gone(self, sha256: str, moment: datetime) -> None:
+        """Forget a blob that is removed, if it has the mark of that moment."""
+        ...
+
+    async def stay(self, sha256: str, moment: datetime) -> None:
+        """Take the mark of that moment away, as if the blob had been claimed then: it could not be removed."""
         ...
 
 

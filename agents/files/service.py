@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agents.clock import Clock
 from agents.config import Settings
@@ -30,11 +30,17 @@ _MIME_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CLAIMED_SECONDS = 3600.0
 """Bytes that were claimed longer ago than this, and have no file, have none coming: it would be there."""
-_REMOVALS = 200
-"""Blobs that one sweep removes at most; the next one goes on."""
+_REMOVALS = 20
+"""Rounds of one sweep at most; the next one goes on."""
+_AT_ONCE = 10
+"""Blobs that are marked together: while they are, nobody can upload their contents."""
+_REMOVING_SECONDS = 600.0
+"""A mark that is older is used no more by who made it."""
+_MARKED_SECONDS = 900.0
+"""And from then on it is another's: the rest is for one removal, and for clocks that differ."""
 _CLAIM_TRIES = 20
 _CLAIM_SECONDS = 0.25
-"""To remove one blob takes well less than the two together."""
+"""To remove those that are marked together takes well less than the two together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +171,38 @@ class Files:
         # Of late ones the session is perhaps being created.
         long_ago = now - timedelta(seconds=_CLAIMED_SECONDS)
         await self.records.delete_orphans(long_ago)
-        for sha256 in await self.records.leaving(long_ago, _REMOVALS):
-            await self.blobs.delete(sha256)
-            await self.records.gone(sha256)
-        abandoned = await self.blobs.drop_abandoned()
-        if abandoned:
+        if abandoned := await self.blobs.drop_abandoned():
             logger.info("removed %d uploads that were broken off", abandoned)
+        for _ in range(_REMOVALS):
+            if not await self._remove_some(long_ago):
+                break
+
+    async def _remove_some(self, unclaimed_since: datetime) -> bool:
+        """Remove a few blobs that no file has; returns whether there may be more. Raises StoreUnavailable.
+
+        One that cannot be removed is claimed by that, so that its turn comes after all others.
+        """
+        mark = self._clock.now()
+        names = await self.records.leaving(
+            mark,
+            unclaimed_since=unclaimed_since,
+            unmarked_since=mark - timedelta(seconds=_MARKED_SECONDS),
+            limit=_AT_ONCE,
+        )
+        failure: StoreUnavailable | None = None
+        for sha256 in names:
+            if self._clock.now() - mark > timedelta(seconds=_REMOVING_SECONDS):
+                return False
+            try:
+                await self.blobs.delete(sha256)
+            except StoreUnavailable as error:
+                failure = error
+                await self.records.stay(sha256, mark)
+            else:
+                await self.records.gone(sha256, mark)
+        if failure is not None:
+            raise failure
+        return len(names) == _AT_ONCE
 
     async def _keep(self, staged: Staged, file: FileRecord) -> FileRecord:
         """Have the bytes stay and insert the row, in the order that ``records`` asks for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Insert, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, full, no_file
@@ -131,22 +131,34 @@ class SqlFiles:
         wanted = update(files).where(_F.expires_at <= micros(now), _F.sha256 != "").values(sha256="")
         return await self._database.write(lambda connection: connection.execute(wanted).rowcount)
 
-    async def leaving(self, unclaimed_since: datetime, limit: int) -> Sequence[str]:
+    async def leaving(
+        self, moment: datetime, *, unclaimed_since: datetime, unmarked_since: datetime, limit: int
+    ) -> Sequence[str]:
         """See FileRecords.leaving."""
         has_file = exists().where(_F.sha256 == _B.sha256)
-        unclaimed = (_B.leaving == 0, _B.claimed_at < micros(unclaimed_since), ~has_file)
-        found = select(_B.sha256).where(*unclaimed).order_by(_B.claimed_at).limit(limit)
-        marked = select(_B.sha256).where(_B.leaving == 1).order_by(_B.sha256).limit(limit)
+        unclaimed = and_(_B.leaving == 0, _B.claimed_at < micros(unclaimed_since), ~has_file)
+        left_over = and_(_B.leaving == 1, _B.claimed_at < micros(unmarked_since))
+        finds = [select(_B.sha256).where(each).order_by(_B.claimed_at).limit(limit) for each in (left_over, unclaimed)]
+        marking = update(blobs).values(leaving=1, claimed_at=micros(moment)).returning(_B.sha256)
 
         def work(connection: Connection) -> list[str]:
-            names = list(connection.execute(found).scalars())
-            # Looked at again with the row locked: it may have been claimed since it was found.
-            connection.execute(update(blobs).where(_B.sha256.in_(names), *unclaimed).values(leaving=1))
-            return list(connection.execute(marked).scalars())
+            names = [name for find in finds for name in connection.execute(find).scalars()][:limit]
+            # Looked at again with the row locked: it may have been claimed since it was found, or another's mark.
+            mine = marking.where(_B.sha256.in_(names), or_(left_over, unclaimed))
+            return sorted(connection.execute(mine).scalars())
 
         return await self._database.write(work)
 
-    async def gone(self, sha256: str) -> None:
+    async def gone(self, sha256: str, moment: datetime) -> None:
         """See FileRecords.gone."""
-        wanted = delete(blobs).where(_B.sha256 == sha256, _B.leaving == 1)
+        wanted = delete(blobs).where(*_marked(sha256, moment))
         await self._database.write(lambda connection: connection.execute(wanted).close())
+
+    async def stay(self, sha256: str, moment: datetime) -> None:
+        """See FileRecords.stay."""
+        wanted = update(blobs).where(*_marked(sha256, moment)).values(leaving=0)
+        await self._database.write(lambda connection: connection.execute(wanted).close())
+
+
+def _marked(sha256: str, moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    return _B.sha256 == sha256, _B.leaving == 1, _B.claimed_at == micros(moment)

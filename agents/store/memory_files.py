@@ -81,16 +81,29 @@ class MemoryFiles:
             row["sha256"] = ""
         return len(gone)
 
-    async def leaving(self, unclaimed_since: datetime, limit: int) -> Sequence[str]:
+    async def leaving(
+        self, moment: datetime, *, unclaimed_since: datetime, unmarked_since: datetime, limit: int
+    ) -> Sequence[str]:
         used = {row["sha256"] for row in self._files.values()}
-        idle = [name for name, blob in self._blobs.items() if _is_idle(blob, unclaimed_since) and name not in used]
-        for name in sorted(idle, key=lambda name: self._blobs[name]["claimed_at"])[:limit]:
-            self._blobs[name]["leaving"] = 1
-        return sorted(name for name, blob in self._blobs.items() if blob["leaving"])[:limit]
+        since = {0: micros(unclaimed_since), 1: micros(unmarked_since)}
+        old = [name for name, blob in self._blobs.items() if blob["claimed_at"] < since[blob["leaving"]]]
+        idle = [name for name in old if name not in used]
+        marked = sorted(idle, key=lambda name: (-self._blobs[name]["leaving"], self._blobs[name]["claimed_at"]))[:limit]
+        for name in marked:
+            self._blobs[name] |= {"leaving": 1, "claimed_at": micros(moment)}
+        return sorted(marked)
 
-    async def gone(self, sha256: str) -> None:
-        if sha256 in self._blobs and self._blobs[sha256]["leaving"]:
+    async def gone(self, sha256: str, moment: datetime) -> None:
+        if self._is_marked(sha256, moment):
             del self._blobs[sha256]
+
+    async def stay(self, sha256: str, moment: datetime) -> None:
+        if self._is_marked(sha256, moment):
+            self._blobs[sha256]["leaving"] = 0
+
+    def _is_marked(self, sha256: str, moment: datetime) -> bool:
+        blob = self._blobs.get(sha256)
+        return blob is not None and bool(blob["leaving"]) and blob["claimed_at"] == micros(moment)
 
     def _is_orphan(self, row: Row, made_before: datetime) -> bool:
         of, old = row["session_id"], row["created_at"] < micros(made_before)
@@ -108,7 +121,3 @@ def _counted(rows: Iterable[Row], workspace_id: str) -> int:
         for row in rows
         if row["workspace_id"] == workspace_id and row["kind"] != FileKind.MOUNT.value and row["sha256"]
     )
-
-
-def _is_idle(blob: Row, unclaimed_since: datetime) -> bool:
-    return not blob["leaving"] and blob["claimed_at"] < micros(unclaimed_since)

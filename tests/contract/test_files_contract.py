@@ -5,8 +5,9 @@ Bug class this catches: a row that names a blob which is being removed, or was; 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -37,6 +38,13 @@ async def put(store: AnyStore, *files: FileRecord) -> None:
     for each in files:
         await store.files.claim(each.sha256, each.size, T0)
         await store.files.insert(each, most_bytes=MUCH)
+
+
+async def leaving(
+    store: AnyStore, unclaimed_since: datetime, *, at: datetime = LATER, unmarked_since: datetime = T0
+) -> list[str]:
+    since = {"unclaimed_since": unclaimed_since, "unmarked_since": unmarked_since}
+    return list(await store.files.leaving(at, **since, limit=10))
 
 
 async def ids(store: AnyStore, **query: Any) -> list[str]:
@@ -112,7 +120,7 @@ async def test_a_copy_has_the_bytes_of_its_source_or_is_none(store: AnyStore) ->
         await store.files.insert_copy(replace(mounted(2, file()), sha256="other"), file().id)
     await store.files.insert_copy(mounted(2, file()), file().id)
     await store.files.delete(file().id)
-    assert await store.files.leaving(LATER, 10) == []
+    assert await leaving(store, LATER) == []
 
 
 async def test_the_files_of_a_session_go_together(store: AnyStore) -> None:
@@ -137,33 +145,61 @@ async def test_an_expired_file_stays_without_its_bytes(store: AnyStore) -> None:
     assert await store.files.expire(LATER) == 1
     assert await store.files.expire(LATER) == 0
     assert (await store.files.get("file_0001")).sha256 == ""
-    assert await store.files.leaving(LATER, 10) == ["sha1"]
+    assert await leaving(store, LATER) == ["sha1"]
 
 
 async def test_a_blob_leaves_when_no_file_has_it_and_nobody_has_claimed_it_of_late(store: AnyStore) -> None:
     await put(store, file(1), file(2, sha256="sha1"))
     await store.files.delete("file_0001")
-    assert await store.files.leaving(LATER, 10) == []
+    assert await leaving(store, LATER) == []
     await store.files.delete("file_0002")
-    assert await store.files.leaving(T0, 10) == []
+    assert await leaving(store, T0) == []
     await store.files.claim("sha1", 10, T0 + timedelta(hours=1))
-    assert await store.files.leaving(T0 + timedelta(hours=1), 10) == []
-    assert await store.files.leaving(LATER, 10) == ["sha1"]
+    assert await leaving(store, T0 + timedelta(hours=1)) == []
+    assert await leaving(store, LATER) == ["sha1"]
 
 
 async def test_a_blob_that_is_leaving_cannot_be_claimed_until_it_is_gone(store: AnyStore) -> None:
     await store.files.claim("sha1", 10, T0)
-    assert await store.files.leaving(LATER, 10) == ["sha1"]
+    assert await leaving(store, LATER) == ["sha1"]
     with pytest.raises(BlobLeaving):
         await store.files.claim("sha1", 10, LATER)
-    assert await store.files.leaving(T0, 10) == ["sha1"], "a sweep that was broken off goes on"
-    await store.files.gone("sha1")
+    await store.files.gone("sha1", LATER)
     await store.files.claim("sha1", 10, LATER)
-    await store.files.gone("sha1")
+    await store.files.gone("sha1", LATER)
     with pytest.raises(BlobLeaving):
         await _leave_and_claim(store)
 
 
 async def _leave_and_claim(store: AnyStore) -> None:
-    assert await store.files.leaving(LATER + timedelta(seconds=1), 10) == ["sha1"]
+    assert await leaving(store, LATER + timedelta(seconds=1)) == ["sha1"]
     await store.files.claim("sha1", 10, LATER)
+
+
+async def test_each_blob_is_given_to_one_sweep_until_its_mark_is_old(store: AnyStore) -> None:
+    for number in range(3):
+        await store.files.claim(f"sha{number}", 10, T0)
+    soon, much_later = LATER + timedelta(seconds=1), LATER + timedelta(minutes=15)
+    both = await asyncio.gather(leaving(store, LATER), leaving(store, LATER, at=soon))
+    assert sorted(name for each in both for name in each) == ["sha0", "sha1", "sha2"]
+    assert await leaving(store, much_later, unmarked_since=LATER) == []
+    assert await leaving(store, T0, at=much_later, unmarked_since=soon + timedelta(seconds=1)) == [
+        "sha0", "sha1", "sha2"
+    ], "a sweep that was broken off goes on"  # fmt: skip
+    for mark in (LATER, soon):  # those whose marks they were know no better
+        await store.files.gone("sha1", mark)
+        await store.files.stay("sha1", mark)
+    with pytest.raises(BlobLeaving):
+        await store.files.claim("sha1", 10, much_later)
+    await store.files.gone("sha1", much_later)
+    await store.files.claim("sha1", 10, much_later)
+
+
+async def test_a_blob_that_could_not_be_removed_stays_and_its_turn_comes_last(store: AnyStore) -> None:
+    await store.files.claim("sha1", 10, T0)
+    assert await leaving(store, LATER) == ["sha1"]
+    await store.files.stay("sha1", LATER)
+    assert await leaving(store, LATER) == []
+    assert await leaving(store, LATER + timedelta(seconds=1), at=LATER + timedelta(hours=1)) == ["sha1"]
+    await store.files.stay("sha1", LATER + timedelta(hours=1))
+    await store.files.claim("sha1", 10, T0)

@@ -26,6 +26,7 @@ files = Table(
     Index(None, "expires_at"),
 )
 
+# While a blob is leaving, claimed_at is when it was marked so.
 blobs = Table(
     "blobs",
     metadata,

@@ -14,7 +14,7 @@ import orjson
 from agents.brains.plan import Plan, PlanBook, Step
 from agents.brains.plan_templates import Memory, Result
 from agents.brains.port import BrainRequest, content_blocks, texts_in
-from agents.brains.summarizing import ASSISTANT, TOOL, USER, entries_of, summary_in
+from agents.brains.summarizing import AGENT, ASSISTANT, SUMMARY, TOOL, USER, entries_of, summary_block, summary_in
 
 _GONE = Result.of("(no longer in the conversation)", name="", is_error=False)
 _REMEMBERED_CHARACTERS = 300
@@ -50,8 +50,10 @@ def remember(request: BrainRequest, book: PlanBook) -> str:
             walk.answers += 1
         elif entry.startswith(TOOL):
             walk.results.append(_GONE)
+        elif entry.startswith(SUMMARY):
+            walk.hear([summary_block(entry.removeprefix(SUMMARY))["text"]])
         else:
-            walk.hear([entry.removeprefix(USER)])
+            walk.hear([entry.removeprefix(USER).removeprefix(AGENT)])
     stood = {
         "answers": walk.answers,
         "before_turn": walk.before_turn,

@@ -7,7 +7,8 @@ middle; what is cut is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -16,6 +17,8 @@ from agents.brains.port import BrainRequest
 
 Block = dict[str, Any]
 Message = dict[str, Any]
+Speaker = Callable[[Block], str]
+"""Says how the entry of a block begins that is no tool's result, of a message of the role ``user``."""
 
 SYSTEM = (
     "You write summaries of conversations between a user and an assistant that works with tools. The summary takes the "
@@ -31,6 +34,11 @@ _TASK = (
 )
 USER, ASSISTANT, TOOL = "<user>\n", "<assistant>\n", "<tool>\n"
 """How the entries of a transcript begin: a user's text, an answer, a tool's result."""
+AGENT, SUMMARY = "<agent>\n", "<summary>\n"
+"""The same of what stands in a user's message and is no word of theirs: another agent's or a grader's, a summary."""
+_OURS = re.compile(
+    r"<(?=/?(?:user|assistant|tool|agent|summary|instructions|outcome|rubric|file|result|explanation)[\s>])"
+)
 _PREFACE = (
     "The conversation up to here has become too long to be shown. This is a summary of it; what is not in it can be "
     "asked for or looked up again.\n\n<summary>\n"
@@ -53,15 +61,24 @@ def asks_for_summary(request: BrainRequest) -> bool:
     return request.system == SYSTEM
 
 
-def transcript(message: Message, *, longest_result: int) -> list[str]:
+def transcript(message: Message, *, longest_result: int, speaker: Speaker = lambda _: USER) -> list[str]:
     """Return a message as entries of a transcript; a tool's input or result has up to *longest_result* characters."""
     content: list[Block] = message["content"]
     if message["role"] == "assistant":
         said = [_shown(block, longest_result) for block in content]
-        return [ASSISTANT + "\n".join(each for each in said if each)]
+        return [ASSISTANT + quoted("\n".join(each for each in said if each))]
     if message["role"] == "system":
         return []  # it stays beside the summary as it is
-    return [(TOOL if block["type"] == "tool_result" else USER) + _shown(block, longest_result) for block in content]
+    begins = [TOOL if block["type"] == "tool_result" else speaker(block) for block in content]
+    return [begin + quoted(_shown(block, longest_result)) for begin, block in zip(begins, content, strict=True)]
+
+
+def quoted(text: str) -> str:
+    """Return *text* so that nothing in it reads as the beginning or the end of a part that the platform has written.
+
+    A model server may join the blocks of a message without a trace, so a text could hold what looks like an entry.
+    """
+    return _OURS.sub("&lt;", text)
 
 
 def summary_messages(entries: Sequence[str], *, characters: int) -> list[Message]:
@@ -111,7 +128,9 @@ def _longest(lengths: Sequence[int], most: int) -> int:
 def _shown(block: Block, longest_result: int) -> str:
     match block["type"]:
         case "text":
-            return block["text"]
+            text: str = block["text"]
+            summary = summary_in(text)
+            return text if summary is None else summary
         case "tool_use":
             arguments = orjson.dumps(block["input"]).decode()
             return f"[calls {block['name']} with {shortened(arguments, longest_result)}]"

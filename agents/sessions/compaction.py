@@ -16,7 +16,7 @@ from agents.brains.answering import summarizer_of
 from agents.brains.policy import CHARACTERS_PER_TOKEN, estimated_tokens
 from agents.brains.port import BrainFailure
 from agents.brains.registry import Registry
-from agents.brains.summarizing import transcript
+from agents.brains.summarizing import Speaker, transcript
 from agents.brains.window import window_of
 from agents.config import Settings
 from agents.sessions.budget import Budgets
@@ -116,9 +116,13 @@ class Compaction:
         most = self._most(state)
         return longest if most is None else max(_FEWEST_TOKENS, min(longest, int(most) // 4))
 
-    def entries(self, message: Message) -> list[str]:
-        """Return a message as a summarizer is shown it."""
-        return transcript(message, longest_result=self._settings.compaction.result_characters)
+    def entries(self, conversation: Conversation, messages: Sequence[Message]) -> list[str]:
+        """Return *messages* of a conversation as a summarizer, a grader or a judge is shown them."""
+        speaker = conversation.speaker()
+        return [entry for message in messages for entry in self._entries(message, speaker)]
+
+    def _entries(self, message: Message, speaker: Speaker) -> list[str]:
+        return transcript(message, longest_result=self._settings.compaction.result_characters, speaker=speaker)
 
     def _room(self, state: ThreadState) -> float | None:
         """Return the most tokens that the next request may have; None when nothing can be won by a compaction."""
@@ -149,10 +153,10 @@ class Compaction:
 
         It reaches beyond the first message, which may be the summary before it: of that alone nothing becomes shorter.
         """
-        left = self.transcript_characters(state, self.models(state)[0])
+        left, speaker = self.transcript_characters(state, self.models(state)[0]), state.conversation.speaker()
         reached = 0
         for place in range(1, cut + 1):
-            left -= sum(map(len, self.entries(messages[place - 1])))
+            left -= sum(map(len, self._entries(messages[place - 1], speaker)))
             if left < 0 and reached > 1:
                 break
             if _may_begin(messages, place):

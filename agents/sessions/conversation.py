@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.brains.policy import estimated_tokens
-from agents.brains.summarizing import summary_block
+from agents.brains.summarizing import AGENT, SUMMARY, USER, Speaker, summary_block
 from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
 from agents.sessions.outcome import ANNOUNCED, OVER, announcements
 from agents.sessions.served import known_as
@@ -44,6 +44,7 @@ class Conversation:
         self._held: list[Block] = []
         self._remarks: list[Block] = []
         self._announced: list[tuple[str, Block]] = []
+        self._relayed: list[tuple[Block, str]] = []
         self._answered = False
         self._summarizing = False
         self._size = 0
@@ -105,7 +106,7 @@ class Conversation:
         elif event.type is EventType.USER_MESSAGE:
             self._add_user(list(event.body["content"]))
         elif event.type is EventType.THREAD_MESSAGE_RECEIVED:
-            self._add_user([*text_content(_heading(event)), *event.body["content"]])
+            self._add_user(self._relay(AGENT, [*text_content(_heading(event)), *event.body["content"]]))
         elif event.type is EventType.SYSTEM_MESSAGE:
             self._add_remark(list(event.body["content"]))
         elif event.type in (EventType.AGENT_MESSAGE, EventType.AGENT_THINKING):
@@ -127,8 +128,15 @@ class Conversation:
         outcome = event.body["outcome_id"]
         if event.body.get("result") in OVER:
             self._announced = [(of, block) for of, block in self._announced if of != outcome]
-        blocks = (block for text in announcements(event) for block in text_content(text))
+        blocks = [block for text in announcements(event) for block in text_content(text)]
+        if event.type is EventType.OUTCOME_EVALUATION_END:
+            self._relay(AGENT, blocks)
         self._announced += [(outcome, block) for block in blocks]
+
+    def _relay(self, mark: str, blocks: list[Block]) -> list[Block]:
+        """Take note that these blocks of a user's message are no words of the user's; see ``speaker``."""
+        self._relayed += [(block, mark) for block in blocks]
+        return blocks
 
     def _take_announced(self) -> None:
         """Take in what was logged while the model was perhaps answering: its next request is the first to see it."""
@@ -149,7 +157,7 @@ class Conversation:
         self._past.add(self._messages[:first])
         replaced = _size_of(self._messages[:first])
         remarks = [block for each in self._messages[:first] if each["role"] == "system" for block in each["content"]]
-        opening: Message = {"role": "user", "content": [summary_block(summary)]}
+        opening: Message = {"role": "user", "content": self._relay(SUMMARY, [summary_block(summary)])}
         if kept and kept[0]["role"] == "user":
             opening["content"] += kept.pop(0)["content"]
         if remarks:
@@ -158,6 +166,9 @@ class Conversation:
             kept.insert(0, {"role": "system", "content": remarks})
         self._messages = [opening, *kept]
         self._size = _size_of(self._messages) + estimated_tokens(self._remarks)
+        stay = {id(block) for each in self._messages for block in each["content"]}
+        stay |= {id(block) for _, block in self._announced}
+        self._relayed = [(block, mark) for block, mark in self._relayed if id(block) in stay]
         self._counted = None
         self.compactions += 1
         self.futile = self.futile + 1 if before - self._size < _WORTH_IT * replaced else 0
@@ -223,6 +234,14 @@ class Conversation:
     def given(self) -> list[Message]:
         """Return what URLs are looked for in: the messages, and the URLs of those that summaries have replaced."""
         return [*self._past.messages(), *self._messages]
+
+    def speaker(self) -> Speaker:
+        """Return who said what in the messages so far: other agents' words, verdicts and summaries are not the user's.
+
+        It holds until the next event.
+        """
+        marks = {id(block): mark for block, mark in self._relayed}
+        return lambda block: marks.get(id(block), USER)
 
     def snapshot(self) -> list[Message]:
         """A copy that later events leave alone; blocks are shared and immutable by convention."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from agents.brains.summarizing import quoted
 from agents.errors import HecatonError
 from agents.hands.port import ToolResult
 from agents.ids import EventId
@@ -35,7 +36,7 @@ async def graded_files(ports: HarnessPorts, record: SessionRecord, evaluation: E
         for number, path in enumerate(paths[:_READ]):
             found = await own_call(ports, record, f"{evaluation}-output-{number}", "read", {"file_path": path})
             if not (found.is_error and "is a directory" in _text(found)):
-                shown.append(f"<file {path}>\n{_text(found)}")
+                shown.append(f"<file {path}>\n{quoted(_text(found))}")
     except (HecatonError, TimeoutError) as error:
         logger.warning("outputs of %s are graded unseen: %s", record.id, error or type(error).__name__)
         return ["(The files of the session could not be looked at this time.)"]

@@ -69,7 +69,7 @@ class Grader:
 
     async def _verdict(self, aside: Aside, evaluation: EventId, outcome: Outcome) -> Verdict:
         state, compaction = self._owner.state, self._owner.rules.compaction
-        entries = [entry for message in state.conversation.messages for entry in compaction.entries(message)]
+        entries = compaction.entries(state.conversation, state.conversation.messages)
         files = await graded_files(self._owner.ports, state.record, evaluation)
         room = compaction.transcript_characters(state, state.agent["model"]["id"])
         room -= len(outcome.description) + len(outcome.rubric)

@@ -16,6 +16,7 @@ from typing import Any
 from agents.brains.assembly import Answer, Block
 from agents.brains.judging import SYSTEM, Judgement, judgement, question
 from agents.brains.port import BrainFailure, texts_in
+from agents.brains.summarizing import SUMMARY, USER
 from agents.ids import EventId
 from agents.sessions.asides import Aside, Question
 from agents.sessions.draft import Draft
@@ -104,14 +105,19 @@ class Judge:
         return [own, *remarks] if own else remarks
 
     def _entries(self, answer: Answer) -> list[str]:
-        """Return the conversation as the judge is shown it, with the answer that makes the calls."""
-        compaction = self._owner.rules.compaction
+        """Return the conversation as the judge is shown it, with the answer that makes the calls.
+
+        What the user wants stands in the primary's conversation: a thread that was delegated to has heard only agents.
+        """
+        compaction, conversation = self._owner.rules.compaction, self._owner.state.conversation
         shown = [block.raw for block in answer.blocks if block.kind != "thinking"]
-        messages: list[dict[str, Any]] = [
-            *self._owner.state.conversation.messages,
-            {"role": "assistant", "content": shown},
-        ]
-        return [entry for message in messages for entry in compaction.entries(message)]
+        messages: list[dict[str, Any]] = [*conversation.messages, {"role": "assistant", "content": shown}]
+        entries = compaction.entries(conversation, messages)
+        if self._owner.state.primary:
+            return entries
+        asked = self._owner.state.session.primary.conversation
+        wanted = [each for each in compaction.entries(asked, asked.messages) if each.startswith((USER, SUMMARY))]
+        return [*wanted, *entries]
 
     def _description(self, toolbox: Toolbox, name: str) -> str:
         found = next((each["description"] for each in toolbox.definitions if each["name"] == name), "")

@@ -23,7 +23,7 @@ def summary_request(owner: ThreadOwner, model: str) -> BrainRequest:
     """Return the request for a summary of what the log says is to go, to whoever *model* names."""
     state, compaction = owner.state, owner.rules.compaction
     going = state.conversation.messages[: -state.keeps if state.keeps else None]
-    entries = [entry for message in going for entry in compaction.entries(message)]
+    entries = compaction.entries(state.conversation, going)
     wanted = state.agent["model"]
     return BrainRequest(
         session_id=state.record.id,

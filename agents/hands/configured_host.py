@@ -66,7 +66,9 @@ def _mounts_of(
     makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": skills}
     if repositories is not None:
         limits = settings.repositories
-        cloner = Cloner(settings.network.guard(), seconds=limits.clone_seconds, most_bytes=limits.max_bytes)
+        # More than a sandbox may have on its disk would only end its calls.
+        most_bytes = min(limits.max_bytes, settings.sandbox.disk_bytes)
+        cloner = Cloner(settings.network.guard(), seconds=limits.clone_seconds, most_bytes=most_bytes)
         makers["repository"] = RepositoryMounts(repositories, cloner, recorder)
     if memory is None:
         return Mounts(makers)

@@ -23,7 +23,8 @@ from agents.hands.host_lock import STOCK, dead_hosts, living_hosts
 from agents.hands.sandbox_dirs import OWN_DIRS, TRASH
 from agents.hands.stand_in import fallback_root
 
-_MARK = b"HECATON_SANDBOX="
+MARK = "HECATON_SANDBOX"
+"""Variable of processes without isolation: the directory that they were started for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,9 @@ def _is_isolated(pid: int, place: _Place) -> bool:
 
 
 def _is_plain(pid: int, place: _Place) -> bool:
-    """Whether a process carries the mark of a sandbox without isolation."""
-    return any(word.startswith(_MARK + place.path) for word in _read(pid, "environ").split(b"\0"))
+    """Whether a process carries the mark of a sandbox without isolation, or of a program that works for one."""
+    mark = f"{MARK}=".encode() + place.path
+    return any(word.startswith(mark) for word in _read(pid, "environ").split(b"\0"))
 
 
 def _title(pid: int) -> str:

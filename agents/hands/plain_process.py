@@ -17,6 +17,7 @@ from pathlib import Path
 from agents.config import SandboxSettings
 from agents.hands.file_root import FileRoot
 from agents.hands.layer import Layer
+from agents.hands.leftovers import MARK
 from agents.hands.linux_calls import missing_support
 from agents.hands.sandbox import Sandbox, SandboxUnavailable, await_ready
 from agents.hands.sandbox_dirs import CALLS, SandboxDirs, missing_programs
@@ -24,7 +25,6 @@ from agents.hands.shell import Shell
 
 log = logging.getLogger(__name__)
 
-_MARK = "HECATON_SANDBOX"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ALIASES = {
     "/workspace": "workspace",
@@ -91,7 +91,7 @@ class PlainProcessDriver:
             "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
             "TERM": "dumb",
-            _MARK: str(dirs.base),
+            MARK: str(dirs.base),
         }
 
 
@@ -99,7 +99,7 @@ def _sweep(group: int, base: str) -> None:
     """Kill the shell's process group and every process that still carries the sandbox's mark."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-    mark = f"{_MARK}={base}".encode()
+    mark = f"{MARK}={base}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue

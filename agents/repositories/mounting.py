@@ -8,11 +8,11 @@ of, and tried again later; the session goes on without.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
 import posixpath
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -101,8 +101,9 @@ class RepositoryMounts:
             raise SandboxUnavailable(f"the session's repositories cannot be looked up: {error.message}") from error
         if await to_its_end(asyncio.to_thread(_is_taken, dirs, mount)):
             raise RepositoryFailed("clone", source.url, f"something else is at {mount.path}")
-        scratch = dirs.base / f"{mount.source}.part"
-        await to_its_end(asyncio.to_thread(_remove, scratch))
+        await to_its_end(asyncio.to_thread(_remove_old, dirs.base, mount.source))
+        # Nobody had this name before: whatever still writes to another does not come into this copy.
+        scratch = dirs.base / f"{mount.source}.{secrets.token_hex(4)}.part"
         try:
             await self._cloner.clone(source, token, scratch)
             return await to_its_end(asyncio.to_thread(_show, scratch, dirs, _below(mount)))
@@ -169,9 +170,15 @@ def _give(tree: Path, uid: int) -> None:
             os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
 
 
+def _remove_old(base: Path, source: str) -> None:
+    for scratch in base.glob(f"{source}.*.part"):
+        _remove(scratch)
+
+
 def _remove(scratch: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
+    if os.path.lexists(scratch):
+        log.warning("%s is left for the next copy to remove", scratch)
 
 
 def _note(mount: Mount, found: Sequence[FoundSkill]) -> str:

@@ -14,4 +14,5 @@ class RepositorySettings(Section):
     """Limit of one copy; the first tool call waits for it, so that it should be less than
     ``sandbox.tool_timeout_seconds``."""
     max_bytes: int = Field(default=2 * 1024**3, ge=1024**2)
-    """Largest single file of a copy. What Git fetches is one file, so that this bounds repositories."""
+    """What Git fetches for one copy may have as much, and what is checked out of that as much again; a
+    ``sandbox.disk_bytes`` below it counts instead."""

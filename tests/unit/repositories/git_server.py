@@ -14,8 +14,8 @@ TOKEN = "ghp_0123456789secret"
 SHUT = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 301: "Moved Permanently"}
 
 
-def git(directory: Path, *arguments: str) -> str:
-    """Run git with an identity of its own and nobody's configuration."""
+def git(directory: Path, *arguments: str, given: str = "") -> str:
+    """Run git with an identity of its own and nobody's configuration; *given* is its input."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(directory),
@@ -24,7 +24,9 @@ def git(directory: Path, *arguments: str) -> str:
         **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
     command = ["git", *arguments]
-    run = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=True, text=True)
+    run = subprocess.run(
+        command, cwd=directory, env=environment, input=given, capture_output=True, check=True, text=True
+    )
     return run.stdout.strip()
 
 
@@ -45,6 +47,16 @@ def new_repository(folder: Path) -> Path:
     return bare
 
 
+def put_many(bare: Path, content: str, *, names: int, depth: int) -> None:
+    """Have *names* to the power of *depth* files on the main branch of *bare*, of one object and one tree a level."""
+    sha = git(bare, "hash-object", "-w", "--stdin", given=content)
+    kind = "100644 blob"
+    for _ in range(depth):
+        sha = git(bare, "mktree", given="".join(f"{kind} {sha}\tn{name}\n" for name in range(names)))
+        kind = "040000 tree"
+    git(bare, "update-ref", "refs/heads/main", git(bare, "commit-tree", "-m", "many", sha))
+
+
 class GitServer:
     """Serves the bare repositories of a directory to whoever shows the token."""
 
@@ -54,6 +66,11 @@ class GitServer:
         self.refuses: int | None = None
         """A status that everybody gets, whatever they show."""
         self.url = ""
+        self.stalls_after: int | None = None
+        """Requests that are answered; whoever comes later waits for ever."""
+        self.stalled = asyncio.Event()
+        self.gone = asyncio.Event()
+        """Somebody waits, and somebody who has waited has gone."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[GitServer]:
@@ -70,6 +87,13 @@ class GitServer:
                 name, _, value = line.partition(":")
                 headers[name.lower()] = value.strip()
             body = await self._body(reader, headers)
+            if self.stalls_after == 0:
+                self.stalled.set()
+                await reader.read()
+                self.gone.set()
+                return
+            if self.stalls_after is not None:
+                self.stalls_after -= 1
             writer.write(await self._answer(method, target, headers, body))
             await writer.drain()
         finally:

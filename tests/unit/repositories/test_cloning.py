@@ -6,6 +6,9 @@ is left behind, a connection into a network that is closed, something of the rep
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from agents.repositories.cloning import Cloner
 from agents.repositories.failures import RepositoryFailed
 from agents.repositories.source import RepositorySource
 
-from .git_server import TOKEN, GitServer, git
+from .git_server import TOKEN, GitServer, git, put_many
 
 
 def cloner(seconds: float = 30, *, private: bool = True, most_bytes: int = 1 << 30) -> Cloner:
@@ -113,6 +116,65 @@ async def test_a_copy_is_bounded_in_bytes(server: GitServer, origin: Path, tmp_p
     with pytest.raises(RepositoryFailed):
         await cloner(most_bytes=64 * 1024).clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "depth", "checkouts"),
+    [("x" * 2**20, 70, 1, ("HEAD", "branch", "sha")), ("", 100, 3, ("HEAD",))],
+    ids=["bytes", "files"],
+)
+async def test_what_is_checked_out_is_bounded_in_bytes_and_in_files(
+    server: GitServer, origin: Path, tmp_path: Path, content: str, names: int, depth: int, checkouts: Sequence[str]
+) -> None:
+    put_many(origin, content, names=names, depth=depth)
+    named = {"HEAD": {}, "branch": {"branch": "main"}, "sha": {"sha": git(origin, "rev-parse", "main")}}
+    for checkout in checkouts:
+        wanted = source(server, **named[checkout])
+        with pytest.raises(RepositoryFailed, match="is to be checked out has more than") as failed:
+            await cloner(most_bytes=64 << 20).clone(wanted, SecretStr(TOKEN), tmp_path / "copy")
+        assert failed.value.reason == "clone"
+        assert not (tmp_path / "copy").exists()
+    put_many(origin, content, names=3, depth=depth)
+    await cloner(most_bytes=64 << 20).clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
+    assert sum(each.is_file() for each in (tmp_path / "copy").rglob("n*")) == 3**depth
+
+
+async def test_git_dies_with_whoever_copies(server: GitServer, tmp_path: Path) -> None:
+    server.stalls_after = 1  # the question that comes before git's
+    command = [sys.executable, "-m", "tests.unit.repositories.copier", source(server).url, str(tmp_path / "copy")]
+    copier = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
+    assert copier.stdin is not None
+    copier.stdin.write(f"{TOKEN}\n".encode())
+    async with asyncio.timeout(20):
+        await server.stalled.wait()
+        copier.kill()
+        await copier.wait()
+        await server.gone.wait()
+
+
+async def test_a_copy_that_is_called_off_leaves_no_git(server: GitServer, tmp_path: Path) -> None:
+    server.stalls_after = 1
+    copying = asyncio.create_task(cloner().clone(source(server), SecretStr(TOKEN), tmp_path / "copy"))
+    async with asyncio.timeout(20):
+        await server.stalled.wait()
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        await server.gone.wait()
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_gits_processes_are_bounded_in_memory_and_leave_no_core(server: GitServer, tmp_path: Path) -> None:
+    program, said = tmp_path / "git", tmp_path / "said"
+    program.write_text(f"#!/bin/bash\nulimit -v >> {said}; ulimit -c >> {said}; env >> {said}; exit 1\n")
+    program.chmod(0o755)
+    strange = Cloner(Guard((ip_network("127.0.0.0/8"),)), seconds=30, most_bytes=1 << 30, program=str(program))
+    with pytest.raises(RepositoryFailed):
+        await strange.clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
+    memory, core, *environment = said.read_text().splitlines()
+    assert (memory, core) == (str(4 * 1024**2), "0")
+    # By that a host finds what another has left (see leftovers).
+    assert f"HECATON_SANDBOX={tmp_path / 'copy'}" in environment
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,15 @@ async def test_a_failure_is_told_and_the_next_try_may_succeed(
     assert counted == {("authentication",), ("ok",)}
 
 
+async def test_what_a_killed_host_has_left_is_in_no_copys_way(mounts: RepositoryMounts, dirs: SandboxDirs) -> None:
+    for name in ("sesrsc_1.0a1b2c3d.part", "sesrsc_12.0a1b2c3d.part"):
+        (dirs.base / name / "objects").mkdir(parents=True)
+    report = await mounts.make("sesn_1", dirs, [REPO])
+    assert report is not None and not report.problems
+    # What may be another's, of a resource with a longer id, stays.
+    assert {each.name for each in dirs.base.iterdir()} == {"workspace", "sesrsc_12.0a1b2c3d.part"}
+
+
 @pytest.mark.parametrize("taken", ["file", "directory", "link"])
 async def test_what_is_in_the_way_stays_and_no_link_is_followed(
     mounts: RepositoryMounts, dirs: SandboxDirs, tmp_path: Path, taken: str

@@ -13,6 +13,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,18 +109,13 @@ class Blobs:
 
     async def copy_to(self, blob: Blob, target: Path) -> None:
         """Write a content to a new file, or over one. Raises FileNotFoundError, StoreUnavailable, OSError."""
-        folder, name = _place(blob.sha256)
-
-        def copy() -> None:
-            with target.open("wb") as file:
-                while file.tell() < blob.size:
-                    length = min(blob.size - file.tell(), _PIECE_BYTES)
-                    piece = self._store.read(folder, name, file.tell(), length)
-                    if not piece:
-                        raise StoreUnavailable(f"blob {blob.sha256} is shorter than it should be")
-                    file.write(piece)
-
-        await _in_thread(copy)
+        file = await _in_thread(target.open, "wb")
+        try:
+            async with aclosing(self.read(blob.sha256, 0, blob.size)) as pieces:
+                async for piece in pieces:
+                    await _in_thread(file.write, piece)
+        finally:
+            await _in_thread(file.close)
 
     async def delete(self, sha256: str) -> None:
         """Remove a blob; does nothing when it is gone."""

@@ -1,10 +1,11 @@
 """Uploaded files in sandboxes: read-only below ``/mnt/session/uploads``.
 
     <session>/uploads/...        what the sandbox sees, by a read-only mount of the whole directory
-    <session>/uploads.json       which content each of them is, written once they are there
+    <session>/uploads.json       which content each of them is, noted as it arrives
 
 Both belong to the server, so that a running sandbox sees what is added without another mount, and can change nothing.
-Invariant: a file appears there whole, by a rename; what ``uploads.json`` does not have is fetched (again).
+Invariant: a file appears there whole, by a rename; what ``uploads.json`` does not have is fetched (again). Files that
+take longer than one call has arrive over several.
 """
 
 from __future__ import annotations
@@ -47,14 +48,13 @@ class UploadMounts:
         for path in missing:
             try:
                 await self._blobs.copy_to(wanted[path], dirs.base / _FETCHED)
-                await to_its_end(asyncio.to_thread(_show, dirs.base, path))
             except FileNotFoundError:
                 # It has expired, or was deleted: for good, and no reason to have no sandbox.
                 log.warning("the bytes of upload %s of %s are gone", path, session_id)
+                continue
             except StoreUnavailable as error:
                 raise SandboxUnavailable(f"the session's uploaded files cannot be fetched: {error.message}") from error
-        if missing:
-            await to_its_end(asyncio.to_thread(_note, dirs.base, wanted))
+            await to_its_end(asyncio.to_thread(_show, dirs.base, path, wanted[path]))
 
 
 def _without_others(base: Path, wanted: Mapping[str, Blob]) -> list[str]:
@@ -72,8 +72,8 @@ def _without_others(base: Path, wanted: Mapping[str, Blob]) -> list[str]:
     return [path for path in wanted if path not in there]
 
 
-def _show(base: Path, path: str) -> None:
-    """Let what was fetched appear as *path*."""
+def _show(base: Path, path: str, blob: Blob) -> None:
+    """Let what was fetched appear as *path*, and note it."""
     root = base / UPLOADS
     target = root / path
     for parent in reversed(target.relative_to(root).parents):
@@ -82,11 +82,7 @@ def _show(base: Path, path: str) -> None:
             (root / parent).chmod(0o755)  # whatever the server's umask is
     (base / _FETCHED).chmod(0o444)
     (base / _FETCHED).rename(target)
-
-
-def _note(base: Path, wanted: Mapping[str, Blob]) -> None:
-    there = set(_files(base / UPLOADS))
-    _write(base, {path: blob.sha256 for path, blob in wanted.items() if path in there})
+    _write(base, {**_known(base), path: blob.sha256})
 
 
 def _known(base: Path) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,15 @@ from tests.unit.hands.results import said
 class CountingStore(LocalStore):
     reads = 0
     failure: Exception | None = None
+    failing = ""
+    """The only content whose reads fail, if any."""
+    at_read: Callable[[], object] | None = None
 
     def read(self, folder: str, name: str, start: int, length: int) -> bytes:
         self.reads += 1
-        if self.failure is not None:
+        if self.at_read is not None:
+            self.at_read()
+        if self.failure is not None and self.failing in ("", name):
             raise self.failure
         return super().read(folder, name, start, length)
 
@@ -50,7 +56,7 @@ async def mount(store: LocalStore, path: str, content: bytes) -> Mount:
         yield content
 
     blobs = Blobs(store)
-    staged = await blobs.stage(chunks(), most=10**6)
+    staged = await blobs.stage(chunks(), most=10**7)
     await blobs.keep(staged)
     return Mount("file", staged.blob.sha256, f"{INSIDE}/{path}", name=str(staged.blob.size))
 
@@ -119,6 +125,29 @@ async def test_bytes_that_are_gone_are_left_out_and_a_store_that_is_away_is_told
     store.failure = None
     await maker.make("sesn_1", dirs, [await mount(store, "other", b"2"), there])
     assert seen(dirs) == {"other": b"2", "there": b"1"}
+
+
+async def test_what_arrived_before_a_failure_is_not_fetched_again(store: CountingStore, dirs: SandboxDirs) -> None:
+    mounts = [await mount(store, name, name.encode()) for name in ("a", "b", "c")]
+    store.failing, store.failure = mounts[1].source, StoreUnavailable("away")
+    with pytest.raises(SandboxUnavailable):
+        await UploadMounts(Blobs(store)).make("sesn_1", dirs, mounts)
+    store.reads, store.failure = 0, None
+    await UploadMounts(Blobs(store)).make("sesn_1", dirs, mounts)
+    assert store.reads == 2 and seen(dirs) == {"a": b"a", "b": b"b", "c": b"c"}
+
+
+async def test_a_call_that_is_given_up_stops_in_the_midst_of_a_file(store: CountingStore, dirs: SandboxDirs) -> None:
+    small, large = await mount(store, "a", b"1"), await mount(store, "b", bytes(8 * 1024**2))
+    making = asyncio.create_task(UploadMounts(Blobs(store)).make("sesn_1", dirs, [small, large]))
+    loop = asyncio.get_running_loop()
+    store.at_read = lambda: loop.call_soon_threadsafe(making.cancel) if store.reads > 1 else None
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert store.reads == 2
+    store.at_read, store.reads = None, 0
+    await UploadMounts(Blobs(store)).make("sesn_1", dirs, [small, large])
+    assert store.reads == 8 and set(seen(dirs)) == {"a", "b"}
 
 
 @pytest.mark.parametrize("warm", [0, 1])

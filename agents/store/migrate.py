@@ -33,6 +33,8 @@ SCRIPTS = Path(__file__).parent / "migrations"
 _DEADLINE_SECONDS = 120.0
 _ADVISORY_KEY = 0x4865_6361_746F_6E00  # "Hecaton", so that no other application's lock is meant
 _LOOK_SECONDS = 0.01
+_LOCK_THE_LOG = "LOCK TABLE environments, sessions, session_snapshots, events, queue IN ACCESS EXCLUSIVE MODE"
+"""In the order in which commits and loads come upon them."""
 # Alembic keeps its running environment in module globals, whatever thread or event loop runs it.
 _one_at_a_time = threading.Lock()
 
@@ -44,22 +46,33 @@ async def migrate(database: Database, revision: str = "head") -> None:
     """
 
     def upgrade(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
+        on_server = connection.dialect.name == "postgresql"
+        if on_server:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
         config = Config()
         config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
         config.attributes["connection"] = connection
-        if not _is_newer(connection, ScriptDirectory.from_config(config)):
-            command.upgrade(config, revision)
+        found, scripts = _revision(connection), ScriptDirectory.from_config(config)
+        if found == scripts.get_current_head() or _is_newer(connection, found, scripts):
+            return
+        if on_server and found is not None:
+            # While nothing else is held: whoever has one of them, and wants another, gets it and ends. Migrations take
+            # them in any order, and keep each to their end.
+            connection.execute(text(_LOCK_THE_LOG))
+        command.upgrade(config, revision)
 
     async with _alone():
         await database.migrate(upgrade)
 
 
-def _is_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_newer(connection: Connection, found: str | None, scripts: ScriptDirectory) -> bool:
     """Whether a later release has migrated the database. Raises InvalidRequest when that left this one behind."""
-    found, own = MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    own = scripts.get_current_head()
     known = {script.revision for script in scripts.walk_revisions()}
     if found is None or found in known:
         return False

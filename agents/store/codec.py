@@ -185,6 +185,7 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "agent_version": record.agent_version,
         "environment_id": record.environment_id,
         "workspace_id": record.workspace_id,
+        "deployment_id": record.deployment_id,
         "digest": digest,
         "state": encode(state),
     }

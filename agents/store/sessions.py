@@ -27,7 +27,7 @@ from agents.store.engine import Database
 from agents.store.log_reading import WHOLE_SESSION, read_session
 from agents.store.paging import Column, page, within
 from agents.store.ports import EventListing, SessionCensus, SessionListing, ThreadListing
-from agents.store.tables import NOT_IDLE, deployment_runs, events, leases, memory_attachments, queue, sessions, threads
+from agents.store.tables import NOT_IDLE, events, leases, memory_attachments, queue, sessions, threads
 
 if TYPE_CHECKING:
     from agents.store.paging import Statement
@@ -62,9 +62,7 @@ class SqlSessions:
         if query.deployment_id is not None:
             if not findable(query.deployment_id):
                 return []
-            runs = deployment_runs.c
-            made = select(runs.session_id).where(runs.deployment_id == query.deployment_id)
-            statement = statement.where(sessions.c.id.in_(made))
+            statement = statement.where(sessions.c.deployment_id == query.deployment_id)
         if query.memory_store_id is not None:
             if not findable(query.memory_store_id):
                 return []

@@ -30,11 +30,16 @@ async def read_fires(api: Api, run: Run, deployment: str) -> None:
         return [each.to_dict(mode="json") async for each in beta.deployment_runs.list(deployment_id=deployment)]
 
     async def fired() -> list[str]:
+        # By what each says of itself: what the list by deployment leaves out is looked for.
+        return [each.id async for each in beta.sessions.list(limit=100) if each.deployment_id == deployment]
+
+    async def listed() -> list[str]:
         return [each.id async for each in beta.sessions.list(deployment_id=deployment)]
 
     run.asked = api.runs_asked
     run.fires = await api.get("list runs", "", fires)
     run.fired = await api.get("list sessions", "", fired)
+    run.listed = await api.get("list the deployment's sessions", "", listed)
 
 
 async def _outputs(api: Api, session_id: str) -> list[tuple[str, str]]:

@@ -132,7 +132,9 @@ class Run:
     fires: list[Json] = field(default_factory=list)
     """Runs of the deployment, as they are listed."""
     fired: list[str] = field(default_factory=list)
-    """Ids of the deployment's sessions, as they are listed."""
+    """Ids of the sessions that say that they are the deployment's."""
+    listed: list[str] = field(default_factory=list)
+    """Ids of the sessions that are listed as the deployment's."""
     asked: int = 0
     """How often a run was asked for; whatever came of it."""
     posts: list[Post] = field(default_factory=list)

@@ -152,7 +152,9 @@ def runs_have_one_session(run: Run) -> Iterator[Violation]:
             if visit.session_id not in sessions:
                 yield Violation("runs", name_of(visit), "no run has this session, though one was answered with it")
             if visit.session_id not in run.fired and not visit.deleted:
-                yield Violation("runs", name_of(visit), "is not listed as the deployment's")
+                yield Violation("runs", name_of(visit), "does not say that it is the deployment's")
+    for session_id in sorted(set(run.fired) ^ set(run.listed)):
+        yield Violation("runs", session_id, "says one thing of its deployment, and the list another")
     if len(set(run.fired) | set(sessions)) > run.asked:
         yield Violation("runs", "all", f"{len(run.fired)} sessions came of {run.asked} requests")
 

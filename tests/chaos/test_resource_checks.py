@@ -85,7 +85,15 @@ def good_run() -> Run:
         {"id": "drun_2", "session_id": None, "error": {"type": "unknown_error"}},
     ]
     effects = [("sesn_mounted/r0", BEGIN + 2), ("sesn_team/h0", BEGIN + 1005)]
-    return Run(visits=visits, posts=posts, fires=fires, fired=["sesn_deployed"], asked=2, effects=effects)
+    return Run(
+        visits=visits,
+        posts=posts,
+        fires=fires,
+        fired=["sesn_deployed"],
+        listed=["sesn_deployed"],
+        asked=2,
+        effects=effects,
+    )
 
 
 def found(run: Run) -> set[str]:
@@ -111,6 +119,10 @@ def _thread(change: Callable[[list[Json]], Any]) -> Callable[[Run], Any]:
 
 def _again(kind: str, place: int) -> Callable[[Run], Any]:
     return _of(kind, lambda it: it.final.insert(place, {**it.final[place], "id": "sevt_again"}))
+
+
+def _stray(*sessions: str) -> Callable[[Run], Any]:
+    return lambda run: [each.extend(sessions) for each in (run.fired, run.listed)]
 
 
 CASES: list[tuple[str, str, Callable[[Run], Any]]] = [
@@ -153,11 +165,12 @@ CASES: list[tuple[str, str, Callable[[Run], Any]]] = [
     ("an end without start", "outcomes", _logged("judged", 2021, outcome_evaluation_start_id="")),
     ("another verdict", "outcomes", _logged("judged", 2021, result="failed")),
     ("a verdict that is not shown", "outcomes", _of("judged", lambda it: it.evaluations[0].update(result="running"))),
-    ("a run with two sessions", "runs", lambda run: run.fired.extend(["sesn_x", "sesn_y"])),
+    ("a run with two sessions", "runs", _stray("sesn_x", "sesn_y")),
     ("two runs with one session", "runs", lambda run: run.fires.append({**run.fires[0], "id": "drun_3"})),
     ("a run that was answered and is gone", "runs", lambda run: run.fires.pop(0)),
     ("a run with neither session nor error", "runs", lambda run: run.fires[1].update(error=None)),
     ("a session that is not the deployment's", "runs", lambda run: run.fired.clear()),
+    ("a session that is not listed by its deployment", "runs", lambda run: run.listed.clear()),
     ("a beginning that was not told", "webhooks", lambda run: run.posts.__delitem__(slice(0, 3))),
     ("an end that was told under two ids", "webhooks", lambda run: run.posts.append(Post("x", *_end(run)))),
     ("an id of two things", "webhooks", lambda run: run.posts.append(Post(run.posts[0].message_id, *_end(run)))),
@@ -194,7 +207,7 @@ def test_an_output_may_wait_for_the_next_call_when_the_database_was_away() -> No
 
 def test_a_run_whose_answer_was_lost_may_have_made_a_session() -> None:
     run = good_run()
-    run.fired.append("sesn_lost")
+    _stray("sesn_lost")(run)
     assert "runs" not in found(run)
     run.asked = 1
     assert "runs" in found(run)

@@ -265,6 +265,19 @@ async def test_sessions_are_listed_by_their_deployment(stored: AnyStore) -> None
     assert await stored.sessions.list(SessionListing(deployment_id=deployment().id)) == [ours]
 
 
+async def test_a_session_is_listed_by_its_deployment_before_its_run_is_settled_and_when_it_ended_with_an_error(
+    stored: AnyStore,
+) -> None:
+    ours, listing = session(deployment_id=deployment().id), SessionListing(deployment_id=deployment().id)
+    run = open_run(reservation=Reservation(ours.id, ours.partition, None, T0))
+    await stored.deployments.begin(run)
+    await stored.log.create(Commit(await claimed(stored), 0, ours))
+    assert await stored.sessions.list(listing) == [ours]
+    lost = settled(run, session_id=None, error={"type": "unknown_error", "message": "too late"})
+    assert await stored.deployments.settle(lost, same)
+    assert await stored.sessions.list(listing) == [ours]
+
+
 async def test_both_belong_to_a_workspace(stored: AnyStore) -> None:
     await stored.deployments.insert(deployment(2, workspace_id="w"), most=MOST)
     await stored.deployments.begin(open_run(of=2, workspace_id="w"))

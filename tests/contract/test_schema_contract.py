@@ -19,6 +19,7 @@ from agents.errors import InvalidRequest
 from agents.ids import SessionId
 from agents.store import migrate as migration
 from agents.store.database import SqlStore, open_store
+from agents.store.ports import SessionListing
 from agents.store.postgres import PostgresDatabase
 from agents.store.schema import is_current
 from agents.store.sqlite import SqliteDatabase
@@ -134,6 +135,24 @@ async def test_the_release_before_goes_on_working_on_this_schema(
 
     await old.delete(record.id)
     assert await store.log.deleted([1]) == []  # the old release clears away by itself
+
+
+async def test_sessions_of_settled_runs_are_listed_by_their_deployment_after_the_migration(
+    database: SqliteDatabase | PostgresDatabase, reopen: Reopen
+) -> None:
+    await migration.migrate(database, "0023")
+    ours, other = session(deployment_id="depl_1"), session()
+    for record in (ours, other):
+        await FirstRelease(database).create(record)
+    run = (
+        "INSERT INTO deployment_runs "
+        "(id, workspace_id, deployment_id, trigger_type, agent, reservation, session_id, created_at) "
+        "VALUES ('drun_1', 'default', 'depl_1', 'manual', '{}', '{}', :session, 0)"
+    )
+    await database.write(lambda connection: connection.execute(text(run), {"session": ours.id}).close())
+    assert [each.id for each in await (await reopen()).sessions.list(SessionListing(deployment_id="depl_1"))] == [
+        ours.id
+    ]
 
 
 async def mark(store: SqlStore, revision: str, compatible_since: str | None) -> None:

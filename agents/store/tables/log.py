@@ -38,6 +38,7 @@ sessions = Table(
     Column("state", Text, nullable=False),
     Column("stamp", Text),
     Column("workspace_id", Key, nullable=False, server_default="default"),
+    Column("deployment_id", Key),
     Index(None, "created_at", "id"),
     Index(None, "workspace_id", "created_at", "id"),
     Index(None, "agent_id", "created_at"),
@@ -55,6 +56,16 @@ Index(
     sessions.c.id,
     sqlite_where=NOT_IDLE,
     postgresql_where=NOT_IDLE,
+)
+
+_OF_A_DEPLOYMENT = sessions.c.deployment_id.is_not(None)
+Index(
+    None,
+    sessions.c.deployment_id,
+    sessions.c.created_at,
+    sessions.c.id,
+    sqlite_where=_OF_A_DEPLOYMENT,
+    postgresql_where=_OF_A_DEPLOYMENT,
 )
 
 session_snapshots = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
 from agents.errors import InvalidRequest
@@ -49,11 +50,17 @@ def begin_evaluation(draft: Draft) -> None:
         draft.emit(EventType.OUTCOME_EVALUATION_START, {"outcome_id": outcome.id, "iteration": outcome.iteration})
 
 
-def keep_evaluating(draft: Draft, evaluation: EventId) -> None:
-    """Log that an evaluation is still under way."""
+def keep_evaluating(draft: Draft, evaluation: EventId, spent: Spent | None = None) -> None:
+    """Log that an evaluation is still under way; put off, with what it has *spent*, where that is given."""
     outcome = draft.session.outcome
-    if outcome is not None and outcome.evaluation == evaluation:
-        draft.emit(EventType.OUTCOME_EVALUATION_ONGOING, {"outcome_id": outcome.id, "iteration": outcome.iteration})
+    if outcome is None or outcome.evaluation != evaluation:
+        return
+    hidden = None
+    if spent is not None:
+        add_usage(draft, spent)
+        hidden = {"spent": asdict(spent.usage)}
+    told = {"outcome_id": outcome.id, "iteration": outcome.iteration}
+    draft.emit(EventType.OUTCOME_EVALUATION_ONGOING, told, hidden=hidden)
 
 
 def end_evaluation(draft: Draft, result: str, explanation: str, spent: Spent | None = None) -> None:
@@ -69,7 +76,7 @@ def end_evaluation(draft: Draft, result: str, explanation: str, spent: Spent | N
         "iteration": outcome.iteration,
         "result": result,
         "explanation": explanation,
-        "usage": spent.usage.wire(),
+        "usage": (outcome.spent + spent.usage).wire(),
     }
     hidden: dict[str, Any] = {"max_iterations": outcome.max_iterations}
     if spent.brain is not None:

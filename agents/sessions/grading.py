@@ -19,7 +19,7 @@ from agents.sessions.draft import Draft
 from agents.sessions.evaluation import end_evaluation, keep_evaluating
 from agents.sessions.graded_files import graded_files
 from agents.sessions.lifecycle import TurnRules, give_up
-from agents.sessions.model_requests import Spent, add_usage, pause
+from agents.sessions.model_requests import Spent, pause
 from agents.sessions.outcome import FAILED, MAX_ITERATIONS_REACHED, NEEDS_REVISION, Outcome
 from agents.sessions.owner import ThreadOwner
 from agents.sessions.transitions import ERROR_TYPES, follow_up
@@ -54,7 +54,9 @@ class Grader:
 
     async def grade(self, evaluation: EventId, outcome: Outcome) -> None:
         """Make the evaluation that the log has opened and record how it ended."""
-        self._evaluation, self._aside = evaluation, Aside(self._owner, evaluation)
+        # Each making has its row in the bill, and one that a crash has lost none.
+        key = f"{evaluation}:{outcome.put_off}" if outcome.put_off else evaluation
+        self._evaluation, self._aside = evaluation, Aside(self._owner, key)
         aside, rules = self._aside, self._owner.rules
         try:
             async with self._going_on(evaluation):
@@ -134,7 +136,7 @@ def record_failed_grading(
         return  # what an interrupt stops is counted where it is applied
     if rules.budgets.used_up(draft.session.record, draft.now, unrecorded=spent.micro_usd):
         # It stays open, and is made once more when there is something to spend again.
-        add_usage(draft, spent)
+        keep_evaluating(draft, evaluation, spent)
         pause(draft, rules)
         return
     end_evaluation(draft, FAILED, f"There is no verdict: {failure.message}", spent)

@@ -9,9 +9,10 @@ agent begins, ``running``, ``evaluating``, then ``satisfied``, ``max_iterations_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from agents.brains.assembly import TokenUsage
 from agents.clock import rfc3339
 from agents.ids import EventId
 from agents.sessions.events import Event, EventType
@@ -68,6 +69,10 @@ class Outcome:
     """Whether the agent was told of it."""
     evaluation: EventId | None = None
     """The start of the evaluation that is under way."""
+    put_off: int = 0
+    """How often that evaluation was put off, to be made once more."""
+    spent: TokenUsage = field(default_factory=TokenUsage)
+    """What it had consumed when it was."""
 
     @classmethod
     def of(cls, event: Event) -> Outcome:

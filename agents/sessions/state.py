@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from agents.brains.assembly import TokenUsage
 from agents.ids import EventId
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
 from agents.sessions.log import SessionSnapshot
@@ -169,7 +170,15 @@ def _request_opened(state: SessionState, event: Event) -> None:
 def _evaluation_opened(state: SessionState, event: Event) -> None:
     if state.outcome is not None:
         state.outcome.evaluation = event.id
+        state.outcome.put_off, state.outcome.spent = 0, TokenUsage()
         _note_outcome(state, {**state.record.outcomes[-1], "result": "evaluating"})
+
+
+def _evaluation_goes_on(state: SessionState, event: Event) -> None:
+    spent = (event.hidden or {}).get("spent")
+    if state.outcome is not None and spent is not None:
+        state.outcome.put_off += 1
+        state.outcome.spent += TokenUsage(**spent)
 
 
 def _evaluation_closed(state: SessionState, event: Event) -> None:
@@ -229,6 +238,7 @@ _HANDLERS = {
     EventType.USER_DEFINE_OUTCOME: _outcome_defined,
     EventType.MODEL_REQUEST_START: _request_opened,
     EventType.OUTCOME_EVALUATION_START: _evaluation_opened,
+    EventType.OUTCOME_EVALUATION_ONGOING: _evaluation_goes_on,
     EventType.OUTCOME_EVALUATION_END: _evaluation_closed,
     EventType.USER_CUSTOM_TOOL_RESULT: _custom_answer,
     EventType.USER_TOOL_RESULT: _answer,

@@ -518,8 +518,15 @@ async def test_a_budget_that_is_used_up_puts_grading_off_until_it_is_raised(worl
     world.brain.add(graded("satisfied"))
     await world.harness.update(session, {"budget": None})
     log = await world.idle(session, 2)
-    assert len(of(log, "span.outcome_evaluation_start")) == len(of(log, "span.outcome_evaluation_end")) == 1
+    await world.quiet()
+    [start], [end] = of(log, "span.outcome_evaluation_start"), of(log, "span.outcome_evaluation_end")
+    assert start["id"] == end["outcome_evaluation_start_id"]
     assert (await entry(world, session))["result"] == "satisfied"
+    used = (await world.record(session)).usage.input_tokens
+    [total] = await world.meter.totals(session)
+    assert total.input_tokens == used, "the bill has what both makings of the evaluation took"
+    agent = sum(each["model_usage"]["input_tokens"] for each in of(log, "span.model_request_end"))
+    assert end["usage"]["input_tokens"] == used - agent
 
 
 async def test_an_archived_session_has_no_outcome_that_is_not_final(world: World) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any
 from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
 from agents.brains.port import BrainFailure, BrainRequest
 from agents.brains.route import ROUTE
-from agents.sessions.brain_stream import bounded_stream
+from agents.sessions.brain_stream import bounded_stream, pause_after
 from agents.sessions.draft import Draft
 from agents.sessions.metering import model_request_row, spent_on
 from agents.sessions.model_requests import Spent, add_usage
@@ -48,12 +47,12 @@ class Question:
     model: str | None = None
     """Whom to ask, as agents name models; None: the thread's own model."""
     max_tokens: int = 4096
-    attempts: int = 3
-    """How often it is asked while failures are transient."""
+    attempts: int | None = None
+    """How often it is asked while failures are transient; None: as often as the agent's own requests are made."""
     whole: bool = False
     """Whether an answer that was cut off is none."""
-    seconds: float = 300.0
-    """Until when there must be an answer, pauses between attempts included."""
+    seconds: float | None = None
+    """Until when there must be an answer, pauses included; None: each attempt has the deadlines of any request."""
 
 
 class Aside:
@@ -88,7 +87,7 @@ class Aside:
             async with asyncio.timeout(question.seconds):
                 answer = await self._persist(question)
         except TimeoutError as error:
-            words = f"no answer from the model within {question.seconds:g} s"
+            words = f"no answer from the model within {question.seconds} s"
             raise BrainFailure("request_failed", words, transient=True) from error
         if answer.stop_reason == "refusal":
             raise BrainFailure("request_failed", "the model declined to answer", transient=False)
@@ -97,15 +96,17 @@ class Aside:
         return "".join(block.text for block in answer.blocks if block.kind == "text").strip()
 
     async def _persist(self, question: Question) -> Answer:
-        for attempt in range(1, question.attempts + 1):
+        settings, clock = self._owner.ports.settings.brain, self._owner.ports.clock
+        attempts = question.attempts or settings.max_attempts
+        for attempt in range(1, attempts + 1):
             self._check_budget()
             try:
                 return await self._answer(question, attempt)
             except BrainFailure as failure:
-                if not failure.transient or attempt == question.attempts:
+                if not failure.transient or attempt == attempts:
                     raise
                 logger.warning("question beside %s failed: %s", self._owner.state.record.id, failure.message)
-                await self._pause(attempt, failure)
+                await clock.sleep(pause_after(attempt, settings, failure.retry_after))
         raise AssertionError("a question is asked once at least")
 
     def _check_budget(self) -> None:
@@ -150,12 +151,6 @@ class Aside:
 
     def _spent_on(self, assembler: AnswerAssembler) -> Spent:
         return spent_on(self._owner.ports.prices, assembler, self._model, self._owner.state.agent["model"]["speed"])
-
-    async def _pause(self, attempt: int, failure: BrainFailure) -> None:
-        settings = self._owner.ports.settings.brain
-        wait = settings.backoff_base_seconds * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311
-        wait = min(settings.backoff_ceiling_seconds, max(wait, failure.retry_after or 0.0))
-        await self._owner.ports.clock.sleep(wait)
 
     def count(self, draft: Draft) -> None:
         """Add what was consumed to the usage of the session and of the draft's thread."""

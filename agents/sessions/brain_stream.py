@@ -1,4 +1,4 @@
-"""Deadlines around a brain's stream: first event, gap between events, whole request.
+"""Deadlines around a brain's stream (first event, gap between events, whole request) and pauses between two tries.
 
 The stream is always closed, so that a generation nobody waits for stops (law 7, and its bill with it).
 """
@@ -6,6 +6,7 @@ The stream is always closed, so that a generation nobody waits for stops (law 7,
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -39,3 +40,10 @@ async def bounded_stream(
                 return
             yield event
             patience = first if event.get("type") == ROUTE else later
+
+
+def pause_after(failures: int, settings: BrainSettings, retry_after: float | None) -> float:
+    """Return how many seconds to wait after so many *failures*: ever longer, or as long as the server asked."""
+    wait = min(settings.backoff_ceiling_seconds, settings.backoff_base_seconds * 2.0 ** (failures - 1))
+    wait *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    return min(settings.backoff_ceiling_seconds, max(wait, retry_after or 0.0))

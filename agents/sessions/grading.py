@@ -10,11 +10,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from agents.brains.grading import SYSTEM, Verdict, grading_message, verdict_in
 from agents.brains.port import BrainFailure
 from agents.ids import EventId
 from agents.sessions.asides import Aside, Question
+from agents.sessions.compaction import too_long
 from agents.sessions.draft import Draft
 from agents.sessions.evaluation import end_evaluation, keep_evaluating
 from agents.sessions.graded_files import graded_files
@@ -30,6 +32,9 @@ _ONGOING_SECONDS = 15.0
 """How often the log says that an evaluation goes on."""
 _ASKED = 2
 """How often a grader is asked whose answer has no verdict."""
+_HALVINGS = 3
+"""How often it is shown half as much because that was too long: how many tokens a text has is an estimate."""
+_FEWEST_CHARACTERS = 1000
 _FORM = "Your answer has no verdict in the form that was asked for. Answer again, with <result> and <explanation>."
 
 
@@ -74,16 +79,27 @@ class Grader:
         entries = compaction.entries(state.conversation, state.conversation.messages)
         files = await graded_files(self._owner.ports, state.record, evaluation)
         room = compaction.transcript_characters(state, state.agent["model"]["id"])
-        room -= len(outcome.description) + len(outcome.rubric)
-        asked = grading_message(
-            outcome.description,
-            outcome.rubric,
-            entries,
-            iteration=outcome.iteration,
-            most=outcome.max_iterations,
-            characters=max(room, 1000),
-            files=files,
-        )
+        characters = max(room - len(outcome.description) - len(outcome.rubric), _FEWEST_CHARACTERS)
+        for halvings in range(_HALVINGS + 1):
+            asked = grading_message(
+                outcome.description,
+                outcome.rubric,
+                entries,
+                iteration=outcome.iteration,
+                most=outcome.max_iterations,
+                characters=characters,
+                files=files,
+            )
+            try:
+                return await self._answered(aside, asked)
+            except BrainFailure as failure:
+                if halvings == _HALVINGS or not too_long(failure):
+                    raise
+                logger.info("the grader of %s is shown less: %s", state.record.id, failure.message)
+                characters = min(characters, sum(map(len, (*entries, *files)))) // 2
+        raise AssertionError("a grader is asked once at least")
+
+    async def _answered(self, aside: Aside, asked: dict[str, Any]) -> Verdict:
         messages = [asked]
         for _ in range(_ASKED):
             answer = await aside.ask(Question(SYSTEM, messages))

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 """Calls of one answer that are judged at a time: each is a model request, beside those of everybody else."""
+_ATTEMPTS = 3
+"""How often a judge is asked while it fails: the user can be asked instead."""
 _DESCRIPTION_CHARACTERS = 2000
 
 
@@ -76,6 +78,7 @@ class Judge:
             messages,
             self._model(),
             max_tokens=settings.judge_tokens,
+            attempts=_ATTEMPTS,
             whole=True,
             seconds=settings.judge_seconds,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
@@ -15,7 +14,7 @@ from agents.brains.route import ROUTE
 from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions import transitions
-from agents.sessions.brain_stream import bounded_stream
+from agents.sessions.brain_stream import bounded_stream, pause_after
 from agents.sessions.delegation import coordinator_tools
 from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
@@ -269,12 +268,7 @@ class Thinker:
         await self.meter_unfinished(request_id, spent)
 
     async def back_off(self) -> None:
-        """Wait before the next attempt (exponential, jittered, or as long as the server asked), then ask again."""
-        settings = self._owner.ports.settings.brain
-        wait = settings.backoff_base_seconds * 2.0 ** (self._owner.state.failures - 1)
-        wait = min(settings.backoff_ceiling_seconds, wait)
-        wait *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-        if self._retry_after is not None:
-            wait = min(settings.backoff_ceiling_seconds, max(wait, self._retry_after))
-        await self._owner.ports.clock.sleep(wait)
+        """Wait before the next attempt, then ask again."""
+        settings, failures = self._owner.ports.settings.brain, self._owner.state.failures
+        await self._owner.ports.clock.sleep(pause_after(failures, settings, self._retry_after))
         await self._owner.apply(lambda draft: transitions.resume_request(draft, self._owner.rules))

@@ -11,8 +11,8 @@ import pytest
 
 from agents.brains.assembly import TokenUsage
 from agents.brains.grading import SYSTEM, Verdict, verdict_in, verdict_text
-from agents.brains.port import BrainRequest
-from agents.brains.scripted import Hold, Reply, fail, reply, text, thinking, tool_use
+from agents.brains.port import BrainFailure, BrainRequest, Refusal
+from agents.brains.scripted import Fail, Hold, Reply, fail, reply, text, thinking, tool_use
 from agents.errors import InvalidRequest
 from agents.hands.port import HostLost, ToolCall, ToolResult
 from agents.ids import SessionId, new_event_id, new_outcome_id
@@ -408,6 +408,32 @@ async def test_a_grader_that_cannot_be_asked_fails_the_outcome_and_not_the_sessi
     assert of(log, "session.error")[0]["error"]["type"] == "billing_error"
     await world.send(session, message("hi"))
     assert (await world.idle(session, 2))[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+async def test_a_grader_is_waited_for_as_patiently_as_the_agents_own_model(world: World) -> None:
+    attempts = world.settings.brain.max_attempts
+    world.brain.add(reply(text("poem")), *[fail() for _ in range(attempts - 1)], graded("satisfied"))
+    session = await world.create()
+    await world.send(session, outcome())
+    for number in range(1, attempts):
+        await world.brain.asked(1 + number)
+        await world.sleepers(3)  # the heartbeat, who tells that it goes on, and the pause
+        world.clock.advance(60)
+    await world.idle(session)
+    assert (await entry(world, session))["result"] == "satisfied" and len(world.brain.requests) == 1 + attempts
+
+
+async def test_a_grader_that_is_shown_too_much_is_shown_half(world: World) -> None:
+    long = BrainFailure("request_failed", "", transient=False, refusal=Refusal(400, "prompt is too long"))
+    world.hands.answer = lambda call: ToolResult(call.call_id, [{"type": "text", "text": "x" * 4000}])
+    world.brain.add(reply(*(tool_use("bash") for _ in range(3))), reply(text("poem")))
+    world.brain.add(Fail(long), Fail(long), graded("satisfied"))
+    session = await world.create()
+    await world.send(session, outcome())
+    await world.idle(session)
+    lengths = [sum(len(block["text"]) for block in each.messages[0]["content"]) for each in world.brain.requests[2:]]
+    assert (await entry(world, session))["result"] == "satisfied"
+    assert lengths[0] > 12_000 and lengths[0] - lengths[1] > 6000 and lengths[1] - lengths[2] > 3000
 
 
 async def test_a_harness_that_dies_while_grading_is_followed_by_one_that_grades_again(world: World) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from agents.ids import EventId, new_event_id
 from agents.sessions.events import Event, EventType, SessionStatus, ThreadRecord
 from agents.sessions.log import Commit, Lease
+from agents.sessions.resuming import gets_on
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import OpenCall, ThreadState
 
@@ -129,7 +130,7 @@ class Draft:
     def commit(self, lease: Lease) -> Commit:
         """Close the draft; the row carries the number of waiting events and the time of change."""
         self.session.set(updated_at=self.now, queued=len(self.session.queue))
-        if self.events:
+        if any(map(gets_on, self.events)):
             self.session.set(epoch=lease.epoch)
         return Commit(
             lease=lease,
@@ -148,10 +149,13 @@ class Draft:
             return ()
         rows: list[ThreadRecord] = []
         concerned = {event.thread for event in self.events}
+        further = {event.thread for event in self.events if gets_on(event)}
         for thread in self.session.threads.values():
             if thread.row is not None and thread.event_thread in concerned:
                 status, reason = thread.status, thread.stop_reason
-                news = {"status": status, "stop_reason": reason, "updated_at": self.now, "epoch": epoch}
+                news = {"status": status, "stop_reason": reason, "updated_at": self.now}
+                if thread.event_thread in further:
+                    news["epoch"] = epoch
                 thread.row = replace(thread.row, **news)
                 rows.append(thread.row)
         return tuple(rows)

@@ -172,7 +172,7 @@ class SessionRecord:
     workspace_version: int = 0
     """Where the session's sandbox was last, and the version of its files that the log stands on."""
     epoch: int | None = None
-    """Epoch of the partition's owner under which the log last grew."""
+    """Epoch of the partition's owner under which the log last grew, see ``resuming``."""
     topology: str | None = None
     """The side that the session was made for, where there are two (``agents.sessions.sides``)."""
     workspace_id: str = DEFAULT_WORKSPACE

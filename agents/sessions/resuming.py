@@ -3,8 +3,9 @@
 A turn that is read back from the log goes on where the log ends. One that brings its owner down each time
 (it takes all the memory, it meets a fault of ours) would do so for ever, owner after owner, and to everybody
 else whom they serve. So taking a turn up is an attempt. Nothing has to be written to count it: a new owner has a
-new epoch, and the row of the session, or of the thread, says under which epoch its log last grew; the difference is
-how often it was taken up since, also by owners that died before they could say anything.
+new epoch, and the row of the session, or of the thread, says under which epoch it last got on; the difference is
+how often it was taken up since, also by owners that died before they could say anything. Whatever is logged is getting
+on, but for what only says that something is still under way.
 
 From the second attempt at one place on there is a pause of random length, which lets the neighbours get on
 with theirs; after the last one the turn ends, and the session says so and takes new input.
@@ -13,12 +14,24 @@ with theirs; after the last one the turn ends, and the session says so and takes
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
+from agents.sessions.events import Event, EventType
 from agents.sessions.log import Lease
 from agents.sessions.thread_state import ThreadState
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 60.0
+
+
+def gets_on(event: Event) -> bool:
+    """Whether a turn that logs *event* gets on."""
+    return event.type is not EventType.OUTCOME_EVALUATION_ONGOING
+
+
+def place_of(log: Sequence[Event]) -> int:
+    """Return the position in the log at which its turns got on last."""
+    return next((event.seq for event in reversed(log) if event.seq is not None and gets_on(event)), 0)
 
 
 def attempts(thread: ThreadState, lease: Lease, crashes: int) -> int:

@@ -24,6 +24,7 @@ from agents.sessions.log import Lease
 from agents.sessions.observing import untold_since
 from agents.sessions.partition import partition_of
 from agents.sessions.ports import HarnessPorts
+from agents.sessions.resuming import place_of
 from agents.sessions.room import Room
 from agents.sessions.runner import SessionRunner
 from agents.sessions.state import SessionState
@@ -148,7 +149,7 @@ class Runners:
                 break
         runner = self._make(SessionState.restore(snapshot), lease)
         self._keep(runner)
-        crashes = self._crashes_at(session_id, snapshot.record.seq)
+        crashes = self._crashes_at(session_id, place_of(snapshot.events))
         runner.resume(snapshot.events, crashes=crashes, untold_since=self._untold_since(snapshot.record, lease))
         return runner
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agents.brains.grading import SYSTEM as GRADER
 from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, Scripted, text, tool_use
 from agents.errors import Unavailable
@@ -149,6 +150,70 @@ async def test_a_message_that_arrives_meanwhile_is_no_progress(lives: Lives) -> 
     assert ended(log) == EXHAUSTED
     assert [event["type"] for event in log].count("user.message") == 2, "what waited is not lost"
     assert len(lives.world.brain.requests) == 1 + LIMIT
+
+
+async def evaluated(lives: Lives, *, delegates: bool) -> SessionId:
+    """A session whose outcome is being evaluated, by a grader that never answers."""
+    world = lives.world
+    record = world.new_record()
+    helper = {**agent_snapshot(), "id": "agent_2", "name": "helper", "system": "You help."}
+    multiagent = {"type": "coordinator", "agents": [helper]}
+
+    def answer(request: BrainRequest) -> Scripted:
+        if request.system == GRADER:
+            return [Hold(asyncio.Event())]
+        if not delegates or request.system != "Be brief." or "<outcome>" not in str(request.messages[-1]):
+            return [text("poem")]
+        return [tool_use("create_agent", {"agent": "helper", "message": "count"})]
+
+    world.brain._by = answer
+    wanted = {
+        "type": "user.define_outcome",
+        "description": "A poem.",
+        "rubric": {"type": "text", "content": "It rhymes."},
+        "max_iterations": 3,
+        "outcome_id": "outc_1",
+    }
+    session = SessionId(
+        (await world.harness.create(replace(record, agent={**record.agent, "multiagent": multiagent}), [])).id
+    )
+    await world.send(session, wanted)
+    await world.until(session, "span.outcome_evaluation_start")
+    return session
+
+
+@pytest.mark.parametrize("delegates", [False, True])
+async def test_to_say_that_an_evaluation_goes_on_is_no_progress(lives: Lives, delegates: bool) -> None:
+    world = lives.world
+    session = await evaluated(lives, delegates=delegates)
+    for life in range(1 + LIMIT):
+        async with asyncio.timeout(10):
+            while (await world.types(session)).count("span.outcome_evaluation_ongoing") <= life:
+                world.clock.advance(1)
+                await lives.settle()
+        await lives.die_and_start_again()
+    log = await world.idle(session)
+    assert ended(log) == EXHAUSTED
+    assert [event["result"] for event in log if event["type"] == "span.outcome_evaluation_end"] == ["failed"]
+    assert sum(request.system == GRADER for request in world.brain.requests) == 1 + LIMIT
+
+
+async def test_an_evaluation_that_dies_of_a_fault_of_ours_ends_too(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        await lives.world.clock.sleep(40)
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("agents.sessions.grading.graded_files", broken)
+    world = lives.world
+    session = await evaluated(lives, delegates=False)
+    async with asyncio.timeout(10):
+        while "session.status_idle" not in (types := await world.types(session)):
+            assert types.count("span.outcome_evaluation_ongoing") <= 3 * (1 + LIMIT)
+            world.clock.advance(1)
+            await lives.settle()
+    assert ended(await world.log(session)) == EXHAUSTED
 
 
 async def test_an_interrupt_ends_the_pause_and_the_turn(lives: Lives) -> None:

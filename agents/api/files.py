@@ -167,7 +167,7 @@ class FileRoutes:
 
     async def delete(self, request: Request) -> Response:
         file_id: str = request.path_params["file_id"]
-        await self._files.records.delete(file_id)
+        await self._files.delete(file_id)
         return json_answer({"id": file_id, "type": "file_deleted"})
 
     async def _found(self, request: Request) -> FileRecord:

@@ -225,7 +225,7 @@ class SessionRoutes:
     async def delete(self, request: Request) -> Response:
         session_id = _session_id(request)
         await self._host.delete(session_id)
-        await self._store.files.delete_of_session(session_id)
+        await self._store.files.delete_of_session(session_id, self._platform.clock.now())
         return json_answer({"id": session_id, "type": "session_deleted"})
 
     async def archive(self, request: Request) -> Response:

@@ -58,7 +58,7 @@ class FileResources:
     async def detach(self, stored: StoredResource) -> None:
         """See ResourceKind.detach."""
         try:
-            await self._files.records.delete(stored["wire"]["file_id"])
+            await self._files.delete(stored["wire"]["file_id"])
         except NotFound:
             return  # deleted by itself, or given up before
 

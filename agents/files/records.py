@@ -5,6 +5,9 @@ blob is there. It is held so: who brings bytes *claims* their blob in one transa
 the row. Who removes marks a blob as leaving in a transaction that sees no row with it and no claim of late; while it
 is leaving, claims are refused. A mark is of one moment and belongs to who made it: nobody else removes that blob until
 the mark is so old that its maker has given up.
+
+Whatever takes a blob from a file also claims the blob, so that who has just seen the file (a download, a copy of the
+database) still finds its bytes.
 """
 
 from __future__ import annotations
@@ -121,15 +124,15 @@ class FileRecords(Protocol):
         """Up to ``limit + 1`` rows."""
         ...
 
-    async def delete(self, file_id: str) -> None:
+    async def delete(self, file_id: str, moment: datetime) -> None:
         """Raises NotFound."""
         ...
 
-    async def delete_of_session(self, session_id: str) -> None:
+    async def delete_of_session(self, session_id: str, moment: datetime) -> None:
         """Remove all files of a session."""
         ...
 
-    async def delete_orphans(self, made_before: datetime) -> int:
+    async def delete_orphans(self, moment: datetime, *, made_before: datetime) -> int:
         """Remove files so old whose session is not there; returns how many."""
         ...
 

@@ -151,6 +151,10 @@ class Files:
         """Yield *length* bytes of a file from *start*."""
         return self.blobs.read(file.sha256, start, length)
 
+    async def delete(self, file_id: str) -> None:
+        """Remove a file. Raises NotFound."""
+        await self.records.delete(file_id, self._clock.now())
+
     async def whole(self, file: FileRecord) -> bytes:
         """Return all bytes of a file, for those who have looked at its size."""
         return await self.blobs.whole(Blob(file.sha256, file.size))
@@ -170,7 +174,7 @@ class Files:
         await self.records.expire(now)
         # Of late ones the session is perhaps being created.
         long_ago = now - timedelta(seconds=_CLAIMED_SECONDS)
-        await self.records.delete_orphans(long_ago)
+        await self.records.delete_orphans(now, made_before=long_ago)
         if abandoned := await self.blobs.drop_abandoned():
             logger.info("removed %d uploads that were broken off", abandoned)
         for _ in range(_REMOVALS):

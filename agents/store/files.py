@@ -55,11 +55,12 @@ class SqlFiles:
         mine = select(func.coalesce(func.sum(_F.size), 0)).where(
             _F.workspace_id == file.workspace_id, _F.kind.in_(_COUNTED), _F.sha256 != ""
         )
-        before = delete(files).where(_F.session_id == file.session_id, _F.path == file.path)
+        before = (_F.session_id == file.session_id, _F.path == file.path)
 
         def work(connection: Connection) -> None:
             if file.path is not None:
-                connection.execute(before)
+                _claim_of(connection, file.created_at, *before)
+                connection.execute(delete(files).where(*before))
             if int(connection.execute(mine).scalar_one()) + file.size > most_bytes:
                 raise full(most_bytes)
             connection.execute(insert(files), row)
@@ -103,33 +104,36 @@ class SqlFiles:
         rows = await self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [file_of(row) for row in rows]
 
-    async def delete(self, file_id: str) -> None:
+    async def delete(self, file_id: str, moment: datetime) -> None:
         """See FileRecords.delete."""
-        if not findable(file_id):
+        if not findable(file_id) or not await self._delete(moment, _F.id == file_id):
             raise no_file(file_id)
-        wanted = delete(files).where(_F.id == file_id)
 
-        def work(connection: Connection) -> None:
-            if not connection.execute(wanted).rowcount:
-                raise no_file(file_id)
-
-        await self._database.write(work)
-
-    async def delete_of_session(self, session_id: str) -> None:
+    async def delete_of_session(self, session_id: str, moment: datetime) -> None:
         """See FileRecords.delete_of_session."""
-        wanted = delete(files).where(_F.session_id == session_id)
-        await self._database.write(lambda connection: connection.execute(wanted).close())
+        await self._delete(moment, _F.session_id == session_id)
 
-    async def delete_orphans(self, made_before: datetime) -> int:
+    async def delete_orphans(self, moment: datetime, *, made_before: datetime) -> int:
         """See FileRecords.delete_orphans."""
         there = exists().where(sessions.c.id == _F.session_id)
-        wanted = delete(files).where(_F.session_id.is_not(None), _F.created_at < micros(made_before), ~there)
-        return await self._database.write(lambda connection: connection.execute(wanted).rowcount)
+        return await self._delete(moment, _F.session_id.is_not(None), _F.created_at < micros(made_before), ~there)
 
     async def expire(self, now: datetime) -> int:
         """See FileRecords.expire."""
-        wanted = update(files).where(_F.expires_at <= micros(now), _F.sha256 != "").values(sha256="")
-        return await self._database.write(lambda connection: connection.execute(wanted).rowcount)
+        wanted = (_F.expires_at <= micros(now), _F.sha256 != "")
+
+        def work(connection: Connection) -> int:
+            _claim_of(connection, now, *wanted)
+            return connection.execute(update(files).where(*wanted).values(sha256="")).rowcount
+
+        return await self._database.write(work)
+
+    async def _delete(self, moment: datetime, *wanted: ColumnElement[bool]) -> int:
+        def work(connection: Connection) -> int:
+            _claim_of(connection, moment, *wanted)
+            return connection.execute(delete(files).where(*wanted)).rowcount
+
+        return await self._database.write(work)
 
     async def leaving(
         self, moment: datetime, *, unclaimed_since: datetime, unmarked_since: datetime, limit: int
@@ -158,6 +162,12 @@ class SqlFiles:
         """See FileRecords.stay."""
         wanted = update(blobs).where(*_marked(sha256, moment)).values(leaving=0)
         await self._database.write(lambda connection: connection.execute(wanted).close())
+
+
+def _claim_of(connection: Connection, moment: datetime, *wanted: ColumnElement[bool]) -> None:
+    """Claim the blobs of files that are about to lose them."""
+    theirs = select(_F.sha256).where(*wanted)
+    connection.execute(update(blobs).where(_B.sha256.in_(theirs)).values(claimed_at=micros(moment)))
 
 
 def _marked(sha256: str, moment: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -28,14 +28,16 @@ class MemoryFiles:
 
     async def insert(self, file: FileRecord, *, most_bytes: int) -> None:
         row = file_row(file)
-        kept = {
-            name: other
-            for name, other in self._files.items()
-            if file.path is None or (other["session_id"], other["path"]) != (file.session_id, file.path)
-        }
-        if _counted(kept.values(), file.workspace_id) + file.size > most_bytes:
+        place = (file.session_id, file.path)
+        before = [
+            other
+            for other in self._files.values()
+            if file.path is not None and (other["session_id"], other["path"]) == place
+        ]
+        kept = [other for other in self._files.values() if other not in before]
+        if _counted(kept, file.workspace_id) + file.size > most_bytes:
             raise full(most_bytes)
-        self._files = kept
+        self._delete(before, file.created_at)
         self._insert(row)
 
     async def insert_copy(self, file: FileRecord, source_id: str) -> None:
@@ -59,17 +61,18 @@ class MemoryFiles:
         ]
         return memory_page(found, query)
 
-    async def delete(self, file_id: str) -> None:
-        if self._files.pop(file_id, None) is None:
+    async def delete(self, file_id: str, moment: datetime) -> None:
+        if (row := self._files.get(file_id)) is None:
             raise no_file(file_id)
+        self._delete([row], moment)
 
-    async def delete_of_session(self, session_id: str) -> None:
-        self._files = {name: row for name, row in self._files.items() if row["session_id"] != session_id}
+    async def delete_of_session(self, session_id: str, moment: datetime) -> None:
+        self._delete([row for row in self._files.values() if row["session_id"] == session_id], moment)
 
-    async def delete_orphans(self, made_before: datetime) -> int:
-        before = len(self._files)
-        self._files = {name: row for name, row in self._files.items() if not self._is_orphan(row, made_before)}
-        return before - len(self._files)
+    async def delete_orphans(self, moment: datetime, *, made_before: datetime) -> int:
+        orphans = [row for row in self._files.values() if self._is_orphan(row, made_before)]
+        self._delete(orphans, moment)
+        return len(orphans)
 
     async def expire(self, now: datetime) -> int:
         gone = [
@@ -77,6 +80,7 @@ class MemoryFiles:
             for row in self._files.values()
             if row["sha256"] and row["expires_at"] is not None and row["expires_at"] <= micros(now)
         ]
+        self._claim_of(gone, now)
         for row in gone:
             row["sha256"] = ""
         return len(gone)
@@ -108,6 +112,16 @@ class MemoryFiles:
     def _is_orphan(self, row: Row, made_before: datetime) -> bool:
         of, old = row["session_id"], row["created_at"] < micros(made_before)
         return of is not None and old and not self._has_session(of)
+
+    def _delete(self, rows: Sequence[Row], moment: datetime) -> None:
+        self._claim_of(rows, moment)
+        for row in rows:
+            del self._files[row["id"]]
+
+    def _claim_of(self, rows: Sequence[Row], moment: datetime) -> None:
+        for row in rows:
+            if (blob := self._blobs.get(row["sha256"])) is not None:
+                blob["claimed_at"] = micros(moment)
 
     def _insert(self, row: Row) -> None:
         if row["id"] in self._files:

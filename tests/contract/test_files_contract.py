@@ -64,7 +64,7 @@ async def test_what_is_not_there_is_not_found(store: AnyStore, name: str) -> Non
     await put(store, file())
     for call in (
         store.files.get(name),
-        store.files.delete(name),
+        store.files.delete(name, T0),
         store.files.insert_copy(mounted(2, file()), name.replace("\x00", "x").replace("\ud800", "y")),
     ):
         with pytest.raises(NotFound):
@@ -101,7 +101,7 @@ async def test_a_workspace_has_room_for_so_much_and_mounts_take_none(store: AnyS
         await store.files.insert(file(4), most_bytes=19)
     assert refused.value.error_code == "storage_quota_exceeded"
     await store.files.insert(file(4), most_bytes=20)
-    await store.files.delete(file(1).id)
+    await store.files.delete(file(1).id, T0)
     await store.files.insert(file(5), most_bytes=20)
 
 
@@ -119,14 +119,14 @@ async def test_a_copy_has_the_bytes_of_its_source_or_is_none(store: AnyStore) ->
     with pytest.raises(NotFound):
         await store.files.insert_copy(replace(mounted(2, file()), sha256="other"), file().id)
     await store.files.insert_copy(mounted(2, file()), file().id)
-    await store.files.delete(file().id)
+    await store.files.delete(file().id, T0)
     assert await leaving(store, LATER) == []
 
 
 async def test_the_files_of_a_session_go_together(store: AnyStore) -> None:
     await put(store, file(1), output(2, "a"), replace(output(3, "a"), session_id="sesn_2"))
     await store.files.insert_copy(mounted(4, file(1)), file(1).id)
-    await store.files.delete_of_session("sesn_1")
+    await store.files.delete_of_session("sesn_1", T0)
     assert await ids(store) == ["file_0003", "file_0001"]
 
 
@@ -134,8 +134,8 @@ async def test_files_of_sessions_that_are_not_there_go_when_they_are_old(store: 
     record = session()
     await store.log.create(Commit(await claimed(store), 0, record))
     await put(store, file(1), output(2, "a"), replace(output(3, "a"), session_id=record.id))
-    assert await store.files.delete_orphans(T0) == 0
-    assert await store.files.delete_orphans(LATER) == 1
+    assert await store.files.delete_orphans(LATER, made_before=T0) == 0
+    assert await store.files.delete_orphans(LATER, made_before=LATER) == 1
     assert await ids(store) == ["file_0003", "file_0001"]
 
 
@@ -145,18 +145,31 @@ async def test_an_expired_file_stays_without_its_bytes(store: AnyStore) -> None:
     assert await store.files.expire(LATER) == 1
     assert await store.files.expire(LATER) == 0
     assert (await store.files.get("file_0001")).sha256 == ""
-    assert await leaving(store, LATER) == ["sha1"]
+    assert await leaving(store, LATER + timedelta(seconds=1)) == ["sha1"]
 
 
 async def test_a_blob_leaves_when_no_file_has_it_and_nobody_has_claimed_it_of_late(store: AnyStore) -> None:
     await put(store, file(1), file(2, sha256="sha1"))
-    await store.files.delete("file_0001")
+    await store.files.delete("file_0001", T0)
     assert await leaving(store, LATER) == []
-    await store.files.delete("file_0002")
+    await store.files.delete("file_0002", T0)
     assert await leaving(store, T0) == []
     await store.files.claim("sha1", 10, T0 + timedelta(hours=1))
     assert await leaving(store, T0 + timedelta(hours=1)) == []
     assert await leaving(store, LATER) == ["sha1"]
+
+
+async def test_a_blob_that_loses_its_last_file_counts_as_claimed_then(store: AnyStore) -> None:
+    others = replace(output(3, "a"), session_id="sesn_2"), replace(output(4, "b"), session_id="sesn_3")
+    await put(store, file(1), output(2, "a"), *others, file(5, expires_at=LATER))
+    await store.files.delete("file_0001", LATER)
+    await store.files.delete_of_session("sesn_1", LATER)
+    await store.files.claim("sha6", 10, LATER)
+    await store.files.insert(replace(others[1], id="file_0006", sha256="sha6", created_at=LATER), most_bytes=MUCH)
+    assert await store.files.delete_orphans(LATER, made_before=LATER) == 1
+    await store.files.expire(LATER)
+    assert await leaving(store, LATER) == []
+    assert await leaving(store, LATER + timedelta(seconds=1)) == ["sha1", "sha2", "sha3", "sha4", "sha5"]
 
 
 async def test_a_blob_that_is_leaving_cannot_be_claimed_until_it_is_gone(store: AnyStore) -> None:

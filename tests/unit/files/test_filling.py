@@ -110,7 +110,7 @@ async def test_a_message_is_the_same_from_request_to_request_while_there_is_room
 
 async def test_what_is_gone_or_not_as_it_is_called_is_told_in_words(stage: Stage) -> None:
     deleted, broken = await stage.upload(PNG, "image/png"), await stage.upload(b"GIF?", "image/gif", "a.gif")
-    await stage.files.records.delete(deleted)
+    await stage.files.delete(deleted)
     (message,) = await stage.ask(user(block("image", deleted), block("image", broken)))
     assert [each["type"] for each in message["content"]] == ["text", "text"]
     assert deleted in message["content"][0]["text"] and "a.gif" in message["content"][1]["text"]

@@ -62,7 +62,7 @@ async def test_bytes_come_go_and_are_swept_and_archives_of_skills_stay(store: Ch
     with pytest.raises(PayloadTooLarge):
         await files.stage(chunks(bytes(8_000_001)))
     assert store.sizes("staged") == {}
-    await files.records.delete(lost.id)
+    await files.delete(lost.id)
     clock.advance(2 * 3600)
     await files.sweep()
     assert store.sizes(f"blobs/{lost.sha256[:2]}").get(lost.sha256) is None

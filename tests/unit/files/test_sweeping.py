@@ -76,7 +76,7 @@ async def test_an_upload_keeps_its_bytes_while_two_gateways_clear_them_away(
     place = SlowStore(tmp_path)
     slow, quick = files_at(place, records, clock), files_at(LocalStore(tmp_path), records, clock)
     before = await upload(quick, b"content")
-    await records.files.delete(before.id)
+    await records.files.delete(before.id, clock.now())
     clock.advance(2 * 3600)
     sweeping = asyncio.create_task(slow.sweep())
     try:
@@ -96,7 +96,7 @@ async def test_what_a_gateway_that_died_has_marked_is_removed_by_another_when_th
 ) -> None:
     files = files_at(LocalStore(tmp_path), records, clock)
     gone = await upload(files, b"content")
-    await records.files.delete(gone.id)
+    await records.files.delete(gone.id, clock.now())
     clock.advance(2 * 3600)
     now = clock.now()
     assert await records.files.leaving(now, unclaimed_since=now, unmarked_since=now, limit=1) == [gone.sha256]
@@ -116,7 +116,7 @@ async def test_a_gateway_that_was_held_up_removes_nothing_by_a_mark_that_is_old(
     files = files_at(place, records, clock)
     both = sorted([await upload(files, b"1"), await upload(files, b"2")], key=lambda each: each.sha256)
     for each in both:
-        await records.files.delete(each.id)
+        await records.files.delete(each.id, clock.now())
     clock.advance(2 * 3600)
     sweeping = asyncio.create_task(files.sweep())
     try:
@@ -135,7 +135,7 @@ async def test_bytes_that_cannot_be_removed_keep_no_others_and_may_be_uploaded(
     files = files_at(place, records, clock)
     made = [await upload(files, bytes([number])) for number in range(3)]
     for each in made:
-        await records.files.delete(each.id)
+        await records.files.delete(each.id, clock.now())
     place.stuck = min(each.sha256 for each in made)
     clock.advance(2 * 3600)
     with pytest.raises(Unavailable):

@@ -66,7 +66,17 @@ class FileRoutes:
             Parameter("If-Range", {"type": "string"}, "The range only while the file has this ETag.", "header"),
         )
         return [
-            Operation("POST", every, self.upload, "uploadFile", tag, answer, form=FORM, statuses=[403, 408, 413]),
+            Operation(
+                "POST",
+                every,
+                self.upload,
+                "uploadFile",
+                tag,
+                answer,
+                form=FORM,
+                statuses=[403, 408, 413],
+                streams_in=True,
+            ),
             Operation("GET", every, self.list, "listFiles", tag, answer, listing=True, parameters=listing),
             Operation("GET", one, self.retrieve, "getFile", tag, answer),
             Operation(

@@ -1,4 +1,4 @@
-"""Forms whose files are small enough to be held in memory together: the edge has bounded their body by then."""
+"""Forms whose files are small enough to be held in memory together, where the edge bounds and counts their bodies."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ class WorkerAccess(Enum):
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path. ``body`` is the SDK's request type, ``answer`` its response type.
-    ``form`` is the schema of a body that is multipart/form-data: it is read as it comes, and is never whole in memory.
+    ``form`` is the schema of a body that is multipart/form-data. What ``streams_in`` is read as it comes, never
+    whole in memory, and has bounds of its own (``agents.api.edge``).
 
     What ``streams`` is answered as server-sent events when its body asks for that. ``workers``: None shuts them out.
     ``asks_for`` is the least scope of an API key that opens it; None: what its method and path say (``scope``).
@@ -67,13 +68,9 @@ class Operation:
     parameters: Sequence[Parameter] = field(default=())
     statuses: Sequence[int] = field(default=())
     streams: bool = False
+    streams_in: bool = False
     workers: WorkerAccess | None = None
     asks_for: KeyScope | None = None
-
-    @property
-    def streams_in(self) -> bool:
-        """Whether its body has bounds of its own (``agents.api.edge``)."""
-        return self.form is not None
 
     @property
     def of_operators(self) -> bool:

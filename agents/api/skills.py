@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from anthropic.types.beta import BetaDeletedSkill, BetaSkill
 from anthropic.types.beta.skills import BetaDeletedSkillVersion, BetaSkillVersion
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from agents.api import describe
 from agents.api.answers import json_answer
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 DISPLAY_NAME_CHARS = 255  # the SDK's text of the field
 _FILES, _DISPLAY_NAME = "files[]", "display_name"
 _MOST, _DEFAULT = 1000, 20  # of a page; the SDK's text of the parameter
+_TOGETHER = 4
+"""Uploads that one replica unpacks, packs and puts away at a time. The edge counts bodies; what is in a zip is more."""
 _SOURCES = ("custom", "anthropic", "anthropic_example", "plugin")
 """The SDK's list; this server has the first alone."""
 _FILES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
@@ -56,6 +58,7 @@ class SkillRoutes:
         self._skills = platform.store.skills
         self._archives = platform.skill_archives
         self._clock = platform.clock
+        self._together = asyncio.Semaphore(_TOGETHER)
 
     def operations(self) -> list[Operation]:
         """Return this resource's operations."""
@@ -90,15 +93,16 @@ class SkillRoutes:
 
     async def create(self, request: Request) -> Response:
         form = await _form(request, [_DISPLAY_NAME])
-        bundle = await _bundle(form)
-        label = form.texts.get(_DISPLAY_NAME) or bundle.name
-        _check_label(label)
-        skill_id, now = new_id("skill"), self._clock.now()
-        mine = request.state.workspace_id
-        archive, version = await self._made(skill_id, bundle)
-        skill = SkillRecord(skill_id, bundle.name, label, version.id, now, now, workspace_id=mine)
-        async with self._keeping(version, archive):
-            await self._skills.insert(skill, version)
+        async with self._together:
+            bundle = await _bundle(form)
+            label = form.texts.get(_DISPLAY_NAME) or bundle.name
+            _check_label(label)
+            skill_id, now = new_id("skill"), self._clock.now()
+            mine = request.state.workspace_id
+            archive, version = await self._made(skill_id, bundle)
+            skill = SkillRecord(skill_id, bundle.name, label, version.id, now, now, workspace_id=mine)
+            async with self._keeping(version, archive):
+                await self._skills.insert(skill, version)
         return json_answer(_skill_wire(skill))
 
     async def retrieve(self, request: Request) -> Response:
@@ -124,9 +128,10 @@ class SkillRoutes:
         # Before the body is read: who names a skill that is not there need not send it all.
         skill = await self._skills.get(request.path_params["skill_id"])
         form = await _form(request, [])
-        archive, version = await self._made(skill.id, await _bundle(form))
-        async with self._keeping(version, archive):
-            await self._skills.add_version(version)
+        async with self._together:
+            archive, version = await self._made(skill.id, await _bundle(form))
+            async with self._keeping(version, archive):
+                await self._skills.add_version(version)
         return json_answer(_version_wire(version))
 
     async def versions(self, request: Request) -> Response:
@@ -147,9 +152,14 @@ class SkillRoutes:
 
     async def content(self, request: Request) -> Response:
         version = await self._version(request)
-        named = {"content-disposition": f'attachment; filename="{version.name}.zip"'}
-        archive = await self._archives.get(version.skill_id, version.id, version.size)
-        return Response(archive, headers=named, media_type="application/zip")
+        headers = {
+            "content-disposition": f'attachment; filename="{version.name}.zip"',
+            "content-length": str(version.size),
+        }
+        pieces = self._archives.pieces(version.skill_id, version.id, version.size)
+        # Before the answer begins: what is not there is an error with an envelope.
+        first = await anext(pieces)
+        return StreamingResponse(_sent(first, pieces), headers=headers, media_type="application/zip")
 
     async def _version(self, request: Request) -> SkillVersionRecord:
         return await self._skills.version(request.path_params["skill_id"], request.path_params["version"])
@@ -177,6 +187,13 @@ class SkillRoutes:
             await removal
         except HecatonError as error:
             _log.warning("archives of %s stay in the store, and nobody has them: %s", what, error.message)
+
+
+async def _sent(first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(others):
+        yield first
+        async for piece in others:
+            yield piece
 
 
 async def _form(request: Request, texts: Sequence[str]) -> Form:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 from agents.errors import NotFound, Unavailable
 from agents.hands.checkpoint_store import CheckpointStore
 from agents.hands.threads import to_its_end
 
 FOLDER = "skills"
+_PIECE_BYTES = 1024 * 1024
 
 
 class StoredArchives:
@@ -29,13 +31,21 @@ class StoredArchives:
 
     async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
         """See SkillArchives.get."""
-        try:
-            archive = await to_its_end(asyncio.to_thread(self._store.read, folder_of(skill_id), version_id, 0, size))
-        except FileNotFoundError:
-            raise _missing(version_id) from None
-        if len(archive) != size:
-            raise Unavailable(f"the archive of skill version {version_id} is not whole")
-        return archive
+        return b"".join([piece async for piece in self.pieces(skill_id, version_id, size)])
+
+    async def pieces(self, skill_id: str, version_id: str, size: int) -> AsyncGenerator[bytes]:
+        """See SkillArchives.pieces."""
+        folder, start = folder_of(skill_id), 0
+        while start < size:
+            length = min(size - start, _PIECE_BYTES)
+            try:
+                piece = await to_its_end(asyncio.to_thread(self._store.read, folder, version_id, start, length))
+            except FileNotFoundError:
+                raise _missing(version_id) from None
+            if not piece:
+                raise Unavailable(f"the archive of skill version {version_id} is not whole")
+            yield piece
+            start += len(piece)
 
     async def remove(self, skill_id: str, version_id: str) -> None:
         """See SkillArchives.remove."""
@@ -60,6 +70,9 @@ class MemoryArchives:
         if archive is None:
             raise _missing(version_id)
         return archive[:size]
+
+    async def pieces(self, skill_id: str, version_id: str, size: int) -> AsyncGenerator[bytes]:
+        yield await self.get(skill_id, version_id, size)
 
     async def remove(self, skill_id: str, version_id: str) -> None:
         self.kept.pop((skill_id, version_id), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -104,6 +104,10 @@ class SkillArchives(Protocol):
 
     async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
         """Return an archive of *size* bytes. Raises NotFound, Unavailable."""
+        ...
+
+    def pieces(self, skill_id: str, version_id: str, size: int) -> AsyncGenerator[bytes]:
+        """Yield an archive of *size* bytes, little of it at a time. Raises NotFound, Unavailable."""
         ...
 
     async def remove(self, skill_id: str, version_id: str) -> None:

@@ -6,8 +6,10 @@ fields are ignored, and a worker that gets skills which are not for it.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import zipfile
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -18,6 +20,7 @@ from api_fakes import Server, refusal
 
 from agents.errors import Unavailable
 from agents.skills.archive_store import MemoryArchives
+from tests.unit.waiting import until
 
 MD = "---\nname: tidy\ndescription: Tidies up.\n---\n# Tidy\n"
 FILES = [("tidy/SKILL.md", MD.encode()), ("tidy/scripts/run.sh", b"#!/bin/sh\n")]
@@ -103,6 +106,56 @@ async def test_a_skill_is_not_there_when_its_archive_could_not_be_kept(
     monkeypatch.setattr(archives(server), "put", full)
     refusal(await upload(server), 503, "api_error")
     assert (await server.client.get("/v1/skills")).json()["data"] == []
+
+
+async def test_uploads_are_counted_with_other_bodies_and_out_again(
+    make_server: Callable[..., Awaitable[Server]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.api.edge._FULL_BODIES", 1)
+    server = await make_server(gateway={"max_body_bytes": 4096})
+    put, putting, go_on = archives(server).put, asyncio.Event(), asyncio.Event()
+
+    async def slow(*what: Any) -> None:
+        putting.set()
+        await go_on.wait()
+        await put(*what)
+
+    monkeypatch.setattr(archives(server), "put", slow)
+    first = asyncio.create_task(upload(server, MD + "x" * 2000))
+    async with asyncio.timeout(5):
+        await putting.wait()
+    refusal(await upload(server, MD + "x" * 2000), 529, "overloaded_error")
+    go_on.set()
+    assert (await first).status_code == 200
+    path = f"/v1/skills/{(await first).json()['id']}/versions"
+    assert (await upload(server, MD + "y" * 2000, path)).status_code == 200
+    refusal(await upload(server, MD + "y" * 4096, path), 413, "request_too_large")
+
+
+async def test_few_uploads_are_packed_at_a_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, go_on, busy, most = archives(server).put, asyncio.Event(), 0, 0
+
+    async def slow(*what: Any) -> None:
+        nonlocal busy, most
+        busy += 1
+        most = max(busy, most)
+        await go_on.wait()
+        busy -= 1
+        await put(*what)
+
+    monkeypatch.setattr(archives(server), "put", slow)
+    several = [asyncio.create_task(upload(server, MD.replace("tidy", f"tidy{n}"))) for n in range(6)]
+    await until(lambda: busy == 4)
+    go_on.set()
+    assert [(await each).status_code for each in several] == [200] * 6
+    assert most == 4
+
+
+async def test_an_archive_that_is_gone_is_an_envelope(server: Server) -> None:
+    skill = (await upload(server)).json()
+    archives(server).kept.clear()
+    content = f"/v1/skills/{skill['id']}/versions/latest/content"
+    refusal(await server.client.get(content), 404, "not_found_error")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,14 @@ async def test_what_is_put_is_got_until_it_is_removed(archives: SkillArchives) -
             await archives.get("skill_1", gone, 3)
 
 
+async def test_an_archive_is_read_in_pieces(tmp_path: Path) -> None:
+    archives, archive = StoredArchives(LocalStore(tmp_path)), bytes(range(256)) * 10_000
+    await archives.put("skill_1", "skillver_1", archive)
+    pieces = [piece async for piece in archives.pieces("skill_1", "skillver_1", len(archive))]
+    assert len(pieces) == 3 and b"".join(pieces) == archive
+    assert await archives.get("skill_1", "skillver_1", len(archive)) == archive
+
+
 async def test_an_archive_that_is_not_whole_is_not_handed_out(tmp_path: Path) -> None:
     archives = StoredArchives(LocalStore(tmp_path))
     await archives.put("skill_1", "skillver_1", b"ab")

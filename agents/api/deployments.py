@@ -47,7 +47,7 @@ from agents.deployments.records import DeploymentListing, DeploymentRecord, RunL
 from agents.deployments.resources import DeploymentResources, Kept, without_tokens
 from agents.deployments.runs import DeploymentRuns
 from agents.deployments.timing import scheduled_after
-from agents.errors import InvalidRequest
+from agents.errors import Conflict, InvalidRequest
 from agents.files.references import FileReferences
 from agents.ids import new_id
 from agents.sessions.budget import Budgets
@@ -58,6 +58,7 @@ from agents.vaults.master_keys import master_keys
 _STATUSES: tuple[Status, ...] = ("active", "paused")
 _TRIGGERS: tuple[Trigger, ...] = ("schedule", "manual")
 _MANUAL = {"type": "manual"}
+_UPDATE_ATTEMPTS = 5
 
 
 def _one_of(name: str, values: tuple[str, ...], text: str) -> Parameter:
@@ -131,24 +132,38 @@ class DeploymentRoutes:
 
     async def update(self, request: Request) -> Response:
         params = cast("Mapping[str, Any]", parse(DeploymentUpdateParams, await read_json(request)))
+        for attempt in range(_UPDATE_ATTEMPTS):
+            try:
+                return self._answer(await self._updated(request, params))
+            except Conflict:
+                if attempt == _UPDATE_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _updated(self, request: Request, params: Mapping[str, Any]) -> DeploymentRecord:
+        """Raises Conflict when another change comes between what was checked and this one."""
         stored, now = await self._deployments.get(_id(request)), self._clock.now()
         check_not_archived(stored)
         agent = await self._agent(request, params["agent"]) if "agent" in params else None
         pinned = None if agent is None else _reference(agent)
-        wanted = changed_body(stored.body, params, pinned, now)
-        await self._check(request, wanted, params, agent)
-        resources = await self._kept(replace(stored, body=wanted), params, now)
+        body = changed_body(stored.body, params, pinned, now)
+        await self._check(request, body, params, agent)
+        moved = body["environment_id"] != stored.body["environment_id"]
+        resources = await self._kept(replace(stored, body=body), params, now, moved=moved)
+        if resources is not None:
+            body = {**body, "resources": resources}
 
         def change(current: DeploymentRecord) -> DeploymentRecord:
             check_not_archived(current)
-            body = changed_body(current.body, params, pinned, now, resources)
+            if current.body != stored.body:
+                raise Conflict(f"deployment {stored.id} was changed at the same time")
             if body == current.body:
                 return current
             changed = replace(current, body=body, updated_at=now)
             # An occurrence that waits for its jitter to pass is not lost by a change of something else.
             return changed if body["schedule"] == current.body["schedule"] else scheduled_after(changed, now)
 
-        return self._answer(await self._deployments.change(stored.id, change, most=self._most))
+        return await self._deployments.change(stored.id, change, most=self._most)
 
     async def list(self, request: Request) -> Response:
         query = Query(request.query_params)
@@ -229,9 +244,14 @@ class DeploymentRoutes:
         check_agent(agent)
         return agent
 
-    async def _kept(self, deployment: DeploymentRecord, params: Mapping[str, Any], now: datetime) -> list[Kept] | None:
-        """Return what is to be kept of the resources; None when they stay. Raises as making a session does."""
-        if "resources" not in params and ("environment_id" not in params or not deployment.body["resources"]):
+    async def _kept(
+        self, deployment: DeploymentRecord, params: Mapping[str, Any], now: datetime, *, moved: bool = False
+    ) -> list[Kept] | None:
+        """Return what is to be kept of the resources; None when they stay. Raises as making a session does.
+
+        *moved*: the deployment gets another environment.
+        """
+        if "resources" not in params and not (moved and deployment.body["resources"]):
             return None
         if "resources" in params:
             given = list(params["resources"] or ())

@@ -9,7 +9,7 @@ from typing import Any
 from agents.catalog import limits, metadata
 from agents.clock import rfc3339
 from agents.deployments.records import DeploymentRecord, RunRecord
-from agents.deployments.resources import Kept, shown
+from agents.deployments.resources import shown
 from agents.deployments.schedule import checked_schedule
 from agents.deployments.timing import upcoming
 from agents.errors import InvalidRequest
@@ -46,12 +46,11 @@ def changed_body(
     params: Mapping[str, Any],
     agent: Mapping[str, Any] | None,
     now: datetime,
-    resources: Sequence[Kept] | None = None,
 ) -> Body:
     """Return a body with a change applied: what is omitted stays; null clears what may be empty. Raises InvalidRequest.
 
-    *agent* is the reference that the change names, resolved, and *resources* what is kept of those that it names;
-    None: they stay.
+    *agent* is the reference that the change names, resolved; None: it stays. Resources stay: what is kept of those that
+    the change names is for the caller to put in.
     """
     body = dict(stored)
     if "name" in params:
@@ -67,8 +66,6 @@ def changed_body(
     if "initial_events" in params:
         body["initial_events"] = _checked_start(params["initial_events"])
     limits.check_count("resources", list(params.get("resources") or ()), RESOURCES)
-    if resources is not None:
-        body["resources"] = list(resources)
     if "vault_ids" in params:
         vault_ids = list(params["vault_ids"] or ())
         limits.check_count("vault_ids", vault_ids, VAULTS)

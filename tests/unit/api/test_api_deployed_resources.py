@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -135,6 +136,52 @@ async def test_files_cannot_be_mounted_where_the_environment_is_self_hosted(serv
         made["id"], lambda stored: replace(stored, body={**stored.body, "environment_id": elsewhere})
     )
     assert (await run(server, made))["error"]["type"] == "self_hosted_resources_unsupported_error"
+
+
+async def test_an_update_loses_nothing_of_another_that_comes_between(server: Server, monkeypatch: Any) -> None:
+    repository: Json = {"type": "github_repository", "url": "https://github.com/o/r", "mount_path": "/workspace/r"}
+    made = await deploy(server, [{**repository, "authorization_token": "ghp_old"}])
+    path, read = f"/v1/deployments/{made['id']}", server.store.environments.get
+    waiting = [{"resources": [{**repository, "authorization_token": "ghp_new"}], "description": "rotated"}]
+
+    async def then_another(environment_id: str) -> Any:
+        if waiting:
+            assert (await server.client.post(path, json=waiting.pop())).status_code == 200
+        return await read(environment_id)
+
+    elsewhere = (await server.environment(name="e2"))["id"]
+    monkeypatch.setattr(server.store.environments, "get", then_another)
+    changed = (await server.client.post(path, json={"environment_id": elsewhere})).json()
+    assert (changed["environment_id"], changed["description"]) == (elsewhere, "rotated")
+    session_id = (await run(server, made))["session_id"]
+    [kept] = (await server.store.sessions.get(SessionId(session_id))).resources
+    token = await token_in(kept, session_id, Envelope(master_keys(server.platform.settings)))
+    assert token is not None and token.get_secret_value() == "ghp_new"
+
+
+async def test_an_update_that_others_always_come_between_is_a_conflict(server: Server, monkeypatch: Any) -> None:
+    made = await deploy(server, [])
+    read, changes = server.store.environments.get, count()
+
+    async def then_another(environment_id: str) -> Any:
+        named = {"name": f"n{next(changes)}"}
+        await server.store.deployments.change(made["id"], lambda stored: replace(stored, body={**stored.body, **named}))
+        return await read(environment_id)
+
+    monkeypatch.setattr(server.store.environments, "get", then_another)
+    change = {"environment_id": made["environment_id"], "description": "lost"}
+    answer = await server.client.post(f"/v1/deployments/{made['id']}", json=change)
+    assert made["id"] in refusal(answer, 409, "conflict_error")
+    assert next(changes) == 5
+
+
+async def test_the_same_environment_again_is_no_change(server: Server) -> None:
+    repository: Json = {"type": "github_repository", "url": "https://github.com/o/r", "mount_path": "/workspace/r"}
+    made = await deploy(server, [{**repository, "authorization_token": "ghp_secret"}])
+    before = await server.store.deployments.get(made["id"])
+    again = await server.client.post(f"/v1/deployments/{made['id']}", json={"environment_id": made["environment_id"]})
+    assert again.json()["updated_at"] == made["updated_at"]
+    assert await server.store.deployments.get(made["id"]) == before
 
 
 async def test_what_a_refused_session_had_attached_is_given_up(server: Server, monkeypatch: Any) -> None:

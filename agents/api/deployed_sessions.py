@@ -15,6 +15,7 @@ from agents.api.platform import Platform
 from agents.api.resource_kinds import resources_of
 from agents.api.rubrics import Rubrics
 from agents.api.sessions import SessionRoutes
+from agents.api.vaults import own_vault
 from agents.deployments.config import EVENT_TYPES
 from agents.deployments.failures import RunErrorType, RunFailed
 from agents.deployments.records import DeploymentRecord, Reservation
@@ -51,7 +52,8 @@ class DeployedSessions:
     async def create(self, deployment: DeploymentRecord, reservation: Reservation) -> SessionRecord:
         """See SessionMaking.create."""
         body = deployment.body
-        await self._check(body, deployment.workspace_id)
+        access = Access(deployment.principal, deployment.workspace_id, KeyScope.DEVELOPER)
+        await self._check(body, access)
         params: dict[str, Any] = {
             "agent": body["agent"],
             "environment_id": body["environment_id"],
@@ -59,7 +61,6 @@ class DeployedSessions:
             "vault_ids": body["vault_ids"],
             **({} if body["budget"] is None else {"budget": body["budget"]}),
         }
-        access = Access(deployment.principal, deployment.workspace_id, KeyScope.DEVELOPER)
         # Before the session: a file that is gone leaves nothing behind.
         events = checked_initial_events(body["initial_events"], EVENT_TYPES)
         events = await self._rubrics.resolved(events, deployment.workspace_id, where="initial_events")
@@ -72,12 +73,12 @@ class DeployedSessions:
         """See SessionMaking.find."""
         return await self._store.sessions.get(session_id)
 
-    async def _check(self, body: dict[str, Any], workspace_id: str) -> None:
+    async def _check(self, body: dict[str, Any], access: Access) -> None:
         """Raise RunFailed for what is gone: the checks of new sessions do not tell what it was."""
         wanted = self._store.environments.get(body["environment_id"])
         environment: EnvironmentRecord = await _found(wanted, "environment_not_found_error")
         for vault_id in body["vault_ids"]:
-            await _found(self._store.vaults.get(vault_id), "vault_not_found_error")
+            await _found(own_vault(self._store.vaults, vault_id, access), "vault_not_found_error")
         wanted_resources = shown(body["resources"])
         self_hosted = environment.body["config"]["type"] == "self_hosted"
         if self_hosted and any(resource["type"] != "memory_store" for resource in wanted_resources):
@@ -85,11 +86,11 @@ class DeployedSessions:
                 "self_hosted_resources_unsupported_error",
                 f"environment {environment.id} is self-hosted: only memory stores can be mounted there",
             )
-        referred = self._references.check("initial_events", body["initial_events"], workspace_id)
+        referred = self._references.check("initial_events", body["initial_events"], access.workspace_id)
         await _found(referred, "file_not_found_error")
         for resource in wanted_resources:
             if resource["type"] == "file":
-                await _found(self._files.usable(resource["file_id"], workspace_id), "file_not_found_error")
+                await _found(self._files.usable(resource["file_id"], access.workspace_id), "file_not_found_error")
             elif resource["type"] == "memory_store":
                 await _found(self._store.memory.get(resource["memory_store_id"]), "session_resource_not_found_error")
 

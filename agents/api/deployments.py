@@ -119,7 +119,7 @@ class DeploymentRoutes:
         now, access = self._clock.now(), request.state.access
         agent = await self._agent(request, params["agent"])
         body = new_body(params, _reference(agent), now)
-        await self._check(request, body, params, agent)
+        await self._check(request, access.principal, body, params, agent)
         made = DeploymentRecord(new_id("depl"), access.principal, body, now, now, workspace_id=access.workspace_id)
         kept = await self._kept(made, params, now)
         made = replace(made, body={**body, "resources": kept or []})
@@ -147,7 +147,7 @@ class DeploymentRoutes:
         agent = await self._agent(request, params["agent"]) if "agent" in params else None
         pinned = None if agent is None else _reference(agent)
         body = changed_body(stored.body, params, pinned, now)
-        await self._check(request, body, params, agent)
+        await self._check(request, stored.principal, body, params, agent)
         moved = body["environment_id"] != stored.body["environment_id"]
         resources = await self._kept(replace(stored, body=body), params, now, moved=moved)
         if resources is not None:
@@ -266,9 +266,14 @@ class DeploymentRoutes:
         return await self._resources.kept(deployment.id, given, owner)
 
     async def _check(
-        self, request: Request, body: Mapping[str, Any], params: Mapping[str, Any], agent: AgentRecord | None
+        self,
+        request: Request,
+        principal: str,
+        body: Mapping[str, Any],
+        params: Mapping[str, Any],
+        agent: AgentRecord | None,
     ) -> None:
-        """Raise for what a deployment refers to and cannot have, of what *params* give."""
+        """Raise for what a deployment of *principal* refers to and cannot have, of what *params* give."""
         if "initial_events" in params:
             events = checked_initial_events(body["initial_events"], EVENT_TYPES)
             await self._files.check("initial_events", events, request.state.workspace_id)
@@ -280,7 +285,10 @@ class DeploymentRoutes:
                 raise absent("environment", environment.id)
             environment_config.check_not_archived(environment)
         if "vault_ids" in params:
-            await checked_vault_ids(self._store.vaults, body["vault_ids"], request.state.access)
+            # Sessions open them for whoever made the deployment, and whoever names them must have them, too.
+            for whose in dict.fromkeys((request.state.access.principal, principal)):
+                access = replace(request.state.access, principal=whose)
+                await checked_vault_ids(self._store.vaults, body["vault_ids"], access)
         if body["budget"] is not None and ("budget" in params or agent is not None):
             pinned = body["agent"]
             runs = agent or await self._store.agents.get(pinned["id"], pinned["version"])

@@ -108,10 +108,11 @@ class VaultRoutes:
 
 async def vault_of(vaults: VaultRepository, request: Request) -> VaultRecord:
     """Return the vault that a request's path names. Raises NotFound, also for another caller's."""
-    return await _own_vault(vaults, request.path_params["vault_id"], request.state.access)
+    return await own_vault(vaults, request.path_params["vault_id"], request.state.access)
 
 
-async def _own_vault(vaults: VaultRepository, vault_id: str, access: Access) -> VaultRecord:
+async def own_vault(vaults: VaultRepository, vault_id: str, access: Access) -> VaultRecord:
+    """Return a vault. Raises NotFound, also for one that is not the caller's."""
     found = await vaults.get(vault_id)
     if found.workspace_id != access.workspace_id or not found.is_for(access.principal):
         raise no_vault(vault_id)
@@ -124,7 +125,7 @@ async def checked_vault_ids(vaults: VaultRepository, vault_ids: Sequence[str], a
     for index, vault_id in enumerate(vault_ids):
         if vault_id in vault_ids[:index]:
             raise InvalidRequest(f"vault_ids[{index}]: {vault_id[:80]!r} is listed twice")
-        refuse_archived(await _own_vault(vaults, vault_id, access))
+        refuse_archived(await own_vault(vaults, vault_id, access))
     return tuple(vault_ids)
 
 

@@ -298,6 +298,26 @@ async def test_gone_environments_and_vaults_are_told_apart(server: Server) -> No
     assert (await post(server, made, "run"))["error"]["type"] == "environment_not_found_error"
 
 
+async def test_vaults_are_those_of_whoever_made_the_deployment_whoever_names_them(make_server: Any) -> None:
+    server: Server = await make_server(api_keys={"ann": "k-ann", "bob": "k-bob"})
+    ann, bob = {"x-api-key": "k-ann"}, {"x-api-key": "k-bob"}
+    server.client.headers.update(ann)
+    made = await deploy(server)
+    path = f"/v1/deployments/{made['id']}"
+    anns = (await server.client.post("/v1/vaults", json={"display_name": "a"})).json()["id"]
+    bobs = (await server.client.post("/v1/vaults", json={"display_name": "b"}, headers=bob)).json()["id"]
+    for vault in (anns, bobs):
+        refused = await server.client.post(path, json={"vault_ids": [vault]}, headers=bob)
+        assert vault in refusal(refused, 404, "not_found_error")
+    assert (await server.client.post(path, json={"vault_ids": [anns]})).json()["vault_ids"] == [anns]
+    assert (await server.client.post(path, json={"description": "bob's"}, headers=bob)).status_code == 200
+    # As if it had been named when nobody looked whose it is.
+    await server.store.deployments.change(
+        made["id"], lambda stored: replace(stored, body={**stored.body, "vault_ids": [bobs]})
+    )
+    assert (await post(server, made, "run"))["error"]["type"] == "vault_not_found_error"
+
+
 async def test_a_full_platform_is_a_run_error_that_pauses_nothing(server: Server, monkeypatch: Any) -> None:
     made = await deploy(server, schedule=CRON)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.clock import Clock
 from agents.deployments.failures import RunFailed, failure_of
@@ -101,9 +101,11 @@ class DeploymentRuns:
             now = self._clock.now()
             # Who asked was told that it failed, and has asked again since, or does not want it any more.
             if run.trigger == "manual" or run.reservation.created_at < now - self._late:
-                lost = RunFailed("unknown_error", "the platform could not make the session in time", pauses=False)
-                return await self._settle(run, lost)
-            return await self._finish(await self._deployments.get(run.deployment_id), run)
+                return await self._settle(run, _lost("the platform could not make the session in time"))
+            deployment = await self._deployments.get(run.deployment_id)
+            if not deployment.fires:
+                return await self._settle(run, _lost("paused or archived before the platform made the session"))
+            return await self._finish(replace(deployment, body={**deployment.body, "agent": run.agent}), run)
         return await self._settle(run, None)
 
     def taken_until(self, now: datetime) -> datetime:
@@ -137,9 +139,12 @@ class DeploymentRuns:
             return None
         except HecatonError as error:
             failure = failure_of(error)
-        return await self._settle(run, failure)
+        return await self._settle(run, failure, deployment.body)
 
-    async def _settle(self, run: RunRecord, failure: RunFailed | None) -> RunRecord | None:
+    async def _settle(
+        self, run: RunRecord, failure: RunFailed | None, tried: Mapping[str, Any] | None = None
+    ) -> RunRecord | None:
+        """Store the end of a run; *tried* is the body of the deployment that failed."""
         settled = replace(
             run,
             created_at=self._clock.now(),
@@ -147,7 +152,7 @@ class DeploymentRuns:
             error=None if failure is None else failure.wire(),
             taken_until=None,
         )
-        if not await self._deployments.settle(settled, _after(run, failure)):
+        if not await self._deployments.settle(settled, _after(run, failure, tried)):
             return None
         self._recorder.count(catalogue.DEPLOYMENT_RUNS, run.trigger, "ok" if failure is None else "error")
         if failure is not None:
@@ -155,7 +160,13 @@ class DeploymentRuns:
         return settled
 
 
-def _after(run: RunRecord, failure: RunFailed | None) -> Callable[[DeploymentRecord], DeploymentRecord]:
+def _lost(why: str) -> RunFailed:
+    return RunFailed("unknown_error", why, pauses=False)
+
+
+def _after(
+    run: RunRecord, failure: RunFailed | None, tried: Mapping[str, Any] | None
+) -> Callable[[DeploymentRecord], DeploymentRecord]:
     """Return what a settled run changes of its deployment: only schedules tell of their last run, or are paused."""
     began = run.reservation.created_at
 
@@ -163,7 +174,8 @@ def _after(run: RunRecord, failure: RunFailed | None) -> Callable[[DeploymentRec
         if run.trigger == "manual":
             return stored
         stored = replace(stored, last_run_at=max(began, stored.last_run_at or began))
-        if failure is None or not failure.pauses or not stored.fires:
+        # What was changed meanwhile may do better.
+        if failure is None or not failure.pauses or not stored.fires or stored.body != tried:
             return stored
         return replace(stored, paused_reason=failure.paused_reason(), next_at=None, due_at=None)
 

@@ -32,6 +32,7 @@ class Making:
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.agents: list[Any] = []
         self.faults: list[BaseException] = []
         self.loses_answer = False
         self._reserved = 0
@@ -41,6 +42,7 @@ class Making:
         return Reservation(f"sesn_{self._reserved}", 3, None, now)
 
     async def create(self, deployment: DeploymentRecord, reservation: Reservation) -> SessionRecord:
+        self.agents.append(deployment.body["agent"])
         if self.loses_answer:
             self.made.append(reservation.session_id)
         if self.faults:
@@ -96,6 +98,17 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
+
+
+async def die_in_a_fire(stage: Stage) -> DeploymentRecord:
+    """Fire, and die before there is a session; returns the deployment as it was."""
+    await stage.deploy()
+    await stage.advance_to_due()
+    made = await stage.deployed()
+    stage.making.faults.append(asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        await stage.runs.fire(made)
+    return made
 
 
 async def test_nothing_fires_before_its_time(stage: Stage) -> None:
@@ -169,6 +182,47 @@ async def test_a_run_that_is_too_late_ends_in_an_error(stage: Stage) -> None:
     assert run.error is not None
     assert run.error["type"] == "unknown_error"
     assert stage.making.made == []
+    assert (await stage.deployed()).status == "active"
+
+
+@pytest.mark.parametrize(
+    "over", [{"paused_reason": {"type": "manual"}, "due_at": None}, {"archived_at": T0, "due_at": None}]
+)
+async def test_what_was_paused_or_archived_meanwhile_is_not_run_any_more(stage: Stage, over: dict[str, Any]) -> None:
+    await die_in_a_fire(stage)
+    changed = await stage.store.change("depl_1", lambda stored: replace(stored, **over))
+    stage.clock.advance(OPEN_SECONDS)
+    await stage.look()
+    (run,) = await stage.settled()
+    assert run.error is not None
+    assert (run.error["type"], stage.making.made) == ("unknown_error", [])
+    assert (await stage.deployed()).paused_reason == changed.paused_reason
+
+
+async def test_a_run_that_another_finishes_runs_the_agent_that_it_tells(stage: Stage) -> None:
+    made = await die_in_a_fire(stage)
+    newer = {**made.body, "agent": {**made.body["agent"], "version": 2}}
+    await stage.store.change("depl_1", lambda stored: replace(stored, body=newer))
+    stage.clock.advance(OPEN_SECONDS)
+    await stage.look()
+    (run,) = await stage.settled()
+    assert stage.making.agents == [made.body["agent"], run.agent] == [made.body["agent"]] * 2
+
+
+async def test_a_failure_pauses_nothing_that_was_changed_meanwhile(stage: Stage) -> None:
+    await stage.deploy()
+    await stage.advance_to_due()
+
+    async def changed_and_refused(deployment: DeploymentRecord, reservation: Reservation) -> SessionRecord:
+        body = {**deployment.body, "environment_id": "env_2"}
+        await stage.store.change("depl_1", lambda stored: replace(stored, body=body))
+        raise InvalidRequest("gone", error_code="environment_archived")
+
+    stage.making.create = changed_and_refused
+    await stage.look()
+    (run,) = await stage.settled()
+    assert run.error is not None
+    assert run.error["type"] == "environment_archived_error"
     assert (await stage.deployed()).status == "active"
 
 

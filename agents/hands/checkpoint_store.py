@@ -82,11 +82,12 @@ class LocalStore:
         found: dict[str, int] = {}
         with _failures(), contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{folder}") as entries:
             for entry in entries:
-                facts = entry.stat(follow_symlinks=False)
-                if not entry.name.startswith("."):
-                    found[entry.name] = facts.st_size
-                elif facts.st_mtime < time.time() - _STALE_SECONDS:
-                    os.unlink(entry.path)
+                with contextlib.suppress(FileNotFoundError):  # it alone has gone meanwhile
+                    facts = entry.stat(follow_symlinks=False)
+                    if not entry.name.startswith("."):
+                        found[entry.name] = facts.st_size
+                    elif facts.st_mtime < time.time() - _STALE_SECONDS:
+                        os.unlink(entry.path)
         return found
 
     @contextmanager

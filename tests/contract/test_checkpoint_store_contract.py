@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -153,6 +154,25 @@ def test_a_local_disk_that_is_full_fails_and_leaves_nothing(tmp_path: Path) -> N
         checked = checkpoint_store._Checked(lambda data: checkpoint_store._write_all(full.fileno(), data))
         checked.write(b"1")
     assert os.listdir(tmp_path / "sesn_a") == ["before"]
+
+
+def test_what_goes_during_a_listing_takes_nothing_else_out_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    for name in "abc":
+        put(store, "sesn_a", name, b"1")
+    scandir = os.scandir
+
+    @contextmanager
+    def listed(path: str) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        os.unlink(found[0].path)
+        yield found
+
+    monkeypatch.setattr(os, "scandir", listed)
+    assert store.sizes("sesn_a").keys() == {"b", "c"}
 
 
 def test_what_a_dead_writer_left_half_written_is_not_listed_and_goes_in_time(tmp_path: Path) -> None:

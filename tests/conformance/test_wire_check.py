@@ -58,6 +58,42 @@ def test_an_event_that_is_not_the_models_is_noticed() -> None:
         check_event({**event, "processed_at": "yesterday"})
 
 
+FILE: dict[str, Any] = {
+    "id": "file_1",
+    "type": "file",
+    "filename": "notes.txt",
+    "mime_type": "text/plain",
+    "size_bytes": 1,
+    "created_at": "2026-11-21T00:00:00Z",
+    "downloadable": False,
+    "expires_at": None,
+    "scope": None,
+}
+
+
+@requirement("transport:calls")
+def test_every_answer_of_the_api_has_a_model_that_it_is_held_to() -> None:
+    def answered(where: str, body: Any) -> None:
+        method, _, path = where.partition(" ")
+        check_answer(method, path, 200, HEADERS, orjson.dumps(body))
+
+    page = {"data": [FILE], "next_page": None}
+    answered("POST /v1/files", FILE)
+    answered("GET /v1/files/file_1", FILE)
+    answered("GET /v1/files", page)
+    answered("DELETE /v1/files/file_1", {"id": "file_1", "type": "file_deleted"})
+    answered("GET /v1/environments/env_1/keys", {"data": []})
+    answered("GET /-/webhooks/whk_1", {})
+    missing = {key: value for key, value in FILE.items() if key != "expires_at"}
+    for wrong in ({**FILE, "color": "red"}, missing):
+        for where, body in (("GET /v1/files/file_1", wrong), ("GET /v1/files", {**page, "data": [wrong]})):
+            with pytest.raises(AssertionError, match="keys"):
+                answered(where, body)
+    for where in ("GET /v1/dreams", "PUT /v1/files", "POST /v1/files/file_1/copy", "GET /v2/files"):
+        with pytest.raises(AssertionError, match="no model"):
+            answered(where, page)
+
+
 @requirement("transport:request-id", "transport:conflict-no-retry", "transport:retry-after")
 def test_an_envelope_that_lacks_a_part_is_noticed() -> None:
     error(404, "not_found_error")

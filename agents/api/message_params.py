@@ -72,6 +72,10 @@ def brain_request(
 def check_bounds(params: Mapping[str, Any], brain: RegisteredBrain | None) -> None:
     """Raise InvalidRequest for a request that no model could answer, or not *brain*, if it is known already."""
     check_length("model", params["model"], MODEL_ID_CHARS, shortest=1)
+    if params.get("thread") is not None:
+        # A brain that ignored it would answer the next request without what was said before.
+        words = "thread: no conversation is held between requests; send all of its messages"
+        raise InvalidRequest(words, error_code="thread_unsupported_request")
     if not params["messages"]:
         raise InvalidRequest("messages: must have at least one message")
     most_tokens: int | None = params.get("max_tokens")

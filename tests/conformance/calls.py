@@ -109,9 +109,11 @@ CALLS: dict[str, Line] = {
     "messages.create": Line("messages:create messages:stream messages:errors"),
     "messages.count_tokens": Line("messages:count-tokens"),
     "messages.stream": Line("messages:stream"),
-    "messages.parse": Line("messages:create"),
-    "messages.tool_runner": Line("messages:create"),
-    "messages.thread": Line("messages:create"),
+    "messages.parse": Line("messages:helpers"),
+    "messages.tool_runner": Line("messages:helpers messages:threads"),
+    "messages.thread": Line(
+        "messages:threads", lacks="works with unsupported_request_behavior=continue_unthreaded: no brain holds threads"
+    ),
     **{
         f"messages.batches.{name}": _NO_BATCHES
         for name in ("create", "retrieve", "list", "delete", "cancel", "results")

@@ -10,8 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from inspect import getsource
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -19,7 +19,7 @@ import httpx
 import pytest
 from anthropic import Anthropic
 
-from tests.conformance import coverage
+from tests.conformance import coverage, worker_site
 from tests.conformance.calls import CALLS, EVENTS, Line, State
 from tests.conformance.platform import LivePlatform
 from tests.conformance.requirements import requirement
@@ -277,6 +277,12 @@ def _shown(line: Line, tests: dict[str, list[str]]) -> list[str]:
     return [name for name, ids in tests.items() if {*ids} & {*line.ids}]
 
 
+def _texts(line: Line, tests: dict[str, list[str]]) -> list[str]:
+    """The modules that have what shows a line, and what they share."""
+    names = {name.partition("::")[0] for name in _shown(line, tests)}
+    return [getsource(import_module(name)) for name in ("tests.conformance.scene", *names)]
+
+
 @requirement("transport:calls")
 def test_every_call_and_event_type_of_the_sdk_has_its_line() -> None:
     assert [*sorted(CALLS)] == [*sorted(sdk_calls())]
@@ -286,12 +292,27 @@ def test_every_call_and_event_type_of_the_sdk_has_its_line() -> None:
 
 
 @requirement("transport:calls")
+def test_every_helper_is_called_by_what_shows_it() -> None:
+    tests = coverage.tests()
+    helpers = [name for name, call in sdk_calls().items() if call.route is None and there(name)]
+    assert {"messages.parse", "messages.thread", "webhooks.unwrap", "sessions.events.tool_runner"} <= {*helpers}
+    unshown = [
+        name
+        for name in helpers
+        if not any(f"{_called(name)}(" in each for each in (*_texts(CALLS[name], tests), getsource(worker_site)))
+    ]
+    assert unshown == []
+
+
+def _called(name: str) -> str:
+    """How tests write a call: its last two names, as what is above them often stands in a variable."""
+    return ".".join(name.split(".")[-2:])
+
+
+@requirement("transport:calls")
 def test_what_shows_an_event_type_speaks_of_it() -> None:
     tests = coverage.tests()
-    shared = Path(__file__).with_name("scene.py").read_text(encoding="utf-8")
     for kind, line in EVENTS.items():
         if line.state is not State.PASS:
             continue
-        modules = {name.partition("::")[0] for name in _shown(line, tests)}
-        texts = [getsource(__import__(module, fromlist=["_"])) for module in modules]
-        assert any(kind in text for text in (*texts, shared)), kind
+        assert any(kind in text for text in _texts(line, tests)), kind

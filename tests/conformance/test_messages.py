@@ -8,7 +8,8 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, beta_async_tool
+from pydantic import BaseModel
 
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import MODEL, Json, Scene, calls, fails, says
@@ -172,6 +173,62 @@ async def test_tokens_are_counted_as_the_model_server_counts_them(scene: Scene) 
     body["messages"].append({"role": "user", "content": "x" * 1000})
     longer = await scene.client.messages.count_tokens(**body)
     assert 1000 < longer.input_tokens - short.input_tokens < 1100
+
+
+class Weather(BaseModel):
+    city: str
+    degrees: int
+
+
+@requirement("messages:helpers")
+async def test_the_sdk_parses_an_answer_by_the_schema_that_the_model_was_shown(scene: Scene) -> None:
+    await scene.answers(says('{"city": "Oslo", "degrees": 3}'))
+    parsed = await scene.client.beta.messages.parse(**asks(scene), output_format=Weather)
+    assert parsed.parsed_output == Weather(city="Oslo", degrees=3)
+    [shown] = await scene.shown()
+    format = shown["output_config"]["format"]
+    assert (format["type"], format["schema"]["required"]) == ("json_schema", ["city", "degrees"])
+
+
+@requirement("messages:helpers", "messages:threads")
+async def test_the_sdks_tool_runner_shows_the_model_the_whole_conversation(scene: Scene) -> None:
+    asked: list[str] = []
+
+    @beta_async_tool
+    async def weather(city: str) -> str:
+        """Tells the weather of a city."""
+        asked.append(city)
+        return "cold"
+
+    await scene.answers(calls(("weather", {"city": "Oslo"})), says("take a coat"))
+    runner = scene.client.beta.messages.tool_runner(**asks(scene), tools=[weather])
+    last = await runner.until_done()
+    assert (asked, last.content[0].text) == (["Oslo"], "take a coat")  # type: ignore[union-attr]
+    first, second = await scene.shown()
+    call, result = second["messages"][1:]
+    assert second["messages"][:1] == first["messages"]
+    assert (call["role"], call["content"][0]["type"], result["role"]) == ("assistant", "tool_use", "user")
+    assert (result["content"][0]["tool_use_id"], result["content"][0]["content"]) == (call["content"][0]["id"], "cold")
+
+
+@requirement("messages:threads")
+async def test_a_conversation_is_held_by_the_sdk_and_not_between_requests(scene: Scene) -> None:
+    told = asks(scene)
+    opening = told.pop("messages")[0]
+    held = scene.client.beta.messages.thread(**told)
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        await held.send(opening)
+    assert refused.value.body["error"]["details"] == {"error_code": "thread_unsupported_request"}  # type: ignore[index]
+    assert await scene.shown() == []
+    await scene.answers(says("one"), says("two"))
+    thread = scene.client.beta.messages.thread(**told, unsupported_request_behavior="continue_unthreaded")
+    await thread.send(opening)
+    again = await thread.send({"role": "user", "content": "and now?"})
+    assert again.content[0].text == "two"  # type: ignore[union-attr]
+    first, second = await scene.shown()
+    assert first["messages"] == [opening]
+    assert [each["role"] for each in second["messages"]] == ["user", "assistant", "user"]
+    assert second["messages"][1]["content"][0]["text"] == "one"
 
 
 @requirement("models:list", "models:retrieve")

@@ -127,6 +127,7 @@ def test_what_happens_is_posted_and_verified_by_the_sdk(client: Anthropic, http:
         assert listed["status"] == "enabled" and "secret" not in listed
         assert http.delete(f"/-/webhooks/{made['id']}").status_code == 200
         headers, body = receiver.got[0]
+        assert beta.webhooks.parse_unverified(body) == beta.webhooks.unwrap(body, headers=headers, key=key)
         with pytest.raises(WebhookVerificationError):
             client.beta.webhooks.unwrap(body.replace("default", "other"), headers=headers, key=key)
 

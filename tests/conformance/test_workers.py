@@ -12,7 +12,6 @@ import httpx
 import orjson
 import pytest
 from anthropic import Anthropic
-from anthropic.lib.environments import aiter_work
 from anthropic.types.beta.environments.beta_heartbeat_precondition_failed_error import (
     BetaHeartbeatPreconditionFailedError,
 )
@@ -189,8 +188,8 @@ async def test_a_forced_stop_and_a_revoked_key_end_a_worker(site: Site) -> None:
 async def test_draining_ends_at_the_first_empty_poll(site: Site) -> None:
     sessions = {await site.session() for _ in range(3)}
     async with site.client() as client:
-        work = client.beta.environments.work
-        items = aiter_work(work, environment_id=site.id, drain=True, block_ms=None, auto_stop=False)
+        work, key = client.beta.environments.work, site.key
+        items = work.poller(environment_id=site.id, environment_key=key, drain=True, block_ms=None, auto_stop=False)
         found = [item.data.id async for item in items]
     assert set(found) == sessions and len(found) == 3
 

@@ -40,7 +40,8 @@ class Site:
     def worker(self, **options: Any) -> EnvironmentWorker:
         options = {"workdir": self.workdir, "max_idle": 0.2, **options}
         client = AsyncAnthropic(base_url=self.scene.platform.url, api_key="not a key of this server")
-        return EnvironmentWorker(client, environment_id=self.id, environment_key=self.key, **options)
+        work = client.beta.environments.work
+        return work.worker(environment_id=self.id, environment_key=self.key, **options)
 
     @asynccontextmanager
     async def serving(self, count: int = 1, **options: Any) -> AsyncIterator[list[asyncio.Task[None]]]:

@@ -13,7 +13,7 @@ from anthropic.types.beta import AgentCreateParams, AgentUpdateParams
 
 from agents.catalog import limits, metadata
 from agents.catalog.model_config import resolve_model
-from agents.catalog.tools import check_can_read, check_servers_match, resolve_mcp_servers, resolve_tools
+from agents.catalog.tools import check_tools_agree, resolve_mcp_servers, resolve_tools
 from agents.clock import rfc3339
 from agents.errors import InvalidRequest
 from agents.store.ports import AgentRecord
@@ -36,8 +36,7 @@ def agent_body(params: AgentCreateParams, skills: Sequence[Mapping[str, Any]] = 
         "metadata": metadata.checked(params.get("metadata", {})),
         "execution_identity": {"type": "service_account"},
     }
-    check_servers_match(body["tools"], body["mcp_servers"])
-    check_can_read(body["skills"], body["tools"])
+    check_tools_agree(body)
     return body
 
 
@@ -66,8 +65,7 @@ def updated_body(
         body["skills"] = list(skills)
     if "metadata" in params:
         body["metadata"] = metadata.merged(stored["metadata"], params["metadata"])
-    check_servers_match(body["tools"], body["mcp_servers"])
-    check_can_read(body["skills"], body["tools"])
+    check_tools_agree(body)
     return body
 
 

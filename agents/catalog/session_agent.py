@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.catalog.agent_config import agent_snapshot, checked_system
 from agents.catalog.model_config import resolve_model
-from agents.catalog.tools import check_can_read, check_servers_match, resolve_mcp_servers, resolve_tools
+from agents.catalog.tools import check_tools_agree, resolve_mcp_servers, resolve_tools
 from agents.errors import InvalidRequest
 from agents.store.ports import AgentRecord
 
@@ -54,8 +54,7 @@ def _with_tools(snapshot: dict[str, Any], given: Mapping[str, Any]) -> dict[str,
         snapshot["tools"] = resolve_tools(tools or [], "agent.")
     if "mcp_servers" in given:
         snapshot["mcp_servers"] = resolve_mcp_servers(servers or [], "agent.")
-    check_servers_match(snapshot["tools"], snapshot["mcp_servers"], "agent.")
-    check_can_read(snapshot["skills"], snapshot["tools"], "agent.")
+    check_tools_agree(snapshot, "agent.")
     return snapshot
 
 

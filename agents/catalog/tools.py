@@ -77,6 +77,12 @@ def _check_url(where: str, url: str) -> None:
         raise InvalidRequest(f"{where}: must be an absolute URL with scheme http, https or hand")
 
 
+def check_tools_agree(agent: Mapping[str, Any], prefix: str = "") -> None:
+    """Raise InvalidRequest unless an agent has the servers of its toolsets, and can read its skills."""
+    check_servers_match(agent["tools"], agent["mcp_servers"], prefix)
+    check_can_read(agent["skills"], agent["tools"], prefix)
+
+
 def check_servers_match(
     tools: Sequence[Mapping[str, Any]], servers: Sequence[Mapping[str, Any]], prefix: str = ""
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.catalog.resources import with_change
+from agents.catalog.tools import check_tools_agree
 from agents.errors import InvalidRequest
 from agents.sessions.draft import Draft
 from agents.sessions.events import EventType, SessionRecord, SessionStatus
@@ -30,13 +31,26 @@ def _told(changed: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in shown.items() if value != {}}
 
 
+def _changed_agent(record: SessionRecord, change: dict[str, Any]) -> dict[str, Any]:
+    """Return the session's agent with what replaces fields of it, in the copies of itself on its roster, too."""
+    agent = {**record.agent, **change}
+    check_tools_agree(
+        agent, "agent."
+    )  # the gateway has judged the change by a row that may have been changed meanwhile
+    roster: dict[str, Any] | None = agent.get("multiagent")
+    if roster is not None:
+        members = [{**each, **change} if each.get("id") == record.agent_id else each for each in roster["agents"]]
+        agent["multiagent"] = {**roster, "agents": members}
+    return agent
+
+
 def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> SessionRecord:
     """Apply *changes*: ``title``, ``metadata`` (a patch: null deletes), ``agent`` (fields to replace), ``budget``,
     ``resources`` (see ``with_change``).
 
     Emits ``session.updated`` with what really changed; a session that its budget had stopped goes on when there is
     something to spend again, in the same commit. Raises Conflict (archived) or InvalidRequest (tools or servers
-    changed while not idle; too much metadata; a budget that was not there, or not raised).
+    changed while not idle, or that do not go together; too much metadata; a budget that was not there, or not raised).
     """
     record = draft.state.record
     check_open(draft.session)
@@ -50,7 +64,7 @@ def apply_changes(draft: Draft, rules: TurnRules, changes: dict[str, Any]) -> Se
     if "agent" in changes:
         if record.status is not SessionStatus.IDLE:
             raise InvalidRequest(f"agent: session {record.id} is {record.status.value}; it must be idle to change it")
-        agent = {**record.agent, **changes["agent"]}
+        agent = _changed_agent(record, changes["agent"])
         if agent != record.agent:
             changed["agent"] = agent
     if "budget" in changes and changes["budget"] != record.budget:

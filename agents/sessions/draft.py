@@ -152,11 +152,13 @@ class Draft:
         further = {event.thread for event in self.events if gets_on(event)}
         for thread in self.session.threads.values():
             if thread.row is not None and thread.event_thread in concerned:
-                status, reason = thread.status, thread.stop_reason
-                news = {"status": status, "stop_reason": reason, "updated_at": self.now}
-                if thread.event_thread in further:
-                    news["epoch"] = epoch
-                thread.row = replace(thread.row, **news)
+                thread.row = replace(
+                    thread.row,
+                    status=thread.status,
+                    stop_reason=thread.stop_reason,
+                    updated_at=self.now,
+                    epoch=epoch if thread.event_thread in further else thread.row.epoch,
+                )
                 rows.append(thread.row)
         return tuple(rows)
 

@@ -14,7 +14,7 @@ from agents.errors import Conflict, InvalidRequest, NotFound
 from agents.hands.port import ToolResult
 from agents.ids import SessionId
 
-from .conftest import ASK, CUSTOM, World, message, toolset
+from .conftest import ASK, CUSTOM, World, agent_snapshot, message, toolset
 
 START = ["session.status_running", "session.thread_status_running"]
 END = ["session.thread_status_idle", "session.usage", "session.status_idle"]
@@ -510,6 +510,31 @@ async def test_update_reports_only_what_changed(world: World) -> None:
         {"title": "T", "metadata": {"a": "1", "b": "2"}},
         {"metadata": {"b": "2"}},
     ]
+
+
+async def test_an_update_of_tools_reaches_the_copies_of_the_agent_on_its_roster(world: World) -> None:
+    record = world.new_record(toolset())
+    other = {**agent_snapshot(toolset()), "id": "agent_2"}
+    copy = {key: value for key, value in record.agent.items() if key != "multiagent"}
+    roster = {"type": "coordinator", "agents": [other, copy, {"type": "advisor", "model": "claude-opus-5"}]}
+    await world.harness.create(replace(record, agent={**record.agent, "multiagent": roster}), [])
+    tools = [toolset(bash={"enabled": False})]
+    await world.harness.update(SessionId(record.id), {"agent": {"tools": tools}})
+    kept = (await world.record(SessionId(record.id))).agent
+    assert kept["tools"] == tools
+    assert kept["multiagent"]["agents"] == [other, {**copy, "tools": tools}, roster["agents"][2]]
+
+
+async def test_updates_at_once_leave_no_toolset_without_its_server(world: World) -> None:
+    mcp = {"type": "mcp_toolset", "mcp_server_name": "crm", "default_config": {}, "configs": []}
+    server = {"type": "url", "name": "crm", "url": "https://crm.test/mcp"}
+    record = world.new_record(toolset())
+    await world.harness.create(replace(record, agent={**record.agent, "mcp_servers": [server]}), [])
+    session = SessionId(record.id)
+    await world.harness.update(session, {"agent": {"tools": [toolset(), mcp]}})
+    with pytest.raises(InvalidRequest, match="crm"):
+        await world.harness.update(session, {"agent": {"mcp_servers": []}})  # judged before the other had come
+    assert (await world.record(session)).agent["mcp_servers"] == [server]
 
 
 async def test_a_retry_of_a_post_is_answered_from_memory(world: World) -> None:

@@ -159,6 +159,13 @@ class DeploymentRepository(Protocol):
         """Store the end of an open run, and its deployment by *change* with it; False when it was settled before."""
         ...
 
+    async def remove_old_runs(self, before: datetime, limit: int) -> int:
+        """Remove runs that were settled *before*, among the oldest *limit* ones; returns how many.
+
+        An instant whose run is gone could fire again: *before* lies longer ago than what is made up for.
+        """
+        ...
+
     async def get_run(self, run_id: str) -> RunRecord:
         """Return a settled run. Raises NotFound."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from functools import partial
 
 from agents.clock import Clock
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
 """Runs that one process has under way; a thousand schedules that are due at midnight do not take it over."""
+_REMOVED_AT_ONCE = 1000
+"""Old runs that go in one transaction, after which it is looked for what is due."""
+_TIDY_SECONDS = 3600.0
 
 
 class DeploymentScheduler:
@@ -33,6 +37,8 @@ class DeploymentScheduler:
         self._runs = runs
         self._clock = clock
         self._on = settings.enabled
+        self._kept = timedelta(days=settings.keep_days)
+        self._tidied: float | None = None
         self._under_way: dict[str, asyncio.Task[None]] = {}
         failing = "schedules wait for the database"
         self._task = PeriodicTask("deployments", self.look, clock, every=settings.scan_seconds, failing=failing)
@@ -50,7 +56,10 @@ class DeploymentScheduler:
         await self.finished()
 
     async def look(self) -> None:
-        """Begin with what is due now, and with what others have left, as far as there is room. Raises Unavailable."""
+        """Begin with what is due now, and with what others have left, as far as there is room; remove old runs.
+
+        Raises Unavailable.
+        """
         now = self._clock.now()
         # What is under way may still be among those that are due.
         for due in await self._deployments.due(now, 2 * _AT_ONCE):
@@ -59,6 +68,13 @@ class DeploymentScheduler:
         if self._room:
             for run in await self._deployments.take_open(now, self._runs.taken_until(now), self._room):
                 self._begin(run.id, run.deployment_id, partial(self._runs.resume, run))
+        await self._tidy(now)
+
+    async def _tidy(self, now: datetime) -> None:
+        if self._tidied is not None and self._clock.monotonic() - self._tidied < _TIDY_SECONDS:
+            return
+        if await self._deployments.remove_old_runs(now - self._kept, _REMOVED_AT_ONCE) < _REMOVED_AT_ONCE:
+            self._tidied = self._clock.monotonic()
 
     async def finished(self) -> None:
         """Return when nothing is under way."""

@@ -20,3 +20,5 @@ class DeploymentSettings(Section):
     long, the newest one only; older ones are left out."""
     max_scheduled: int = Field(default=1000, ge=1, le=100_000)
     """Deployments with a schedule that are not archived (spec A.11: 1 000 of an organisation)."""
+    keep_days: int = Field(default=90, ge=1, le=3650)
+    """Runs that ended earlier are removed; their sessions stay."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agents.deployments.records import Change, DeploymentListing, DeploymentRecord, RunListing, RunRecord
 from agents.store.announcing import announce, announce_all
@@ -159,6 +159,18 @@ class SqlDeployments:
             return True
 
         return await self._database.write(work)
+
+    async def remove_old_runs(self, before: datetime, limit: int) -> int:
+        """See DeploymentRepository.remove_old_runs."""
+        # By id, which is by age and has an index.
+        oldest = select(deployment_runs).order_by(_RUN.id).limit(limit).subquery().c
+        old = select(oldest.id).where(oldest.taken_until.is_(None), oldest.created_at < micros(before))
+        # Looking must not cost others the lock of a writer.
+        found = await self._database.read(lambda connection: connection.execute(old).scalars().all())
+        if not found:
+            return 0
+        gone = delete(deployment_runs).where(_RUN.id.in_(old))
+        return await self._database.write(lambda connection: connection.execute(gone).rowcount)
 
     async def get_run(self, run_id: str) -> RunRecord:
         """See DeploymentRepository.get_run."""

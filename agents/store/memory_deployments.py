@@ -114,6 +114,12 @@ class MemoryDeployments:
             self._record(entry)
         return True
 
+    async def remove_old_runs(self, before: datetime, limit: int) -> int:
+        oldest = [run_of(self._runs[run_id]) for run_id in sorted(self._runs)[:limit]]
+        old = [run.id for run in oldest if not run.open and run.created_at < before]
+        self._runs = {run_id: row for run_id, row in self._runs.items() if run_id not in old}
+        return len(old)
+
     async def get_run(self, run_id: str) -> RunRecord:
         row = self._runs.get(run_id)
         if row is None or row["taken_until"] is not None:

@@ -254,6 +254,25 @@ async def test_runs_are_listed_by_what_became_of_them(stored: AnyStore) -> None:
     assert await listed(limit=1) == ["3", "2"]
 
 
+async def test_settled_runs_are_removed_when_they_are_old(stored: AnyStore) -> None:
+    runs = [open_run(number, scheduled_at=None) for number in range(1, 6)]
+    for run in runs:
+        await stored.deployments.begin(run)
+    for run, ended in zip(runs[1:], (T0, T0 + timedelta(minutes=1), T0, T0 + HOUR), strict=True):
+        assert await stored.deployments.settle(settled(run, created_at=ended), same)
+
+    async def kept() -> list[str]:
+        listing = RunListing(include_archived=True, order="asc")
+        return sorted(run.id for run in await stored.deployments.list_runs(listing))
+
+    assert await stored.deployments.remove_old_runs(T0, 10) == 0
+    assert await stored.deployments.remove_old_runs(T0 + HOUR, 3) == 2
+    assert await kept() == [runs[3].id, runs[4].id]
+    assert await stored.deployments.remove_old_runs(T0 + HOUR, 10) == 1
+    assert await kept() == [runs[4].id]
+    assert [run.id for run in await stored.deployments.take_open(T0 + HOUR, T0 + 2 * HOUR, 10)] == [runs[0].id]
+
+
 async def test_sessions_are_listed_by_their_deployment(stored: AnyStore) -> None:
     lease = await claimed(stored)
     ours, other = session(deployment_id=deployment().id), session()

@@ -310,6 +310,22 @@ async def test_an_occurrence_that_has_fired_does_not_fire_again(stage: Stage) ->
     assert (await stage.deployed()).next_at == datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
+async def test_runs_are_kept_for_so_many_days(stage: Stage) -> None:
+    await stage.deploy()
+    await stage.advance_to_due()
+    scheduler = stage.process()[1]
+    await scheduler.look()
+    await scheduler.finished()
+    stage.clock.advance(stage.settings.keep_days * 24 * 3600)
+    await scheduler.look()
+    await scheduler.finished()
+    assert len(await stage.settled()) == 2
+    stage.clock.advance(3600)
+    await scheduler.look()
+    await scheduler.finished()
+    assert [run.created_at > T0 + timedelta(days=1) for run in await stage.settled()] == [True, True]
+
+
 async def test_a_fault_in_one_deployment_keeps_no_other_from_firing(stage: Stage) -> None:
     await stage.deploy()
     other = replace(await stage.deployed(), id="depl_2")

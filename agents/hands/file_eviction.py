@@ -16,6 +16,7 @@ from agents.clock import Clock
 from agents.config import SandboxSettings
 from agents.hands.checkpoint_store import CheckpointStore, StoreUnavailable
 from agents.hands.checkpoint_work import Checkpoints
+from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxRoot
 from agents.hands.sandbox_pool import SandboxPool
 from agents.hands.tombstones import deleted_sessions
@@ -69,7 +70,11 @@ class FileEviction:
             deleted = await loop.run_in_executor(self._shared.executor, deleted_sessions, store)
             for session_id in deleted.intersection(self._root.sessions()):
                 log.info("removing the files of session %s, which was deleted while this host was away", session_id)
-                await self._pool.drop(session_id, discard=True)
+                try:
+                    await self._pool.drop(session_id, discard=True)
+                except SandboxUnavailable as error:
+                    log.warning("the files of session %s stay for now: %s", session_id, error.message)
+                    continue
                 await self._root.remove(self._root.session_path(session_id))
                 await loop.run_in_executor(self._shared.executor, store.remove_folder, session_id)
         except StoreUnavailable as error:

@@ -31,6 +31,7 @@ from agents.hands.file_eviction import FileEviction
 from agents.hands.incarnation import new_incarnation
 from agents.hands.mounts import Mounts
 from agents.hands.orphans import kill_orphans
+from agents.hands.owed_mounts import OwedMounts
 from agents.hands.packages.builder import LayerBuilder
 from agents.hands.packages.layers import Layers
 from agents.hands.packages.settings import PackageSettings
@@ -139,6 +140,7 @@ class SandboxHost:
             outputs,
         )
         self._eviction = FileEviction(settings, self._root, self._pool, self._clock, self._shared)
+        self._owed = OwedMounts(self._pool, self._clock)
         self._memory: CallMemory[ToolResult] = CallMemory()
         self._tasks: list[asyncio.Task[Any]] = []
         self._started = False
@@ -164,7 +166,12 @@ class SandboxHost:
             log.error("sandboxes: %s", problem)
         if not problems:
             self._pool.refill()
-        work = (self._pool.sweep_forever(), self._eviction.sweep_forever(), self._reap())
+        work = (
+            self._pool.sweep_forever(),
+            self._eviction.sweep_forever(),
+            self._owed.sweep_forever(),
+            self._reap(),
+        )
         self._tasks = [asyncio.create_task(each) for each in work]
         self._started = True
 
@@ -213,6 +220,7 @@ class SandboxHost:
         self._leaving = True
         await self._memory.idle()
         await self._pool.rest()
+        await self._owed.bring_all()
         # An owner may be lost with a result that it had not written down yet: the next one asks for it.
         if (left := self._last_ended + self._linger - self._clock.monotonic()) > 0:
             await self._clock.sleep(left)
@@ -248,7 +256,8 @@ class SandboxHost:
     async def release(self, session_id: str, *, destroy: bool) -> None:
         """End the session's sandbox if there is one; with *destroy* its files and checkpoints go too.
 
-        Raises TimeoutError when the sandbox does not end, StoreUnavailable when its checkpoints cannot be deleted.
+        Raises TimeoutError when the sandbox does not end, StoreUnavailable when its checkpoints cannot be deleted,
+        SandboxUnavailable when something of the files is to be kept first and cannot be yet.
         """
         await self._memory.end(session_id)
         await self._pool.drop(session_id, discard=destroy)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from agents.hands.port import Mount, MountProblem
@@ -44,6 +45,17 @@ class MountSync(Protocol):
         """
         ...
 
+    def owes(self, base: Path) -> bool:
+        """Whether a result may have promised for later what was changed in the session directory *base*."""
+        ...
+
+    async def bring_owed(self, session_id: str, dirs: SandboxDirs) -> None:
+        """Keep the promise. Calls are as those of ``synchronize``, and nothing runs in the sandbox.
+
+        Raises SandboxUnavailable when that is not possible yet, OSError.
+        """
+        ...
+
 
 class Mounts:
     """All kinds of mounts that this host makes; others are left out."""
@@ -71,6 +83,16 @@ class Mounts:
         for kind, sync in self._synced.items():
             told += await sync.synchronize(session_id, dirs, _of(kind, mounts))
         return told
+
+    def owes(self, base: Path) -> bool:
+        """See MountSync.owes."""
+        return any(sync.owes(base) for sync in self._synced.values())
+
+    async def bring_owed(self, session_id: str, dirs: SandboxDirs) -> None:
+        """See MountSync.bring_owed."""
+        for sync in self._synced.values():
+            if sync.owes(dirs.base):
+                await sync.bring_owed(session_id, dirs)
 
 
 def _of(kind: str, mounts: Sequence[Mount]) -> list[Mount]:

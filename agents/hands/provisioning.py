@@ -95,6 +95,7 @@ class Provisioner:
                 dirs = self._root.make(session.session_id)
                 session.files.stand_on(standing.state)
             case "store":
+                await session.leave_directories()
                 recovered = await recover(self._root, self._shared, session.workspace, standing)
                 await session.files.settle()
                 dirs = self._root.replace(recovered.dirs, session.session_id)

@@ -144,12 +144,17 @@ class SandboxPool:
         self._forget_unused(session)
 
     async def drop(self, session_id: str, *, discard: bool) -> None:
-        """End a session's sandbox, whatever runs in it; with *discard* its files are about to be deleted."""
+        """End a session's sandbox, whatever runs in it; with *discard* its files are about to be deleted.
+
+        Raises SandboxUnavailable when they must not be deleted yet.
+        """
         session = self._sessions.get(session_id)
         if session is not None:
             await (session.discard() if discard else session.put_away())
             session.forget()
             self._forget_unused(session)
+        if discard:
+            await self.bring_owed_of(session_id)
 
     def knows(self, session_id: str) -> bool:
         """Whether a session was in use lately."""
@@ -162,6 +167,21 @@ class SandboxPool:
         state, uid = read_state(str(base)), self._root.owner_of(session_id)
         try:
             return await session.evict(state, uid, lambda: self._root.discard(base))
+        finally:
+            self._forget_unused(session)
+
+    def owing(self) -> list[str]:
+        """Return the sessions of which results have promised to keep something later, and that are not in use."""
+        owes = self._mounts.owes
+        return [name for name in self._root.sessions() if not self.knows(name) and owes(self._root.session_path(name))]
+
+    async def bring_owed_of(self, session_id: str) -> None:
+        """Keep that promise, if there is one. Raises SandboxUnavailable when that is not possible yet."""
+        if not self._mounts.owes(self._root.session_path(session_id)):
+            return
+        session = self._session(Workspace(session_id))
+        try:
+            await session.bring_owed()
         finally:
             self._forget_unused(session)
 
@@ -213,6 +233,17 @@ class SandboxPool:
         dirs = self._root.make(session.session_id)
         try:
             return await self._mounts.synchronize(session.session_id, dirs, session.workspace.mounts)
+        except OSError as error:
+            raise SandboxUnavailable(f"the session's resources cannot be kept: {error.strerror}") from error
+
+    def owes(self, session: SessionSandbox) -> bool:
+        """See SandboxSource."""
+        return self._mounts.owes(self._root.session_path(session.session_id))
+
+    async def bring_owed(self, session: SessionSandbox) -> None:
+        """See SandboxSource."""
+        try:
+            await self._mounts.bring_owed(session.session_id, self._root.make(session.session_id))
         except OSError as error:
             raise SandboxUnavailable(f"the session's resources cannot be kept: {error.strerror}") from error
 

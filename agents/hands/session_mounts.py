@@ -46,6 +46,14 @@ class MountSource(Protocol):
         """
         ...
 
+    def owes(self, session: SessionSandbox) -> bool:
+        """Whether a result may have promised *session* to keep later what was changed."""
+        ...
+
+    async def bring_owed(self, session: SessionSandbox) -> None:
+        """Keep that promise. Raises SandboxUnavailable when that is not possible yet."""
+        ...
+
 
 class SessionMounts:
     """The mounts of one session."""
@@ -109,6 +117,22 @@ class SessionMounts:
         except (SandboxUnavailable, TimeoutError) as error:
             log.warning("the mounts of session %s are not kept in time: %s", self._session.session_id, error)
             self._told.append(notices.MOUNTS_NOT_KEPT)
+
+    @property
+    def are_owed(self) -> bool:
+        """Whether a result may have promised to keep later what was changed."""
+        return self._source.owes(self._session)
+
+    async def bring_owed(self) -> None:
+        """Keep that promise, if there is one. Raises SandboxUnavailable when that is not possible yet."""
+        async with self._mounting:
+            if not self.are_owed:
+                return
+            try:
+                async with asyncio.timeout(_KEEP_SECONDS):
+                    await self._source.bring_owed(self._session)
+            except TimeoutError as error:
+                raise SandboxUnavailable("the session's mounts are not kept in time; try again") from error
 
     def sandbox_ended(self) -> None:
         """Make them anew in the next one."""

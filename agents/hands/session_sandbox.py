@@ -8,8 +8,9 @@ pool for exactly as long as it runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -87,14 +88,14 @@ class SessionSandbox:
         self._executor = executor
         self._sandbox: Sandbox | None = None
         self._quota: DiskQuota | None = None
-        self._evicting = False
+        self._holds = 0
+        """Works under way for which the pool must not forget it."""
         self._notices: list[str] = []
         self.outputs = outputs(self._notices.append)
         self._why_gone: str | None = None
         """Why there is no sandbox, for the model; empty when it knows; None when this object has never had one."""
         self._turnover = asyncio.Lock()
         self._mounts = SessionMounts(self, source, clock, self._notices)
-        self._keeping = False
         self._shell = ShellCalls(self)
         self._slots = asyncio.Semaphore(settings.max_parallel_calls)
 
@@ -111,7 +112,7 @@ class SessionSandbox:
     @property
     def remembers(self) -> bool:
         """Whether something outlives the sandbox: a checkpoint under way, what the model must do or be told."""
-        busy = self.files.busy or self.outputs.busy or self._evicting or self._keeping
+        busy = self.files.busy or self.outputs.busy or self._holds > 0
         return self._shell.ended or busy or bool(self._notices or self._mounts.problems)
 
     def forget(self) -> None:
@@ -163,12 +164,18 @@ class SessionSandbox:
             if self._sandbox is None:
                 await self._end(away=True)
                 return
-            self._why_gone, self._keeping = notices.IDLE, True
-            try:
+            self._why_gone = notices.IDLE
+            with self._held():
                 await self._end(away=True)
                 await self.keep_mounts()
-            finally:
-                self._keeping = False
+
+    @contextmanager
+    def _held(self) -> Generator[None]:
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
 
     async def discard(self) -> None:
         """End the session's sandbox if there is one, for its files are to be deleted."""
@@ -186,10 +193,9 @@ class SessionSandbox:
 
         *state* is what is noted beside the files, *uid* their owner. A call that comes meanwhile waits.
         """
-        self._evicting = True
-        try:
+        with self._held():
             async with self._turnover:
-                if self._sandbox is not None:
+                if self._sandbox is not None or self._mounts.are_owed:
                     return False
                 self.files.stand_on(state)
                 await self.outputs.settle()
@@ -197,8 +203,20 @@ class SessionSandbox:
                     return False
                 remove()
                 return True
-        finally:
-            self._evicting = False
+
+    async def bring_owed(self) -> None:
+        """Bring to the sources of mounts what results have promised, unless a sandbox runs, which does it itself.
+
+        A call that comes meanwhile waits. Raises SandboxUnavailable when that is not possible yet.
+        """
+        with self._held():
+            async with self._turnover:
+                if self._sandbox is None:
+                    await self._mounts.bring_owed()
+
+    async def leave_directories(self) -> None:
+        """See that nothing is owed from the session's directories, in whose place others come. As ``bring_owed``."""
+        await self._mounts.bring_owed()
 
     def take_notices(self) -> list[dict[str, Any]]:
         """Return, once, what the model must be told in front of a result."""

@@ -2,7 +2,7 @@
 
     <session>/memory/<slug>/...  what the sandbox sees; the session's own user owns those that he may write to
     <session>/memory.json        what directory and store both had after the last pass, so that another host's process
-                                 tells a file that was deleted here from one that is new there
+                                 tells a file that was deleted here from one that is new there (``mount_notes``)
 
 A pass is made before a call and after one that may have changed files. Invariant: what a pass has not brought over
 stays in the directory and is tried again; of a directory that has been taken away meanwhile nothing is believed.
@@ -15,11 +15,8 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from agents.clock import Clock
 from agents.errors import HecatonError, NotFound
@@ -30,7 +27,9 @@ from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import MEMORY, SandboxDirs
 from agents.hands.store_directory import StoreDirectory
 from agents.hands.threads import to_its_end
-from agents.memory.mirror import Base, Directory, MemoryMirror, SyncPass
+from agents.memory import mount_notes
+from agents.memory.mirror import Directory, MemoryMirror, SyncPass
+from agents.memory.mount_notes import Known, Notes
 from agents.memory.records import MemoryRepository
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
@@ -40,21 +39,9 @@ log = logging.getLogger(__name__)
 OpenMemory = Callable[[], Awaitable[MemoryRepository]]
 """Opens the stores when the first session needs them: most hosts' processes never do. Raises Unavailable."""
 
-_STATE = "memory.json"
 _TOLD_AT_ONCE = 10
 """Paths that a model is told of after one pass; the others are counted."""
 _PATH_CHARS = 200
-
-
-@dataclass(slots=True)
-class _Known(Base):
-    """What is known of one store's directory."""
-
-    refused: dict[str, str] = field(default_factory=lambda: {})
-    """What the model has been told of already."""
-    gone: bool = False
-    whole: bool = False
-    """Whether a pass has ever come to its end."""
 
 
 class MemoryMounts:
@@ -73,22 +60,53 @@ class MemoryMounts:
 
     async def synchronize(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> list[str]:
         """See MountSync.synchronize."""
+        told: list[str] = []
         if not mounts:
-            return []
-        state, told = await asyncio.to_thread(_read_state, dirs.base), list[str]()
-        for mount in mounts:
-            before = state.get(mount.source, _Known())
-            state[mount.source] = now = replace(before, both=dict(before.both), sent=dict(before.sent))
+            return told
+        with mount_notes.opened(dirs.base) as notes:
+            known, owed = await asyncio.to_thread(lambda: (notes.known(), notes.owed()))
+            late = [mount for mount in mounts if not mount.read_only]
             try:
-                told += await self._one(session_id, dirs, mount, now)
+                for mount in mounts:
+                    lines, ended = await self._noted(session_id, dirs, mount, notes, known)
+                    told += lines
+                    if ended:
+                        late = [each for each in late if each is not mount]
             finally:
-                # After each, also one that is cut off: what follows may fail.
-                if now != before:
-                    await to_its_end(asyncio.to_thread(_write_state, dirs.base, state))
+                # Before anything was there, nothing can have been changed.
+                late = [mount for mount in late if mount.source in known and known[mount.source].whole]
+                if late or owed:
+                    await to_its_end(asyncio.to_thread(notes.note_owed, late))
         return told
 
-    async def _one(self, session_id: str, dirs: SandboxDirs, mount: Mount, known: _Known) -> list[str]:
-        """Make a pass over one store, which brings *known* up to date; returns what the model must be told."""
+    def owes(self, base: Path) -> bool:
+        """See MountSync.owes."""
+        return mount_notes.owes(base)
+
+    async def bring_owed(self, session_id: str, dirs: SandboxDirs) -> None:
+        """See MountSync.bring_owed."""
+        with mount_notes.opened(dirs.base) as notes:
+            owed = await asyncio.to_thread(notes.owed)
+        told = await self.synchronize(session_id, dirs, owed)
+        if self.owes(dirs.base):
+            raise SandboxUnavailable("what was changed in the session's memory stores cannot be kept yet")
+        log.info("what %s owed to memory stores is there now: %s", session_id, told)
+
+    async def _noted(
+        self, session_id: str, dirs: SandboxDirs, mount: Mount, notes: Notes, known: dict[str, Known]
+    ) -> tuple[list[str], bool]:
+        """Make a pass over one store and note it; returns what the model must be told, and whether all was done."""
+        before = known.get(mount.source, Known())
+        known[mount.source] = now = replace(before, both=dict(before.both), sent=dict(before.sent))
+        try:
+            return await self._one(session_id, dirs, mount, now)
+        finally:
+            # Also of one that is cut off, and after each: what follows may fail.
+            if now != before:
+                await to_its_end(asyncio.to_thread(notes.note_known, known))
+
+    async def _one(self, session_id: str, dirs: SandboxDirs, mount: Mount, known: Known) -> tuple[list[str], bool]:
+        """Make a pass over one store, which brings *known* up to date. Returns what ``_noted`` does."""
         try:
             mirror = MemoryMirror(await self._memory(), self._clock)
             with _opened(dirs, mount) as directory:
@@ -97,20 +115,20 @@ class MemoryMounts:
             self._recorder.count(catalogue.MEMORY_PASSES, "gone")
             told = [] if known.gone else [f"{mount.path}: this memory store was deleted; nothing there is kept."]
             known.both, known.sent, known.refused, known.gone, known.whole = {}, {}, {}, True, True
-            return told
+            return told, True
         except (HecatonError, OSError) as error:
             done = SyncPass(failed=error)
         self._count(done)
         told, refused = _told(mount, done, known), _sayable(done.refused)
         if done.failed is None:
             known.refused, known.gone, known.whole = refused, False, True
-            return told
+            return told, True
         log.warning("memory store %s of %s: %s: %s", mount.source, session_id, type(done.failed).__name__, done.failed)
         known.refused = known.refused | refused
         if not known.whole:
             reason = _reason(done.failed)
             raise SandboxUnavailable(f"the session's memory stores cannot be fetched: {reason}") from done.failed
-        return [*told, f"{mount.path}: {NOT_NOW}"]
+        return [*told, f"{mount.path}: {NOT_NOW}"], False
 
     def _count(self, done: SyncPass) -> None:
         self._recorder.count(catalogue.MEMORY_PASSES, "ok" if done.failed is None else "failed")
@@ -175,7 +193,7 @@ def _slug(mount: Mount) -> str:
     return name
 
 
-def _told(mount: Mount, done: SyncPass, last: _Known) -> list[str]:
+def _told(mount: Mount, done: SyncPass, last: Known) -> list[str]:
     why_lost = "this memory store is read-only" if mount.read_only else "somebody else had changed it, too"
     reasons = {path: f"your change was undone: {why_lost}" for path in done.lost}
     reasons |= {path: why for path, why in _sayable(done.refused).items() if last.refused.get(path) != why}
@@ -196,17 +214,3 @@ def _shown(path: str) -> str:
 
 def _reason(error: HecatonError | OSError) -> str:
     return error.message if isinstance(error, HecatonError) else error.strerror or type(error).__name__
-
-
-def _read_state(base: Path) -> dict[str, _Known]:
-    try:
-        found: dict[str, Any] = orjson.loads((base / _STATE).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return {}
-    return {store_id: _Known(**known) for store_id, known in found.items()}
-
-
-def _write_state(base: Path, state: Mapping[str, _Known]) -> None:
-    scratch = base / f"{_STATE}.new"
-    scratch.write_bytes(orjson.dumps(dict(state)))
-    scratch.rename(base / _STATE)

@@ -7,92 +7,31 @@ and is not, a store that is only read and yet written to.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agents.clock import ManualClock, SystemClock
-from agents.config import SandboxSettings
 from agents.errors import Unavailable
-from agents.hands.host import SandboxHost
-from agents.hands.mounts import Mounts
-from agents.hands.port import Mount, ToolCall, ToolResult, Workspace
 from agents.hands.sandbox import SandboxUnavailable
-from agents.hands.sandbox_dirs import MEMORY, SandboxDirs
+from agents.hands.sandbox_dirs import MEMORY
 from agents.hands.store_directory import StoreDirectory
-from agents.ids import new_memory_id
-from agents.memory import rules
-from agents.memory.mounting import NOT_NOW, MemoryMounts
+from agents.memory.mounting import NOT_NOW
 from agents.memory.records import (
     Author,
     Change,
     MemoryEdit,
-    MemoryListing,
     MemoryRecord,
     MemoryStoreRecord,
     VersionListing,
 )
-from agents.store.memory_agent_memory import MemoryAgentMemory
 from agents.telemetry import catalogue
-from agents.telemetry.recorder import Recorder
 from tests.unit.hands.conftest import place
 from tests.unit.hands.results import said, told
+from tests.unit.memory.stage import MOUNT, NOW, READ_ONLY, SESSION, STORE, Stage, hosted, stage
 
-__all__ = ["place"]
-
-STORE, SESSION = "memstore_1", "sesn_a"
-MOUNT = Mount("memory", STORE, "/mnt/memory/notes", read_only=False, name="Notes")
-READ_ONLY = Mount("memory", STORE, "/mnt/memory/notes", read_only=True, name="Notes")
-NOW = ManualClock().now()
-
-
-class Stage:
-    """A store, which may be away, and the directories of a sandbox."""
-
-    def __init__(self, base: Path) -> None:
-        self.memory = MemoryAgentMemory()
-        self.away = False
-        self.opened = 0
-        self.recorder = Recorder()
-        self.dirs = SandboxDirs(base, None, base.parent)
-        self.notes = base / MEMORY / "notes"
-
-    async def open(self) -> MemoryAgentMemory:
-        self.opened += 1
-        if self.away:
-            raise Unavailable("the store is away")
-        return self.memory
-
-    def mounts(self) -> MemoryMounts:
-        return MemoryMounts(self.open, SystemClock(), self.recorder)
-
-    async def sync(self, mount: Mount = MOUNT) -> list[str]:
-        """Make a pass, as a process that has just begun."""
-        mounts = self.mounts()
-        await mounts.make(SESSION, self.dirs, [mount])
-        return await mounts.synchronize(SESSION, self.dirs, [mount])
-
-    async def write(self, path: str, content: str) -> None:
-        change = Change(f"memver_{secrets.token_hex(4)}", None, NOW)
-        text = rules.text_of(content)
-        record = MemoryRecord(new_memory_id(), STORE, change.version_id, path, text, NOW, NOW)
-        await self.memory.create_memory(record, change)
-
-    async def stored(self) -> dict[str, str | None]:
-        found = await self.memory.memories(STORE, MemoryListing(limit=100, with_content=True))
-        return {each.path: each.text.content for each in found if isinstance(each, MemoryRecord)}
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> Stage:
-    (tmp_path / "sandbox" / MEMORY).mkdir(parents=True)
-    stage = Stage(tmp_path / "sandbox")
-    await stage.memory.insert(MemoryStoreRecord(STORE, {"name": "Notes"}, NOW, NOW))
-    return stage
+__all__ = ["place", "stage"]
 
 
 async def test_a_process_that_follows_another_knows_what_was_deleted_and_what_is_new(stage: Stage) -> None:
@@ -168,6 +107,7 @@ async def test_what_a_pass_did_before_it_ended_halfway_is_no_change_of_somebody_
             await making
     else:
         assert await making == [f"{MOUNT.path}: {NOT_NOW}"]
+    assert stage.mounts().owes(stage.dirs.base)
     monkeypatch.undo()
     for path in ("x", "y"):
         (stage.notes / path).write_text("v3")
@@ -252,28 +192,6 @@ async def test_a_directory_that_is_only_read_is_written_past_no_link(stage: Stag
     (line,) = await stage.sync(READ_ONLY)
     assert f"{MOUNT.path}/d/a: " in line and (stage.notes / "b").read_text() == "x"
     assert (outside / "a").read_text() == "not the sandbox's"
-
-
-class Sandboxes:
-    """A host whose sandboxes have the store."""
-
-    def __init__(self, host: SandboxHost) -> None:
-        self.host = host
-
-    async def all(self, *calls: tuple[str, dict[str, Any]], mount: Mount = MOUNT) -> list[ToolResult]:
-        made = [ToolCall(secrets.token_hex(8), name, given) for name, given in calls]
-        workspace = Workspace(SESSION, mounts=(mount,))
-        found = {each.call_id: each async for each in self.host.execute(workspace, made)}
-        return [found[each.call_id] for each in made]
-
-    async def bash(self, command: str) -> ToolResult:
-        return (await self.all(("bash", {"command": command})))[0]
-
-
-def hosted(stage: Stage, root: Path, **settings: Any) -> Sandboxes:
-    stores = stage.mounts()
-    mounts = Mounts({"memory": stores}, {"memory": stores})
-    return Sandboxes(SandboxHost(SandboxSettings(**{"warm": 1, **settings}), root, mounts=mounts))
 
 
 async def test_a_call_that_has_ended_is_in_the_store_and_the_next_sees_what_others_wrote(

@@ -89,10 +89,16 @@ class SessionJournal:
         self._read = False
         self.host: str | None = None
         """The incarnation that the session's last call went to."""
+        self._heard = False
         self.version = 0
         """Version of the session's files, as far as calls have told."""
         self.sent: dict[str, str] = {}
         """Calls without a settled result, and the incarnation that each was sent to."""
+
+    @property
+    def result_host(self) -> str | None:
+        """The same once any call has had a result; None before: nothing of the session is lost with a host yet."""
+        return self.host if self._heard else None
 
     async def load(self) -> None:
         """Read what is known, once. Raises Unavailable."""
@@ -100,6 +106,7 @@ class SessionJournal:
             if not self._read:
                 known: dict[str, Any] = await self._notes.get(self._name) or {}
                 self.host, self.version = known.get("host"), known.get("version", 0)
+                self._heard = known.get("heard", self.host is not None)  # notes of an earlier release do not say
                 self.sent = dict(known.get("sent", {}))
                 self._read = True
 
@@ -116,6 +123,7 @@ class SessionJournal:
     def ran(self, host: str | None, version: int | None) -> None:
         """Take what a result says of the session's files; it is written with the next note."""
         self.host = host or self.host
+        self._heard = self._heard or host is not None
         self.version = max(self.version, version or 0)
 
     async def settle(self, call_ids: Collection[str]) -> None:
@@ -133,7 +141,8 @@ class SessionJournal:
     async def _write(self) -> None:
         async with self._writing:
             # Whoever waited for the lock writes what there is by now, so that the last to write has it all.
-            await self._notes.put(self._name, {"host": self.host, "version": self.version, "sent": self.sent})
+            note = {"host": self.host, "heard": self._heard, "version": self.version, "sent": self.sent}
+            await self._notes.put(self._name, note)
 
 
 class SessionJournals:

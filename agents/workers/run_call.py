@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 from agents.errors import HecatonError, Unavailable
 from agents.hands.port import CallNotSent, CallRefused, Hands, HostLost, ToolCall, ToolResult, Workspace
@@ -39,7 +40,7 @@ async def run_call(hands: Hands, session: Workspace, journal: SessionJournal, ca
             why = error
             break
         try:
-            return await _result(hands, _as_known(session, journal), call, host)
+            return await _result(hands, _as_known(session, journal, journal.result_host), call, host)
         except HecatonError as error:
             why = error
         lost = not isinstance(why, CallNotSent) or (earlier is not None and not isinstance(why, CallRefused))
@@ -57,7 +58,8 @@ async def run_call(hands: Hands, session: Workspace, journal: SessionJournal, ca
 async def _locate(hands: Hands, session: Workspace, journal: SessionJournal, seconds: float) -> str:
     try:
         async with asyncio.timeout(max(seconds, 0)):
-            return await hands.locate(_as_known(session, journal))
+            # Where other calls are under way, whether or not any has had its result yet.
+            return await hands.locate(_as_known(session, journal, journal.host))
     except TimeoutError:
         raise Unavailable("no sandbox host was up in time") from None
 
@@ -69,5 +71,5 @@ async def _result(hands: Hands, workspace: Workspace, call: ToolCall, host: str)
     raise Unavailable("the sandbox host ended without an answer")
 
 
-def _as_known(session: Workspace, journal: SessionJournal) -> Workspace:
-    return Workspace(session.session_id, session.environment, journal.host, journal.version)
+def _as_known(session: Workspace, journal: SessionJournal, host: str | None) -> Workspace:
+    return replace(session, host=host, version=journal.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from agents.clock import ManualClock
 from agents.hands.memory import MemoryHands
-from agents.hands.port import Hands
+from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
 from agents.workers import session_server, worker
 from agents.workers.journal import FileNotes, SessionJournals
 from agents.workers.session_server import ServeOptions
@@ -22,6 +22,21 @@ from tests.unit.waiting import until
 from tests.unit.workers.fake_server import ENV, FakeServer, Line
 
 _PATIENCE = 5.0
+
+
+class SeenHands(MemoryHands):
+    """Remembers what was said of the sandboxes of calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Workspace] = []
+
+    async def execute(
+        self, workspace: Workspace, calls: Sequence[ToolCall], *, host: str | None = None
+    ) -> AsyncGenerator[ToolResult, None]:
+        self.seen.append(workspace)
+        async for result in super().execute(workspace, calls, host=host):
+            yield result
 
 
 class Rack:

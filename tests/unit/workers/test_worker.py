@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.waiting import until
-from tests.unit.workers.conftest import Rack
+from tests.unit.workers.conftest import Rack, SeenHands
 from tests.unit.workers.fake_server import SESSION, FakeServer
 
 OUTAGES = [
@@ -54,6 +54,23 @@ async def test_a_result_is_sent_until_the_server_has_it(rack: Rack, server: Fake
         assert server.asked_for("send") == 4 and server.results() == {"call_1": "slept"}
 
 
+async def test_hands_are_told_of_a_host_with_the_sessions_files_once_there_was_a_result(
+    rack: Rack, server: FakeServer
+) -> None:
+    """Told before, they would tell the model of a host that was restarted."""
+    hands = SeenHands()
+    server.queue()
+    server.call("call_1", "echo slept")
+    async with rack.working(hands):
+        await until(server.results)
+        server.idle()
+    async with rack.working(hands):
+        server.queue()
+        server.call("call_2", "echo slept")
+        await until(lambda: len(server.results()) == 2)
+    assert [each.host for each in hands.seen] == [None, hands.incarnation]
+
+
 async def test_no_request_waits_for_ever_for_a_server_that_is_gone_without_a_word(
     rack: Rack, server: FakeServer
 ) -> None:
@@ -62,7 +79,9 @@ async def test_no_request_waits_for_ever_for_a_server_that_is_gone_without_a_wor
     async with rack.working():
         await until(server.results)
     stream, others = server.patience.pop("stream"), server.patience
-    assert stream == 90 and others == dict.fromkeys(["poll", "ack", "heartbeat", "events", "send", "stop"], 30)
+    assert stream == 90 and others == dict.fromkeys(
+        ["poll", "ack", "heartbeat", "events", "send", "stop"], 30
+    )
 
 
 async def test_a_session_that_is_over_has_nothing_run(rack: Rack, server: FakeServer) -> None:

@@ -22,7 +22,7 @@ from actors.bootstrap import find_fleet, join
 from actors.cluster_notes import drop_note, get_note, put_note
 from actors.hands_client import HandsClient
 from agents.commands.failures import CommandFailed
-from agents.commands.worker import KEY_VARIABLE, Assignment, run_worker, until_told, worker_of
+from agents.commands.worker import KEY_VARIABLE, Assignment, client_of, run_worker, until_told, worker_of
 from agents.config import Settings
 from agents.errors import Unavailable
 
@@ -75,7 +75,9 @@ def main() -> int:
         join(given.address)
         if find_fleet() is None:
             raise CommandFailed(f"no platform is up on the cluster at {given.address}")
-        worker = worker_of(assignment, key, HandsClient(settings), ClusterNotes(), settings, shared=True)
+        client, hands = client_of(assignment, key), HandsClient(settings)
+        # The hosts' skills and memory stores are the platform's own: those of another server they cannot have.
+        worker = worker_of(assignment, client, hands, ClusterNotes(), settings, mounts=frozenset(), shared=True)
         console = Console(highlight=False)
         run_worker(console, assignment, until_told(console, worker))
     except (CommandFailed, ConnectionError) as failure:

@@ -27,9 +27,10 @@ from agents.hands.checkpoint_store import StoreUnavailable
 from agents.hands.configured_host import host_of
 from agents.hands.drivers import check
 from agents.hands.host import SandboxHost
-from agents.hands.port import Hands
+from agents.hands.port import Hands, MountKind
 from agents.workers.journal import FileNotes, Notes, SessionJournals
 from agents.workers.plain_names import is_plain
+from agents.workers.remote_archives import RemoteArchives
 from agents.workers.session_server import ServeOptions
 from agents.workers.transience import words
 from agents.workers.worker import Worker
@@ -38,6 +39,7 @@ KEY_VARIABLE = "ANTHROPIC_ENVIRONMENT_KEY"
 _FLEET_MODULE = "actors.fleet_worker"
 _NOISY = ("httpx2", "httpx", "anthropic")
 _HARD_EXIT = 130
+_MOUNTS: frozenset[MountKind] = frozenset({"skill"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,13 @@ def serve_here(console: Console, settings: Settings, assignment: Assignment, key
     if problems := check(settings.sandbox):
         raise CommandFailed("sandboxes do not work on this machine:\n" + "\n".join(problems))
     home = settings.data_dir / "worker"
+    client = client_of(assignment, key)
     try:
-        hands = host_of(settings, home / "sandboxes", name="worker")
+        hands = host_of(settings, home / "sandboxes", name="worker", skills=RemoteArchives(client))
     except (OSError, StoreUnavailable) as error:
         raise CommandFailed(f"this worker's sandboxes cannot be kept in {home}: {error}") from error
     notes = FileNotes(home / "sessions")
-    worker = worker_of(assignment, key, hands, notes, settings, shared=False)
+    worker = worker_of(assignment, client, hands, notes, settings, mounts=_MOUNTS, shared=False)
     run_worker(console, assignment, _with_sandboxes(console, worker, hands))
 
 
@@ -123,12 +126,24 @@ def fleet_command(settings: Settings, assignment: Assignment, key: str) -> tuple
 # -- both ------------------------------------------------------------------------------------------
 
 
+def client_of(assignment: Assignment, key: str) -> AsyncAnthropic:
+    """Return the client of the assignment's server."""
+    return AsyncAnthropic(base_url=assignment.base_url, api_key=key)
+
+
 def worker_of(
-    assignment: Assignment, key: str, hands: Hands, notes: Notes, settings: Settings, *, shared: bool
+    assignment: Assignment,
+    client: AsyncAnthropic,
+    hands: Hands,
+    notes: Notes,
+    settings: Settings,
+    *,
+    mounts: frozenset[MountKind],
+    shared: bool,
 ) -> Worker:
-    """Return the worker that serves the assignment; see Worker for *shared*."""
-    client = AsyncAnthropic(base_url=assignment.base_url, api_key=key)
-    options = ServeOptions(assignment.sandbox, assignment.max_idle_seconds, settings.sandbox.tool_timeout_seconds)
+    """Return the worker that serves the assignment; see ServeOptions for *mounts*, Worker for *shared*."""
+    seconds = settings.sandbox.tool_timeout_seconds
+    options = ServeOptions(assignment.sandbox, assignment.max_idle_seconds, seconds, mounts)
     return Worker(
         client,
         assignment.environment_id,

@@ -20,6 +20,7 @@ from agents.repositories.cloning import Cloner
 from agents.repositories.mounting import RepositoryAccess, RepositoryMounts
 from agents.skills.archive_store import StoredArchives
 from agents.skills.mounting import SkillMounts
+from agents.skills.records import ArchiveSource
 from agents.telemetry.recorder import Recorder, SilentRecorder
 from agents.vaults.port import Credentials, NoCredentials
 
@@ -34,11 +35,13 @@ def host_of(
     recorder: Recorder | None = None,
     outputs: OutputFiles | None = None,
     memory: OpenMemory | None = None,
+    skills: ArchiveSource | None = None,
 ) -> SandboxHost:
     """Return a host as configured, checkpoints included; *credentials* are those of sessions' vaults.
 
     *repositories* are those of sessions (None: they have none). *recorder* gets its figures, *outputs* what sessions
     leave in their outputs directories; *memory* opens the memory stores (None: nobody's sessions here have any).
+    *skills* has the archives of skills (None: they are where the bytes of files are).
 
     Raises StoreUnavailable when the store of the checkpoints cannot be used, OSError when the data directory cannot.
     """
@@ -53,17 +56,23 @@ def host_of(
         admission=admission,
         packages=settings.packages,
         recorder=recorder,
-        mounts=_mounts_of(settings, repositories, memory, recorder or SilentRecorder()),
+        mounts=_mounts_of(settings, repositories, memory, skills, recorder or SilentRecorder()),
         outputs=outputs,
     )
 
 
 def _mounts_of(
-    settings: Settings, repositories: RepositoryAccess | None, memory: OpenMemory | None, recorder: Recorder
+    settings: Settings,
+    repositories: RepositoryAccess | None,
+    memory: OpenMemory | None,
+    skills: ArchiveSource | None,
+    recorder: Recorder,
 ) -> Mounts:
     kept = open_blob_store(settings)
-    skills = SkillMounts(StoredArchives(kept), recorder)
-    makers: dict[str, MountMaker] = {"file": UploadMounts(Blobs(kept)), "skill": skills}
+    makers: dict[str, MountMaker] = {
+        "file": UploadMounts(Blobs(kept)),
+        "skill": SkillMounts(skills or StoredArchives(kept), recorder),
+    }
     if repositories is not None:
         limits = settings.repositories
         # More than a sandbox may have on its disk would only end its calls.

@@ -21,7 +21,7 @@ from agents.hands.port import Mount
 from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs
 from agents.hands.threads import to_its_end
-from agents.skills.records import SkillArchives
+from agents.skills.records import ArchiveSource
 from agents.skills.unpacking import unpack
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
@@ -36,7 +36,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class SkillMounts:
     """The MountMaker of skills."""
 
-    def __init__(self, archives: SkillArchives, recorder: Recorder) -> None:
+    def __init__(self, archives: ArchiveSource, recorder: Recorder) -> None:
         self._archives = archives
         self._recorder = recorder
 

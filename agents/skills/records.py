@@ -92,7 +92,15 @@ class SkillRepository(Protocol):
         ...
 
 
-class SkillArchives(Protocol):
+class ArchiveSource(Protocol):
+    """Where sandbox hosts get the archives of versions from."""
+
+    async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
+        """Return an archive of *size* bytes. Raises NotFound, Unavailable, ValueError for what is no skill's."""
+        ...
+
+
+class SkillArchives(ArchiveSource, Protocol):
     """Where the archives of versions are kept. Invariant: a version that is stored has its archive.
 
     So an archive is put before its version is stored, and removed when the version is gone.
@@ -100,10 +108,6 @@ class SkillArchives(Protocol):
 
     async def put(self, skill_id: str, version_id: str, archive: bytes) -> None:
         """Raises Unavailable."""
-        ...
-
-    async def get(self, skill_id: str, version_id: str, size: int) -> bytes:
-        """Return an archive of *size* bytes. Raises NotFound, Unavailable."""
         ...
 
     def pieces(self, skill_id: str, version_id: str, size: int) -> AsyncGenerator[bytes]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from agents.errors import HecatonError, Unavailable
-from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
+from agents.hands.port import Hands, MountKind, ToolCall, ToolResult, Workspace
 from agents.sessions.permissions import SANDBOX_TOOLS
 from agents.workers.journal import SessionJournal
 from agents.workers.plain_names import is_plain
 from agents.workers.run_call import run_call
+from agents.workers.session_mounts import mounts_of
 from agents.workers.transience import PASSING, is_final, pause, words
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class ServeOptions:
     max_idle_seconds: float = 60.0
     """How long a session whose turn is over is stayed with."""
     call_seconds: float = 150.0
+    mounts: frozenset[MountKind] = frozenset()
+    """What the hands can get from the sessions' own server and mount; the rest is left out."""
 
 
 class SessionServer:
@@ -66,6 +69,7 @@ class SessionServer:
 
         *send_seconds* says for how long a result is worth sending again: as long as a lease.
         """
+        self._client = client
         self._events = client.beta.sessions.events
         self._id = session_id
         self._hands = hands
@@ -124,6 +128,9 @@ class SessionServer:
 
     async def _read(self) -> None:
         """Follow the session's events until it is over."""
+        # Before anything runs: hosts make a sandbox with what its first call says.
+        mounts = await mounts_of(self._client, self._id, self._options.mounts)
+        self._session = replace(self._session, mounts=mounts)
         attempt = 0
         while True:
             try:

@@ -63,6 +63,18 @@ async def started(site: Site, data_dir: Path) -> asyncio.subprocess.Process:
     )
 
 
+@asynccontextmanager
+async def process(site: Site, data_dir: Path) -> AsyncIterator[None]:
+    """Run ``hecaton worker`` until the block ends."""
+    running = await started(site, data_dir)
+    try:
+        yield
+    finally:
+        running.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.wait_for(running.communicate(), _PROCESS_SECONDS)
+        assert running.returncode == 0, said.decode()
+
+
 @requirement("workers:own")
 async def test_this_platforms_hands_serve_a_session_of_a_queue(site: Site) -> None:
     scene, hands = site.scene, MemoryHands()
@@ -159,6 +171,24 @@ async def test_a_worker_killed_in_a_call_runs_it_no_second_time_and_ends_well_wh
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+@requirement("workers:own:skills")
+async def test_its_sandboxes_have_the_skills_of_their_sessions(site: Site, data_dir: Path) -> None:
+    scene, name = site.scene, f"tidy-{site.scene.mark}"
+    content = f"---\nname: {name}\ndescription: Tidies up.\n---\n".encode()
+    files = [(f"{name}/SKILL.md", content), (f"{name}/scripts/run.sh", b"#!/bin/sh\necho tidied\n")]
+    skill = await scene.client.beta.skills.create(files=files)
+    skills = [{"type": "custom", "skill_id": skill.id, "version": "latest"}]
+    await scene.answers(
+        calls(("read", {"file_path": f"skills/{name}/SKILL.md"}), bash(f"/workspace/skills/{name}/scripts/run.sh")),
+        says("done"),
+    )
+    session = await scene.session(agent=await scene.agent(toolset(), skills=skills), environment_id=site.id)
+    async with process(site, data_dir):
+        await scene.send(session, message())
+        log = await patiently(lambda: scene.until(session, "agent.message"), _PROCESS_SECONDS)
+    assert sorted(text_of(each).strip() for each in results_of(log)) == [content.decode().strip(), "tidied"]
 
 
 @pytest.fixture

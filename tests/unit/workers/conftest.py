@@ -13,7 +13,7 @@ import pytest
 from agents.clock import ManualClock
 from agents.hands.memory import MemoryHands
 from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
-from agents.workers import session_server, worker
+from agents.workers import session_mounts, session_server, worker
 from agents.workers.journal import FileNotes, SessionJournals
 from agents.workers.session_server import ServeOptions
 from agents.workers.worker import Worker
@@ -47,6 +47,7 @@ class Rack:
         self.clock = ManualClock()
         self.hands = MemoryHands(clock=self.clock)
         self.notes = notes
+        self.options = ServeOptions({"type": "cloud"})
 
     @asynccontextmanager
     async def working(self, hands: Hands | None = None, *, shared: bool = False) -> AsyncIterator[Worker]:
@@ -92,7 +93,7 @@ class Rack:
 
     def _worker(self, client: anthropic.AsyncAnthropic, hands: Hands, *, shared: bool) -> Worker:
         journals = SessionJournals(FileNotes(self.notes))
-        return Worker(client, ENV, hands, journals, ServeOptions({"type": "cloud"}), shared=shared)
+        return Worker(client, ENV, hands, journals, self.options, shared=shared)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def rack(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rack:
-    for module in (worker, session_server):
+    for module in (worker, session_server, session_mounts):
         monkeypatch.setattr(module, "pause", lambda *_: 0.001)
     monkeypatch.setattr(worker, "_BETWEEN_POLLS_SECONDS", (0.001, 0.001))
     return Rack(server, tmp_path / "calls")

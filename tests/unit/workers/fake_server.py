@@ -37,6 +37,10 @@ class FakeServer(httpx2.AsyncBaseTransport):
         self.items: list[WorkItem] = []
         self.log: dict[str, list[Json]] = defaultdict(list)
         self.asked: list[str] = []
+        self.agents: dict[str, Json] = {}
+        """What sessions show of their agents, where it is something."""
+        self.archives: dict[tuple[str, str], bytes] = {}
+        """Archives of skills, by the skill's name and the version's id."""
         self.patience: dict[str, float] = {}
         """Seconds without a byte after which a request of a kind is given up."""
         self._streams: dict[str, list[asyncio.Queue[bytes | None]]] = defaultdict(list)
@@ -111,7 +115,7 @@ class FakeServer(httpx2.AsyncBaseTransport):
         fault, after = self._faults[what].popleft() if self._faults[what] else (None, False)
         if fault is None or after:
             try:
-                if what in ("events", "stream", "send"):
+                if what in ("session", "events", "stream", "send"):
                     self._check_token(request, *arguments)
                 answer = getattr(self, f"_{what}")(request, *arguments)
             except HecatonError as error:
@@ -164,6 +168,18 @@ class FakeServer(httpx2.AsyncBaseTransport):
         if successor is not None:
             self.items.append(successor)
         return answer
+
+    def _session(self, request: httpx2.Request, session_id: str) -> httpx2.Response:
+        agent = {"skills": [], **self.agents.get(session_id, {})}
+        return _answer(200, {"id": session_id, "type": "session", "agent": agent, "resources": []})
+
+    def _version(self, request: httpx2.Request, skill: str, version: str) -> httpx2.Response:
+        """A skill's id is ``skill_`` and its name."""
+        return _answer(200, {"id": f"{version}.1", "type": "skill_version", "name": skill.removeprefix("skill_")})
+
+    def _archive(self, request: httpx2.Request, skill: str, version: str) -> httpx2.Response:
+        archive = self.archives.get((skill.removeprefix("skill_"), version))
+        return _answer(404, {}) if archive is None else httpx2.Response(200, content=archive)
 
     def _events(self, request: httpx2.Request, session_id: str) -> httpx2.Response:
         return _answer(200, {"data": self.log[session_id], "next_page": None})
@@ -224,6 +240,9 @@ _KINDS = {
     "ack": ("POST", r"/v1/environments/env_1/work/(\w+)/ack"),
     "heartbeat": ("POST", r"/v1/environments/env_1/work/(\w+)/heartbeat"),
     "stop": ("POST", r"/v1/environments/env_1/work/(\w+)/stop"),
+    "session": ("GET", r"/v1/sessions/(\w+)"),
+    "version": ("GET", r"/v1/skills/([^/]+)/versions/([^/]+)"),
+    "archive": ("GET", r"/v1/skills/([^/]+)/versions/([^/]+)/content"),
     "events": ("GET", r"/v1/sessions/(\w+)/events"),
     "stream": ("GET", r"/v1/sessions/(\w+)/events/stream"),
     "send": ("POST", r"/v1/sessions/(\w+)/events"),

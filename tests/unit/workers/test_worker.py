@@ -80,7 +80,7 @@ async def test_no_request_waits_for_ever_for_a_server_that_is_gone_without_a_wor
         await until(server.results)
     stream, others = server.patience.pop("stream"), server.patience
     assert stream == 90 and others == dict.fromkeys(
-        ["poll", "ack", "heartbeat", "events", "send", "stop"], 30
+        ["poll", "ack", "heartbeat", "session", "events", "send", "stop"], 30
     )
 
 

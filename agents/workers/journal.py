@@ -123,12 +123,12 @@ class SessionJournal:
     def ran(self, host: str | None, version: int | None) -> None:
         """Take what a result says of the session's files; it is written with the next note."""
         self.host = host or self.host
-        self._heard = self._heard or host is not None
         self.version = max(self.version, version or 0)
 
     async def settle(self, call_ids: Collection[str]) -> None:
         """Forget calls whose results the log has. Raises Unavailable."""
         if settled := self.sent.keys() & set(call_ids):
+            self._heard = True
             for call_id in settled:
                 del self.sent[call_id]
             await self._write()

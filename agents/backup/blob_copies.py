@@ -1,8 +1,8 @@
 """The bytes of files, and the archives of skills beside them, on their way into a backup and back.
 
 A blob never changes, and one that the copied database names is there for an hour after its last file went: so blobs
-are copied after the database, and what goes meanwhile belonged to no file. An archive is there before its version is,
-and until the version has gone: what goes meanwhile was deleted.
+are copied after the database. One that goes while they are copied belongs to no file any more, and the backup tells of
+it. An archive is there before its version is, and until the version has gone: what goes meanwhile was deleted.
 """
 
 from __future__ import annotations

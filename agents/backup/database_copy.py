@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -20,7 +20,9 @@ SESSIONS = "SELECT id, state FROM sessions ORDER BY id"
 MASTER_KEYS = "SELECT DISTINCT master_key FROM vault_credentials WHERE master_key IS NOT NULL ORDER BY master_key"
 SKILLS = "SELECT DISTINCT skill_id FROM skill_versions ORDER BY skill_id"
 SKILL_TABLE = "skill_versions"
-"""Not there in databases of releases without skills."""
+CONTENTS = "SELECT sha256, min(id) FROM files WHERE sha256 <> '' GROUP BY sha256 ORDER BY sha256"
+FILE_TABLE = "files"
+"""Not there, like that of skills, in databases of earlier releases."""
 REVISION = "SELECT version_num FROM alembic_version"
 NOBODYS = (
     "UPDATE leases SET owner = NULL, expires_at = 0",
@@ -39,6 +41,8 @@ class DatabaseFacts:
     """Every session, with the version of the files that its log stands on; 0 when it never had any."""
     master_keys: tuple[str, ...]
     skills: tuple[str, ...] = ()
+    contents: dict[str, str] = field(default_factory=lambda: {})
+    """The SHA-256 of each content that files have, and one of those files."""
 
 
 def files_version(state: str) -> int:
@@ -81,7 +85,8 @@ def facts_of_sqlite(copy: Path) -> DatabaseFacts:
                 revision=connection.execute(REVISION).fetchone()[0],
                 files={row[0]: files_version(row[1]) for row in connection.execute(SESSIONS)},
                 master_keys=tuple(row[0] for row in connection.execute(MASTER_KEYS)),
-                skills=_skills(connection),
+                skills=tuple(row[0] for row in _rows(connection, SKILL_TABLE, SKILLS)),
+                contents={row[0]: row[1] for row in _rows(connection, FILE_TABLE, CONTENTS)},
             )
     except (sqlite3.Error, TypeError) as error:
         raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
@@ -97,9 +102,10 @@ def free_leases(copy: Path) -> None:
         raise BadBackup(f"{copy.name} is no database of a platform: {error}") from error
 
 
-def _skills(connection: sqlite3.Connection) -> tuple[str, ...]:
-    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (SKILL_TABLE,)).fetchone()
-    return tuple(row[0] for row in connection.execute(SKILLS)) if there else ()
+def _rows(connection: sqlite3.Connection, table: str, statement: str) -> list[tuple[str, ...]]:
+    """Return what is asked of a table, nothing when that is not there."""
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return connection.execute(statement).fetchall() if there else []
 
 
 def _opened(database: Path, mode: str) -> sqlite3.Connection:

@@ -82,8 +82,7 @@ class _Backup:
             # Most bytes come now: the less is left for afterwards, the closer files and log are to each other.
             self._checkpoints.copy(self._sessions(), lambda size: self._told("files", size))
         facts = self._database()
-        warnings = list(self._files_after(facts))
-        self._uploads(facts.skills)
+        warnings = [*self._files_after(facts), *self._uploads(facts)]
         self._calls()
         text = settings_text(self._settings).encode()
         self._entries.append(add_bytes(self._archive, SETTINGS, text))
@@ -142,16 +141,22 @@ class _Backup:
         behind = self._checkpoints.behind(facts.files)
         if not behind:
             return ()
-        named = ", ".join(behind[:_NAMED]) + (" …" if len(behind) > _NAMED else "")
-        return (f"the store of checkpoints lacks the newest files of {len(behind)} sessions: {named}",)
+        return (f"the store of checkpoints lacks the newest files of {len(behind)} sessions: {_named(behind)}",)
 
-    def _uploads(self, skills: Sequence[str]) -> None:
-        """Copy the bytes of files and the archives of skills, where sandboxes' files come along."""
-        if self._state != "left":
-            store = open_blob_store(self._settings)
-            told = self._told
-            folders = (*FOLDERS, *map(folder_of, skills))
-            self._entries += copy_blobs(store, self._archive, self._scratch, folders, lambda size: told("files", size))
+    def _uploads(self, facts: DatabaseFacts) -> Sequence[str]:
+        """Copy the bytes of files and the archives of skills, where sandboxes' files come along; returns warnings."""
+        if self._state == "left":
+            return ()
+        store = open_blob_store(self._settings)
+        told = self._told
+        folders = (*FOLDERS, *map(folder_of, facts.skills))
+        entries = copy_blobs(store, self._archive, self._scratch, folders, lambda size: told("files", size))
+        self._entries += entries
+        copied = {entry.name.rpartition("/")[2] for entry in entries}
+        lost = [file for sha256, file in facts.contents.items() if sha256 not in copied]
+        if not lost:
+            return ()
+        return (f"the bytes of {len(lost)} contents of files are not there: {_named(lost)}",)
 
     def _calls(self) -> None:
         """Copy the books of calls; files that were merged away meanwhile are in what they were merged into."""
@@ -176,3 +181,7 @@ class _Backup:
         data_dir = self._settings.data_dir
         found = (path.name for path in data_dir.iterdir()) if data_dir.is_dir() else ()
         return tuple(sorted(name for name in found if name not in _INSIDE))
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")

@@ -19,6 +19,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from agents.backup.database_copy import (
+    CONTENTS,
+    FILE_TABLE,
     MASTER_KEYS,
     NOBODYS,
     REVISION,
@@ -53,16 +55,18 @@ async def dump(url: str, copy: Path) -> DatabaseFacts:
                 revision=(await connection.execute(text(REVISION))).scalar_one(),
                 files={row[0]: files_version(row[1]) for row in await connection.execute(text(SESSIONS))},
                 master_keys=tuple(row[0] for row in await connection.execute(text(MASTER_KEYS))),
-                skills=await _skills(connection),
+                skills=tuple(row[0] for row in await _rows(connection, SKILL_TABLE, SKILLS)),
+                contents={row[0]: row[1] for row in await _rows(connection, FILE_TABLE, CONTENTS)},
             )
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable(f"database_url: {_reason(error)}") from None
 
 
-async def _skills(connection: AsyncConnection) -> tuple[str, ...]:
-    if (await connection.execute(text("SELECT to_regclass(:name)"), {"name": SKILL_TABLE})).scalar_one() is None:
-        return ()
-    return tuple(row[0] for row in await connection.execute(text(SKILLS)))
+async def _rows(connection: AsyncConnection, table: str, statement: str) -> list[tuple[str, ...]]:
+    """Return what is asked of a table, nothing when that is not there."""
+    if (await connection.execute(text("SELECT to_regclass(:name)"), {"name": table})).scalar_one() is None:
+        return []
+    return [tuple(row) for row in await connection.execute(text(statement))]
 
 
 async def session_ids(url: str) -> list[str]:

@@ -27,6 +27,10 @@ _CREDENTIAL = (
 _SKILL_VERSION = (
     "INSERT INTO skill_versions (id, skill_id, name, description, size, created_at) VALUES (?, ?, 'tidy', 'd', ?, 0)"
 )
+_FILE = (
+    "INSERT INTO files (id, workspace_id, kind, filename, mime_type, size, sha256, created_at)"
+    " VALUES (?, 'wrkspc_1', 'upload', 'a', 'text/plain', 1, ?, 0)"
+)
 _API_KEY = (
     "INSERT INTO api_keys (id, name, workspace_id, scope, digest, hint, created_by, created_at)"
     " VALUES ('key_1', 'k', 'wrkspc_1', 'admin', 'd', 'h', 'me', 0)"
@@ -64,6 +68,11 @@ def add_skill(data_dir: Path, skill: str, version: str, archive: bytes) -> None:
     _execute(data_dir, _SKILL_VERSION, (version, skill, len(archive)))
     with LocalStore(data_dir / "files").writing(f"skills/{skill}", version) as sink:
         sink.write(archive)
+
+
+def add_file(data_dir: Path, file: str, sha256: str) -> None:
+    """Note a file, without its bytes; without a digest it has expired."""
+    _execute(data_dir, _FILE, (file, sha256))
 
 
 def add_blob(data_dir: Path, sha256: str, content: bytes) -> None:

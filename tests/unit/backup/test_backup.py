@@ -19,12 +19,13 @@ from agents.backup.restoring import RestoreOrder, restore_backup
 from agents.backup.settings_copy import settings_text
 from agents.clock import ManualClock
 from agents.config import Settings
-from agents.hands.checkpoint_store import CheckpointStore, Sink
+from agents.hands.checkpoint_store import CheckpointStore, LocalStore, Sink
 from agents.vaults.settings import key_id
 from tests.unit.backup.site import (
     add_blob,
     add_calls,
     add_credential,
+    add_file,
     add_pack,
     add_session,
     add_skill,
@@ -201,6 +202,18 @@ def test_bytes_of_files_and_archives_of_skills_come_back(site: Settings, tmp_pat
     assert contents(place) == kept
     backed_up(site, tmp_path / "left", checkpoints=False)
     assert not (tmp_path / "left" / "files").exists()
+
+
+def test_files_whose_bytes_are_gone_are_told_of(site: Settings, tmp_path: Path) -> None:
+    for number in range(3):
+        add_file(site.data_dir, f"file_{number}", f"{number}" * 64)
+        add_blob(site.data_dir, f"{number}" * 64, b"1")
+    add_file(site.data_dir, "file_expired", "")
+    assert backed_up(site, tmp_path / "all").warnings == ()
+    LocalStore(site.data_dir / "files").remove("blobs/11", ["1" * 64])
+    (warning,) = backed_up(site, tmp_path / "backup").warnings
+    assert "1 contents" in warning and warning.endswith("file_1")
+    assert backed_up(site, tmp_path / "left", checkpoints=False).warnings == ()
 
 
 def test_a_data_directory_with_anything_in_it_is_refused(site: Settings, tmp_path: Path) -> None:

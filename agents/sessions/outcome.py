@@ -8,11 +8,12 @@ agent begins, ``running``, ``evaluating``, then ``satisfied``, ``max_iterations_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agents.brains.assembly import TokenUsage
+from agents.brains.summarizing import shortened
 from agents.clock import rfc3339
 from agents.ids import EventId
 from agents.sessions.events import Event, EventType
@@ -27,6 +28,10 @@ ANNOUNCED = frozenset({EventType.USER_DEFINE_OUTCOME, EventType.OUTCOME_EVALUATI
 """What the agent is told of, with its next model request."""
 MAX_OUTCOMES = 100
 """Outcomes that one session may have, one after the other: its row tells of each."""
+_WHOLE_CHARACTERS = 100_000
+"""Texts of earlier outcomes that the row tells whole, the newest first: it is written with every commit."""
+_CUT_CHARACTERS = 1000
+"""What it tells of a text beyond that; the log has the whole."""
 
 _TASK = """\
 Work towards this outcome until it is met. When you end your turn, a grader who has not seen this conversation judges \
@@ -91,8 +96,21 @@ class Outcome:
         return self.iteration + 1 >= self.max_iterations
 
 
-def entry_of(event: Event) -> dict[str, Any]:
-    """Return what the session's row says of a new outcome, as the API shows it."""
+def entries_with(told: Sequence[Mapping[str, Any]], event: Event) -> tuple[dict[str, Any], ...]:
+    """Return what the session's row says of its outcomes, as the API shows it, with the new one that *event* defines.
+
+    Of the ones before, which are *told*, the texts are cut in their middle where they have become too long together.
+    """
+    left, entries = _WHOLE_CHARACTERS, list[dict[str, Any]]()
+    for entry in reversed(told):
+        texts = {name: entry[name] for name in ("description", "explanation") if entry.get(name)}
+        left -= sum(map(len, texts.values()))
+        cut = {} if left >= 0 else {name: shortened(text, _CUT_CHARACTERS) for name, text in texts.items()}
+        entries.append({**entry, **cut})
+    return (*reversed(entries), _entry_of(event))
+
+
+def _entry_of(event: Event) -> dict[str, Any]:
     return {
         "type": "outcome_evaluation",
         "outcome_id": event.body["outcome_id"],

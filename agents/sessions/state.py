@@ -18,7 +18,7 @@ from agents.brains.assembly import TokenUsage
 from agents.ids import EventId
 from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus, ThreadRecord
 from agents.sessions.log import SessionSnapshot
-from agents.sessions.outcome import NEEDS_REVISION, Outcome, entry_after, entry_of
+from agents.sessions.outcome import NEEDS_REVISION, Outcome, entries_with, entry_after
 from agents.sessions.repeats import Accepted
 from agents.sessions.thread_state import OpenCall, ThreadState
 
@@ -156,7 +156,7 @@ def _thread_created(state: SessionState, event: Event) -> None:
 
 def _outcome_defined(state: SessionState, event: Event) -> None:
     state.outcome = Outcome.of(event)
-    state.set(outcomes=(*state.record.outcomes, entry_of(event)))
+    state.set(outcomes=entries_with(state.record.outcomes, event))
 
 
 def _request_opened(state: SessionState, event: Event) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from agents.brains.assembly import TokenUsage
 from agents.brains.grading import SYSTEM, Verdict, verdict_in, verdict_text
 from agents.brains.port import BrainFailure, BrainRequest, Refusal
 from agents.brains.scripted import Fail, Hold, Reply, fail, reply, text, thinking, tool_use
+from agents.catalog import limits
 from agents.errors import InvalidRequest
 from agents.hands.port import HostLost, ToolCall, ToolResult
 from agents.ids import SessionId, new_event_id, new_outcome_id
@@ -231,6 +234,22 @@ async def test_a_session_has_so_many_outcomes_and_no_more(world: World) -> None:
     await world.harness.create(record, [])
     with pytest.raises(InvalidRequest, match=f"at most {MAX_OUTCOMES}"):
         await world.send(SessionId(record.id), outcome())
+
+
+def test_however_much_was_wanted_the_row_stays_short_and_tells_the_newest_whole() -> None:
+    """Bug class this catches: a row of megabytes that is written with every commit."""
+    state, moment = SessionState(make_world().new_record()), datetime(2026, 11, 21, tzinfo=UTC)
+    long, why = "d" * limits.OUTCOME_DESCRIPTION_CHARS, "e" * 20_000
+    for number in range(MAX_OUTCOMES):
+        defined = {**outcome(f"{number} {long}"), "outcome_id": f"outc_{number}"}
+        end = {"outcome_id": f"outc_{number}", "iteration": 0, "result": "satisfied", "explanation": why}
+        for type_, body in ((EventType.USER_DEFINE_OUTCOME, defined), (EventType.OUTCOME_EVALUATION_END, end)):
+            state.apply(Event(new_event_id(), type_, body, moment))
+    told = state.record.outcomes
+    assert [each["outcome_id"] for each in told] == [f"outc_{number}" for number in range(MAX_OUTCOMES)]
+    assert len(orjson.dumps(told)) < 400_000
+    assert [len(each["explanation"]) for each in told[-2:]] == [20_000] * 2 and told[-2]["description"].endswith(long)
+    assert told[0]["description"].startswith("0 ddd") and "characters left out" in told[0]["description"]
 
 
 async def test_an_outcome_that_comes_in_mid_turn_is_what_the_next_request_begins_with(world: World) -> None:

@@ -168,7 +168,6 @@ def session_row(record: SessionRecord, digest: str) -> Row:
         "workspace": [record.workspace_host, record.workspace_version],
         "epoch": record.epoch,
         **({} if record.topology is None else {"topology": record.topology}),
-        **({"resources": record.resources} if record.resources else {}),
         **({} if record.deployment_id is None else {"deployment_id": record.deployment_id}),
         **({"outcomes": record.outcomes} if record.outcomes else {}),
     }

@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from agents.errors import InvalidRequest
-from agents.store.codec import clamped, decode, encode, findable, micros, moment_at
+from agents.sessions.events import SessionRecord
+from agents.store.codec import (
+    clamped,
+    decode,
+    encode,
+    findable,
+    micros,
+    moment_at,
+    session_of,
+    session_row,
+    snapshot_row,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +45,27 @@ def test_text_keeps_key_order_and_every_character() -> None:
     assert decode(encode(value)) == value
     assert list(decode(encode(value))) == ["z", "a", "m"]
     assert "\x00" not in encode(value)
+
+
+def test_what_every_commit_rewrites_has_no_resources() -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    resources = ({"id": "sesrsc_1", "wire": {"type": "file"}, "private": {"key": ["mk_1", "sealed"]}},)
+    record = SessionRecord(
+        id="sesn_1",
+        partition=1,
+        created_at=now,
+        updated_at=now,
+        agent={},
+        agent_id="agent_1",
+        agent_version=1,
+        environment_id="env_1",
+        environment={},
+        thread_id="sthr_1",
+        resources=resources,
+    )
+    row, snapshot = session_row(record, "digest"), snapshot_row(record)
+    assert "sesrsc_1" not in str(row) and "sesrsc_1" in str(snapshot)
+    assert session_of({**row, **snapshot}).resources == resources
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"a": {1, 2}}, {1: 2}, 2**70])

@@ -20,6 +20,7 @@ from agents.deployments.resealing import reseal as reseal_deployments
 from agents.store.database import SqlStore, open_store
 from agents.vaults.envelope import Envelope
 from agents.vaults.master_keys import key_file, master_keys
+from agents.vaults.resource_tokens import reseal as reseal_resources
 from agents.vaults.rotation import Rotation, rotate
 from agents.webhooks.resealing import reseal as reseal_endpoints
 
@@ -56,7 +57,7 @@ def rotate_key(console: Console, settings: Settings) -> None:
     if rotation.unreadable:
         raise CommandFailed(
             f"less {len(rotation.unreadable)} whose own master key is not there: {', '.join(rotation.unreadable[:5])};"
-            " set it beside the new one and run this again, or archive them"
+            " set it beside the new one and run this again, or archive or delete them"
         )
 
 
@@ -78,4 +79,6 @@ async def _rotate(settings: Settings, told: Callable[[int], None]) -> Rotation:
 async def _reseal_others(store: SqlStore, envelope: Envelope) -> tuple[str, ...]:
     """Wrap the keys of what is no credential; returns what could not be. Raises Unavailable."""
     endpoints = await reseal_endpoints(store.webhook_registrations, envelope)
-    return (*endpoints, *await reseal_deployments(store.deployments, envelope))
+    deployments = await reseal_deployments(store.deployments, envelope)
+    sessions = store.session_tokens
+    return (*endpoints, *deployments, *await reseal_resources(sessions.holders(), sessions.exchange, envelope))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
 
 from agents.deployments.records import DeploymentListing, DeploymentRecord, DeploymentRepository
-from agents.deployments.resources import Kept, rewrapped
-from agents.vaults.envelope import Envelope, KeyUnavailable
+from agents.vaults import resource_tokens
+from agents.vaults.envelope import Envelope
+from agents.vaults.resource_tokens import Holder, Kept
 
 _PORTION = 100
 
@@ -17,28 +18,24 @@ async def reseal(deployments: DeploymentRepository, envelope: Envelope) -> tuple
 
     Raises Unavailable; what was done by then stays done.
     """
-    current, unreadable = await envelope.current(), list[str]()
+
+    async def exchange(holder: Holder, resources: list[Kept]) -> None:
+        def change(stored: DeploymentRecord) -> DeploymentRecord:
+            # Whoever has replaced them meanwhile has sealed them by the current key.
+            same = stored.body["resources"] == holder.resources
+            return replace(stored, body={**stored.body, "resources": resources}) if same else stored
+
+        await deployments.change(holder.id, change)
+
+    return await resource_tokens.reseal(_holders(deployments), exchange, envelope)
+
+
+async def _holders(deployments: DeploymentRepository) -> AsyncGenerator[Holder]:
     query = DeploymentListing(limit=_PORTION, order="asc", include_archived=True)
     while True:
         rows = (await deployments.list(query))[:_PORTION]
         for each in rows:
-            if any(kept["key"][0] != current for kept in each.body["resources"] if "key" in kept):
-                try:
-                    await _reseal(deployments, envelope, each)
-                except KeyUnavailable:
-                    unreadable.append(each.id)
+            yield Holder(each.id, each.body["resources"])
         if len(rows) < _PORTION:
-            return tuple(unreadable)
+            return
         query = replace(query, after=(rows[-1].created_at, rows[-1].id))
-
-
-async def _reseal(deployments: DeploymentRepository, envelope: Envelope, deployment: DeploymentRecord) -> None:
-    before: list[Kept] = deployment.body["resources"]
-    after = [await rewrapped(deployment.id, each, envelope) for each in before]
-
-    def change(stored: DeploymentRecord) -> DeploymentRecord:
-        # Whoever has replaced them meanwhile has sealed them by the current key.
-        body: dict[str, Any] = stored.body
-        return replace(stored, body={**body, "resources": after}) if body["resources"] == before else stored
-
-    await deployments.change(deployment.id, change)

@@ -18,12 +18,11 @@ from pydantic import SecretStr
 
 from agents.catalog.resources import ResourceOwner, Resources, new_resource_id
 from agents.ids import new_session_id
-from agents.vaults.envelope import Envelope, Place, Sealed, WrappedKey
+from agents.vaults.envelope import Envelope, Place
+from agents.vaults.resource_tokens import Kept, kept_token, sealed_in
 from agents.vaults.secrets import sealed_anew
 
 TOKEN = "authorization_token"  # noqa: S105 - the field's name
-
-Kept = dict[str, Any]
 
 
 class DeploymentResources:
@@ -53,23 +52,14 @@ class DeploymentResources:
             return {"wire": wire}
         place = Place(deployment_id, new_resource_id())
         sealed = await sealed_anew(self._envelope, place, {TOKEN: SecretStr(given[TOKEN])})
-        key = [sealed.key.master_key, sealed.key.text]
-        return {"wire": wire, "id": place.credential_id, "key": key, "fields": dict(sealed.fields)}
+        return {"wire": wire, "id": place.credential_id, **kept_token(sealed)}
 
     async def _given(self, deployment_id: str, kept: Kept) -> dict[str, Any]:
         if "key" not in kept:
             return dict(kept["wire"])
-        sealed = Sealed(WrappedKey(*kept["key"]), kept["fields"])
+        sealed = sealed_in(kept)
         key = await self._envelope.key_of(Place(deployment_id, kept["id"]), sealed.key)
         return {**kept["wire"], TOKEN: key.open(TOKEN, sealed.fields[TOKEN]).get_secret_value()}
-
-
-async def rewrapped(deployment_id: str, kept: Kept, envelope: Envelope) -> Kept:
-    """Return one with its data key under the current master key. Raises Unavailable."""
-    if "key" not in kept:
-        return kept
-    wrapped = await envelope.rewrapped(Place(deployment_id, kept["id"]), WrappedKey(*kept["key"]))
-    return {**kept, "key": [wrapped.master_key, wrapped.text]}
 
 
 def shown(kept: Sequence[Kept]) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from agents.errors import InvalidRequest
 from agents.hands.port import Mount
 from agents.repositories.source import RepositorySource, mount_path_of, source_of
 from agents.vaults.auth_config import is_token
-from agents.vaults.envelope import Envelope, Place, Sealed, WrappedKey
+from agents.vaults.envelope import Envelope, Place
+from agents.vaults.resource_tokens import kept_token, sealed_in
 from agents.vaults.secrets import sealed_anew
 
 TOKEN_CHARS = 8192  # ours
@@ -68,8 +69,7 @@ class RepositoryResources:
         limits.check_length(f"{prefix}{_FIELD}", token, TOKEN_CHARS, shortest=1)
         if not is_token(token):
             raise InvalidRequest(f"{prefix}{_FIELD}: must be visible ASCII characters without spaces")
-        sealed = await sealed_anew(self._envelope, place, {_FIELD: SecretStr(token)})
-        return {"key": [sealed.key.master_key, sealed.key.text], "fields": dict(sealed.fields)}
+        return kept_token(await sealed_anew(self._envelope, place, {_FIELD: SecretStr(token)}))
 
 
 def _mount(wire: Mapping[str, Any]) -> Mount:
@@ -87,6 +87,6 @@ async def token_in(stored: StoredResource, session_id: str, envelope: Envelope) 
     private: Mapping[str, Any] | None = stored.get("private")
     if private is None:
         return None
-    sealed = Sealed(WrappedKey(*private["key"]), private["fields"])
+    sealed = sealed_in(private)
     key = await envelope.key_of(Place(session_id, stored["id"]), sealed.key)
     return key.open(_FIELD, sealed.fields[_FIELD])

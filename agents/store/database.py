@@ -33,6 +33,7 @@ from agents.store.owners import SqlOwners
 from agents.store.releases import SqlReleases
 from agents.store.schema import is_current
 from agents.store.sealing import Sealer
+from agents.store.session_tokens import SqlSessionTokens
 from agents.store.sessions import SqlSessions
 from agents.store.skills import SqlSkills
 from agents.store.sqlite import SqliteDatabase
@@ -63,6 +64,7 @@ class SqlStore:
         self.agents = SqlAgents(database)
         self.environments = SqlEnvironments(database, clock)
         self.sessions = SqlSessions(database)
+        self.session_tokens = SqlSessionTokens(database)
         self.log = SqlEventLog(database, sealer, deadline=deadline, clock=clock)
         self.leases = SqlLeases(database, clock)
         self.meter = SqlMeter(database, clock)

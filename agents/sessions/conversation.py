@@ -8,7 +8,8 @@ Invariants, whatever the interleaving of client input and turn events (design la
 - input that was processed while calls were open is held back until their results are complete;
 - a ``system`` message stands between a ``user`` message and the answer to it: what the author says meanwhile is held
   back until there is a ``user`` message, and stands behind all of it;
-- what is logged at once though the model may be answering (outcomes, verdicts) stands before the next request.
+- what is logged at once though the model may be answering (outcomes, verdicts) stands before the next request;
+- what the agent was told of the outcome that it works towards stays word for word, unless nothing else is left to cut.
 
 A tool call carries its event id as the model's tool-use id, so the fold needs no table beside the log.
 
@@ -23,7 +24,7 @@ from typing import Any
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import AGENT, SUMMARY, USER, Speaker, summary_block
 from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
-from agents.sessions.outcome import ANNOUNCED, OVER, announcements
+from agents.sessions.outcome import ANNOUNCED, NEEDS_REVISION, OVER, announcements
 from agents.sessions.served import known_as
 from agents.web.provenance import PastUrls
 
@@ -45,6 +46,7 @@ class Conversation:
         self._remarks: list[Block] = []
         self._announced: list[tuple[str, Block]] = []
         self._relayed: list[tuple[Block, str]] = []
+        self._task: Block | None = None
         self._answered = False
         self._summarizing = False
         self._size = 0
@@ -63,8 +65,8 @@ class Conversation:
 
     @property
     def size(self) -> int:
-        """About how many tokens the messages have."""
-        return self._size
+        """About how many tokens the messages of the next request have."""
+        return self._size + self._pending
 
     @property
     def counted(self) -> int | None:
@@ -72,7 +74,11 @@ class Conversation:
 
         What came after the last count is estimated.
         """
-        return None if self._counted is None else self._counted + self._since
+        return None if self._counted is None else self._counted + self._since + self._pending
+
+    @property
+    def _pending(self) -> int:
+        return estimated_tokens([block for _, block in self._announced])
 
     @property
     def awaits_model(self) -> bool:
@@ -131,6 +137,10 @@ class Conversation:
         blocks = [block for text in announcements(event) for block in text_content(text)]
         if event.type is EventType.OUTCOME_EVALUATION_END:
             self._relay(AGENT, blocks)
+            if event.body["result"] != NEEDS_REVISION:
+                self._task = None
+        else:
+            self._task = blocks[0]
         self._announced += [(outcome, block) for block in blocks]
 
     def _relay(self, mark: str, blocks: list[Block]) -> list[Block]:
@@ -158,6 +168,7 @@ class Conversation:
         replaced = _size_of(self._messages[:first])
         remarks = [block for each in self._messages[:first] if each["role"] == "system" for block in each["content"]]
         opening: Message = {"role": "user", "content": self._relay(SUMMARY, [summary_block(summary)])}
+        opening["content"] += self._task_among(self._messages[:first])
         if kept and kept[0]["role"] == "user":
             opening["content"] += kept.pop(0)["content"]
         if remarks:
@@ -172,6 +183,14 @@ class Conversation:
         self._counted = None
         self.compactions += 1
         self.futile = self.futile + 1 if before - self._size < _WORTH_IT * replaced else 0
+
+    def _task_among(self, replaced: list[Message]) -> list[Block]:
+        """Return what the agent was told of its outcome, where that would go with these messages.
+
+        A compaction that follows another at once lets it go, too: it may be what is too long.
+        """
+        task = None if self.compactions else self._task
+        return [block for each in replaced for block in each["content"] if task is not None and block is task]
 
     def _add_tool_use(self, event: Event) -> None:
         block = {"type": "tool_use", "id": event.id, "name": known_as(event), "input": event.body["input"]}

@@ -18,7 +18,7 @@ from agents.brains.summarizing import summary_in
 from agents.config import Settings
 from agents.ids import EventId
 from agents.sessions.compaction import too_long
-from agents.sessions.events import Event, EventType
+from agents.sessions.events import Event, EventType, text_content
 from agents.sessions.log import SessionSnapshot
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import ThreadState
@@ -92,6 +92,83 @@ def test_a_summary_reaches_beyond_the_first_message_however_long_that_is() -> No
     assert compaction.due(talk("x" * 2000, "a", "b", "c", "d")) == 3
     assert compaction.due(talk("x", "a", "b" * 2000, "c", "d")) == 3
     assert compaction.due(talk("x", "a", "b", "c", "d")) == 0
+
+
+OUTCOME = {
+    "outcome_id": "outc_1",
+    "description": "A poem.",
+    "rubric": {"type": "text", "content": "It rhymes. " + "r" * 3000},
+    "max_iterations": 3,
+}
+
+
+class Told:
+    """A session whose log is told event by event."""
+
+    def __init__(self) -> None:
+        self.session = SessionState(RECORD)
+        self.conversation = self.session.primary.conversation
+
+    def tell(self, type_: EventType, body: dict[str, Any] | None = None, **hidden: Any) -> None:
+        number = EventId(str(self.session.record.seq))
+        self.session.set(seq=self.session.record.seq + 1)
+        self.session.apply(Event(number, type_, body or {}, None, hidden=hidden or None))
+
+    def ask(self, answer: str = "well") -> None:
+        self.tell(EventType.MODEL_REQUEST_START)
+        self.tell(EventType.AGENT_MESSAGE, {"content": text_content(answer)})
+        self.tell(EventType.MODEL_REQUEST_END, {"is_error": False})
+
+    def compact(self) -> None:
+        self.tell(EventType.MODEL_REQUEST_START, keeps=0)
+        self.tell(EventType.CONTEXT_COMPACTED, keeps=0, summary="S")
+        self.tell(EventType.MODEL_REQUEST_END, {"is_error": False})
+
+    @property
+    def knows_rubric(self) -> bool:
+        return str(self.conversation.messages).count("It rhymes.") == 1
+
+
+def test_what_an_outcome_asks_for_stays_word_for_word_while_it_is_worked_on() -> None:
+    told = Told()
+    told.tell(EventType.USER_DEFINE_OUTCOME, OUTCOME)
+    told.ask()
+    for _ in range(2):
+        told.compact()
+        assert told.knows_rubric
+        told.ask()
+    again = {"outcome_id": "outc_1", "iteration": 0, "result": "needs_revision", "explanation": "why"}
+    told.tell(EventType.OUTCOME_EVALUATION_END, again)
+    told.ask()
+    told.compact()
+    assert told.knows_rubric
+    check_messages(told.conversation.messages)
+    told.tell(EventType.OUTCOME_EVALUATION_END, {**again, "result": "satisfied"})
+    told.ask()
+    told.compact()
+    assert not told.knows_rubric, "it is over"
+
+
+def test_where_nothing_else_is_left_to_cut_the_summary_stands_for_the_outcome_too() -> None:
+    told = Told()
+    told.tell(EventType.USER_DEFINE_OUTCOME, OUTCOME)
+    told.ask()
+    told.compact()
+    long = told.conversation.size
+    told.compact()
+    assert not told.knows_rubric and told.conversation.size < long / 2
+
+
+def test_what_the_next_request_begins_with_is_counted_before_it_is_made() -> None:
+    told = Told()
+    told.tell(EventType.USER_MESSAGE, {"content": text_content("hi")})
+    told.ask()
+    before = told.conversation.size
+    told.tell(EventType.USER_DEFINE_OUTCOME, OUTCOME)
+    pending = told.conversation.size
+    assert pending > before + 900
+    told.tell(EventType.MODEL_REQUEST_START)
+    assert told.conversation.size == pending
 
 
 def test_each_further_summary_in_a_row_keeps_half_as_much() -> None:

@@ -19,7 +19,7 @@ from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.evaluation import check_definition, define, interrupt_outcome
 from agents.sessions.events import Event, EventType, SessionStatus
-from agents.sessions.lifecycle import END_TURN, TurnRules, go_idle
+from agents.sessions.lifecycle import END_TURN, TurnRules, rest, stop_thread
 from agents.sessions.repeats import ClientRequest
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import OpenCall, ThreadState
@@ -235,27 +235,44 @@ def _admit_answer(draft: Draft, where: str, event: Event) -> tuple[Event, bool]:
 
 
 def _go_on(draft: Draft, rules: TurnRules, answered: list[ThreadState]) -> None:
-    """Have each thread that was answered do what follows; *answered* is emptied."""
-    for thread in dict.fromkeys(answered):
-        _after_answers(draft.of(thread), rules)
+    """Have each thread that was answered do what follows; *answered* is emptied.
+
+    What threads still miss is logged before any goes on: the session asks for all that is missing, or runs.
+    """
+    drafts = [draft.of(thread) for thread in dict.fromkeys(answered)]
     answered.clear()
+    going = [each for each in drafts if not _ask_again(each)]
+    for each in going:
+        _after_answers(each, rules)
+    if drafts and not going:
+        rest(draft, rules)
+
+
+def _ask_again(draft: Draft) -> bool:
+    """Log waiting confirmations and what an idle thread still waits for; says whether it waits for anything."""
+    state, confirmations = draft.state, _confirmations(draft.state)
+    if state.status is not SessionStatus.IDLE or set(state.blocking_ids()) <= _settled_by(state, confirmations):
+        return False
+    for event in confirmations:
+        draft.take(event)
+    stop_thread(draft, {"type": "requires_action", "event_ids": state.blocking_ids()})
+    return True
 
 
 def _after_answers(draft: Draft, rules: TurnRules) -> None:
-    """Log waiting confirmations, then go on, or say what is still missing."""
-    state = draft.state
-    confirmations = [event for event in state.queue if event.type is EventType.USER_TOOL_CONFIRMATION]
-    idle = state.status is SessionStatus.IDLE
-    if idle and set(state.blocking_ids()) <= _settled_by(state, confirmations):
+    """Log waiting confirmations, then go on."""
+    confirmations = _confirmations(draft.state)
+    if draft.state.status is SessionStatus.IDLE:
         # All settled: the session runs first and takes the confirmation up then (spec J).
         settle(draft, rules, confirmations)
         return
     for event in confirmations:
         draft.take(event)
-    if idle:
-        settle(draft, rules, [])
-    else:
-        follow_up(draft, rules)
+    follow_up(draft, rules)
+
+
+def _confirmations(state: ThreadState) -> list[Event]:
+    return [event for event in state.queue if event.type is EventType.USER_TOOL_CONFIRMATION]
 
 
 def _settled_by(state: ThreadState, confirmations: Sequence[Event]) -> set[str]:
@@ -272,14 +289,19 @@ def _admit_interrupts(draft: Draft, rules: TurnRules, event: Event) -> Event:
     """Interrupt the thread that is named, or else every one: the children first, each by an event of its own."""
     event.body.setdefault("session_thread_id", None)
     named = event.body["session_thread_id"]
+    waited = [thread for thread in draft.session.threads.values() if thread.calls and not thread.busy]
     if named is not None:
         to = draft.of(draft.session.threads[named])
-        return _admit_interrupt(to, rules, replace(event, thread=to.thread), draft.enqueue)
-    for thread in list(draft.session.threads.values()):
-        if not thread.primary and (thread.busy or thread.calls):
-            own = Event(new_event_id(), event.type, {"session_thread_id": thread.id}, None, thread=thread.id)
-            _admit_interrupt(draft.of(thread), rules, own, draft.hold)
-    return _admit_interrupt(draft, rules, event, draft.enqueue)
+        echo = _admit_interrupt(to, rules, replace(event, thread=to.thread), draft.enqueue)
+    else:
+        for thread in draft.session.threads.values():
+            if not thread.primary and (thread.busy or thread.calls):
+                own = Event(new_event_id(), event.type, {"session_thread_id": thread.id}, None, thread=thread.id)
+                _admit_interrupt(draft.of(thread), rules, own, draft.hold)
+        echo = _admit_interrupt(draft, rules, event, draft.enqueue)
+    if any(not thread.calls for thread in waited):
+        rest(draft, rules)
+    return echo
 
 
 def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event, wait: Callable[[Event], None]) -> Event:
@@ -294,5 +316,5 @@ def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event, wait: Callabl
     interrupt_outcome(draft, [event.id])
     if state.calls:
         close_open_calls(draft, "The call was interrupted by the user.")
-        go_idle(draft, rules, END_TURN)
+        stop_thread(draft, END_TURN)
     return echo

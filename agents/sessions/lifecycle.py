@@ -54,11 +54,16 @@ def go_idle(
     draft: Draft, rules: TurnRules, stop_reason: dict[str, Any], stop_details: dict[str, Any] | None = None
 ) -> None:
     """End the thread's turn: thread idle, and when no other thread is busy usage and session idle, directly after."""
+    stop_thread(draft, stop_reason, stop_details)
+    rest(draft, rules)
+
+
+def stop_thread(draft: Draft, stop_reason: dict[str, Any], stop_details: dict[str, Any] | None = None) -> None:
+    """End the thread's turn alone: where several end in one draft the session comes to ``rest`` after the last."""
     _stop_clock(draft)
     _emit_status(draft, EventType.THREAD_IDLE, stop_reason=stop_reason, stop_details=stop_details)
     if draft.state.advises and stop_reason != BUDGET_REACHED:
         _emit_status(draft, EventType.THREAD_TERMINATED)
-    _rest(draft, rules)
 
 
 def archive_thread(draft: Draft, rules: TurnRules) -> None:
@@ -71,7 +76,7 @@ def archive_thread(draft: Draft, rules: TurnRules) -> None:
     _emit_status(draft, EventType.THREAD_TERMINATED)
     thread.row = replace(thread.row, archived_at=draft.now)
     if waited:
-        _rest(draft, rules)
+        rest(draft, rules)
 
 
 def _stop_clock(draft: Draft) -> None:
@@ -81,8 +86,8 @@ def _stop_clock(draft: Draft) -> None:
         draft.state.row = replace(row, active_seconds=row.active_seconds + spent, running_since=None)
 
 
-def _rest(draft: Draft, rules: TurnRules) -> None:
-    """Have the session be what its threads are together, after one of them has come to rest."""
+def rest(draft: Draft, rules: TurnRules) -> None:
+    """Have the session be what its threads are together, after some of them have come to rest."""
     threads, record = draft.session.threads.values(), draft.session.record
     if any(thread.busy or thread.wakes for thread in threads):
         # One that wakes runs in this commit, too: see ``transitions.wake``.
@@ -170,7 +175,7 @@ def end_thread(draft: Draft, rules: TurnRules) -> None:
     """Make a thread that was created to delegate to it final."""
     _stop_clock(draft)
     _emit_status(draft, EventType.THREAD_TERMINATED)
-    _rest(draft, rules)
+    rest(draft, rules)
 
 
 def _emit_status(draft: Draft, type_: EventType, **more: Any) -> None:

@@ -195,16 +195,10 @@ def _place(draft: Draft, rules: TurnRules, calls: list[OpenCall]) -> None:
 
 
 def settle(draft: Draft, rules: TurnRules, confirmations: list[Event]) -> None:
-    """Go on after client answers to blocking calls, or list what is still missing.
+    """Go on after client answers to all the calls that an idle thread waited for.
 
-    Called for an idle session that waits for its client. *confirmations* still wait in the queue and
-    settle the last blocking calls: they are taken up once the session runs.
+    *confirmations* still wait in the queue: they are taken up once the session runs.
     """
-    missing = set(draft.state.blocking_ids()) - {event.body["tool_use_id"] for event in confirmations}
-    if missing:
-        ids = [call_id for call_id in draft.state.blocking_ids() if call_id in missing]
-        go_idle(draft, rules, {"type": "requires_action", "event_ids": ids})
-        return
     go_running(draft)
     for event in confirmations:
         draft.take(event)

@@ -21,6 +21,7 @@ from .conftest import CUSTOM, World, agent_snapshot, make_world, message
 
 HELPER = {**agent_snapshot(CUSTOM), "id": "agent_2", "name": "helper", "system": "You help."}
 ROUNDS = 6
+ASKS = tool_use("weather", {"city": "Ulm"})
 
 
 def delegate(words: str, agent: str = "helper") -> Any:
@@ -199,6 +200,53 @@ async def test_a_named_thread_is_interrupted_alone_and_none_by_name_means_all(wo
     await world.idle(session, 2)
     state = SessionState.restore(await world.store.log.load(session))
     assert all(not thread.busy and not thread.queue for thread in state.threads.values())
+
+
+def two_that_ask(*calls: Any) -> Any:
+    """A coordinator with two helpers, each of whom makes these calls at first."""
+
+    def coordinator(request: BrainRequest) -> Scripted:
+        return reply(delegate("one"), delegate("two")) if said(request) == "go" else reply(text("noted"))
+
+    return by_agent(
+        coordinator, lambda request: reply(text("done")) if len(request.messages) > 1 else reply(*(calls or (ASKS,)))
+    )
+
+
+async def test_an_interrupt_of_all_that_wait_is_one_rest_after_all_that_it_stops(world: World) -> None:
+    """Bug class this catches: a client is asked for a call that the same interrupt has closed; an event after idle."""
+    world.brain._by = two_that_ask()
+    session = await started(world)
+    await world.until(session, "agent.custom_tool_use", 2)
+    await world.quiet()
+    before = len(await world.log(session))
+    await world.send(session, {"type": "user.interrupt"})
+    after = (await world.log(session))[before:]
+    assert [event["type"] for event in after if not event["type"].startswith("session.thread")] == [
+        *("user.interrupt", "user.custom_tool_result") * 2,
+        "user.interrupt",
+        "session.usage",
+        "session.status_idle",
+    ]
+    assert after[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+async def test_a_session_that_goes_on_with_one_thread_does_not_rest_with_what_another_still_misses(
+    world: World,
+) -> None:
+    world.brain._by = two_that_ask(ASKS, ASKS)
+    session = await started(world)
+    await world.until(session, "agent.custom_tool_use", 4)
+    await world.quiet()
+    log = await world.log(session)
+    first, second, *others = [event["id"] for event in log if event["type"] == "agent.custom_tool_use"]
+    given = [{"type": "user.custom_tool_result", "custom_tool_use_id": each} for each in (first, *others)]
+    await world.send(session, *given)
+    after = [event for event in (await world.log(session))[len(log) :] if event["type"].startswith("session.status")]
+    assert [event["type"] for event in after][:1] == ["session.status_running"]
+    await world.quiet()
+    last = (await world.log(session))[-1]
+    assert last["stop_reason"] == {"type": "requires_action", "event_ids": [second]}
 
 
 async def test_a_child_that_cannot_go_on_is_terminated_and_the_coordinator_told(world: World) -> None:

@@ -19,7 +19,7 @@ from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.evaluation import check_definition, define, interrupt_outcome
 from agents.sessions.events import Event, EventType, SessionStatus
-from agents.sessions.lifecycle import END_TURN, TurnRules, rest, stop_thread
+from agents.sessions.lifecycle import END_TURN, TurnRules, rest, stop_thread, take_reports
 from agents.sessions.repeats import ClientRequest
 from agents.sessions.state import SessionState
 from agents.sessions.thread_state import OpenCall, ThreadState
@@ -316,5 +316,6 @@ def _admit_interrupt(draft: Draft, rules: TurnRules, event: Event, wait: Callabl
     interrupt_outcome(draft, [event.id])
     if state.calls:
         close_open_calls(draft, "The call was interrupted by the user.")
+        take_reports(draft)
         stop_thread(draft, END_TURN)
     return echo

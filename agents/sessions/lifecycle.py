@@ -138,6 +138,12 @@ def take_messages(draft: Draft) -> None:
         draft.take(event)
 
 
+def take_reports(draft: Draft) -> None:
+    """Take what other threads have told this one into the log: it knows, but starts no turn on it."""
+    for event in [event for event in draft.state.queue if event.type is EventType.THREAD_MESSAGE_RECEIVED]:
+        draft.take(event)
+
+
 def report_error(
     draft: Draft,
     type_: str,

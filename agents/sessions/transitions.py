@@ -30,6 +30,7 @@ from agents.sessions.lifecycle import (
     go_running,
     report_error,
     take_messages,
+    take_reports,
 )
 from agents.sessions.model_requests import Spent, close_request, pause, start_request
 from agents.sessions.outcome import FAILED
@@ -252,12 +253,13 @@ def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:
 
     *spent* is what the open request, or the evaluation that is under way, consumed.
 
-    Messages that wait start the next turn at once.
+    Messages of the client that wait start the next turn at once; those of other threads would only undo the interrupt.
     """
     graded = spent if draft.state.grading is not None else None
     close_request(draft, spent, is_error=True)
     interrupt_outcome(draft, _take_interrupts(draft), graded)
     close_open_calls(draft, "The call was interrupted by the user.")
+    take_reports(draft)
     _take_lone_remark(draft)
     go_idle(draft, rules, END_TURN)
     begin_turn(draft, rules)

@@ -231,6 +231,29 @@ async def test_an_interrupt_of_all_that_wait_is_one_rest_after_all_that_it_stops
     assert after[-1]["stop_reason"] == {"type": "end_turn"}
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_an_interrupt_stops_a_coordinator_for_whom_a_childs_message_waits(world: World, waits: bool) -> None:
+    """Bug class this catches: the client stops everything, and in the same commit the next turn starts."""
+    gate = asyncio.Event()
+    at_work, held = (reply(ASKS), [Hold(gate)]) if waits else (reply(text("thinking", Hold(gate))), [])
+
+    def coordinator(request: BrainRequest) -> Scripted:
+        return reply(delegate("count")) if said(request) == "go" else at_work
+
+    world.brain._by = by_agent(coordinator, lambda request: reply(text("three", *held)))
+    session = await started(world)
+    if waits:
+        await world.until(session, "agent.custom_tool_use")
+        gate.set()
+    await world.until(session, "session.thread_status_idle", 1 + waits)
+    await world.send(session, {"type": "user.interrupt"})
+    log = await world.idle(session)
+    await world.quiet()
+    assert len(await world.log(session)) == len(log)
+    assert log[-1]["stop_reason"] == {"type": "end_turn"}
+    assert "three" in str([event for event in log if event["type"] == "agent.thread_message_received"][-1])
+
+
 async def test_a_session_that_goes_on_with_one_thread_does_not_rest_with_what_another_still_misses(
     world: World,
 ) -> None:

@@ -32,17 +32,6 @@ def define(draft: Draft, event: Event) -> Event:
     return draft.emit(event.type, event.body, event_id=event.id, hidden=hidden or None)
 
 
-def evaluation_due(draft: Draft) -> bool:
-    """Whether the draft's thread, whose turn would end now, is graded first: all work on the outcome has come to rest.
-
-    Otherwise the primary hears of a thread's end, and its own turn ends once more.
-    """
-    outcome, threads = draft.session.outcome, draft.session.threads.values()
-    if outcome is None or not outcome.begun or not draft.state.primary:
-        return False
-    return not any(thread.busy or thread.wakes or thread.calls for thread in threads if thread is not draft.state)
-
-
 def begin_evaluation(draft: Draft) -> None:
     """Open the evaluation of the session's outcome."""
     outcome = draft.session.outcome

@@ -19,10 +19,10 @@ from agents.sessions.approvals import call_digest
 from agents.sessions.draft import Draft
 from agents.sessions.evaluation import check_definition, define, interrupt_outcome
 from agents.sessions.events import Event, EventType, SessionStatus
-from agents.sessions.lifecycle import END_TURN, TurnRules, rest, stop_thread, take_reports
+from agents.sessions.lifecycle import TurnRules, rest, stop_thread, take_reports
 from agents.sessions.repeats import ClientRequest
 from agents.sessions.state import SessionState
-from agents.sessions.thread_state import OpenCall, ThreadState
+from agents.sessions.thread_state import END_TURN, OpenCall, ThreadState
 from agents.sessions.tool_calls import close_open_calls
 from agents.sessions.transitions import begin_turn, follow_up, settle
 

@@ -21,8 +21,6 @@ from agents.sessions.events import TAKEN_UP, EventType, SessionRecord, SessionSt
 from agents.sessions.served import ServedTool
 from agents.sessions.thread_state import BUDGET_REACHED, RETRIES_EXHAUSTED
 
-END_TURN: dict[str, Any] = {"type": "end_turn"}
-
 
 @dataclass(frozen=True, slots=True)
 class TurnRules:

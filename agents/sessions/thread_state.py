@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CallKind = Literal["builtin", "served", "custom", "worker", "internal"]
 BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
 """Why a thread is idle that the session's budget has stopped."""
+END_TURN: dict[str, Any] = {"type": "end_turn"}
+"""Why a thread is idle that has done what there was to do."""
 RETRIES_EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
 """Why a thread is idle that has given up: only its client makes it go on."""
 
@@ -165,10 +167,23 @@ class ThreadState:
 
     @property
     def wakes(self) -> bool:
-        """Whether another thread's message starts its turn: it rests, waits for nobody else, and has not given up."""
+        """Whether it goes on without its client: it rests, waits for nobody else, and has not given up.
+
+        Another thread's message starts its turn; or its turn has ended, and what it works towards can be graded now.
+        """
         if self.status is not SessionStatus.IDLE or self.calls or self.paused or self.stop_reason == RETRIES_EXHAUSTED:
             return False
+        if self.stop_reason == END_TURN and self.to_be_graded:
+            return True
         return any(event.type is EventType.THREAD_MESSAGE_RECEIVED for event in self.queue)
+
+    @property
+    def to_be_graded(self) -> bool:
+        """Whether the outcome is graded once the thread's turn ends: nobody else works on it, or waits to go on."""
+        outcome, others = self.session.outcome, self.session.threads.values()
+        if outcome is None or not outcome.begun or not self.primary:
+            return False
+        return not any(each.busy or each.wakes or each.calls or each.paused for each in others if each is not self)
 
     def blocking_ids(self) -> list[EventId]:
         return [call.id for call in self.calls.values() if call.blocking]

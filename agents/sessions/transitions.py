@@ -18,11 +18,10 @@ from agents.ids import EventId
 from agents.sessions.compaction import too_long
 from agents.sessions.delegation import report, run_call
 from agents.sessions.draft import Draft
-from agents.sessions.evaluation import begin_evaluation, end_evaluation, evaluation_due, interrupt_outcome
+from agents.sessions.evaluation import begin_evaluation, end_evaluation, interrupt_outcome
 from agents.sessions.events import Event, EventType, SessionStatus, text_content
 from agents.sessions.ledger import fold_result, intend
 from agents.sessions.lifecycle import (
-    END_TURN,
     TurnRules,
     give_up,
     go_idle,
@@ -36,7 +35,7 @@ from agents.sessions.model_requests import Spent, close_request, pause, start_re
 from agents.sessions.outcome import FAILED
 from agents.sessions.permissions import Permission, Toolbox
 from agents.sessions.served import account, counted
-from agents.sessions.thread_state import OpenCall
+from agents.sessions.thread_state import END_TURN, OpenCall
 from agents.sessions.tool_calls import close_call, close_denied_calls, close_open_calls, log_result, record_call
 
 ERROR_TYPES = {
@@ -163,7 +162,7 @@ def follow_up(draft: Draft, rules: TurnRules) -> None:
         go_idle(draft, rules, {"type": "requires_action", "event_ids": list(state.blocking_ids())})
         return
     if not (state.messages_wait or state.conversation.awaits_model):
-        if evaluation_due(draft):
+        if state.to_be_graded:
             if not pause(draft, rules):
                 begin_evaluation(draft)
             return
@@ -243,9 +242,13 @@ def resume_paused(draft: Draft, rules: TurnRules) -> None:
 
 
 def wake(draft: Draft, rules: TurnRules) -> None:
-    """Start the turns of threads that rest and were sent a message by another one."""
+    """Start the turns of threads that rest and need nobody's word to go on: see ``ThreadState.wakes``."""
     for thread in [thread for thread in draft.session.threads.values() if thread.wakes]:
-        begin_turn(draft.of(thread), rules)
+        if thread.messages_wait:
+            begin_turn(draft.of(thread), rules)
+        else:
+            go_running(draft.of(thread))
+            follow_up(draft.of(thread), rules)
 
 
 def apply_interrupt(draft: Draft, rules: TurnRules, spent: Spent) -> None:

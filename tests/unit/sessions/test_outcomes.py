@@ -584,15 +584,15 @@ async def test_an_archived_session_has_no_outcome_that_is_not_final(world: World
     assert told["result"] == "interrupted" and told["completed_at"] is not None
 
 
-async def test_the_work_of_other_threads_comes_to_rest_before_it_is_graded(world: World) -> None:
+async def delegated(world: World, helped: Reply) -> SessionId:
+    """A session with an outcome, whose coordinator has a helper do *helped* and ends its turn."""
     helper = {**agent_snapshot(CUSTOM), "id": "agent_2", "name": "helper", "system": "You help."}
-    gate = asyncio.Event()
 
     def speak(request: Any) -> Reply:
         if request.system == SYSTEM:
             return graded("satisfied")
         if request.system.startswith("You help."):
-            return reply(text("three", Hold(gate)))
+            return helped
         last = str(request.messages[-1]["content"])
         if "Message from helper" in last:
             return reply(text("three, they say"))
@@ -604,7 +604,30 @@ async def test_the_work_of_other_threads_comes_to_rest_before_it_is_graded(world
     record = world.new_record(CUSTOM)
     agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": [helper]}}
     await world.harness.create(replace(record, agent=agent), [{**outcome(), "id": new_event_id()}])
-    session = SessionId(record.id)
+    return SessionId(record.id)
+
+
+@pytest.mark.parametrize("ends", ["interrupted at work", "interrupted while it waits", "archived while it waits"])
+async def test_an_outcome_is_graded_when_the_client_ends_what_another_thread_did(world: World, ends: str) -> None:
+    """Bug class this catches: nobody tells the primary, and the outcome stays open for ever."""
+    waits = ends.endswith("waits")
+    at_work = text("three", Hold(asyncio.Event()))
+    session = await delegated(world, reply(tool_use("weather", {"city": "Ulm"}) if waits else at_work))
+    await world.until(session, "session.status_idle" if waits else "session.thread_status_idle")
+    [child] = list(SessionState.restore(await world.store.log.load(session)).threads)[1:]
+    if ends.startswith("archived"):
+        await world.harness.archive_thread(session, child)
+    else:
+        await world.send(session, {**interrupt(), "session_thread_id": child})
+    log = await world.idle(session, 1 + waits)
+    assert len(of(log, "span.outcome_evaluation_end")) == 1
+    assert (await entry(world, session))["result"] == "satisfied"
+    assert len(of(log, "session.status_idle")) == 1 + waits and log[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+async def test_the_work_of_other_threads_comes_to_rest_before_it_is_graded(world: World) -> None:
+    gate = asyncio.Event()
+    session = await delegated(world, reply(text("three", Hold(gate))))
     await world.until(session, "session.thread_status_idle")
     assert of(await world.log(session), "span.outcome_evaluation_start") == []
     gate.set()

@@ -24,9 +24,9 @@ from agents.sessions.changes import apply_changes
 from agents.sessions.compaction import Compaction
 from agents.sessions.draft import Draft
 from agents.sessions.evaluation import call_off_outcome
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.host import Frame
-from agents.sessions.intake import admit
+from agents.sessions.intake import admit, check_open
 from agents.sessions.leasing import PartitionKeeper
 from agents.sessions.ledger import workspace_of
 from agents.sessions.lifecycle import TurnRules, archive_thread, terminate
@@ -292,7 +292,10 @@ class Harness:
             thread = draft.session.threads.get(thread_id)
             if thread is None or thread.primary:
                 raise NotFound(f"session {session_id} has no thread {thread_id} that can be archived")
-            if thread.busy:
+            if thread.archived:
+                return
+            check_open(draft.session)
+            if thread.status is not SessionStatus.IDLE:
                 words = f"thread {thread_id} is {thread.status.value}: only an idle thread can be archived"
                 raise InvalidRequest(words)
             archive_thread(draft.of(thread), self._rules)

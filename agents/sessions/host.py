@@ -98,7 +98,7 @@ class SessionHost(Protocol):
     async def archive_thread(self, session_id: SessionId, thread_id: str) -> None:
         """Terminate and archive a thread that was created in the session; one that is archived stays as it is.
 
-        Raises NotFound, InvalidRequest (running).
+        Raises NotFound, InvalidRequest (running, or terminated), Conflict (the session is archived or terminated).
         """
         ...
 

@@ -66,13 +66,11 @@ def stop_thread(draft: Draft, stop_reason: dict[str, Any], stop_details: dict[st
 
 def archive_thread(draft: Draft, rules: TurnRules) -> None:
     """Make an idle thread final and free its place; what it waited for is waited for no longer."""
-    thread = draft.state
-    if thread.row is None or thread.row.archived_at is not None:
-        return
-    waited = bool(thread.calls)
+    row, waited = draft.state.row, bool(draft.state.calls)
+    assert row is not None, "only a thread that was created is archived, and it has a row"
     take_messages(draft)
     _emit_status(draft, EventType.THREAD_TERMINATED)
-    thread.row = replace(thread.row, archived_at=draft.now)
+    draft.state.row = replace(row, archived_at=draft.now)
     if waited:
         rest(draft, rules)
 

@@ -145,6 +145,10 @@ class ThreadState:
         return any(event.type is EventType.USER_INTERRUPT for event in self.queue)
 
     @property
+    def archived(self) -> bool:
+        return self.row is not None and self.row.archived_at is not None
+
+    @property
     def paused(self) -> bool:
         """Whether the thread stopped because the session's budget is used up."""
         return self.status is SessionStatus.IDLE and self.stop_reason == BUDGET_REACHED

@@ -11,7 +11,7 @@ import pytest
 
 from agents.brains.port import BrainRequest
 from agents.brains.scripted import Hold, Scripted, fail, reply, text, tool_use
-from agents.errors import InvalidRequest
+from agents.errors import Conflict, InvalidRequest
 from agents.ids import SessionId
 from agents.sessions.delegation import MAX_THREADS
 from agents.sessions.events import Event
@@ -277,10 +277,24 @@ async def test_a_child_that_cannot_go_on_is_terminated_and_the_coordinator_told(
     session = await started(world)
     log = await world.idle(session)
     [child] = await children(world, session)
+    with pytest.raises(InvalidRequest):
+        await world.harness.archive_thread(session, child)
     ended = [event for event in await events(world, session) if event.type == "session.thread_status_terminated"]
     assert [(event.thread, event.crossposted) for event in ended] == [(child, True)]
     assert log[-1]["stop_reason"] == {"type": "end_turn"}
     assert "could not go on" in str([event for event in log if event["type"] == "agent.thread_message_received"])
+
+
+async def test_nothing_is_logged_of_a_thread_whose_session_is_archived(world: World) -> None:
+    world.brain._by = by_agent(once_told("done"), lambda request: reply(text("three")))
+    session = await started(world)
+    await world.idle(session)
+    await world.quiet()
+    [child] = await children(world, session)
+    archived = await world.harness.archive(session)
+    with pytest.raises(Conflict):
+        await world.harness.archive_thread(session, child)
+    assert await world.record(session) == archived
 
 
 async def test_no_more_threads_than_the_limit(world: World) -> None:

@@ -79,6 +79,6 @@ class SessionOwner(Protocol):
         """Take note that a thread's turn has started, or has ended."""
         ...
 
-    def state_lost(self, *, crashed: bool) -> None:
-        """Drop the state: a turn could not go on. *crashed*: because of a fault of ours."""
+    def state_lost(self, *, crashed: ThreadState | None = None) -> None:
+        """Drop the state: a turn could not go on. *crashed*: the thread whose turn died of a fault of ours."""
         ...

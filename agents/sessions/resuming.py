@@ -29,16 +29,17 @@ def gets_on(event: Event) -> bool:
     return event.type is not EventType.OUTCOME_EVALUATION_ONGOING
 
 
-def place_of(log: Sequence[Event]) -> int:
-    """Return the position in the log at which its turns got on last."""
-    return next((event.seq for event in reversed(log) if event.seq is not None and gets_on(event)), 0)
+def place_of(log: Sequence[Event], thread: str | None) -> int:
+    """Return the position in the log at which the turn of *thread* got on last, wherever others have got."""
+    own = (event for event in reversed(log) if event.thread == thread and gets_on(event))
+    return next((event.seq for event in own if event.seq is not None), 0)
 
 
 def attempts(thread: ThreadState, lease: Lease, crashes: int) -> int:
     """Return how often the turn was taken up where it stands, this time included.
 
-    *crashes* is how often the session's turns died of a fault, there and under this lease. Another thread that gets on
-    meanwhile changes nothing but that.
+    *crashes* is how often its turns died of a fault, there and under this lease. Another thread that gets on, or does
+    not, changes neither.
     """
     epoch = thread.record.epoch if thread.row is None else thread.row.epoch
     return crashes + (0 if epoch is None else lease.epoch - epoch)

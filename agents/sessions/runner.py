@@ -9,7 +9,7 @@ read again from the log.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from agents.sessions.owner import StaleRunner
 from agents.sessions.ports import HarnessPorts
 from agents.sessions.serving import recall
 from agents.sessions.state import SessionState
+from agents.sessions.thread_state import ThreadState
 from agents.sessions.transitions import wake
 from agents.sessions.turn import ThreadTurn
 
@@ -66,8 +67,8 @@ class SessionRunner:
         self.rules = rules
         self.trace = ports.tracing.session(state.record.id)
         self.poisoned = False
-        self.crashed = False
-        """Whether a turn died of a fault of ours."""
+        self.crashed: list[str] = []
+        """Threads whose turns died of a fault of ours."""
         self.draining = False
         """Whether the steps under way are to be the last ones here."""
         self._on_turn = on_turn
@@ -173,15 +174,17 @@ class SessionRunner:
         """Whether the turn of a thread is under way."""
         return any(turn.task is not None for turn in self._turns.values())
 
-    def resume(self, log: Sequence[Event], *, crashes: int = 0, untold_since: datetime | None = None) -> None:
-        """Go on after a restart, exactly where the *log* ends; *crashes* as for ``resuming.attempts``.
+    def resume(
+        self, log: Sequence[Event], *, crashes: Mapping[str, int] | None = None, untold_since: datetime | None = None
+    ) -> None:
+        """Go on after a restart, exactly where the *log* ends; *crashes* by thread, as for ``resuming.attempts``.
 
         *untold_since* as for ``SessionTrace.restore``.
         """
         if self.state.busy or any(self.state.open_calls()) or untold_since is not None:
             self._observers.restored(self.state.record, log, untold_since=untold_since)
-        for turn in self._turns.values():
-            turn.resume(crashes)
+        for thread_id, turn in self._turns.items():
+            turn.resume((crashes or {}).get(thread_id, 0))
         self._keep_going()
 
     def _keep_going(self) -> None:
@@ -196,10 +199,11 @@ class SessionRunner:
         """See SessionOwner.turn_changed."""
         self._on_turn(self)
 
-    def state_lost(self, *, crashed: bool) -> None:
+    def state_lost(self, *, crashed: ThreadState | None = None) -> None:
         """See SessionOwner.state_lost: no turn goes on with it."""
         self.poisoned = True
-        self.crashed = self.crashed or crashed
+        if crashed is not None:
+            self.crashed.append(crashed.id)
         own = asyncio.current_task()
         for task in self._tasks():
             if task is not own:

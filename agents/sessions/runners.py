@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from agents.errors import Fenced, HecatonError, LogConflict, NotFound
 from agents.ids import SessionId
 from agents.sessions.draft import Draft
-from agents.sessions.events import SessionRecord
+from agents.sessions.events import Event, SessionRecord
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Lease
 from agents.sessions.observing import untold_since
@@ -64,8 +64,8 @@ class Runners:
         self._draining: set[int] = set()
         self._faults: Counter[str] = Counter()
         """Turns in a row that died of a fault of ours, by session: it is tried again, but not in a tight loop."""
-        self._crashes: dict[str, tuple[int | None, int]] = {}
-        """Of these, those at one place of the log: its position (None until it is read again), and how many."""
+        self._crashes: dict[str, dict[str, tuple[int | None, int]]] = {}
+        """Of these, those of a thread at one place of its log: its position (None until it is read again), how many."""
         self._returning: dict[str, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(_LOADING_AT_ONCE)
 
@@ -149,7 +149,7 @@ class Runners:
                 break
         runner = self._make(SessionState.restore(snapshot), lease)
         self._keep(runner)
-        crashes = self._crashes_at(session_id, place_of(snapshot.events))
+        crashes = self._crashes_at(runner.state, snapshot.events)
         runner.resume(snapshot.events, crashes=crashes, untold_since=self._untold_since(snapshot.record, lease))
         return runner
 
@@ -160,13 +160,13 @@ class Runners:
         since = None if record.epoch == lease.epoch else untold_since(self._ports, lease)
         return None if since is None or record.updated_at < since else since
 
-    def _crashes_at(self, session_id: str, position: int) -> int:
-        """Count the crashes at the place that was just read: of those before, all were here, or only the last."""
-        before, crashes = self._crashes.get(session_id, (None, 0))
-        if crashes:
-            crashes = crashes if before in (None, position) else 1
-            self._crashes[session_id] = position, crashes
-        return crashes
+    def _crashes_at(self, state: SessionState, log: Sequence[Event]) -> dict[str, int]:
+        """Count each thread's crashes at the place that was just read: all of those before, or only the last."""
+        known = self._crashes.get(state.record.id, {})
+        for thread_id, (before, crashes) in known.items():
+            position = place_of(log, state.threads[thread_id].event_thread)
+            known[thread_id] = position, crashes if before in (None, position) else 1
+        return {thread_id: crashes for thread_id, (_, crashes) in known.items()}
 
     def _make(self, state: SessionState, lease: Lease) -> SessionRunner:
         runner = SessionRunner(
@@ -217,9 +217,10 @@ class Runners:
     def _replace(self, runner: SessionRunner) -> None:
         session_id = SessionId(runner.state.record.id)
         self._faults[session_id] += 1
-        if runner.crashed:
-            position, crashes = self._crashes.get(session_id, (None, 0))
-            self._crashes[session_id] = position, crashes + 1
+        for thread_id in runner.crashed:
+            known = self._crashes.setdefault(session_id, {})
+            position, crashes = known.get(thread_id, (None, 0))
+            known[thread_id] = position, crashes + 1
         self.forget(runner)
         if (earlier := self._returning.pop(session_id, None)) is not None:
             earlier.cancel()  # it may have ended its work just now, with the runner that is lost

@@ -95,11 +95,11 @@ class ThreadTurn:
             pass  # somebody else's commit failed and dropped the state; turn_changed tells who has to know
         except HecatonError as error:
             logger.warning("turn of %s lost its state (%s): %s", session_id, type(error).__name__, error)
-            self._session.state_lost(crashed=False)
+            self._session.state_lost()
         except Exception:
             # Actor-supervisor border: the turn died of a fault; the log decides how it goes on.
             logger.exception("turn of %s failed; its state is dropped", session_id)
-            self._session.state_lost(crashed=True)
+            self._session.state_lost(crashed=self.state)
         finally:
             await slot.give_back()
             self._task = None

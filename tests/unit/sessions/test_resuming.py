@@ -7,6 +7,7 @@ a session that is given up although it was only unlucky.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -345,3 +346,42 @@ async def test_a_thread_that_brings_down_its_owner_is_given_up_though_another_ge
     asked = sum((request.system or "").startswith("You help.") for request in world.brain.requests)
     assert asked <= 1 + LIMIT
     assert ended(await world.idle(session)) == {"type": "end_turn"}
+
+
+@pytest.mark.parametrize("alice_gets_on", [False, True])
+async def test_a_thread_that_dies_of_a_fault_takes_no_other_with_it(lives: Lives, alice_gets_on: bool) -> None:
+    """Bug class this catches: whoever works beside a faulty thread is given up with it, or keeps it from being so."""
+    world, asked, gate = lives.world, Counter[str](), asyncio.Event()
+
+    class Faulty(asyncio.Event):
+        async def wait(self) -> Any:
+            while alice_gets_on and asked["alice"] % 2:
+                await asyncio.sleep(0)
+            raise RuntimeError("a fault of ours")
+
+    def answer(request: BrainRequest) -> Scripted:
+        name = (request.system or "").split("\n")[0].removeprefix("You are ")
+        asked[name] += 1
+        if name == "bob":
+            return [Hold(Faulty())]
+        if name == "alice":
+            at_work = alice_gets_on and asked[name] % 2 and not gate.is_set()
+            return [tool_use("bash", {"command": "ls"})] if at_work else [text("three", Hold(gate))]
+        if len(request.messages) > 1:
+            return [text("noted")]
+        return [tool_use("create_agent", {"agent": name, "message": "count"}) for name in ("alice", "bob")]
+
+    world.brain._by = answer
+    record = world.new_record()
+    helpers = [{**agent_snapshot(), "id": name, "name": name, "system": f"You are {name}"} for name in ("alice", "bob")]
+    agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": helpers}}
+    session = SessionId((await world.harness.create(replace(record, agent=agent), [message("go")])).id)
+    async with asyncio.timeout(10):
+        while "session.thread_status_terminated" not in await world.types(session):
+            world.clock.advance(1)
+            await lives.settle()
+    assert asked["bob"] == 1 + LIMIT
+    gate.set()
+    log = await world.idle(session)
+    ends = [event["agent_name"] for event in log if event["type"] == "session.thread_status_terminated"]
+    assert ends == ["bob"] and ended(log) == {"type": "end_turn"}

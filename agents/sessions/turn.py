@@ -45,6 +45,7 @@ class ThreadTurn:
         self._crashes = 0
         self._task: asyncio.Task[None] | None = None
         self._activity: asyncio.Task[None] | None = None
+        """What an interrupt would cancel."""
         self._slot = TurnSlot(None, "")
         self._thinker = Thinker(self)
         self._grader = Grader(self)
@@ -79,8 +80,10 @@ class ThreadTurn:
             self._task = asyncio.create_task(self._run(), name=name)
             self._session.turn_changed()
         self._actor.wake.set()
-        if self.state.interrupted and self._activity is not None:
+        if self._activity is not None and self.state.interrupted:
             self._activity.cancel()
+            # Once: every commit of the session comes here, and a second cancellation would cut off the clean-up.
+            self._activity = None
 
     async def _run(self) -> None:
         slot = self._slot = TurnSlot(self.ports.slots, self.state.record.principal)
@@ -159,9 +162,9 @@ class ThreadTurn:
 
     async def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Do *work*; an interrupt cancels it, and only it."""
-        self._activity = asyncio.create_task(work)
+        activity = self._activity = asyncio.create_task(work)
         try:
-            await self._activity
+            await activity
         except asyncio.CancelledError:
             if not self.state.interrupted or _being_cancelled():
                 raise

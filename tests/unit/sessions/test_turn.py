@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -603,3 +604,30 @@ async def test_an_update_tells_of_the_agent_what_clients_are_shown_of_it(world: 
     assert event["type"] == "session.updated" and event["agent"]["tools"] == [CUSTOM, toolset()]
     assert event["agent"]["skills"] == [skill]
     assert (await world.record(session)).agent["skills"] == [kept]
+
+
+async def test_what_an_interrupt_stops_cleans_up_undisturbed_whatever_the_session_commits_meanwhile(
+    world: World,
+) -> None:
+    """Bug class this catches: the end of a brain's stream, or of tools under way, is cut off by somebody's commit."""
+    closing, gate, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Stream(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            try:
+                return await super().wait()
+            finally:
+                closing.set()
+                await gate.wait()
+                closed.set()
+
+    world.brain.add([Hold(Stream())])
+    session = await world.create()
+    await world.send(session, message("go"))
+    await world.brain.asked(1)
+    await world.send(session, {"type": "user.interrupt"})
+    await asyncio.wait_for(closing.wait(), 5)
+    await world.send(session, {"type": "user.interrupt"})
+    gate.set()
+    await world.idle(session)
+    assert closed.is_set()

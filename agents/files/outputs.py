@@ -7,11 +7,14 @@ from collections.abc import AsyncIterable, Mapping
 from agents.clock import SystemClock
 from agents.config import Settings
 from agents.files.blobs import Blob
-from agents.files.records import FileKind, FileListing
+from agents.files.records import FileKind, FileListing, OutputBounds
 from agents.files.service import Files, open_files
+from agents.hands.output_scan import MOST_BYTES, MOST_FILES
 from agents.ids import SessionId
 from agents.store.ports import Store
 
+_MOST = OutputBounds(MOST_FILES, MOST_BYTES)
+"""Also of those that are no longer in the sandbox."""
 _MOST_ROWS = 10_000
 """More than a session's mounts and outputs together can be."""
 
@@ -31,7 +34,7 @@ class KeptOutputs:
     async def keep(self, session_id: str, path: str, chunks: AsyncIterable[bytes]) -> None:
         """See OutputFiles.keep."""
         session = await self._store.sessions.get(SessionId(session_id))
-        await self._files.add_output(chunks, session_id, path, session.workspace_id)
+        await self._files.add_output(chunks, session_id, path, session.workspace_id, _MOST)
 
 
 def outputs_of(settings: Settings, store: Store) -> KeptOutputs:

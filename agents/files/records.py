@@ -90,8 +90,16 @@ class FileListing(Listing):
     ids: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OutputBounds:
+    """What the outputs of one session may be together."""
+
+    files: int
+    bytes: int
+
+
 class StorageFull(PermissionDenied):
-    """The workspace's files would take more room than it has."""
+    """The files of the workspace, or the outputs of the session, would take more room than there is."""
 
 
 class BlobLeaving(Unavailable):
@@ -105,10 +113,11 @@ class FileRecords(Protocol):
         """Have the blob stay for a while, for a row with it will follow. Raises BlobLeaving."""
         ...
 
-    async def insert(self, file: FileRecord, *, most_bytes: int) -> None:
+    async def insert(self, file: FileRecord, *, most_bytes: int, outputs: OutputBounds | None = None) -> None:
         """Store a file whose blob is claimed and in place; an output replaces the one with its session and path.
 
-        Raises StorageFull when its workspace would have more than *most_bytes*, Conflict for a taken id.
+        Raises StorageFull when its workspace would have more than *most_bytes*, or its session more than *outputs*,
+        Conflict for a taken id.
         """
         ...
 
@@ -176,3 +185,9 @@ def full(most_bytes: int) -> StorageFull:
     """Word that there is no room."""
     words = f"the files of this workspace may have {most_bytes} bytes together, and this one would exceed that"
     return StorageFull(words, error_code="storage_quota_exceeded")
+
+
+def check_outputs(most: OutputBounds, count: int, size: int) -> None:
+    """Raise StorageFull for a session with *count* outputs of *size* bytes, the new one among them."""
+    if count > most.files or size > most.bytes:
+        raise StorageFull(f"a session may have {most.files} outputs of {most.bytes} bytes together")

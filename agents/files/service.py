@@ -14,7 +14,16 @@ from agents.clock import Clock
 from agents.config import Settings
 from agents.errors import InvalidRequest, Unavailable
 from agents.files.blobs import Blob, Blobs, Staged, open_blobs
-from agents.files.records import BlobLeaving, FileKind, FileRecord, FileRecords, expired, new_file_id, no_file
+from agents.files.records import (
+    BlobLeaving,
+    FileKind,
+    FileRecord,
+    FileRecords,
+    OutputBounds,
+    expired,
+    new_file_id,
+    no_file,
+)
 from agents.files.settings import FileSettings
 from agents.hands.checkpoint_store import StoreUnavailable
 from agents.store.ports import Store
@@ -102,11 +111,12 @@ class Files:
         return await self._keep(staged, file)
 
     async def add_output(
-        self, chunks: AsyncIterable[bytes], session_id: str, path: str, workspace_id: str
+        self, chunks: AsyncIterable[bytes], session_id: str, path: str, workspace_id: str, most: OutputBounds
     ) -> FileRecord:
         """Keep what a session has left in its outputs directory at *path*, in place of what was there.
 
-        Raises InvalidRequest (a name that cannot be a file's), PayloadTooLarge, StorageFull.
+        Raises InvalidRequest (a name that cannot be a file's), PayloadTooLarge, StorageFull (also for a session that
+        would have more outputs than *most*).
         """
         new = NewFile.checked(path, None, None)
         staged = await self.stage(chunks)
@@ -122,7 +132,7 @@ class Files:
             path=path,
             workspace_id=workspace_id,
         )
-        return await self._keep(staged, file)
+        return await self._keep(staged, file, most)
 
     async def mount(self, file_id: str, session_id: str, workspace_id: str) -> FileRecord:
         """Make the copy of a file that one session sees. Raises NotFound (also another workspace's, or expired)."""
@@ -208,7 +218,7 @@ class Files:
             raise failure
         return len(names) == _AT_ONCE
 
-    async def _keep(self, staged: Staged, file: FileRecord) -> FileRecord:
+    async def _keep(self, staged: Staged, file: FileRecord, outputs: OutputBounds | None = None) -> FileRecord:
         """Have the bytes stay and insert the row, in the order that ``records`` asks for."""
         try:
             await self._claim(staged.blob)
@@ -217,7 +227,7 @@ class Files:
             await self.blobs.drop(staged)
             raise
         # Where this fails, a sweep finds that the blob belongs to nobody.
-        await self.records.insert(file, most_bytes=self._settings.workspace_bytes)
+        await self.records.insert(file, most_bytes=self._settings.workspace_bytes, outputs=outputs)
         return file
 
     async def _claim(self, blob: Blob) -> None:

@@ -8,7 +8,16 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Insert, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, full, no_file
+from agents.files.records import (
+    BlobLeaving,
+    FileKind,
+    FileListing,
+    FileRecord,
+    OutputBounds,
+    check_outputs,
+    full,
+    no_file,
+)
 from agents.store.codec import findable, micros
 from agents.store.engine import Database
 from agents.store.file_rows import file_of, file_row
@@ -48,12 +57,15 @@ class SqlFiles:
 
         await self._database.write(work)
 
-    async def insert(self, file: FileRecord, *, most_bytes: int) -> None:
+    async def insert(self, file: FileRecord, *, most_bytes: int, outputs: OutputBounds | None = None) -> None:
         """See FileRecords.insert."""
         row = file_row(file)
         # An expired file has its row still, and no bytes.
         mine = select(func.coalesce(func.sum(_F.size), 0)).where(
             _F.workspace_id == file.workspace_id, _F.kind.in_(_COUNTED), _F.sha256 != ""
+        )
+        theirs = select(func.count(), func.coalesce(func.sum(_F.size), 0)).where(
+            _F.session_id == file.session_id, _F.kind == FileKind.OUTPUT.value
         )
         before = (_F.session_id == file.session_id, _F.path == file.path)
 
@@ -63,6 +75,9 @@ class SqlFiles:
                 connection.execute(delete(files).where(*before))
             if int(connection.execute(mine).scalar_one()) + file.size > most_bytes:
                 raise full(most_bytes)
+            if outputs is not None:
+                count, size = connection.execute(theirs).one()
+                check_outputs(outputs, count + 1, int(size) + file.size)
             connection.execute(insert(files), row)
 
         await self._database.write(work)

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from agents.errors import Conflict
-from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, full, no_file
+from agents.files.records import (
+    BlobLeaving,
+    FileKind,
+    FileListing,
+    FileRecord,
+    OutputBounds,
+    check_outputs,
+    full,
+    no_file,
+)
 from agents.store.codec import Row, micros
 from agents.store.file_rows import file_of, file_row
 from agents.store.memory_catalog import memory_page
@@ -26,7 +35,7 @@ class MemoryFiles:
             raise BlobLeaving(f"blob {sha256} is being removed; try again")
         blob["claimed_at"] = micros(moment)
 
-    async def insert(self, file: FileRecord, *, most_bytes: int) -> None:
+    async def insert(self, file: FileRecord, *, most_bytes: int, outputs: OutputBounds | None = None) -> None:
         row = file_row(file)
         place = (file.session_id, file.path)
         before = [
@@ -37,6 +46,10 @@ class MemoryFiles:
         kept = [other for other in self._files.values() if other not in before]
         if _counted(kept, file.workspace_id) + file.size > most_bytes:
             raise full(most_bytes)
+        if outputs is not None:
+            of_session = (file.session_id, FileKind.OUTPUT.value)
+            theirs = [row["size"] for row in kept if (row["session_id"], row["kind"]) == of_session]
+            check_outputs(outputs, len(theirs) + 1, sum(theirs) + file.size)
         self._delete(before, file.created_at)
         self._insert(row)
 

@@ -9,6 +9,8 @@ import anthropic
 import pytest
 from anthropic.types.beta import BetaFileMetadata
 
+from agents.files import outputs as files_outputs
+from agents.files.records import OutputBounds
 from tests.conformance.requirements import requirement
 from tests.conformance.scene import CUSTOM, Json, Scene, bash, calls, of_type, ordered_results, says, text_of, toolset
 from tests.conformance.test_sending import PNG
@@ -143,6 +145,22 @@ async def test_what_a_session_leaves_is_listed_and_downloaded(scene: Scene) -> N
     assert text_of(ordered_results(await scene.turn(reader))[0]) == "one\nmore"
     await scene.client.beta.sessions.delete(session)
     assert await outputs(scene, session) == {}
+
+
+@requirement("files:outputs")
+async def test_outputs_that_a_session_has_removed_count_among_its_outputs(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_outputs, "_MOST", OutputBounds(2, 1000))
+    commands = ["echo 1 > a; echo 2 > b", "rm a b; echo 3 > c; echo 4 > b"]
+    for command in commands:
+        await scene.answers(calls(bash(f"cd /mnt/session/outputs && {command}")), says("done"))
+    session = await scene.session(toolset())
+    await scene.turn(session)
+    await scene.turn(session)
+    found = await outputs(scene, session)
+    assert set(found) == {"a", "b"}
+    assert await (await scene.client.beta.files.download(found["b"].id)).read() == b"4\n"
 
 
 @requirement("files:ranges")

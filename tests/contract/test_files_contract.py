@@ -14,7 +14,7 @@ import pytest
 from store_records import T0, AnyStore, claimed, session
 
 from agents.errors import Conflict, InvalidRequest, NotFound
-from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, StorageFull
+from agents.files.records import BlobLeaving, FileKind, FileListing, FileRecord, OutputBounds, StorageFull
 from agents.sessions.log import Commit
 
 MUCH = 10**12
@@ -112,6 +112,18 @@ async def test_an_output_takes_the_place_of_the_one_before_it(store: AnyStore) -
     with pytest.raises(StorageFull):
         await store.files.insert(output(4, "a", size=11), most_bytes=20)
     assert await ids(store, session_id="sesn_1") == ["file_0003", "file_0002"]
+
+
+async def test_a_session_has_room_for_so_many_outputs_and_so_much(store: AnyStore) -> None:
+    most = OutputBounds(2, 25)
+    await put(store, output(1, "a"), file(2), replace(output(3, "a"), session_id="sesn_2"))
+    await store.files.insert(output(4, "b"), most_bytes=MUCH, outputs=most)
+    with pytest.raises(StorageFull):
+        await store.files.insert(output(5, "c", size=1), most_bytes=MUCH, outputs=most)
+    with pytest.raises(StorageFull):
+        await store.files.insert(output(5, "b", size=16), most_bytes=MUCH, outputs=most)
+    await store.files.insert(output(5, "b", size=15), most_bytes=MUCH, outputs=most)
+    assert await ids(store, session_id="sesn_1") == ["file_0005", "file_0001"]
 
 
 async def test_a_copy_has_the_bytes_of_its_source_or_is_none(store: AnyStore) -> None:

@@ -30,6 +30,7 @@ from tests.unit.waiting import until
 from tests.unit.webhooks.test_delivery import LOOPBACK, Receiver, receiving
 
 T0 = datetime(2026, 11, 22, tzinfo=UTC)
+CLOCK = SystemClock()
 QUICK = replace(REGISTERED, waits=(0.01, 0.01), look_seconds=0.01)
 NAME = "whk_1"
 
@@ -49,7 +50,8 @@ async def register(store: MemoryStore, envelope: Envelope, url: str, **changes: 
 
 async def make_agents(store: MemoryStore, *numbers: int) -> None:
     for number in numbers:
-        await store.agents.insert(AgentRecord(f"agent_{number}", 1, {"name": "a"}, T0, T0))
+        now = CLOCK.now()  # what is older than a week is not told
+        await store.agents.insert(AgentRecord(f"agent_{number}", 1, {"name": "a"}, now, now))
 
 
 @asynccontextmanager
@@ -58,9 +60,8 @@ async def delivering(
 ) -> AsyncIterator[list[str]]:
     """Deliver as a harness does; yields how attempts ended."""
     told: list[str] = []
-    clock = SystemClock()
-    endpoints = RegisteredEndpoints(store.webhook_registrations, envelope, clock)
-    webhooks = Webhooks((), store.webhooks, LOOPBACK, clock, limits, registered=endpoints, told=told.append)
+    endpoints = RegisteredEndpoints(store.webhook_registrations, envelope, CLOCK)
+    webhooks = Webhooks((), store.webhooks, LOOPBACK, CLOCK, limits, registered=endpoints, told=told.append)
     webhooks.start()
     try:
         yield told

@@ -71,11 +71,7 @@ _DISABLE = (
 _UNSUBSCRIBE = delete(webhook_subscriptions).where(_S.endpoint_id == bindparam("endpoint"))
 _EXPIRED = select(_D.message_id).where(_D.created_at < bindparam("expired")).limit(1)
 _CROWDED = (
-    select(_D.endpoint_id)
-    .where(_D.endpoint_id.in_(bindparam("endpoints", expanding=True)))
-    .group_by(_D.endpoint_id)
-    .having(func.count() > bindparam("most"))
-    .order_by(_D.endpoint_id)
+    select(_D.endpoint_id).group_by(_D.endpoint_id).having(func.count() > bindparam("most")).order_by(_D.endpoint_id)
 )
 _OLDEST = (
     select(_D.message_id)
@@ -147,12 +143,12 @@ class SqlOutbox:
         work = partial(_give_up, delivery=delivery, patience=patience, until=moment, entry=entry, reason=reason)
         return await self._database.write(work)
 
-    async def bound(self, endpoints: Collection[str], *, most: int, expired: datetime) -> Mapping[str, int]:
+    async def bound(self, *, most: int, expired: datetime) -> Mapping[str, int]:
         """See Outbox.bound."""
-        old, chosen = {"expired": micros(expired)}, {"endpoints": list(endpoints), "most": most}
+        old = {"expired": micros(expired)}
 
         def look(connection: Connection) -> tuple[bool, list[str]]:
-            crowded = list(connection.execute(_CROWDED, chosen).scalars()) if endpoints else []
+            crowded = list(connection.execute(_CROWDED, {"most": most}).scalars())
             return connection.execute(_EXPIRED, old).first() is not None, crowded
 
         some_expired, crowded = await self._database.read(look)
@@ -276,10 +272,10 @@ class MemoryOutbox:
         self._record(entry)
         return True
 
-    async def bound(self, endpoints: Collection[str], *, most: int, expired: datetime) -> Mapping[str, int]:
+    async def bound(self, *, most: int, expired: datetime) -> Mapping[str, int]:
         self._waiting = {key: each for key, each in self._waiting.items() if each.created_at >= expired}
         lost: dict[str, int] = {}
-        for endpoint in endpoints:
+        for endpoint in {name for name, _ in self._waiting}:
             own = [(each.created_at, key) for key, each in self._waiting.items() if key[0] == endpoint]
             for _, key in sorted(own, reverse=True)[most:]:
                 del self._waiting[key]

@@ -158,7 +158,7 @@ class Webhooks:
             return
         self._tidied = now
         expired = self._clock.now() - timedelta(seconds=limits.kept_seconds)
-        lost = await self._outbox.bound(self._endpoints, most=limits.queued, expired=expired)
+        lost = await self._outbox.bound(most=limits.queued, expired=expired)
         for name, number in lost.items():
             logger.error("webhook %s has too much waiting: its %d oldest messages are dropped", name, number)
 

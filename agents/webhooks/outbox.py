@@ -60,9 +60,10 @@ class Outbox(Protocol):
         """
         ...
 
-    async def bound(self, endpoints: Collection[str], *, most: int, expired: datetime) -> Mapping[str, int]:
+    async def bound(self, *, most: int, expired: datetime) -> Mapping[str, int]:
         """Forget what was added before *expired*, and the oldest messages of endpoints with more than *most*.
 
-        Returns how many each endpoint has lost by having too many.
+        It goes by what waits: nobody need know the endpoint, or be able to deliver to it. Returns how many each
+        endpoint has lost by having too many.
         """
         ...

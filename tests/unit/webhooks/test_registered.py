@@ -169,6 +169,18 @@ async def test_a_secret_that_cannot_be_opened_holds_up_no_other(
     assert caplog.text.count("its secret cannot be opened") == 1
 
 
+async def test_what_waits_for_one_whose_secret_cannot_be_opened_is_bounded_too(
+    envelope: Envelope, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    await register(store, Envelope(HeldKeys(fresh_key())), "https://h/")
+    await make_agents(store, 1, 2, 3)
+    async with delivering(store, envelope, replace(QUICK, queued=1)):
+        await until(lambda: "its 2 oldest messages are dropped" in caplog.text)
+    [left] = await store.webhooks.take({NAME: 10}, now=CLOCK.now(), until=CLOCK.now())
+    assert "agent_3" in left.body
+
+
 async def test_a_store_that_is_away_is_told() -> None:
     class Away:
         async def list(self, query: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from hashlib import blake2b
 from typing import NewType
 
 AgentId = NewType("AgentId", str)
@@ -36,7 +37,15 @@ def _next_value() -> int:
 
 def new_id(prefix: str) -> str:
     """Return a fresh id such as ``sevt_01JD...``; *prefix* comes without the underscore."""
-    value = _next_value()
+    return _named(prefix, _next_value())
+
+
+def derived_id(prefix: str, *parts: str) -> str:
+    """Return the id that follows from *parts*: the same whenever something is made again. It tells no time."""
+    return _named(prefix, int.from_bytes(blake2b("\0".join(parts).encode(), digest_size=16).digest(), "big"))
+
+
+def _named(prefix: str, value: int) -> str:
     digits = [_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5)]
     return f"{prefix}_{''.join(digits)}"
 

@@ -48,7 +48,9 @@ class ResourceKind(Protocol):
     """Whether a session that exists may get one, and lose it."""
 
     async def attach(self, where: str, given: Mapping[str, Any], owner: ResourceOwner) -> StoredResource:
-        """Return what is kept of a new resource; *where* names it in messages (``resources[0]``).
+        """Return what is kept of a new resource; *where* names it in messages, and in a new session (``resources[0]``).
+
+        To attach it to that session again has the same effect, so that the session can be made again.
 
         Raises InvalidRequest, NotFound (of another workspace, or not there at all), Unavailable.
         """

@@ -12,6 +12,7 @@ from agents.clock import rfc3339
 from agents.errors import InvalidRequest, NotFound
 from agents.files.service import Files
 from agents.hands.port import Mount
+from agents.ids import derived_id
 
 UPLOADS = "/mnt/session/uploads"
 _MOST = 500  # spec A.7
@@ -34,8 +35,10 @@ class FileResources:
         """See ResourceKind.attach."""
         dot = f"{where}." if where else ""
         path = mount_path(f"{dot}mount_path", given.get("mount_path"), given["file_id"])
+        # A run of a deployment that failed halfway makes its session, by the same id, again: with the same copies.
+        copy_id = derived_id("file", owner.session_id, where, given["file_id"]) if where else None
         try:
-            file = await self._files.mount(given["file_id"], owner.session_id, owner.workspace_id)
+            file = await self._files.mount(given["file_id"], owner.session_id, owner.workspace_id, copy_id)
         except NotFound as error:
             raise NotFound(f"{dot}file_id: {error.message}", error_code=error.error_code) from None
         moment = rfc3339(owner.now)

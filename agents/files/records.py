@@ -122,7 +122,10 @@ class FileRecords(Protocol):
         ...
 
     async def insert_copy(self, file: FileRecord, source_id: str) -> None:
-        """Store a mount of the file *source_id*, if that is there and has the same bytes. Raises NotFound, Conflict."""
+        """Store a mount of the file *source_id*, if that is there and has the same bytes; again changes nothing.
+
+        Raises NotFound.
+        """
         ...
 
     async def get(self, file_id: str) -> FileRecord:

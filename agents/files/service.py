@@ -134,12 +134,15 @@ class Files:
         )
         return await self._keep(staged, file, most)
 
-    async def mount(self, file_id: str, session_id: str, workspace_id: str) -> FileRecord:
-        """Make the copy of a file that one session sees. Raises NotFound (also another workspace's, or expired)."""
+    async def mount(self, file_id: str, session_id: str, workspace_id: str, copy_id: str | None = None) -> FileRecord:
+        """Make the copy of a file that one session sees; the one with *copy_id*, if that is given, once.
+
+        Raises NotFound (also another workspace's, or expired).
+        """
         source = await self.usable(file_id, workspace_id)
         mounted = replace(
             source,
-            id=new_file_id(),
+            id=copy_id or new_file_id(),
             kind=FileKind.MOUNT,
             session_id=session_id,
             path=None,

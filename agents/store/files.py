@@ -21,6 +21,7 @@ from agents.files.records import (
 from agents.store.codec import findable, micros
 from agents.store.engine import Database
 from agents.store.file_rows import file_of, file_row
+from agents.store.inserts import insert_new
 from agents.store.paging import page
 from agents.store.tables import blobs, files, sessions
 
@@ -39,6 +40,7 @@ def _claiming() -> Mapping[str, Insert]:
 
 
 _CLAIM = _claiming()
+_NEW_FILE = insert_new(files)
 
 
 class SqlFiles:
@@ -91,7 +93,7 @@ class SqlFiles:
         def work(connection: Connection) -> None:
             if connection.execute(source).first() is None:
                 raise no_file(source_id)
-            connection.execute(insert(files), row)
+            connection.execute(_NEW_FILE[connection.dialect.name].values(row)).close()
 
         await self._database.write(work)
 

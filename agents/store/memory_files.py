@@ -58,7 +58,8 @@ class MemoryFiles:
         source = self._files.get(source_id)
         if source is None or source["sha256"] != file.sha256:
             raise no_file(source_id)
-        self._insert(row)
+        if file.id not in self._files:
+            self._insert(row)
 
     async def get(self, file_id: str) -> FileRecord:
         row = self._files.get(file_id)

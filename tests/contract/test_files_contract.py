@@ -130,7 +130,9 @@ async def test_a_copy_has_the_bytes_of_its_source_or_is_none(store: AnyStore) ->
     await put(store, file())
     with pytest.raises(NotFound):
         await store.files.insert_copy(replace(mounted(2, file()), sha256="other"), file().id)
-    await store.files.insert_copy(mounted(2, file()), file().id)
+    for _ in range(2):
+        await store.files.insert_copy(mounted(2, file()), file().id)
+    assert await ids(store, session_id="sesn_1") == ["file_0002"]
     await store.files.delete(file().id, T0)
     assert await leaving(store, LATER) == []
 

@@ -10,7 +10,8 @@ import pytest
 from anthropic.types.beta import BetaManagedAgentsDeployment
 from api_fakes import Server, refusal
 
-from agents.errors import Overloaded
+from agents.api.deployed_sessions import DeployedSessions
+from agents.errors import Overloaded, Unavailable
 from agents.ids import SessionId
 from agents.repositories.resource import token_in
 from agents.vaults.envelope import Envelope
@@ -182,6 +183,28 @@ async def test_the_same_environment_again_is_no_change(server: Server) -> None:
     again = await server.client.post(f"/v1/deployments/{made['id']}", json={"environment_id": made["environment_id"]})
     assert again.json()["updated_at"] == made["updated_at"]
     assert await server.store.deployments.get(made["id"]) == before
+
+
+async def test_a_session_that_is_made_again_has_its_files_once(server: Server, monkeypatch: Any) -> None:
+    one, other = await upload(server), await upload(server)
+    given = [
+        {"type": "file", "file_id": file, "mount_path": f"/{place}"} for place, file in enumerate((one, one, other))
+    ]
+    deployment = await server.store.deployments.get((await deploy(server, given))["id"])
+    making, create = DeployedSessions(server.platform), server.host.create
+
+    async def away(*_: object) -> None:
+        monkeypatch.setattr(server.host, "create", create)
+        raise Unavailable("the owner does not answer")
+
+    monkeypatch.setattr(server.host, "create", away)
+    reserved = making.reserve(server.platform.clock.now())
+    with pytest.raises(Unavailable):
+        await making.create(deployment, reserved)
+    made = await making.create(deployment, reserved)
+    listed = (await server.client.get("/v1/files", params={"scope_id": made.id})).json()["data"]
+    assert {each["id"] for each in listed} == {each["wire"]["file_id"] for each in made.resources}
+    assert len(listed) == 3
 
 
 async def test_what_a_refused_session_had_attached_is_given_up(server: Server, monkeypatch: Any) -> None:

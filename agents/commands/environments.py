@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.commands.answers import print_json
+from agents.commands.paging import every_row
 from agents.commands.timeline import printable
-
-_PAGE = 100
 
 
 def _path(environment_id: str) -> str:
@@ -31,15 +30,7 @@ def create_key(console: Console, client: Anthropic, environment_id: str, name: s
 
 def list_keys(console: Console, client: Anthropic, environment_id: str, *, as_json: bool) -> None:
     """Print every key of an environment, without the keys themselves."""
-    found: list[dict[str, Any]] = []
-    page: str | None = None
-    while True:
-        query = f"?limit={_PAGE}" + (f"&page={quote(page, safe='')}" if page else "")
-        answer = cast("dict[str, Any]", client.get(_path(environment_id) + query, cast_to=object))
-        found.extend(answer["data"])
-        page = answer["next_page"]
-        if page is None:
-            break
+    found = every_row(client, _path(environment_id))
     if as_json:
         print_json(console, {"data": found})
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from anthropic import Anthropic
 from rich.console import Console
@@ -14,10 +14,10 @@ from rich.table import Table
 from agents.clock import parse_day_or_time, rfc3339
 from agents.commands.answers import print_json
 from agents.commands.failures import CommandFailed
+from agents.commands.paging import every_row
 from agents.commands.timeline import printable
 
 _PATH = "/-/keys"
-_PAGE = 100
 _ID_CHARS = 33
 """An id is what a key is revoked by: it is never cut."""
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([hd])")
@@ -61,16 +61,10 @@ def create_key(
 
 def list_keys(console: Console, client: Anthropic, workspace: str | None, *, every: bool, as_json: bool) -> None:
     """Print the keys, without the keys themselves."""
-    found: list[dict[str, Any]] = []
-    query: dict[str, str] = {"limit": str(_PAGE), "include_archived": "true" if every else "false"}
+    query = {"include_archived": "true" if every else "false"}
     if workspace is not None:
         query["workspace_id"] = workspace
-    while True:
-        answer = cast("dict[str, Any]", client.get(f"{_PATH}?{urlencode(query)}", cast_to=object))
-        found.extend(answer["data"])
-        if answer["next_page"] is None:
-            break
-        query["page"] = answer["next_page"]
+    found = every_row(client, _PATH, query)
     if as_json:
         print_json(console, {"data": found})
         return

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from anthropic import Anthropic
 from rich.console import Console
 from rich.table import Table
 
 from agents.commands.answers import print_json
+from agents.commands.paging import every_row
 from agents.commands.timeline import printable
 
 _PATH = "/-/webhooks"
-_PAGE = 100
 _ID_CHARS = 30
 """An id is what an endpoint is removed by: it is never cut."""
 
@@ -29,16 +29,7 @@ def add_webhook(console: Console, client: Anthropic, target: str, events: Sequen
 
 def list_webhooks(console: Console, client: Anthropic, workspace: str | None, *, as_json: bool) -> None:
     """Print the endpoints, without their secrets."""
-    found: list[dict[str, Any]] = []
-    query: dict[str, str] = {"limit": str(_PAGE)}
-    if workspace is not None:
-        query["workspace_id"] = workspace
-    while True:
-        answer = cast("dict[str, Any]", client.get(f"{_PATH}?{urlencode(query)}", cast_to=object))
-        found.extend(answer["data"])
-        if answer["next_page"] is None:
-            break
-        query["page"] = answer["next_page"]
+    found = every_row(client, _PATH, None if workspace is None else {"workspace_id": workspace})
     if as_json:
         print_json(console, {"data": found})
         return

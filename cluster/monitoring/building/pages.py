@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard
 
-from cluster.monitoring.building.panels import Query, choice, graph, number, page, row
+from cluster.monitoring.building.panels import Query, choice, counted, graph, number, page, row
 
 _BRAIN = '{brain=~"$brain"}'
 _HAND = '{hand=~"$hand"}'
@@ -46,13 +46,7 @@ def overview() -> dashboard.Dashboard:
                 Query("max(brain:hecaton_time_to_first_token_seconds:p95_5m)", "first token, slowest brain"),
             )
         )
-        .with_panel(
-            graph(
-                "Threads created in 10 minutes",
-                "short",
-                Query("max by (kind) (increase(hecaton_threads_total[10m]))", "{{kind}}"),
-            )
-        )
+        .with_panel(counted("Threads created", "hecaton_threads_total", "kind"))
         .with_panel(graph("Event streams and leases", "short", Query("max(hecaton_streams)", "streams"), *_leases()))
         .with_row(row("API"))
         .with_panel(
@@ -92,24 +86,9 @@ def overview() -> dashboard.Dashboard:
                 Query("max by (observer) (increase(hecaton_observer_failures_total[5m]))", "failed: {{observer}}"),
             )
         )
-        .with_panel(
-            graph(
-                "Evaluations of outcomes in 10 minutes",
-                "short",
-                Query("max by (result) (increase(hecaton_outcome_evaluations_total[10m]))", "{{result}}"),
-            )
-        )
+        .with_panel(counted("Evaluations of outcomes", "hecaton_outcome_evaluations_total", "result"))
         .with_row(row("Deployments"))
-        .with_panel(
-            graph(
-                "Runs of deployments in 10 minutes",
-                "short",
-                Query(
-                    "max by (trigger, outcome) (increase(hecaton_deployment_runs_total[10m]))",
-                    "{{trigger}}: {{outcome}}",
-                ),
-            )
-        )
+        .with_panel(counted("Runs of deployments", "hecaton_deployment_runs_total", "trigger", "outcome"))
         .with_panel(
             graph(
                 "Lateness of schedules (95th percentile)",
@@ -122,10 +101,10 @@ def overview() -> dashboard.Dashboard:
         )
         .with_row(row("Webhooks"))
         .with_panel(
-            graph(
-                "Attempts to post a message in 10 minutes",
-                "short",
-                Query("max by (outcome) (increase(hecaton_webhook_attempts_total[10m]))", "{{outcome}}"),
+            counted(
+                "Attempts to post a message",
+                "hecaton_webhook_attempts_total",
+                "outcome",
                 about="Of registered webhooks. The alert comes when more than half of 10 or more fail.",
             )
         )
@@ -323,37 +302,35 @@ def hands() -> dashboard.Dashboard:
         )
         .with_row(row("Memory stores"))
         .with_panel(
-            graph(
-                "Memories that passes brought over, or not, in 10 minutes",
-                "short",
-                Query("max by (what) (increase(hecaton_memory_changes_total[10m]))", "{{what}}"),
+            counted(
+                "Memories that passes brought over, or not,",
+                "hecaton_memory_changes_total",
+                "what",
                 about="Between stores and sandboxes' directories. Lost: changed on both sides, the store's was kept.",
             )
         )
         .with_panel(
-            graph(
-                "Passes in 10 minutes",
-                "short",
-                Query("max by (outcome) (increase(hecaton_memory_passes_total[10m]))", "{{outcome}}"),
+            counted(
+                "Passes",
+                "hecaton_memory_passes_total",
+                "outcome",
                 about="Failed ones are made again with the session's next call. Gone: the store was deleted.",
             )
         )
         .with_row(row("Skills and repositories"))
         .with_panel(
-            graph(
-                "Copies of skills in 10 minutes",
-                "short",
-                Query("max by (outcome) (increase(hecaton_skill_copies_total[10m]))", "{{outcome}}"),
+            counted(
+                "Copies of skills",
+                "hecaton_skill_copies_total",
+                "outcome",
                 about="Into sandboxes, by what came of them. Gone: the skill was deleted; the session does without it.",
             )
         )
         .with_panel(
-            graph(
-                "Copies of repositories in 10 minutes",
-                "short",
-                Query(
-                    "max by (outcome) (increase(hecaton_repository_copy_duration_seconds_count[10m]))", "{{outcome}}"
-                ),
+            counted(
+                "Copies of repositories",
+                "hecaton_repository_copy_duration_seconds_count",
+                "outcome",
                 about="Of Git repositories for sandboxes, by what came of them.",
             )
         )

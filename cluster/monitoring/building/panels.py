@@ -87,6 +87,14 @@ def graph(title: str, unit: str, *queries: Query, about: str = "", stacked: bool
     return _asked(panel, queries)
 
 
+def counted(what: str, metric: str, *labels: str, about: str = "") -> timeseries.Panel:
+    """Draw how much a counter grew in 10 minutes, by *labels*."""
+    # Every gateway tells the totals of the whole platform: of several scraped, one counts.
+    grown = f"max by ({', '.join(labels)}) (increase({metric}[10m]))"
+    legend = ": ".join(f"{{{{{label}}}}}" for label in labels)
+    return graph(f"{what} in 10 minutes", "short", Query(grown, legend), about=about)
+
+
 def number(
     title: str, unit: str, expr: str, *, about: str = "", warn: float | None = None, low_is_bad: bool = False
 ) -> stat.Panel:

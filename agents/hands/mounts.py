@@ -5,7 +5,7 @@ One :class:`MountMaker` for each kind. A mount never belongs to a checkpoint: it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,18 @@ class MountReport:
 
     problems: tuple[MountProblem, ...] = ()
     notes: tuple[str, ...] = ()
+    told: tuple[Callable[[], None], ...] = ()
+    """To be called once the model has been told the notes: without that they come again with the next sandbox."""
+
+    @classmethod
+    def of(cls, reports: Iterable[MountReport]) -> MountReport:
+        """Return one report of several."""
+        problems, notes, told = list[MountProblem](), list[str](), list[Callable[[], None]]()
+        for each in reports:
+            problems += each.problems
+            notes += each.notes
+            told += each.told
+        return cls(tuple(problems), tuple(notes), tuple(told))
 
 
 class MountMaker(Protocol):
@@ -66,12 +78,8 @@ class Mounts:
 
     async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport:
         """Have exactly *mounts* in the sandbox. Raises SandboxUnavailable, OSError."""
-        told = MountReport()
-        for kind, maker in self._makers.items():
-            report = await maker.make(session_id, dirs, _of(kind, mounts))
-            if report is not None:
-                told = MountReport((*told.problems, *report.problems), (*told.notes, *report.notes))
-        return told
+        made = [await maker.make(session_id, dirs, _of(kind, mounts)) for kind, maker in self._makers.items()]
+        return MountReport.of(each for each in made if each is not None)
 
     def are_synced(self, mounts: Sequence[Mount]) -> bool:
         """Whether any of *mounts* has two sides that change."""

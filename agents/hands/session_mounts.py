@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from agents.clock import Clock
@@ -66,6 +66,7 @@ class SessionMounts:
         self._told = told
         self.problems: list[MountProblem] = []
         """What the session's client must be told."""
+        self._on_told: list[Callable[[], None]] = []
         self._mounted: tuple[Sandbox, tuple[Mount, ...]] | None = None
         self._mounting = asyncio.Lock()
         self._again_at = math.inf
@@ -134,6 +135,17 @@ class SessionMounts:
             except TimeoutError as error:
                 raise SandboxUnavailable("the session's mounts are not kept in time; try again") from error
 
+    def note_told(self) -> None:
+        """Take note that the model was told what it must know."""
+        on_told, self._on_told = self._on_told, []
+        for note in on_told:
+            note()
+
+    def forget(self) -> None:
+        """Tell nothing more of what was mounted: what has to be told all the same comes with the next sandbox."""
+        self.problems.clear()
+        self._on_told.clear()
+
     def sandbox_ended(self) -> None:
         """Make them anew in the next one."""
         self._mounted = None
@@ -144,6 +156,7 @@ class SessionMounts:
         return known and self._clock.monotonic() < self._again_at
 
     def _note(self, report: MountReport) -> None:
-        self._told += report.notes
+        self._told += [text for text in report.notes if text not in self._told]
+        self._on_told += report.told
         self.problems += report.problems
         self._again_at = self._clock.monotonic() + _AGAIN_SECONDS if report.problems else math.inf

@@ -119,7 +119,7 @@ class SessionSandbox:
         """Let the next bash call have a fresh shell without a restart; what matters is noted beside the files."""
         self._shell.ended = False
         self._notices.clear()
-        self._mounts.problems.clear()
+        self._mounts.forget()
 
     async def running(self) -> Sandbox:
         """Return the session's sandbox, started when there is none, with its mounts. Raises SandboxUnavailable."""
@@ -224,6 +224,7 @@ class SessionSandbox:
         if blocks:
             self._notices.clear()
             self.files.note_told()
+            self._mounts.note_told()
         return blocks
 
     def take_problems(self) -> tuple[MountProblem, ...]:

@@ -1,8 +1,9 @@
 """Repositories in sandboxes: a copy below ``/workspace``, made outside and given to the sandbox's user.
 
 A copy is its session's from then on: checkpoints have it, and nothing is fetched again while something is at its
-place. What stands in its way stays, and no link of the session's is followed. A repository that cannot be had is told
-of, and tried again later; the session goes on without.
+place. Beside the session's directories a mark says that a copy was made, and another that its skills were told of: what
+memory had of that may be lost. What stands in its way stays, and no link of the session's is followed. A repository
+that cannot be had is told of, and tried again later; the session goes on without.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TOGETHER = 8
 """Copies that one host makes at a time: more would only share its disk and network."""
+_COPIED, _TOLD = "copied", "told"
 _IN_THE_WAY = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM})
 """What the workspace's user can bring about there, and must not end the session's calls by."""
 
@@ -66,23 +69,24 @@ class RepositoryMounts:
 
     async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport | None:
         """See MountMaker.make; repositories stay with their session, so that none is ever taken away."""
-        missing = await to_its_end(asyncio.to_thread(_missing, dirs, mounts)) if mounts else []
-        if not missing:
+        if not mounts:
             return None
+        missing = await to_its_end(asyncio.to_thread(_missing, dirs, mounts))
         tried = await asyncio.gather(*(self._add(session_id, dirs, each) for each in missing), return_exceptions=True)
         made: list[MountReport] = []
         for each in tried:
             if isinstance(each, BaseException):
                 raise each
             made.append(each)
-        problems = tuple(problem for report in made for problem in report.problems)
-        return MountReport(problems, tuple(note for report in made for note in report.notes))
+        untold = await to_its_end(asyncio.to_thread(_untold, dirs, mounts))
+        report = MountReport.of([*made, *untold])
+        return report if report.problems or report.notes else None
 
     async def _add(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> MountReport:
         began = time.monotonic()
         try:
             async with self._together:
-                found = await self._copied(session_id, dirs, mount)
+                await self._copy(session_id, dirs, mount)
         except RepositoryFailed as failed:
             log.warning("a repository of %s: %s", session_id, failed.message)
             self._recorder.observe(catalogue.REPOSITORY_SECONDS, time.monotonic() - began, failed.reason)
@@ -90,13 +94,13 @@ class RepositoryMounts:
             note = f"The repository that belongs at {mount.path} could not be copied: {why}."
             return MountReport((failed.problem(),), (note,))
         self._recorder.observe(catalogue.REPOSITORY_SECONDS, time.monotonic() - began, "ok")
-        return MountReport(notes=(_note(mount, found),) if found else ())
+        return MountReport()
 
-    async def _copied(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> Sequence[FoundSkill]:
+    async def _copy(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> None:
         try:
             source, token = await self._access.repository(session_id, mount.source)
         except NotFound:
-            return ()  # with its session, while the call was on its way
+            return  # with its session, while the call was on its way
         except HecatonError as error:
             raise SandboxUnavailable(f"the session's repositories cannot be looked up: {error.message}") from error
         if await to_its_end(asyncio.to_thread(_is_taken, dirs, mount)):
@@ -106,7 +110,7 @@ class RepositoryMounts:
         scratch = dirs.base / f"{mount.source}.{secrets.token_hex(4)}.part"
         try:
             await self._cloner.clone(source, token, scratch)
-            return await to_its_end(asyncio.to_thread(_show, scratch, dirs, _below(mount)))
+            await to_its_end(asyncio.to_thread(_show, scratch, dirs, mount))
         except OSError as error:
             if error.errno not in _IN_THE_WAY:
                 raise
@@ -120,7 +124,36 @@ def _below(mount: Mount) -> str:
 
 
 def _missing(dirs: SandboxDirs, mounts: Sequence[Mount]) -> list[Mount]:
-    return [mount for mount in mounts if not os.path.lexists(dirs.of("workspace") / _below(mount) / ".git")]
+    return [mount for mount in mounts if not _is_had(dirs, mount)]
+
+
+def _is_had(dirs: SandboxDirs, mount: Mount) -> bool:
+    if os.path.lexists(dirs.of("workspace") / _below(mount) / ".git"):
+        return True
+    # Whose it is by now may have removed that, and kept the files.
+    return _mark(dirs, mount, _COPIED).exists() and _is_taken(dirs, mount)
+
+
+def _mark(dirs: SandboxDirs, mount: Mount, what: str) -> Path:
+    return dirs.base / f"{mount.source}.{what}"
+
+
+def _untold(dirs: SandboxDirs, mounts: Sequence[Mount]) -> list[MountReport]:
+    reports: list[MountReport] = []
+    for mount in mounts:
+        mark = _mark(dirs, mount, _TOLD)
+        if not mark.exists() and _is_had(dirs, mount):
+            found = skills_in(dirs.of("workspace"), _below(mount).split("/"))
+            if found:
+                reports.append(MountReport(notes=(_note(mount, found),), told=(partial(_put, mark),)))
+    return reports
+
+
+def _put(mark: Path) -> None:
+    try:
+        mark.touch()
+    except OSError as error:
+        log.warning("%s cannot be made: %s", mark, error.strerror)
 
 
 def _is_taken(dirs: SandboxDirs, mount: Mount) -> bool:
@@ -132,13 +165,12 @@ def _is_taken(dirs: SandboxDirs, mount: Mount) -> bool:
         return True
 
 
-def _show(scratch: Path, dirs: SandboxDirs, path: str) -> Sequence[FoundSkill]:
-    """Give a copy to the sandbox's user and let it appear at its place; returns the skills in it."""
-    found = skills_in(scratch)
+def _show(scratch: Path, dirs: SandboxDirs, mount: Mount) -> None:
+    """Give a copy to the sandbox's user and let it appear at its place."""
     uid = dirs.uid
     if uid is not None:
         _give(scratch, uid)
-    *parents, name = path.split("/")
+    *parents, name = _below(mount).split("/")
     folder = os.open(dirs.of("workspace"), _DIRECTORY)
     try:
         for parent in parents:
@@ -148,7 +180,7 @@ def _show(scratch: Path, dirs: SandboxDirs, path: str) -> Sequence[FoundSkill]:
         os.rename(scratch, name, dst_dir_fd=folder)
     finally:
         os.close(folder)
-    return found
+    _put(_mark(dirs, mount, _COPIED))
 
 
 def _entered(folder: int, name: str, uid: int | None) -> int:

@@ -36,10 +36,13 @@ class FoundSkill:
     path: str
 
 
-def skills_in(tree: Path) -> Sequence[FoundSkill]:
-    """Return the skills of a copy by their names, the first MOST; what is none is left out. Blocks. Raises OSError."""
+def skills_in(tree: Path, below: Sequence[str] = ()) -> Sequence[FoundSkill]:
+    """Return the skills of the copy *below* a directory by their names, the first MOST; what is none is left out.
+
+    Blocks.
+    """
     try:
-        with _inside(tree, _FOLDER) as folder:
+        with _inside(tree, (*below, *_FOLDER)) as folder:
             names = sorted(os.listdir(folder))
             found = (_skill(folder, name) for name in names)
             return [each for each, _ in zip((each for each in found if each), range(MOST), strict=False)]

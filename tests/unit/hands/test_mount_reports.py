@@ -84,6 +84,37 @@ async def test_a_mount_that_was_changed_is_tried_at_once(host: SandboxHost, make
     assert "try 2" in str((await call(host, changed, command="true")).content) and maker.tries == 2
 
 
+class Noting:
+    """Has something to tell until it was told."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport | None:
+        del session_id, dirs, mounts
+        return MountReport(notes=("read this",), told=(self._note,)) if self.told == 0 else None
+
+    def _note(self) -> None:
+        self.told += 1
+
+
+async def test_what_was_to_be_told_is_told_although_the_sandbox_was_put_away_before(place: Path) -> None:
+    maker = Noting()
+    host = SandboxHost(SandboxSettings(warm=0), place / "root", mounts=Mounts({"repository": maker}))
+    await host.start()
+    try:
+        await call(host, MOUNT, name=PROVISION)
+        assert maker.told == 0
+        await host.release("sesn_a", destroy=False)
+        first = await call(host, MOUNT, command="echo here")
+        assert str(first.content).count("read this") == 1 and maker.told == 1
+        await host.release("sesn_a", destroy=False)
+        assert "read this" not in str((await call(host, MOUNT, command="echo here")).content)
+        assert maker.told == 1
+    finally:
+        await host.stop()
+
+
 def test_a_result_of_an_earlier_release_has_no_problems() -> None:
     result = ToolResult("call_1", [], problems=(PROBLEM,))
     assert pickle.loads(pickle.dumps(result)) == result

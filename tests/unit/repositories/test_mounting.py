@@ -7,6 +7,7 @@ or that ends the session, a copy that is made again over the session's work, a s
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def mounts(access: Access, recorder: Recorder) -> RepositoryMounts:
 async def test_a_copy_is_its_users_and_is_made_once(mounts: RepositoryMounts, dirs: SandboxDirs) -> None:
     assert await mounts.make("sesn_1", dirs, []) is None
     report = await mounts.make("sesn_1", dirs, [REPO])
-    assert report is not None and not report.problems and not report.notes
+    assert report is None
     copy = dirs.of("workspace") / "deep" / "project"
     assert (copy / "README").read_text() == "main"
     if dirs.uid is not None:
@@ -76,7 +77,20 @@ async def test_a_copy_is_its_users_and_is_made_once(mounts: RepositoryMounts, di
     (copy / "README").write_text("the session's")
     assert await mounts.make("sesn_1", dirs, [REPO]) is None
     assert (copy / "README").read_text() == "the session's"
-    assert [each.name for each in dirs.base.iterdir()] == ["workspace"]
+    assert {each.name for each in dirs.base.iterdir()} == {"workspace", "sesrsc_1.copied"}
+
+
+async def test_a_copy_whose_git_directory_is_gone_is_the_sessions_all_the_same(
+    mounts: RepositoryMounts, dirs: SandboxDirs
+) -> None:
+    await mounts.make("sesn_1", dirs, [REPO])
+    copy = dirs.of("workspace") / "deep" / "project"
+    shutil.rmtree(copy / ".git")
+    assert await mounts.make("sesn_1", dirs, [REPO]) is None
+    assert [each.name for each in copy.iterdir()] == ["README"]
+    shutil.rmtree(copy)
+    assert await mounts.make("sesn_1", dirs, [REPO]) is None
+    assert (copy / ".git").is_dir()  # there was nothing of it any more
 
 
 async def test_a_failure_is_told_and_the_next_try_may_succeed(
@@ -100,9 +114,9 @@ async def test_what_a_killed_host_has_left_is_in_no_copys_way(mounts: Repository
     for name in ("sesrsc_1.0a1b2c3d.part", "sesrsc_12.0a1b2c3d.part"):
         (dirs.base / name / "objects").mkdir(parents=True)
     report = await mounts.make("sesn_1", dirs, [REPO])
-    assert report is not None and not report.problems
+    assert report is None
     # What may be another's, of a resource with a longer id, stays.
-    assert {each.name for each in dirs.base.iterdir()} == {"workspace", "sesrsc_12.0a1b2c3d.part"}
+    assert {each.name for each in dirs.base.iterdir()} == {"workspace", "sesrsc_1.copied", "sesrsc_12.0a1b2c3d.part"}
 
 
 @pytest.mark.parametrize("taken", ["file", "directory", "link"])
@@ -130,8 +144,7 @@ async def test_a_session_that_is_gone_and_a_store_that_is_not_there(
     mounts: RepositoryMounts, access: Access, dirs: SandboxDirs
 ) -> None:
     access.failure = NotFound("session sesn_1 not found")
-    report = await mounts.make("sesn_1", dirs, [REPO])
-    assert report is not None and not report.problems
+    assert await mounts.make("sesn_1", dirs, [REPO]) is None
     access.failure = Unavailable("the database does not answer")
     with pytest.raises(SandboxUnavailable, match="does not answer"):
         await mounts.make("sesn_1", dirs, [REPO])
@@ -140,8 +153,8 @@ async def test_a_session_that_is_gone_and_a_store_that_is_not_there(
     assert report is not None and [each.type for each in report.problems] == ["repository_authentication_error"]
 
 
-async def test_skills_of_a_repository_are_told_once(
-    mounts: RepositoryMounts, dirs: SandboxDirs, origin: Path, tmp_path: Path
+async def test_skills_of_a_repository_are_told_until_they_were_told(
+    mounts: RepositoryMounts, access: Access, dirs: SandboxDirs, origin: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
     (work / ".claude" / "skills" / "tidy").mkdir(parents=True)
@@ -154,6 +167,22 @@ async def test_skills_of_a_repository_are_told_once(
     assert report.notes[0].endswith(
         "\n- tidy (/workspace/deep/project/.claude/skills/tidy/SKILL.md): Tidies up &amp; down."
     )
+    # Whoever was to tell that has forgotten it, or died.
+    again = await RepositoryMounts(access, cloner(), Recorder()).make("sesn_1", dirs, [REPO])
+    assert again is not None and again.notes == report.notes
+    for note in again.told:
+        note()
+    assert await mounts.make("sesn_1", dirs, [REPO]) is None
+
+
+async def test_skills_are_not_looked_for_where_the_session_leads(
+    mounts: RepositoryMounts, dirs: SandboxDirs, tmp_path: Path
+) -> None:
+    await mounts.make("sesn_1", dirs, [REPO])
+    skill(tmp_path / "outside" / "project", "secret", SKILL)
+    (tmp_path / "outside" / "project" / ".git").mkdir()
+    shutil.rmtree(dirs.of("workspace") / "deep")
+    (dirs.of("workspace") / "deep").symlink_to(tmp_path / "outside")
     assert await mounts.make("sesn_1", dirs, [REPO]) is None
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 from agents.hands.file_root import FileRoot
 from agents.hands.linux_calls import acting_as
 from agents.hands.threads import to_its_end
+from agents.memory.mirror import TooManyEntries
 from agents.memory.rules import MAX_CONTENT_BYTES, MAX_SEGMENTS
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class StoreDirectory:
                     for entry in entries:
                         seen += 1
                         if seen > MOST_ENTRIES:
-                            raise OSError(errno.ENFILE, f"has more than {MOST_ENTRIES} files")
+                            raise TooManyEntries(MOST_ENTRIES)
                         path = f"{folder}/{entry.name}"
                         if entry.is_file(follow_symlinks=False):
                             found[path] = self._digest(path)

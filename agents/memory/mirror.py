@@ -22,7 +22,7 @@ from agents.errors import (
 )
 from agents.ids import new_memory_id, new_memory_version_id
 from agents.memory import rules
-from agents.memory.records import Author, Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryRepository
+from agents.memory.records import Author, Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryRepository, Text
 from agents.memory.syncing import SyncPlan, plan_sync
 
 _PER_PAGE = 500
@@ -31,11 +31,21 @@ _LOADED = 40
 """Memories, with contents, that are: 4 MB at most."""
 
 
+class TooManyEntries(OSError):
+    """A directory has more in it than is looked at."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"has more than {most} files and directories: until there are fewer, nothing there is kept")
+
+
 class Directory(Protocol):
     """A directory in a sandbox. Its files are named by the paths of memories: ``/notes/today.md``."""
 
     async def digests(self) -> Mapping[str, str] | None:
-        """Return the SHA-256 of each regular file's bytes; None when the directory is not there. Raises OSError."""
+        """Return the SHA-256 of each regular file's bytes; None when the directory is not there.
+
+        Raises TooManyEntries, OSError.
+        """
         ...
 
     async def read(self, path: str) -> str | None:
@@ -76,7 +86,7 @@ class SyncPass:
     lost: tuple[str, ...] = ()
     """Files whose changes gave way to the store's."""
     refused: dict[str, str] = field(default_factory=lambda: {})
-    """Files that the store does not take as they are, or that the directory does not, and why."""
+    """Files that the store does not take as they are, or that the directory does not, and why; "" is all of them."""
     acts: Counter[str] = field(default_factory=Counter[str])
     """How often it did what ``MEMORY_CHANGES`` counts."""
     failed: HecatonError | OSError | None = None
@@ -94,7 +104,11 @@ class MemoryMirror:
         self, store_id: str, session_id: str, directory: Directory, base: Base, *, read_only: bool
     ) -> SyncPass:
         """Make one pass from *base* on. Raises NotFound without the store, Unavailable before anything was done."""
-        stored, local = await self._stored(store_id), await directory.digests()
+        stored = await self._stored(store_id)
+        try:
+            local = await directory.digests()
+        except TooManyEntries as error:
+            return SyncPass(refused={"": str(error)})
         if local is None or (not local and len(base.both) > 1):
             # Swept away at once: more likely the directory than each memory in it was to go.
             base.both, base.sent = {}, {}
@@ -178,7 +192,9 @@ class _Work:
     stored: Mapping[str, MemoryRecord]
     last: Mapping[str, str]
     base: Base
-    made: int = 0
+    grown: int = 0
+    """Memories that the store has more than were listed."""
+    archived: InvalidRequest | None = None
     undone: set[str] = field(default_factory=lambda: set())
     """Where the directory has gone back to what the store has."""
     loaded: dict[str, MemoryRecord] = field(default_factory=lambda: {})
@@ -208,7 +224,8 @@ class _Work:
         self.undone.add(path)
 
     async def create(self, path: str) -> None:
-        if len(self.stored) + self.made >= rules.MAX_MEMORIES:
+        self._refuse_archived()
+        if len(self.stored) + self.grown >= rules.MAX_MEMORIES:
             # Not asked for each of what may be very many.
             raise InvalidRequest(f"memory store {self.store_id} is full")
         content = await self.directory.read(path)
@@ -219,25 +236,40 @@ class _Work:
         record = MemoryRecord(
             new_memory_id(), self.store_id, change.version_id, rules.checked_path(path), text, moment, moment
         )
-        self.base.sent[path] = text.sha256
-        await self.memory.create_memory(record, change)
-        self.made += 1
-        self.base.have(path, text.sha256)
+        await self._taken(path, text, self.memory.create_memory(record, change))
+        self.grown += 1
 
     async def update(self, path: str) -> None:
+        self._refuse_archived()
         content = await self.directory.read(path)
         if content is None:
             raise InvalidRequest("is no text in UTF-8")
         text = rules.text_of(content)
         edit = MemoryEdit(text=text, expected_sha256=self.last[path])
-        self.base.sent[path] = text.sha256
-        await self.memory.change_memory(self.store_id, self.stored[path].id, edit, self._change())
-        self.base.have(path, text.sha256)
+        memory_id = self.stored[path].id
+        await self._taken(path, text, self.memory.change_memory(self.store_id, memory_id, edit, self._change()))
 
     async def delete(self, path: str) -> None:
         memory, expected = self.stored[path], self.last[path]
         await self.memory.delete_memory(self.store_id, memory.id, self._change(), expected_sha256=expected)
+        self.grown -= 1
         self.base.have(path, None)
+
+    async def _taken(self, path: str, text: Text, answer: Awaitable[object]) -> None:
+        """Wait until the store has what is written to it."""
+        self.base.sent[path] = text.sha256
+        try:
+            await answer
+        except InvalidRequest as error:
+            if error.error_code == "memory_store_archived":
+                self.archived = error
+            raise
+        self.base.have(path, text.sha256)
+
+    def _refuse_archived(self) -> None:
+        if self.archived is not None:
+            # Not asked for each of what may be very many.
+            raise self.archived
 
     def _change(self) -> Change:
         return Change(new_memory_version_id(), Author("session_actor", self.session_id), self.clock.now())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from agents.clock import ManualClock
 from agents.errors import Unavailable
 from agents.memory import rules
-from agents.memory.mirror import Base, MemoryMirror, SyncPass
+from agents.memory.mirror import Base, MemoryMirror, SyncPass, TooManyEntries
 from agents.memory.records import Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryStoreRecord, VersionListing
 from agents.store.memory_agent_memory import MemoryAgentMemory
 
@@ -282,3 +283,48 @@ async def test_only_what_has_given_way_already_is_lost_in_a_pass_that_failed(
     done = await scene.sync()
     assert done.failed is not None and done.lost == () and scene.files.files["/x"] == "mine"
     assert (await scene.sync()).lost == ("/x",)
+
+
+async def test_a_file_of_a_full_store_can_be_renamed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_MEMORIES", 2)
+    scene.files.files = {"/a": "1", "/b": "2"}
+    await scene.sync()
+    scene.files.files = {"/c": "1", "/b": "2"}
+    assert (await scene.sync()).refused == {} and await scene.stored() == {"/b": "2", "/c": "1"}
+
+
+async def test_an_archived_store_is_asked_to_take_only_one_of_many_files(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.write("/a", "one")
+    await scene.write("/b", "one")
+    await scene.sync()
+    await scene.memory.archive(STORE, NOW)
+    scene.files.files |= {"/a": "two", "/b": "two", "/c": "new", "/d": "new"}
+    asked = list[str]()
+    for name in ("create_memory", "change_memory"):
+        take = getattr(scene.memory, name)
+
+        async def counted(*given: object, take: Any = take) -> object:
+            asked.append(take.__name__)
+            return await take(*given)
+
+        monkeypatch.setattr(scene.memory, name, counted)
+    why = (await scene.sync()).refused
+    assert set(why) == {"/a", "/b", "/c", "/d"} and len(set(why.values())) == 1 and asked == ["change_memory"]
+
+
+async def test_too_many_files_are_told_of_and_change_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.write("/a", "one")
+    await scene.sync()
+
+    async def too_many() -> Mapping[str, str] | None:
+        raise TooManyEntries(3)
+
+    monkeypatch.setattr(scene.files, "digests", too_many)
+    assert (await scene.sync()).refused == {
+        "": "has more than 3 files and directories: until there are fewer, nothing there is kept"
+    }
+    monkeypatch.undo()
+    scene.files.files["/a"] = "mine"
+    assert (await scene.sync()).lost == () and await scene.stored() == {"/a": "mine"}

@@ -262,13 +262,17 @@ class SandboxPool:
         while True:
             await self._clock.sleep(min(_SWEEP_SECONDS, self._settings.idle_seconds))
             self._provisioner.stock.trim()
-            for session in [session for session in self._sessions.values() if session.active == 0]:
-                idle = session.idle_for >= self._settings.idle_seconds
-                if idle or await session.over_quota():
-                    await self._put_away(session)
-                if idle and session.active == 0:
+            resting = [session for session in self._sessions.values() if session.active == 0]
+            due = [session for session in resting if self._is_idle(session) or await session.over_quota()]
+            # Together: each may wait for the sources of its mounts.
+            await asyncio.gather(*map(self._put_away, due))
+            for session in due:
+                if self._is_idle(session):
                     session.forget()
                     self._forget_unused(session)
+
+    def _is_idle(self, session: SessionSandbox) -> bool:
+        return session.active == 0 and session.idle_for >= self._settings.idle_seconds
 
     async def rest(self) -> None:
         """End every sandbox and have a checkpoint of every session's files; they stay."""

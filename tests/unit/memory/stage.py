@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.clock import ManualClock, SystemClock
+from agents.clock import Clock, ManualClock, SystemClock
 from agents.config import SandboxSettings
 from agents.errors import Unavailable
 from agents.hands.checkpoint_store import CheckpointStore
@@ -91,10 +91,10 @@ class Sandboxes:
         return (await self.all(("bash", {"command": command})))[0]
 
 
-def hosted(stage: Stage, root: Path, store: CheckpointStore | None = None, **settings: Any) -> Sandboxes:
+def hosted(
+    stage: Stage, root: Path, store: CheckpointStore | None = None, clock: Clock | None = None, **settings: Any
+) -> Sandboxes:
     stores = stage.mounts()
     mounts = Mounts({"memory": stores}, {"memory": stores})
-    host = SandboxHost(
-        SandboxSettings(**{"warm": 1, **settings}), root, name=root.name, store=store, mounts=mounts, linger=0
-    )
-    return Sandboxes(host)
+    wanted = SandboxSettings(**{"warm": 1, **settings})
+    return Sandboxes(SandboxHost(wanted, root, name=root.name, store=store, clock=clock, mounts=mounts, linger=0))

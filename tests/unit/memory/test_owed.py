@@ -6,13 +6,18 @@ session, or waits for ever.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from agents.clock import ManualClock
+from agents.config import SandboxSettings
 from agents.hands.checkpoint_store import LocalStore
+from agents.hands.port import ToolCall, Workspace
 from agents.hands.sandbox import SandboxUnavailable
+from agents.memory.records import MemoryListing, MemoryRecord
 from tests.unit.hands.conftest import place
 from tests.unit.hands.results import said, told
 from tests.unit.memory.stage import MOUNT, READ_ONLY, SESSION, Sandboxes, Stage, hosted, stage
@@ -124,3 +129,36 @@ async def test_a_store_that_was_deleted_is_owed_nothing(stage: Stage) -> None:
     await stage.memory.delete(MOUNT.source)
     await stage.mounts().bring_owed(SESSION, stage.dirs)
     assert not stage.mounts().owes(stage.dirs.base)
+
+
+async def test_a_session_whose_memory_is_slow_keeps_no_other_from_being_put_away(
+    stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    sandboxes = hosted(stage, place / "one", clock=clock, warm=0)
+    await sandboxes.host.start()
+    waiting, back = 0, asyncio.Event()
+    read = stage.memory.memories
+
+    async def slow(store_id: str, query: MemoryListing) -> Sequence[MemoryRecord | str]:
+        nonlocal waiting
+        waiting += 1
+        await back.wait()
+        return await read(store_id, query)
+
+    try:
+        both = [ToolCall(name, "bash", {"command": "true"}) for name in ("sesn_a", "sesn_b")]
+        async with asyncio.TaskGroup() as calls:
+            for call in both:
+                calls.create_task(_called(sandboxes, call))
+        monkeypatch.setattr(stage.memory, "memories", slow)
+        clock.advance(SandboxSettings().idle_seconds)
+        await until(lambda: waiting == 2, seconds=5)
+    finally:
+        back.set()
+        await sandboxes.host.stop()
+
+
+async def _called(sandboxes: Sandboxes, call: ToolCall) -> None:
+    async for result in sandboxes.host.execute(Workspace(call.call_id, mounts=(MOUNT,)), [call]):
+        assert not result.is_error

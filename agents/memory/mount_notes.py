@@ -14,11 +14,12 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from agents.hands.port import Mount
+from agents.hands.sandbox_dirs import SandboxDirs
 from agents.memory.mirror import Base
 
 _STATE = "memory.json"
@@ -36,27 +37,34 @@ class Known(Base):
     """Whether a pass has ever come to its end."""
 
 
+T = TypeVar("T", Known, Mount)
+
+
 @dataclass(slots=True)
 class Notes:
     """The notes in one session's directory. Methods block, and raise OSError."""
 
+    dirs: SandboxDirs
     fd: int
+    """Of ``dirs.base`` as it was when they were opened."""
 
     def known(self) -> dict[str, Known]:
         """Return what is known, by store."""
         found: dict[str, dict[str, Any]] = self._read(_STATE, {})
-        names = {each.name for each in fields(Known)}
-        return {
-            store: Known(**{name: value for name, value in known.items() if name in names})
-            for store, known in found.items()
-        }
+        return {store: _made(Known, known) for store, known in found.items()}
 
     def note_known(self, known: Mapping[str, Known]) -> None:
         self._write(_STATE, dict(known))
 
+    def forget(self, store_id: str) -> None:
+        """Know nothing of a store's directory any more."""
+        known = self.known()
+        if known.pop(store_id, None) is not None:
+            self.note_known(known)
+
     def owed(self) -> list[Mount]:
         """Return the mounts of ``memory.owed``."""
-        return [Mount(**each) for each in self._read(_OWED, [])]
+        return [_made(Mount, each) for each in self._read(_OWED, [])]
 
     def note_owed(self, mounts: Sequence[Mount]) -> None:
         if mounts:
@@ -81,16 +89,21 @@ class Notes:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
 
 
+def _made(kind: type[T], noted: Mapping[str, Any]) -> T:
+    """Make one of what is noted, without what only a later release knows."""
+    return kind(**{each.name: noted[each.name] for each in fields(kind) if each.name in noted})
+
+
 def owes(base: Path) -> bool:
     """Whether anything is owed to the sources of what is mounted from the session directory *base*."""
     return (base / _OWED).exists()
 
 
 @contextmanager
-def opened(base: Path) -> Generator[Notes]:
-    """Open the notes in the session directory *base*. Raises OSError."""
-    fd = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def opened(dirs: SandboxDirs) -> Generator[Notes]:
+    """Open the notes in a session's directory. Raises OSError."""
+    fd = os.open(dirs.base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield Notes(fd)
+        yield Notes(dirs, fd)
     finally:
         os.close(fd)

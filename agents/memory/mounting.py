@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,12 +63,12 @@ class MemoryMounts:
         told: list[str] = []
         if not mounts:
             return told
-        with mount_notes.opened(dirs.base) as notes:
-            known, owed = await asyncio.to_thread(lambda: (notes.known(), notes.owed()))
+        with mount_notes.opened(dirs) as notes:
+            known, owed = await to_its_end(asyncio.to_thread(lambda: (notes.known(), notes.owed())))
             late = [mount for mount in mounts if not mount.read_only]
             try:
                 for mount in mounts:
-                    lines, ended = await self._noted(session_id, dirs, mount, notes, known)
+                    lines, ended = await self._noted(session_id, notes, mount, known)
                     told += lines
                     if ended:
                         late = [each for each in late if each is not mount]
@@ -85,31 +85,34 @@ class MemoryMounts:
 
     async def bring_owed(self, session_id: str, dirs: SandboxDirs) -> None:
         """See MountSync.bring_owed."""
-        with mount_notes.opened(dirs.base) as notes:
-            owed = await asyncio.to_thread(notes.owed)
+        with mount_notes.opened(dirs) as notes:
+            owed = await to_its_end(asyncio.to_thread(notes.owed))
+            if not owed:
+                # The machine went down before the note was on its disk.
+                await to_its_end(asyncio.to_thread(notes.note_owed, owed))
         told = await self.synchronize(session_id, dirs, owed)
         if self.owes(dirs.base):
             raise SandboxUnavailable("what was changed in the session's memory stores cannot be kept yet")
         log.info("what %s owed to memory stores is there now: %s", session_id, told)
 
     async def _noted(
-        self, session_id: str, dirs: SandboxDirs, mount: Mount, notes: Notes, known: dict[str, Known]
+        self, session_id: str, notes: Notes, mount: Mount, known: dict[str, Known]
     ) -> tuple[list[str], bool]:
         """Make a pass over one store and note it; returns what the model must be told, and whether all was done."""
         before = known.get(mount.source, Known())
         known[mount.source] = now = replace(before, both=dict(before.both), sent=dict(before.sent))
         try:
-            return await self._one(session_id, dirs, mount, now)
+            return await self._one(session_id, notes, mount, now)
         finally:
             # Also of one that is cut off, and after each: what follows may fail.
             if now != before:
                 await to_its_end(asyncio.to_thread(notes.note_known, known))
 
-    async def _one(self, session_id: str, dirs: SandboxDirs, mount: Mount, known: Known) -> tuple[list[str], bool]:
+    async def _one(self, session_id: str, notes: Notes, mount: Mount, known: Known) -> tuple[list[str], bool]:
         """Make a pass over one store, which brings *known* up to date. Returns what ``_noted`` does."""
         try:
             mirror = MemoryMirror(await self._memory(), self._clock)
-            with _opened(dirs, mount) as directory:
+            with _opened(notes, mount) as directory:
                 done = await mirror.synchronize(mount.source, session_id, directory, known, read_only=mount.read_only)
         except NotFound:
             self._recorder.count(catalogue.MEMORY_PASSES, "gone")
@@ -162,11 +165,11 @@ class _WhileThere:
 
 
 @contextmanager
-def _opened(dirs: SandboxDirs, mount: Mount) -> Generator[Directory]:
-    root = dirs.of(MEMORY)
+def _opened(notes: Notes, mount: Mount) -> Generator[Directory]:
+    root, uid = notes.dirs.of(MEMORY), notes.dirs.uid
     place = f"{root}/{_slug(mount)}"
-    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    files = FileRoot(fd, home=str(root), uid=None if mount.read_only else dirs.uid, outside=str(root))
+    fd = os.open(MEMORY, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=notes.fd)
+    files = FileRoot(fd, home=str(root), uid=None if mount.read_only else uid, outside=str(root))
     try:
         directory = KeptDirectory(files, place) if mount.read_only else StoreDirectory(files, place)
         yield _WhileThere(directory, files, root)
@@ -178,11 +181,14 @@ def _make(dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
     dirs.of(MEMORY).chmod(0o755)  # whatever the server's umask is
     for mount in mounts:
         place = dirs.of(MEMORY) / _slug(mount)
-        with suppress(FileExistsError):
-            place.mkdir(mode=0o700)
-            place.chmod(0o555 if mount.read_only else 0o700)
-            if dirs.uid is not None and not mount.read_only:
-                os.chown(place, dirs.uid, dirs.uid)
+        if place.exists():
+            continue
+        with mount_notes.opened(dirs) as notes:
+            notes.forget(mount.source)  # of one that is not there any more
+        place.mkdir(mode=0o700)
+        place.chmod(0o555 if mount.read_only else 0o700)
+        if dirs.uid is not None and not mount.read_only:
+            os.chown(place, dirs.uid, dirs.uid)
 
 
 def _slug(mount: Mount) -> str:

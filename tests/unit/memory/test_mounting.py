@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import orjson
 import pytest
 
 from agents.errors import Unavailable
@@ -130,6 +131,26 @@ async def test_nothing_is_believed_of_a_directory_that_is_taken_away_meanwhile(
     monkeypatch.setattr(StoreDirectory, "digests", removed)
     assert await stage.sync() == [f"{MOUNT.path}: {NOT_NOW}"]
     assert await stage.stored() == {"/only": "one"}
+    # What is noted belongs to what was taken away.
+    assert [each.name for each in stage.dirs.base.iterdir()] == [MEMORY]
+
+
+async def test_what_a_later_release_noted_beside_is_left_out(stage: Stage) -> None:
+    await stage.write("/a", "one")
+    await stage.sync()
+    note = stage.dirs.base / "memory.json"
+    noted = orjson.loads(note.read_bytes())
+    note.write_bytes(orjson.dumps({STORE: {**noted[STORE], "later": 1}}))
+    (stage.notes / "a").unlink()
+    assert await stage.sync() == [] and await stage.stored() == {}
+
+
+async def test_nothing_is_known_of_a_directory_that_is_made_anew(stage: Stage) -> None:
+    await stage.write("/only", "one")
+    await stage.sync()
+    stage.notes.rename(stage.dirs.base / "elsewhere")
+    assert await stage.sync() == [] and await stage.stored() == {"/only": "one"}
+    assert (stage.notes / "only").read_text() == "one"
 
 
 async def test_the_model_is_told_once_of_what_is_not_kept(stage: Stage) -> None:

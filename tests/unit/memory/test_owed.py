@@ -131,6 +131,15 @@ async def test_a_store_that_was_deleted_is_owed_nothing(stage: Stage) -> None:
     assert not stage.mounts().owes(stage.dirs.base)
 
 
+async def test_a_note_that_a_crash_of_the_machine_left_empty_holds_nothing_up(stage: Stage) -> None:
+    await stage.sync()
+    stage.away = True
+    await stage.sync()
+    (stage.dirs.base / "memory.owed").write_bytes(b"")
+    await stage.mounts().bring_owed(SESSION, stage.dirs)
+    assert not stage.mounts().owes(stage.dirs.base)
+
+
 async def test_a_session_whose_memory_is_slow_keeps_no_other_from_being_put_away(
     stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,9 +23,9 @@ class LateOutputs:
         """See OutputFiles.kept."""
         return await (await self._outputs()).kept(session_id)
 
-    async def keep(self, session_id: str, path: str, chunks: AsyncIterable[bytes]) -> None:
+    async def keep(self, session_id: str, path: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """See OutputFiles.keep."""
-        await (await self._outputs()).keep(session_id, path, chunks)
+        await (await self._outputs()).keep(session_id, path, size, chunks)
 
     async def _outputs(self) -> KeptOutputs:
         """Raises as ``LateStore.get``, and StoreUnavailable for a place of files that is not installed."""

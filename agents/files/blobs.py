@@ -77,7 +77,7 @@ class Blobs:
             async for piece in _pieces(chunks):
                 size += len(piece)
                 if size > most:
-                    raise PayloadTooLarge(f"the file is larger than {most} bytes")
+                    raise too_large(most)
                 await _in_thread(take, piece)
         except BaseException as error:
             await _in_thread(_ended, writing.__exit__, type(error), error, error.__traceback__)
@@ -129,6 +129,11 @@ class Blobs:
         names = [name for name in staged if name.partition("-")[0].isdigit() and int(name.partition("-")[0]) < limit]
         await _in_thread(self._store.remove, _STAGED, names)
         return len(names)
+
+
+def too_large(most: int) -> PayloadTooLarge:
+    """Word that a content has more than *most* bytes."""
+    return PayloadTooLarge(f"the file is larger than {most} bytes")
 
 
 def open_blob_store(settings: Settings) -> CheckpointStore:

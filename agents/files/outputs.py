@@ -31,10 +31,10 @@ class KeptOutputs:
         rows = await self._files.records.list(FileListing(limit=_MOST_ROWS, session_id=session_id))
         return {row.path: Blob(row.sha256, row.size) for row in rows if row.kind is FileKind.OUTPUT and row.path}
 
-    async def keep(self, session_id: str, path: str, chunks: AsyncIterable[bytes]) -> None:
+    async def keep(self, session_id: str, path: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """See OutputFiles.keep."""
         session = await self._store.sessions.get(SessionId(session_id))
-        await self._files.add_output(chunks, session_id, path, session.workspace_id, _MOST)
+        await self._files.add_output(chunks, size, session_id, path, session.workspace_id, _MOST)
 
 
 def outputs_of(settings: Settings, store: Store) -> KeptOutputs:

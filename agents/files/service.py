@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from agents.clock import Clock
 from agents.config import Settings
 from agents.errors import InvalidRequest, Unavailable
-from agents.files.blobs import Blob, Blobs, Staged, open_blobs
+from agents.files.blobs import Blob, Blobs, Staged, open_blobs, too_large
 from agents.files.records import (
     BlobLeaving,
     FileKind,
@@ -91,9 +91,12 @@ class Files:
         self._clock = clock
         self._settings = settings
 
-    async def stage(self, chunks: AsyncIterable[bytes]) -> Staged:
-        """Bring bytes in. Raises PayloadTooLarge."""
-        return await self.blobs.stage(chunks, most=self._settings.max_bytes)
+    async def stage(self, chunks: AsyncIterable[bytes], *, size: int = 0) -> Staged:
+        """Bring bytes in. Raises PayloadTooLarge; where their *size* is known, before any of them is read."""
+        most = self._settings.max_bytes
+        if size > most:
+            raise too_large(most)
+        return await self.blobs.stage(chunks, most=most)
 
     async def add(self, staged: Staged, new: NewFile, workspace_id: str) -> FileRecord:
         """Make a file of staged bytes. Raises StorageFull; then they are gone."""
@@ -111,15 +114,16 @@ class Files:
         return await self._keep(staged, file)
 
     async def add_output(
-        self, chunks: AsyncIterable[bytes], session_id: str, path: str, workspace_id: str, most: OutputBounds
+        self, chunks: AsyncIterable[bytes], size: int, session_id: str, path: str, workspace_id: str, most: OutputBounds
     ) -> FileRecord:
         """Keep what a session has left in its outputs directory at *path*, in place of what was there.
 
+        *size* is what *chunks* have at most.
         Raises InvalidRequest (a name that cannot be a file's), PayloadTooLarge, StorageFull (also for a session that
         would have more outputs than *most*).
         """
         new = NewFile.checked(path, None, None)
-        staged = await self.stage(chunks)
+        staged = await self.stage(chunks, size=size)
         file = FileRecord(
             id=new_file_id(),
             filename=new.filename,

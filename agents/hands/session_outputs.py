@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
-from agents.errors import InvalidRequest, NotFound, PayloadTooLarge, PermissionDenied, Unavailable
+from agents.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, PermissionDenied, Unavailable
 from agents.files.blobs import Blob
 from agents.hands.checkpoint_store import StoreUnavailable
 from agents.hands.notices import not_kept
@@ -47,11 +47,12 @@ class OutputFiles(Protocol):
         """Return what is kept of a session, by path. Raises Unavailable."""
         ...
 
-    async def keep(self, session_id: str, path: str, chunks: AsyncIterable[bytes]) -> None:
+    async def keep(self, session_id: str, path: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """Keep what *chunks* yields, in place of what is kept at *path*, a path below the outputs directory.
 
-        Raises NotFound (no such session), InvalidRequest (a name that no file can have), PayloadTooLarge,
-        PermissionDenied (no room), Unavailable, StoreUnavailable, and what *chunks* raises.
+        It is at most *size* bytes; nothing is read where that is too much. Raises NotFound (no such session),
+        InvalidRequest (a name that no file can have), PayloadTooLarge, PermissionDenied (no room), Conflict (another
+        host has kept something there just now), Unavailable, StoreUnavailable, and what *chunks* raises.
         """
         ...
 
@@ -168,11 +169,13 @@ class SessionOutputs:
             try:
                 if (blob := kept.get(path)) is None or blob.size != mark[2] or await self._digest(path) != blob.sha256:
                     async with aclosing(self._chunks(path, mark[2])) as chunks:
-                        await files.keep(self._session_id, path, chunks)
+                        await files.keep(self._session_id, path, mark[2], chunks)
                     self._count(mark[2])
                 known[path] = mark
             except FileNotFoundError:
                 continue  # gone, or something else by now
+            except Conflict:
+                continue  # the next look compares it with what is kept there now
             except (InvalidRequest, PayloadTooLarge, PermissionDenied) as error:
                 log.warning("an output of session %s is not kept: %s", self._session_id, error.message)
                 self._faulty[path] = mark

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from agents.clock import ManualClock
 from agents.errors import PayloadTooLarge
 from agents.files.blobs import Blob, Blobs
+from agents.files.records import OutputBounds
+from agents.files.service import Files
+from agents.files.settings import FileSettings
 from agents.hands.checkpoint_store import LocalStore, StoreUnavailable
+from agents.store.memory import MemoryStore
 
 
 @pytest.fixture
@@ -40,6 +45,19 @@ async def test_a_content_is_named_by_its_digest_and_read_in_any_part(blobs: Blob
     target = tmp_path / "copy"
     await blobs.copy_to(staged.blob, target)
     assert target.read_bytes() == content
+
+
+async def test_what_is_known_to_be_too_large_is_not_read(blobs: Blobs, tmp_path: Path) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("read")
+        yield b""
+
+    files = Files(MemoryStore().files, blobs, ManualClock(), FileSettings(max_bytes=10))
+    most = OutputBounds(10, 10**6)
+    with pytest.raises(PayloadTooLarge):
+        await files.add_output(unread(), 11, "sesn_1", "a", "wrkspc_1", most)
+    kept = await files.add_output(chunks(b"0123456789"), 10, "sesn_1", "a", "wrkspc_1", most)
+    assert await files.whole(kept) == b"0123456789"
 
 
 async def test_an_empty_content_is_one_too(blobs: Blobs) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agents.config import SandboxSettings
-from agents.errors import NotFound, PayloadTooLarge, Unavailable
+from agents.errors import Conflict, NotFound, PayloadTooLarge, Unavailable
 from agents.files.blobs import Blob
 from agents.hands import output_scan
 from agents.hands.host import SandboxHost
@@ -31,6 +31,8 @@ class Kept:
         self.files: dict[str, bytes] = {}
         self.calls: list[str] = []
         self.failure: Exception | None = None
+        self.failing: str | None = None
+        """The only path that fails, if any."""
         self.most = 10**6
         self.arrived = asyncio.Event()
 
@@ -38,14 +40,15 @@ class Kept:
         del session_id
         return {path: Blob(hashlib.sha256(data).hexdigest(), len(data)) for path, data in self.files.items()}
 
-    async def keep(self, session_id: str, path: str, chunks: AsyncIterable[bytes]) -> None:
+    async def keep(self, session_id: str, path: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         del session_id
         self.calls.append(path)
-        if self.failure is not None:
+        if self.failure is not None and self.failing in (None, path):
             raise self.failure
-        data = b"".join([chunk async for chunk in chunks])
-        if len(data) > self.most:
+        if size > self.most:
             raise PayloadTooLarge("too large")
+        data = b"".join([chunk async for chunk in chunks])
+        assert len(data) == size
         self.files[path] = data
         self.arrived.set()
 
@@ -122,6 +125,18 @@ async def test_a_failure_keeps_no_call_from_ending_and_the_next_one_brings_it_ou
     kept.failure = None
     await session.bash("true")
     assert kept.files == {"one": b"one\n"}
+
+
+async def test_what_another_host_keeps_at_the_same_time_is_compared_by_the_next_look(
+    session: Session, kept: Kept
+) -> None:
+    kept.failure, kept.failing = Conflict("file_1 has its place"), "one"
+    result = await session.bash("echo one > one; echo two > two")
+    assert not any(map(is_notice, result.content))
+    assert kept.files == {"two": b"two\n"}
+    kept.failure = None
+    await session.bash("true")
+    assert kept.files == {"one": b"one\n", "two": b"two\n"}
 
 
 async def test_the_model_is_told_once_of_what_the_user_does_not_get(

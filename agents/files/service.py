@@ -69,6 +69,8 @@ class NewFile:
         """
         kind = (mime_type or "").partition(";")[0].strip().lower()
         name = posixpath.basename((filename or "").replace("\\", "/"))
+        if name in (".", ".."):  # a client that writes to this name means a directory
+            name = ""
         if not kind or kind == _ANY:
             kind = mimetypes.guess_type(name)[0] or _ANY
         if len(kind) > MIME_TYPE_CHARS or not _MIME_TYPE.fullmatch(kind):

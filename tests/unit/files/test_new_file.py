@@ -22,6 +22,8 @@ from agents.files.service import NewFile
         (None, "application/pdf", ("unnamed.pdf", "application/pdf")),
         ("", None, ("unnamed.bin", "application/octet-stream")),
         ("folder/", "text/plain", ("unnamed.txt", "text/plain")),
+        ("..", "text/plain", ("unnamed.txt", "text/plain")),
+        ("a/.", "text/plain", ("unnamed.txt", "text/plain")),
     ],
 )
 def test_names_and_types_are_completed(filename: str | None, mime_type: str | None, kept: tuple[str, str]) -> None:

@@ -23,12 +23,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
+from agents.brains.assembly import Answer, TokenUsage
 from agents.brains.port import BrainFailure, BrainRequest
-from agents.brains.route import ROUTE
 from agents.sessions.brain_stream import bounded_stream, pause_after
+from agents.sessions.consumption import Consumption
 from agents.sessions.draft import Draft
-from agents.sessions.metering import model_request_row, spent_on
 from agents.sessions.model_requests import Spent, add_usage
 from agents.sessions.owner import ThreadOwner
 
@@ -62,17 +61,12 @@ class Aside:
         """*key* names it in the bill: an event's id, or one made from it, that no other request has."""
         self._owner = owner
         self._key = key
-        self._model = owner.state.agent["model"]["id"]
-        self._asked = owner.ports.clock.monotonic()
-        self._before = Spent()
-        self._assembler: AnswerAssembler | None = None
+        self._consumption = Consumption(owner)
 
     @property
     def spent(self) -> Spent:
         """What was consumed so far, also by attempts that failed and by one that was cancelled."""
-        if self._assembler is None:
-            return self._before
-        return self._before + self._spent_on(self._assembler)
+        return self._consumption.spent
 
     async def ask(self, question: Question) -> str:
         """Return the text of the answer, which may be empty.
@@ -81,7 +75,6 @@ class Aside:
         up or cannot cap what the model costs (``billing``), the model refused or, where that matters, was cut off
         (``request_failed``, not transient).
         """
-        self._model = question.model or self._owner.state.agent["model"]["id"]
         await self._owner.take_slot()
         try:
             async with asyncio.timeout(question.seconds):
@@ -97,11 +90,12 @@ class Aside:
 
     async def _persist(self, question: Question) -> Answer:
         settings, clock = self._owner.ports.settings.brain, self._owner.ports.clock
+        model = question.model or self._owner.state.agent["model"]["id"]
         attempts = question.attempts or settings.max_attempts
         for attempt in range(1, attempts + 1):
-            self._check_budget()
+            self._check_budget(model)
             try:
-                return await self._answer(question, attempt)
+                return await self._answer(self._request(question, model, attempt))
             except BrainFailure as failure:
                 if not failure.transient or attempt == attempts:
                     raise
@@ -109,30 +103,28 @@ class Aside:
                 await clock.sleep(pause_after(attempt, settings, failure.retry_after))
         raise AssertionError("a question is asked once at least")
 
-    def _check_budget(self) -> None:
+    def _check_budget(self, model: str) -> None:
         record, now, budgets = self._owner.state.record, self._owner.ports.clock.now(), self._owner.rules.budgets
-        if record.budget is not None and not budgets.knows_cost(self._model):
-            raise BrainFailure("billing", f"{self._model!r} has no price, and there is a budget", transient=False)
+        if record.budget is not None and not budgets.knows_cost(model):
+            raise BrainFailure("billing", f"{model!r} has no price, and there is a budget", transient=False)
         if budgets.used_up(record, now, unrecorded=self.spent.micro_usd):
             raise BrainFailure("billing", "the session's budget is used up", transient=False)
 
-    async def _answer(self, question: Question, attempt: int) -> Answer:
-        request, ports = self._request(question, attempt), self._owner.ports
-        assembler = self._begin()
+    async def _answer(self, request: BrainRequest) -> Answer:
+        ports, consumption = self._owner.ports, self._consumption
+        consumption.begin(request.model)
         stream = bounded_stream(ports.brain.think(request), ports.settings.brain, live=False)
         async with aclosing(stream) as events:
             async for event in events:
-                if event.get("type") == ROUTE:
-                    assembler = self._begin()
-                assembler.feed(event)
-        return assembler.finish()
+                consumption.feed(event)
+        return consumption.finish()
 
-    def _request(self, question: Question, attempt: int) -> BrainRequest:
+    def _request(self, question: Question, model: str, attempt: int) -> BrainRequest:
         state = self._owner.state
         wanted = state.agent["model"]
         return BrainRequest(
             session_id=state.record.id,
-            model=self._model,
+            model=model,
             messages=list(question.messages),
             system=question.system,
             max_tokens=question.max_tokens,
@@ -144,31 +136,12 @@ class Aside:
             live=False,
         )
 
-    def _begin(self) -> AnswerAssembler:
-        """Begin an answer: what an earlier one consumed stays counted, at the price of who gave it."""
-        self._before, self._assembler = self.spent, AnswerAssembler()
-        return self._assembler
-
-    def _spent_on(self, assembler: AnswerAssembler) -> Spent:
-        return spent_on(self._owner.ports.prices, assembler, self._model, self._owner.state.agent["model"]["speed"])
-
     def count(self, draft: Draft) -> None:
         """Add what was consumed to the usage of the session and of the draft's thread."""
         add_usage(draft, self.spent)
 
     async def meter(self) -> None:
         """Put what was consumed into the session's bill; doing so again changes nothing."""
-        spent, ports = self.spent, self._owner.ports
-        if spent.usage == TokenUsage():
-            return
-        row = model_request_row(
-            self._key,
-            self._owner.state.record.id,
-            self._model,
-            spent.usage,
-            seconds=ports.clock.monotonic() - self._asked,
-            micro_usd=spent.micro_usd,
-            at=ports.clock.now(),
-            brain=spent.brain["id"] if spent.brain else "",
-        )
-        await ports.meter.record([row])
+        spent = self.spent
+        if spent.usage != TokenUsage():
+            await self._consumption.meter(self._key, spent)

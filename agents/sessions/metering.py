@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from agents.brains.assembly import AnswerAssembler, TokenUsage
-from agents.brains.policy import TokenPrices
+from agents.brains.assembly import TokenUsage
 from agents.economics.meter import MeterKind, MeterRow
 from agents.hands.port import ToolResult
 from agents.hands.servers.port import ServerResult
 from agents.ids import EventId, SessionId
-from agents.sessions.model_requests import Spent
-
-
-def spent_on(prices: TokenPrices, assembler: AnswerAssembler, model: str, speed: str) -> Spent:
-    """Return what the answer that *assembler* puts together consumed so far, at the price of the brain that gives it.
-
-    *model* is whom the request named.
-    """
-    route = assembler.route
-    if route is None:
-        return Spent(assembler.usage, prices.cost(model, assembler.usage, speed=speed))
-    own, told = route.brain.definition.price, route.brain.told(model)
-    micro_usd = prices.cost(told, assembler.usage, speed=speed, own=own)
-    return Spent(assembler.usage, micro_usd, None if route.implied else route.wire())
 
 
 def model_request_row(

@@ -6,20 +6,19 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
-from agents.brains.assembly import Answer, AnswerAssembler, TokenUsage
+from agents.brains.assembly import Answer, TokenUsage
 from agents.brains.chunks import ChunkChain
 from agents.brains.first_token import FirstToken
 from agents.brains.port import BrainFailure, BrainLost, BrainRequest
-from agents.brains.route import ROUTE
 from agents.hands.servers.port import Offer
 from agents.ids import EventId
 from agents.sessions import transitions
 from agents.sessions.brain_stream import bounded_stream, pause_after
+from agents.sessions.consumption import Consumption
 from agents.sessions.delegation import coordinator_tools
 from agents.sessions.discovery import Discovery
 from agents.sessions.draft import Draft
 from agents.sessions.judging import Judge
-from agents.sessions.metering import model_request_row, spent_on
 from agents.sessions.model_requests import Spent
 from agents.sessions.owner import ThreadOwner
 from agents.sessions.permissions import Toolbox
@@ -45,11 +44,8 @@ class Thinker:
 
     def __init__(self, owner: ThreadOwner) -> None:
         self._owner = owner
-        self._assembler = AnswerAssembler()
+        self._consumption = Consumption(owner)
         self._request_id: EventId | None = None
-        self._model = ""
-        self._asked = 0.0
-        self._abandoned = Spent()
         self._retry_after: float | None = None
         self._discovery = Discovery(owner)
         self._offers: Mapping[str, Offer] = {}
@@ -61,12 +57,7 @@ class Thinker:
         """What the open request consumed so far, answers that were lost halfway included; nothing before it is made."""
         if self._request_id != self._owner.state.open_request:
             return Spent()
-        return self._abandoned + self._spent_on_answer()
-
-    def _spent_on_answer(self) -> Spent:
-        """What the answer in the making consumed, at the price of the brain that gives it."""
-        speed = self._owner.state.agent["model"]["speed"]
-        return spent_on(self._owner.ports.prices, self._assembler, self._model, speed)
+        return self._consumption.spent
 
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.
@@ -100,8 +91,7 @@ class Thinker:
 
     async def think(self, request_id: EventId) -> None:
         """Make the model request that the log has opened and record how it ended."""
-        self._request_id, self._abandoned, self._assembler = request_id, Spent(), AnswerAssembler()
-        self._asked = self._owner.ports.clock.monotonic()
+        self._request_id, self._consumption = request_id, Consumption(self._owner)
         if not self._owner.state.primary:
             self._owner.trace.note(request_id, {names.REQUEST_MODEL: self._owner.state.agent["model"]["id"]})
         try:
@@ -118,7 +108,7 @@ class Thinker:
                 record(draft, spent)
 
         await self._owner.apply(change)
-        await self._meter(request_id, spent)
+        await self._consumption.meter(request_id, spent)
         await self._judge.meter()
 
     def count_judging(self, draft: Draft) -> None:
@@ -128,22 +118,8 @@ class Thinker:
     async def meter_unfinished(self, request_id: EventId | None, spent: Spent) -> None:
         """Record what a request consumed that brought no answer: it is in the bill of the session, too."""
         if request_id is not None and spent.usage != TokenUsage():
-            await self._meter(request_id, spent)
+            await self._consumption.meter(request_id, spent)
             await self._judge.meter()
-
-    async def _meter(self, request_id: EventId, spent: Spent) -> None:
-        ports = self._owner.ports
-        row = model_request_row(
-            request_id,
-            self._owner.state.record.id,
-            self._model,
-            spent.usage,
-            seconds=ports.clock.monotonic() - self._asked,
-            micro_usd=spent.micro_usd,
-            at=ports.clock.now(),
-            brain=spent.brain["id"] if spent.brain else "",
-        )
-        await ports.meter.record([row])
 
     async def _turn(self, request_id: EventId) -> Record:
         """Get the agent's next answer. Raises BrainFailure."""
@@ -181,7 +157,6 @@ class Thinker:
                 logger.warning("%s made no summary of %s: %s", model, self._owner.state.record.id, failure.message)
                 if self._budget_used_up():
                     raise
-                self._give_up_answer()
         else:
             summary = await self._summary_by(own)
         return lambda draft, spent: record_summary(draft, rules, summary, spent, counts)
@@ -198,25 +173,22 @@ class Thinker:
         A brain that is lost in mid-answer is no failure of the model's: half a message never existed (law 7),
         and the same request goes to the next brain. Its previews are given up with it: new ones have new ids.
         """
-        ports = self._owner.ports
+        ports, consumption = self._owner.ports, self._consumption
         repeats, asked = 0, ports.clock.monotonic()
         while True:
-            self._assembler = assembler = AnswerAssembler()
             previews = PreviewWriter(ports.bus, self._owner.state.record.id, self._owner.state.event_thread)
             request = make()
-            self._model = request.model
+            consumption.begin(request.model)
             first = FirstToken(ports.clock.monotonic)
             try:
                 thinking = bounded_stream(ports.brain.think(request), ports.settings.brain, live=request.live)
                 with self._owner.trace.asking(self._request_id, "hecaton-brain", "think"):
                     async with aclosing(thinking) as events:
                         async for event in events:
-                            if event.get("type") == ROUTE:
-                                self._give_up_answer()
                             first.see(event)
-                            if (changes := assembler.feed(event)) and previewed:
+                            if (changes := consumption.feed(event)) and previewed:
                                 previews.show(changes)
-                answer = assembler.finish()
+                answer = consumption.finish()
                 self._answered(answer, first, asked=asked, previewed=previewed)
                 return answer, previews.ids
             except BrainLost as lost:
@@ -225,7 +197,6 @@ class Thinker:
                     raise
                 repeats += 1
                 ports.metrics.request_repeated()
-                self._give_up_answer()
 
     def _answered(self, answer: Answer, first: FirstToken, *, asked: float, previewed: bool) -> None:
         """Tell metrics and trace when the answer began, and the trace why it ended."""
@@ -239,17 +210,13 @@ class Thinker:
 
     def _note(self, attributes: Mapping[str, Value]) -> None:
         """Tell the open request's span what the log does not say of it."""
-        route, settings = self._assembler.route, self._owner.ports.settings
+        route, settings = self._consumption.route, self._owner.ports.settings
         engine = settings.engine if route is None else route.brain.definition.engine
         self._owner.trace.note(self._request_id or "", {names.PROVIDER: names.provider(engine), **attributes})
 
     def _budget_used_up(self) -> bool:
         record, now = self._owner.state.record, self._owner.ports.clock.now()
         return self._owner.rules.budgets.used_up(record, now, unrecorded=self.spent().micro_usd)
-
-    def _give_up_answer(self) -> None:
-        """Another brain is asked: what this one consumed stays counted, at its own price."""
-        self._abandoned += self._spent_on_answer()
 
     async def _failed(self, request_id: EventId, failure: BrainFailure) -> None:
         logger.warning(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -57,10 +57,14 @@ class Question:
 class Aside:
     """One question of a thread's; or several in a row, which are counted together."""
 
-    def __init__(self, owner: ThreadOwner, key: str) -> None:
-        """*key* names it in the bill: an event's id, or one made from it, that no other request has."""
+    def __init__(self, owner: ThreadOwner, key: str, *, beside: Callable[[], int] = lambda: 0) -> None:
+        """*key* names it in the bill: an event's id, or one made from it, that no other request has.
+
+        *beside* tells what else the thread's turn has spent that is not counted yet, in micro-USD.
+        """
         self._owner = owner
         self._key = key
+        self._beside = beside
         self._consumption = Consumption(owner)
 
     @property
@@ -107,7 +111,7 @@ class Aside:
         record, now, budgets = self._owner.state.record, self._owner.ports.clock.now(), self._owner.rules.budgets
         if record.budget is not None and not budgets.knows_cost(model):
             raise BrainFailure("billing", f"{model!r} has no price, and there is a budget", transient=False)
-        if budgets.used_up(record, now, unrecorded=self.spent.micro_usd):
+        if budgets.used_up(record, now, unrecorded=self._beside() + self.spent.micro_usd):
             raise BrainFailure("billing", "the session's budget is used up", transient=False)
 
     async def _answer(self, request: BrainRequest) -> Answer:

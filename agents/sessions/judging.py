@@ -69,9 +69,9 @@ class Judge:
         settings, session = self._owner.ports.settings.permissions, self._owner.state.record.id
         call = {"tool": block.name, "description": self._description(toolbox, block.name), "input": block.input}
         messages = question(self._instructions(), entries, call, characters=settings.judge_characters)
-        if messages is None or self._budget_used_up(spent):
+        if messages is None:
             return "ask"
-        aside = Aside(self._owner, key)
+        aside = Aside(self._owner, key, beside=lambda: spent.micro_usd + self._spent_but_by(aside))
         self._asides.append(aside)
         asked = Question(
             SYSTEM,
@@ -95,10 +95,8 @@ class Judge:
             return None  # a budget can hold only what has a price: the thread's own model has one
         return wanted
 
-    def _budget_used_up(self, spent: Spent) -> bool:
-        unrecorded = spent.micro_usd + sum(aside.spent.micro_usd for aside in self._asides)
-        record, now = self._owner.state.record, self._owner.ports.clock.now()
-        return self._owner.rules.budgets.used_up(record, now, unrecorded=unrecorded)
+    def _spent_but_by(self, aside: Aside) -> int:
+        return sum(each.spent.micro_usd for each in self._asides if each is not aside)
 
     def _instructions(self) -> list[str]:
         state = self._owner.state

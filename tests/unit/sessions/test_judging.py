@@ -204,6 +204,20 @@ async def test_a_used_up_budget_buys_no_judgement() -> None:
     await world.harness.stop()
 
 
+async def test_a_judge_that_fails_is_not_asked_again_once_the_request_and_it_have_used_up_the_budget() -> None:
+    failing = reply(text("al"), fail(), usage=TokenUsage(input_tokens=400))
+    world = await world_of(brain_of(["ls"], lambda _: failing, usage=TokenUsage(output_tokens=360)))
+    budget = {"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}
+    record = replace(world.new_record(toolset(bash=AUTO)), budget=budget)
+    await world.harness.create(record, [message("go")])
+    await world.sleepers(2)  # the heartbeat, and the pause after the first failure
+    world.clock.advance(60)
+    [use] = uses(await world.idle(SessionId(record.id)))
+    assert use["evaluated_permission"] == "ask"
+    assert sum(judges(each) for each in world.brain.requests) == 1
+    await world.harness.stop()
+
+
 async def test_an_interrupt_ends_the_judging_and_what_it_cost_is_counted() -> None:
     gate = Gate()
     world = await world_of(brain_of(["ls"], lambda _: reply(text(Hold(gate), "allow"), usage=TokenUsage(1000, 0))))

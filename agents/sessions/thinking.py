@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from agents.brains.assembly import Answer, TokenUsage
 from agents.brains.chunks import ChunkChain
@@ -49,7 +50,7 @@ class Thinker:
         self._retry_after: float | None = None
         self._discovery = Discovery(owner)
         self._offers: Mapping[str, Offer] = {}
-        self._toolbox_of: tuple[int, Mapping[str, Offer], Toolbox] | None = None
+        self._toolbox_of: tuple[dict[str, Any], Mapping[str, Offer], Toolbox] | None = None
         self._chain = ChunkChain()
         self._judge = Judge(owner)
 
@@ -62,11 +63,11 @@ class Thinker:
     def _toolbox(self) -> Toolbox:
         # By identity: the snapshot is replaced, never changed, when a session's tools are updated.
         agent, known = self._owner.state.agent, self._toolbox_of
-        if known is None or known[0] != id(agent) or known[1] != self._offers:
+        if known is None or known[0] is not agent or known[1] != self._offers:
             definitions = {tool["name"]: tool for tool in self._owner.ports.tool_definitions()}
             internal = coordinator_tools(self._owner.state)
             toolbox = Toolbox(agent["tools"], definitions, self._discovery.urls(), self._offers, internal)
-            known = self._toolbox_of = (id(agent), self._offers, toolbox)
+            known = self._toolbox_of = (agent, self._offers, toolbox)
         return known[2]
 
     def _request(self) -> BrainRequest:

@@ -8,7 +8,8 @@ Invariants, whatever the interleaving of client input and turn events (design la
 - input that was processed while calls were open is held back until their results are complete;
 - a ``system`` message stands between a ``user`` message and the answer to it: what the author says meanwhile is held
   back until there is a ``user`` message, and stands behind all of it;
-- what is logged at once though the model may be answering (outcomes, verdicts) stands before the next request;
+- what is logged at once though the model may be answering (outcomes, verdicts) stands before the next request, and
+  before what was said later;
 - what the agent was told of the outcome that it works towards stays word for word, unless nothing else is left to cut.
 
 A tool call carries its event id as the model's tool-use id, so the fold needs no table beside the log.
@@ -110,8 +111,10 @@ class Conversation:
         elif event.type in TOOL_RESULTS:
             self._add_result(event.body[TOOL_RESULTS[event.type]], event.body)
         elif event.type is EventType.USER_MESSAGE:
+            self._take_announced()
             self._add_user(list(event.body["content"]))
         elif event.type is EventType.THREAD_MESSAGE_RECEIVED:
+            self._take_announced()
             self._add_user(self._relay(AGENT, [*text_content(_heading(event)), *event.body["content"]]))
         elif event.type is EventType.SYSTEM_MESSAGE:
             self._add_remark(list(event.body["content"]))
@@ -119,7 +122,8 @@ class Conversation:
             self._add_assistant(_said(event))
         elif event.type is EventType.MODEL_REQUEST_START:
             self._summarizing = "keeps" in hidden
-            self._take_announced()
+            if not self._summarizing:
+                self._take_announced()
         elif event.type in ANNOUNCED:
             self._announce(event)
         elif event.type is EventType.CONTEXT_COMPACTED:
@@ -149,8 +153,8 @@ class Conversation:
         return blocks
 
     def _take_announced(self) -> None:
-        """Take in what was logged while the model was perhaps answering: its next request is the first to see it."""
-        if self._announced and not self._summarizing:
+        """Take in what was logged while the model was perhaps answering, before what comes after it in the log."""
+        if self._announced:
             announced, self._announced = [block for _, block in self._announced], []
             self._add_user(announced)
 

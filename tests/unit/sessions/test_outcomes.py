@@ -273,6 +273,16 @@ async def test_an_outcome_that_comes_in_mid_turn_is_what_the_next_request_begins
     ]
 
 
+async def test_what_is_said_after_an_outcome_is_heard_after_it(world: World) -> None:
+    world.brain.add(reply(text("poem")), graded("satisfied"))
+    session = await world.create()
+    await world.send(session, outcome(), message("In French, please."))
+    log = await world.idle(session)
+    assert short([event["type"] for event in log])[:2] == ["user.define_outcome", "user.message"]
+    task, said = (block["text"] for block in world.brain.requests[0].messages[0]["content"])
+    assert "<outcome>" in task and said == "In French, please."
+
+
 async def test_an_interrupt_while_grading_ends_the_outcome_and_counts_what_the_grader_cost(world: World) -> None:
     world.brain.add(reply(text("draft")), reply(text("<result>sat", Hold(asyncio.Event()))))
     session = await world.create()

@@ -24,7 +24,7 @@ from typing import Any
 
 from agents.brains.policy import estimated_tokens
 from agents.brains.summarizing import AGENT, SUMMARY, USER, Speaker, summary_block
-from agents.sessions.events import TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
+from agents.sessions.events import MESSAGES, TOOL_RESULTS, TOOL_USES, Event, EventType, text_content
 from agents.sessions.outcome import ANNOUNCED, NEEDS_REVISION, OVER, announcements
 from agents.sessions.served import known_as
 from agents.web.provenance import PastUrls
@@ -110,12 +110,9 @@ class Conversation:
             self._add_tool_use(event)
         elif event.type in TOOL_RESULTS:
             self._add_result(event.body[TOOL_RESULTS[event.type]], event.body)
-        elif event.type is EventType.USER_MESSAGE:
+        elif event.type in MESSAGES:
             self._take_announced()
-            self._add_user(list(event.body["content"]))
-        elif event.type is EventType.THREAD_MESSAGE_RECEIVED:
-            self._take_announced()
-            self._add_user(self._relay(AGENT, [*text_content(_heading(event)), *event.body["content"]]))
+            self._add_user(self._heard(event))
         elif event.type is EventType.SYSTEM_MESSAGE:
             self._add_remark(list(event.body["content"]))
         elif event.type in (EventType.AGENT_MESSAGE, EventType.AGENT_THINKING):
@@ -132,6 +129,11 @@ class Conversation:
             self._end_request(hidden.get("tokens"), is_error=event.body["is_error"])
         elif event.type is EventType.THREAD_IDLE:
             self.compactions = self.futile = 0
+
+    def _heard(self, event: Event) -> list[Block]:
+        if event.type is EventType.USER_MESSAGE:
+            return list(event.body["content"])
+        return self._relay(AGENT, [*text_content(_heading(event)), *event.body["content"]])
 
     def _announce(self, event: Event) -> None:
         """Have the next request tell of an outcome; of one that is over with nothing to do, no longer."""

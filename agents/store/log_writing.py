@@ -25,6 +25,7 @@ from agents.store.tables import (
     deleted_sessions,
     events,
     leases,
+    memory_attachments,
     queue,
     session_snapshots,
     sessions,
@@ -128,7 +129,7 @@ _WANT_WORK = insert(work_items, *work_items.c.keys(), keep=True)
 _END_WORK = update(work_items, {"session_id": "session_id", "found": "state"}, "state", "stopped_at")
 _INSERT_CALLS = insert(call_records, *call_records.c.keys(), keep=True)
 _CONSUME = remove(queue, {"session_id": "session_id", "id": "id"})
-_OF_A_SESSION = (events, queue, threads, session_snapshots, work_items, audit_redactions)
+_OF_A_SESSION = (events, queue, threads, session_snapshots, work_items, audit_redactions, memory_attachments)
 _REMOVE = tuple(remove(table, {"session_id": "session_id"}) for table in _OF_A_SESSION)
 _TOMBSTONE = insert(audit_deletions, *audit_deletions.c.keys(), keep=True)
 _REMOVE_SESSION = remove(sessions, {"session_id": "id"})

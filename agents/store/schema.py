@@ -10,7 +10,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 
 from agents.store.engine import Database
 
-HEAD = "0024"
+HEAD = "0025"
 """The newest revision in ``migrations/versions`` (a test compares them)."""
 _VERSIONS = table("alembic_version", column("version_num"))
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from store_records import T0, AnyStore, Reopen, claimed, session
 
 from agents.catalog.resources import stored_resource
 from agents.errors import Conflict, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from agents.ids import SessionId
 from agents.listing import Listing
 from agents.memory import rules
 from agents.memory.records import (
@@ -25,6 +27,7 @@ from agents.memory.records import (
 )
 from agents.sessions.log import Commit
 from agents.store.ports import SessionListing
+from agents.store.tables import memory_attachments
 
 LATER = T0 + timedelta(seconds=5)
 KEY, SESSION = Author("api_actor", "apikey_1"), Author("session_actor", "sesn_1")
@@ -323,6 +326,19 @@ async def test_an_attachment_that_is_given_up_finds_nothing(location: str, reope
     await store.memory.attach(HERE, record.id)
     await store.memory.detach(HERE, record.id)
     assert await store.sessions.list(SessionListing(memory_store_id=HERE)) == []
+
+
+async def test_attachments_go_with_their_session(location: str, reopen: Reopen) -> None:
+    del location
+    store = await reopen()
+    await store.memory.insert(store_record())
+    lease, records = await claimed(store), (session(), session())
+    for record in records:
+        await store.memory.attach(HERE, record.id)
+        await store.log.create(Commit(lease, 0, record))
+    await store.log.delete(lease, SessionId(records[0].id))
+    left = select(memory_attachments.c.session_id)
+    assert await store._database.read(lambda at: at.execute(left).scalars().all()) == [records[1].id]
 
 
 async def test_neither_an_archived_store_nor_an_unknown_one_is_attached(stored: AnyStore) -> None:

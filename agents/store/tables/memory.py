@@ -58,5 +58,6 @@ memory_attachments = Table(
     Column("store_id", Key, nullable=False),
     Column("session_id", Key, nullable=False),
     PrimaryKeyConstraint("store_id", "session_id"),
+    Index(None, "session_id"),
 )
 """Which sessions have which stores, for lists of sessions by their store. It may name a session that never began."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from agents.clock import Clock
-from agents.deployments.records import DeploymentRepository
+from agents.deployments.records import DeploymentRecord, DeploymentRepository
 from agents.deployments.runs import DeploymentRuns
 from agents.deployments.settings import DeploymentSettings
 from agents.errors import HecatonError
@@ -22,6 +24,8 @@ _AT_ONCE = 16
 _REMOVED_AT_ONCE = 1000
 """Old runs that go in one transaction, after which it is looked for what is due."""
 _TIDY_SECONDS = 3600.0
+_PUT_OFF = timedelta(seconds=60)
+"""How long what cannot be fired, by a fault, leaves the turn to others."""
 
 
 class DeploymentScheduler:
@@ -39,7 +43,7 @@ class DeploymentScheduler:
         self._on = settings.enabled
         self._kept = timedelta(days=settings.keep_days)
         self._tidied: float | None = None
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, asyncio.Task[object]] = {}
         failing = "schedules wait for the database"
         self._task = PeriodicTask("deployments", self.look, clock, every=settings.scan_seconds, failing=failing)
 
@@ -64,10 +68,10 @@ class DeploymentScheduler:
         # What is under way may still be among those that are due.
         for due in await self._deployments.due(now, 2 * _AT_ONCE):
             if self._room and due.id not in self._under_way:
-                self._begin(due.id, due.id, partial(self._runs.fire, due))
+                self._begin(due.id, self._fire(due))
         if self._room:
             for run in await self._deployments.take_open(now, self._runs.taken_until(now), self._room):
-                self._begin(run.id, run.deployment_id, partial(self._runs.resume, run))
+                self._begin(run.id, _guarded(run.deployment_id, partial(self._runs.resume, run)))
         await self._tidy(now)
 
     async def _tidy(self, now: datetime) -> None:
@@ -85,16 +89,28 @@ class DeploymentScheduler:
     def _room(self) -> int:
         return _AT_ONCE - len(self._under_way)
 
-    def _begin(self, key: str, deployment_id: str, work: Callable[[], Awaitable[object]]) -> None:
-        task = asyncio.create_task(_guarded(deployment_id, work), name="deployment")
+    async def _fire(self, due: DeploymentRecord) -> None:
+        if await _guarded(due.id, partial(self._runs.fire, due)):
+            return
+        later = self._clock.now() + _PUT_OFF
+
+        def put_off(stored: DeploymentRecord) -> DeploymentRecord:
+            return replace(stored, due_at=later) if stored.due_at == due.due_at else stored
+
+        # It would be among the first that are due for ever, and others never.
+        await _guarded(due.id, partial(self._deployments.change, due.id, put_off))
+
+    def _begin(self, key: str, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(work, name="deployment")
         self._under_way[key] = task
         task.add_done_callback(partial(self._ended, key))
 
-    def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, key: str, task: asyncio.Task[object]) -> None:
         del self._under_way[key], task
 
 
-async def _guarded(deployment_id: str, work: Callable[[], Awaitable[object]]) -> None:
+async def _guarded(deployment_id: str, work: Callable[[], Awaitable[object]]) -> bool:
+    """Do the work of one deployment; returns whether it went without a fault."""
     try:
         await work()
     except HecatonError as error:
@@ -102,3 +118,5 @@ async def _guarded(deployment_id: str, work: Callable[[], Awaitable[object]]) ->
     except Exception:
         # The border of one deployment: a fault in it must not end the looking for all others.
         logger.exception("deployment %s: a run failed by a fault", deployment_id)
+        return False
+    return True

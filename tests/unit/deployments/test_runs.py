@@ -336,6 +336,21 @@ async def test_a_fault_in_one_deployment_keeps_no_other_from_firing(stage: Stage
     assert len(stage.making.made) == 1
 
 
+async def test_what_can_never_be_fired_takes_no_others_turn(stage: Stage) -> None:
+    """As with a time zone that a newer release of the zones no longer has."""
+    good = await stage.deploy()
+    assert good.due_at is not None
+    body = {**good.body, "schedule": {"type": "cron", "expression": "0 * * * *", "timezone": "Gone/Zone"}}
+    for number in range(40):
+        poisoned = replace(good, id=f"depl_x{number}", body=body, due_at=good.due_at - timedelta(seconds=number))
+        await stage.store.insert(poisoned, most=100)
+    await stage.advance_to_due()
+    for _ in range(4):
+        await stage.look()
+    assert stage.making.made == ["sesn_1"]
+    assert [run.deployment_id for run in await stage.settled()] == [good.id]
+
+
 async def test_the_scheduler_looks_again_and_again_until_it_is_stopped(stage: Stage) -> None:
     await stage.deploy()
     scheduler = stage.process()[1]

@@ -36,7 +36,7 @@ from agents.catalog.agent_config import check_not_archived
 from agents.catalog.multiagent import KeptSkills, session_roster
 from agents.catalog.resources import ResourceOwner, Resources
 from agents.catalog.session_agent import reference, session_agent, updated_session_agent
-from agents.catalog.team import check_skills_agree, models_of
+from agents.catalog.team import check_skills_agree, models_of, skills_of
 from agents.deployments.records import Reservation
 from agents.errors import InvalidRequest, Overloaded, RateLimited
 from agents.files.references import FileReferences
@@ -44,7 +44,7 @@ from agents.ids import SessionId, new_thread_id
 from agents.sessions.budget import Budgets, checked_budget
 from agents.sessions.events import SessionRecord
 from agents.sessions.wire import LIST_COST_HEADER, list_cost_micro_usd, session_wire
-from agents.skills.choosing import chosen_skills, session_skills
+from agents.skills.choosing import chosen_skills, session_skills, skill_mounts
 from agents.standby.session_ids import SessionIds
 from agents.store.ports import AgentRecord, EnvironmentRecord, SessionListing
 from agents.telemetry.tracing import names
@@ -149,7 +149,8 @@ class SessionRoutes:
         owner = ResourceOwner(
             reserved.session_id, access.workspace_id, access.principal, self_hosted, reserved.created_at
         )
-        resources = await self._resources.attach_all(given_resources, owner)
+        skills = () if self_hosted else skill_mounts(skills_of(snapshot))
+        resources = await self._resources.attach_all(given_resources, owner, skills)
         return SessionRecord(
             id=reserved.session_id,
             partition=reserved.partition,

@@ -124,8 +124,10 @@ class Resources:
     def __init__(self, kinds: Mapping[str, ResourceKind]) -> None:
         self._kinds = kinds
 
-    async def attach_all(self, given: Sequence[Mapping[str, Any]], owner: ResourceOwner) -> tuple[StoredResource, ...]:
-        """Return what is kept of the resources of a new session, all or none.
+    async def attach_all(
+        self, given: Sequence[Mapping[str, Any]], owner: ResourceOwner, skills: Sequence[Mount] = ()
+    ) -> tuple[StoredResource, ...]:
+        """Return what is kept of the resources of a new session that has *skills*, all or none.
 
         Raises InvalidRequest naming the first fault, NotFound, Unavailable.
         """
@@ -133,7 +135,7 @@ class Resources:
         made: list[StoredResource] = []
         try:
             for index, one in enumerate(given):
-                made.append(await self._attach(f"resources[{index}]", one, owner, made))
+                made.append(await self._attach(f"resources[{index}]", one, owner, made, skills))
         except BaseException:
             await self.detach_all(made)
             raise
@@ -166,7 +168,12 @@ class Resources:
         return self._kinds[stored["wire"]["type"]]
 
     async def _attach(
-        self, where: str, given: Mapping[str, Any], owner: ResourceOwner, present: Sequence[StoredResource]
+        self,
+        where: str,
+        given: Mapping[str, Any],
+        owner: ResourceOwner,
+        present: Sequence[StoredResource],
+        skills: Sequence[Mount] = (),
     ) -> StoredResource:
         name: str = given["type"]
         field = f"{where}.type" if where else "type"
@@ -179,19 +186,21 @@ class Resources:
             raise InvalidRequest(f"{field}: a session has at most {kind.most} resources of type {name}")
         made = await kind.attach(where, given, owner)
         try:
-            _check_place(f"{where}.mount_path" if where else "mount_path", made, present)
+            _check_place(f"{where}.mount_path" if where else "mount_path", made, present, skills)
         except InvalidRequest:
             await kind.detach(made)
             raise
         return made
 
 
-def _check_place(field: str, made: StoredResource, present: Sequence[StoredResource]) -> None:
+def _check_place(
+    field: str, made: StoredResource, present: Sequence[StoredResource], skills: Sequence[Mount] = ()
+) -> None:
     """Raise InvalidRequest when something is where *made* is to be, above it or below it."""
     if "mount" not in made:
         return
     path: str = made["mount"]["path"]
-    for other in present:
-        taken: str = other.get("mount", {}).get("path", "")
-        if taken and (path == taken or path.startswith(f"{taken}/") or taken.startswith(f"{path}/")):
-            raise InvalidRequest(f"{field}: {path} is taken by resource {other['id']} at {taken}")
+    places = [(f"resource {other['id']}", other["mount"]["path"]) for other in present if "mount" in other]
+    for who, taken in (*places, *(("a skill", skill.path) for skill in skills)):
+        if path == taken or path.startswith(f"{taken}/") or taken.startswith(f"{path}/"):
+            raise InvalidRequest(f"{field}: {path} is taken by {who} at {taken}")

@@ -16,6 +16,7 @@ from agents.net.guard import NetworkRefused, parse_url
 URL_CHARS = 2048  # ours
 BRANCH_CHARS = 255  # what a file system takes as a name, which branches are
 PATH_CHARS = 500  # ours
+NAME_BYTES = 255  # of every file system that a sandbox may be on
 WORKSPACE = "/workspace"
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -62,6 +63,8 @@ def mount_path_of(where: str, given: str | None, source: RepositorySource) -> st
     plain = given.isprintable() and "\\" not in given and ".." not in given.split("/")
     if not plain or not path.startswith(f"{WORKSPACE}/"):
         raise InvalidRequest(f"{where}mount_path: must be an absolute path below {WORKSPACE}, not {given[:200]!r}")
+    if any(len(part.encode()) > NAME_BYTES for part in path.split("/")):
+        raise InvalidRequest(f"{where}mount_path: no part of it may have more than {NAME_BYTES} bytes")
     return path
 
 

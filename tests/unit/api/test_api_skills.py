@@ -203,6 +203,24 @@ async def test_an_agent_and_its_sessions_show_the_version_that_they_have(server:
     assert "agent.skills" in refusal(await server.client.post("/v1/sessions", json=body), 400)
 
 
+@pytest.mark.parametrize(
+    ("name", "mount_path"), [("skills", None), ("x", "/workspace/skills/tidy"), ("x", "/workspace/skills/tidy/sub")]
+)
+async def test_a_repository_where_a_skill_is_to_be_is_refused(
+    server: Server, name: str, mount_path: str | None
+) -> None:
+    skill = (await upload(server)).json()
+    chosen = {"type": "custom", "skill_id": skill["id"]}
+    agent = await server.agent(tools=[{"type": "agent_toolset_20260401"}], skills=[chosen])
+    repository = {"type": "github_repository", "url": f"https://github.com/owner/{name}", "mount_path": mount_path}
+    environment = await server.environment()
+    body = {"agent": agent["id"], "environment_id": environment["id"], "resources": [repository]}
+    said = refusal(await server.client.post("/v1/sessions", json=body), 400)
+    assert "resources[0].mount_path" in said and "a skill at /workspace/skills/tidy" in said
+    beside = {**repository, "mount_path": "/workspace/skills/other"}
+    assert (await server.client.post("/v1/sessions", json={**body, "resources": [beside]})).status_code == 200
+
+
 async def test_an_update_replaces_an_agents_skills_and_keeps_them_when_it_says_nothing(server: Server) -> None:
     skill = (await upload(server)).json()
     chosen = {"type": "custom", "skill_id": skill["id"], "version": "latest"}

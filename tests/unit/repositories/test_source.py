@@ -56,7 +56,16 @@ def test_what_cannot_be_is_refused_by_name(given: dict[str, Any], named: str) ->
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc", "/workspace", "/workspace/../etc", "workspace/x", "/workspace/a\n", "/workspacex/a"]
+    "path",
+    [
+        "/etc",
+        "/workspace",
+        "/workspace/../etc",
+        "workspace/x",
+        "/workspace/a\n",
+        "/workspacex/a",
+        f"/workspace/{'é' * 128}",
+    ],
 )
 def test_a_copy_is_below_the_workspace(path: str) -> None:
     with pytest.raises(InvalidRequest, match="mount_path"):

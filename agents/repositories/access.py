@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from agents.catalog.resources import find
+from agents.catalog.resources import find, resource_wire
+from agents.errors import InvalidRequest
 from agents.ids import SessionId
 from agents.repositories.failures import RepositoryFailed
 from agents.repositories.resource import source_in, token_in
@@ -23,7 +24,12 @@ class StoredRepositories:
     async def repository(self, session_id: str, resource_id: str) -> tuple[RepositorySource, SecretStr | None]:
         """See RepositoryAccess.repository."""
         stored = find((await self._sessions.get(SessionId(session_id))).resources, resource_id)
-        source = source_in(stored)
+        try:
+            source = source_in(stored)
+        except InvalidRequest as error:
+            # An earlier release took it. The session goes on without, as without any that cannot be had.
+            url = resource_wire(stored)["url"]
+            raise RepositoryFailed("clone", url, f"this server does not take it any more ({error.message})") from error
         try:
             return source, await token_in(stored, session_id, self._envelope)
         except KeyUnavailable as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx2
@@ -58,6 +59,13 @@ class Cloner:
 
     async def _clone(self, source: RepositorySource, token: SecretStr | None, target: Path) -> None:
         addresses = await self._addresses(source)
+        if (
+            token is not None
+            and source.url.startswith("http:")
+            and any(ip_address(each).is_global for each in addresses)
+        ):
+            why = "its authorization token would cross the internet in the clear; name it by its https URL"
+            raise RepositoryFailed("clone", source.url, why)
         await self._probe(source, token)
         git = GitProgram(self._program, source, environment_of(source, token, addresses), self._most_bytes, target)
         if not self._known_to_do:

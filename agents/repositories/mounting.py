@@ -40,8 +40,9 @@ from agents.telemetry.recorder import Recorder
 log = logging.getLogger(__name__)
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_TOGETHER = 8
-"""Copies that one host makes at a time: more would only share its disk and network."""
+_TOGETHER, _OF_ONE_SESSION = 8, 4
+"""Copies that one host makes at a time: more would only share its disk and network, and one session's are half of them
+at most, so that another's first call need not wait for all of its own."""
 _COPIED, _TOLD = "copied", "told"
 _IN_THE_WAY = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM})
 """What the workspace's user can bring about there, and must not end the session's calls by."""
@@ -72,7 +73,9 @@ class RepositoryMounts:
         if not mounts:
             return None
         missing = await to_its_end(asyncio.to_thread(_missing, dirs, mounts))
-        tried = await asyncio.gather(*(self._add(session_id, dirs, each) for each in missing), return_exceptions=True)
+        mine = asyncio.Semaphore(_OF_ONE_SESSION)
+        adding = (self._add(session_id, dirs, each, mine) for each in missing)
+        tried = await asyncio.gather(*adding, return_exceptions=True)
         made: list[MountReport] = []
         for each in tried:
             if isinstance(each, BaseException):
@@ -82,10 +85,10 @@ class RepositoryMounts:
         report = MountReport.of([*made, *untold])
         return report if report.problems or report.notes else None
 
-    async def _add(self, session_id: str, dirs: SandboxDirs, mount: Mount) -> MountReport:
+    async def _add(self, session_id: str, dirs: SandboxDirs, mount: Mount, mine: asyncio.Semaphore) -> MountReport:
         began = time.monotonic()
         try:
-            async with self._together:
+            async with mine, self._together:
                 await self._copy(session_id, dirs, mount)
         except RepositoryFailed as failed:
             log.warning("a repository of %s: %s", session_id, failed.message)

@@ -139,6 +139,21 @@ async def test_what_is_checked_out_is_bounded_in_bytes_and_in_files(
     assert sum(each.is_file() for each in (tmp_path / "copy").rglob("n*")) == 3**depth
 
 
+class Elsewhere(Guard):
+    """Finds every name at a public address, too."""
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        return [*await super().addresses(host, port), "8.8.8.8"]
+
+
+async def test_no_token_crosses_the_internet_in_the_clear(server: GitServer, tmp_path: Path) -> None:
+    server.stalls_after = 0
+    made = Cloner(Elsewhere((ip_network("127.0.0.0/8"),)), seconds=30, most_bytes=1 << 30)
+    with pytest.raises(RepositoryFailed, match="in the clear"):
+        await made.clone(source(server), SecretStr(TOKEN), tmp_path / "copy")
+    assert not server.stalled.is_set()
+
+
 async def test_git_dies_with_whoever_copies(server: GitServer, tmp_path: Path) -> None:
     server.stalls_after = 1  # the question that comes before git's
     command = [sys.executable, "-m", "tests.unit.repositories.copier", source(server).url, str(tmp_path / "copy")]

@@ -6,8 +6,10 @@ or that ends the session, a copy that is made again over the session's work, a s
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,15 @@ from agents.errors import NotFound, Unavailable
 from agents.hands.port import Mount
 from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import SandboxDirs
+from agents.net.guard import Guard
+from agents.repositories.cloning import Cloner
 from agents.repositories.failures import RepositoryFailed
 from agents.repositories.mounting import RepositoryMounts
 from agents.repositories.skills import MOST, skills_in
 from agents.repositories.source import RepositorySource
 from agents.telemetry.catalogue import REPOSITORY_SECONDS
 from agents.telemetry.recorder import Recorder
+from tests.unit.waiting import until
 
 from .git_server import TOKEN, GitServer, git
 from .test_cloning import cloner
@@ -117,6 +122,35 @@ async def test_what_a_killed_host_has_left_is_in_no_copys_way(mounts: Repository
     assert report is None
     # What may be another's, of a resource with a longer id, stays.
     assert {each.name for each in dirs.base.iterdir()} == {"workspace", "sesrsc_1.copied", "sesrsc_12.0a1b2c3d.part"}
+
+
+class Slow(Cloner):
+    """Copies nothing until it may go on, and remembers how many wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__(Guard(), seconds=30, most_bytes=1)
+        self.busy = 0
+        self.go_on = asyncio.Event()
+
+    async def clone(self, source: RepositorySource, token: SecretStr | None, target: Path) -> None:
+        self.busy += 1
+        await self.go_on.wait()
+        raise RepositoryFailed("clone", source.url, "nothing")
+
+
+async def test_one_session_leaves_places_for_the_copies_of_others(access: Access, tmp_path: Path) -> None:
+    slow = Slow()
+    mounts = RepositoryMounts(access, slow, Recorder())
+    many = [replace(REPO, path=f"/workspace/p{number}") for number in range(9)]
+    homes = [SandboxDirs(tmp_path / name, None, tmp_path / "system") for name in ("one", "other")]
+    for home in homes:
+        home.of("workspace").mkdir(parents=True)
+    making = [asyncio.create_task(mounts.make("sesn_1", homes[0], many))]
+    await until(lambda: slow.busy == 4)
+    making.append(asyncio.create_task(mounts.make("sesn_1", homes[1], many[:1])))
+    await until(lambda: slow.busy == 5)
+    slow.go_on.set()
+    assert [len(report.problems) for report in await asyncio.gather(*making) if report is not None] == [9, 1]
 
 
 @pytest.mark.parametrize("taken", ["file", "directory", "link"])

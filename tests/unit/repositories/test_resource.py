@@ -16,10 +16,15 @@ from agents.catalog.resources import ResourceOwner, mounts_of, resource_wire
 from agents.clock import rfc3339
 from agents.errors import InvalidRequest
 from agents.hands.port import Mount
+from agents.repositories.access import StoredRepositories
+from agents.repositories.failures import RepositoryFailed
 from agents.repositories.resource import RepositoryResources, source_in, token_in
 from agents.repositories.source import RepositorySource
+from agents.sessions.log import Commit
+from agents.store.memory import MemoryStore
 from agents.vaults.envelope import Envelope, KeyUnavailable
 from agents.vaults.master_keys import HeldKeys
+from tests.contract.store_records import claimed, session
 from tests.unit.vaults.stage import fresh_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -70,6 +75,16 @@ async def test_a_token_is_replaced_and_the_mount_is_another(envelope: Envelope) 
     assert token is not None and token.get_secret_value() == TOKEN
     assert changed["wire"] == {**stored["wire"], "updated_at": rfc3339(later)}
     assert changed["mount"] == {**stored["mount"], "name": rfc3339(later)}
+
+
+async def test_one_that_an_earlier_release_took_and_this_one_does_not_is_told_of(envelope: Envelope) -> None:
+    stored = await RepositoryResources(envelope).attach("", {**GIVEN, "authorization_token": TOKEN}, OWNER)
+    store = MemoryStore()
+    record = session(resources=({**stored, "wire": {**stored["wire"], "url": "git://github.com/owner/repo"}},))
+    await store.log.create(Commit(await claimed(store), 0, record))
+    with pytest.raises(RepositoryFailed, match="not take it any more") as failed:
+        await StoredRepositories(store.sessions, envelope).repository(record.id, stored["id"])
+    assert failed.value.problem().type == "repository_clone_error"
 
 
 @pytest.mark.parametrize("token", ["a b", "a\nb", "é", "x" * 9000])

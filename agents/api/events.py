@@ -94,7 +94,7 @@ class EventRoutes:
         events = checked_events(parse(EventSendParams, loads(raw)))
         if acts_for_worker(request.scope):
             check_workers_events(events)
-        events = await self._rubrics.resolved(events, request.state.workspace_id)
+        events = await self._rubrics.resolved(events, request.state.workspace_id, session_id)
         await self._files.check("events", events, request.state.workspace_id, session_id)
         repeat_key = _repeat_key(request, session_id, raw)
         with sending(self._platform.spans, request, names.SEND_ROUTE, session_id, events):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from api_fakes import Server, refusal
+
+from agents.ids import new_id
 
 Json = dict[str, Any]
 
@@ -42,6 +45,26 @@ async def test_a_session_may_begin_with_one(server: Server) -> None:
 @pytest.mark.parametrize("content", [b"\xff\xfe", b" \n", b"x" * 262_145, b"x" * 1_048_577])
 async def test_a_file_that_is_no_rubric_is_refused_by_name(server: Server, content: bytes) -> None:
     file_id = await upload(server, content)
+    path = f"/v1/sessions/{(await server.session())['id']}/events"
+    told = refusal(await server.client.post(path, json={"events": [outcome(file_id)]}), 400)
+    assert told.startswith("events[0].rubric.file_id")
+
+
+async def test_a_rubric_may_be_an_output_of_the_session_and_of_no_other(server: Server) -> None:
+    mine, other = [(await server.session())["id"] for _ in range(2)]
+    records = server.platform.files.records
+    uploaded = await records.get(await upload(server, b"It rhymes."))
+    file = new_id("file")
+    await records.insert(replace(uploaded, id=file, session_id=mine), most_bytes=10**6)
+    sent = {"events": [outcome(file)]}
+    assert (await server.client.post(f"/v1/sessions/{mine}/events", json=sent)).status_code == 200
+    told = refusal(await server.client.post(f"/v1/sessions/{other}/events", json=sent), 400)
+    assert told.startswith("events[0].rubric.file_id")
+
+
+async def test_a_rubric_whose_bytes_are_gone_is_one_that_is_not_there(server: Server) -> None:
+    file_id = await upload(server, b"It rhymes.")
+    await server.platform.files.blobs.delete((await server.platform.files.records.get(file_id)).sha256)
     path = f"/v1/sessions/{(await server.session())['id']}/events"
     told = refusal(await server.client.post(path, json={"events": [outcome(file_id)]}), 400)
     assert told.startswith("events[0].rubric.file_id")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from agents.store.paging import Statement
 
 _S, _M, _V, _A = memory_stores.c, memories.c, memory_versions.c, memory_attachments.c
+_PORTION = 200
+"""Versions that are deleted at once: 20 MB at most, for others write meanwhile."""
 _ATTACH = insert_new(memory_attachments)
 _LIGHT_VERSION = [column for column in memory_versions.columns if column is not _V.content]
 
@@ -90,6 +92,9 @@ class SqlAgentMemory:
 
     async def delete(self, store_id: str) -> None:
         """See MemoryRepository.delete."""
+        while len(old := await self._database.read(lambda connection: _old_versions(connection, store_id))) >= _PORTION:
+            portion = delete(memory_versions).where(_V.id.in_(old))
+            await self._database.write(lambda connection, portion=portion: connection.execute(portion).close())
 
         def work(connection: Connection) -> None:
             stored = _store(connection, store_id, lock=True)
@@ -243,6 +248,14 @@ def _store(connection: Connection, store_id: str, *, lock: bool = False) -> Memo
     if row is None:
         raise rules.no_store(store_id)
     return store_of(row)
+
+
+def _old_versions(connection: Connection, store_id: str) -> Sequence[str]:
+    """Return some versions of a store that say no more what a memory says. Raises NotFound."""
+    _store(connection, store_id)
+    newest = select(_M.version_id).where(_M.store_id == store_id)
+    old = select(_V.id).where(_V.store_id == store_id, _V.id.not_in(newest)).order_by(_V.created_at, _V.id)
+    return connection.execute(old.limit(_PORTION)).scalars().all()
 
 
 def _memory(connection: Connection, store_id: str, memory_id: str) -> MemoryRecord:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 from store_records import T0, AnyStore, Reopen, claimed, session
 
 from agents.catalog.resources import stored_resource
@@ -26,8 +26,9 @@ from agents.memory.records import (
     VersionListing,
 )
 from agents.sessions.log import Commit
+from agents.store import agent_memory
 from agents.store.ports import SessionListing
-from agents.store.tables import memory_attachments
+from agents.store.tables import memory_attachments, memory_versions
 
 LATER = T0 + timedelta(seconds=5)
 KEY, SESSION = Author("api_actor", "apikey_1"), Author("session_actor", "sesn_1")
@@ -339,6 +340,38 @@ async def test_attachments_go_with_their_session(location: str, reopen: Reopen) 
     await store.log.delete(lease, SessionId(records[0].id))
     left = select(memory_attachments.c.session_id)
     assert await store._database.read(lambda at: at.execute(left).scalars().all()) == [records[1].id]
+
+
+async def test_a_store_of_very_many_versions_is_deleted_in_portions(
+    location: str, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del location
+    monkeypatch.setattr(agent_memory, "_PORTION", 3)
+    store = await reopen()
+    for number in (1, 2):
+        await store.memory.insert(store_record(number))
+    await put(store, memory(1))
+    for number in range(2, 9):
+        edit = MemoryEdit(text=rules.text_of(str(number)))
+        await store.memory.change_memory(HERE, "mem_0001", edit, change(number))
+    await store.memory.create_memory(memory(9, store_id="memstore_0002"), change(9))
+    most = memory_versions.c.store_id == HERE
+
+    def left(connection: Connection) -> int:
+        return connection.execute(select(func.count()).where(most)).scalar_one()
+
+    write, counts = store._database.write, list[int]()
+
+    async def counted(work: Any, **options: Any) -> Any:
+        counts.append(await store._database.read(left))
+        return await write(work, **options)
+
+    monkeypatch.setattr(store._database, "write", counted)
+    await store.memory.delete(HERE)
+    assert counts == [8, 5, 2] and await store._database.read(left) == 0
+    assert [each.id for each in await store.memory.versions("memstore_0002", VersionListing())] == ["memver_0009"]
+    with pytest.raises(NotFound):
+        await store.memory.delete(HERE)
 
 
 async def test_neither_an_archived_store_nor_an_unknown_one_is_attached(stored: AnyStore) -> None:

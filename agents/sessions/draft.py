@@ -132,6 +132,7 @@ class Draft:
         self.session.set(updated_at=self.now, queued=len(self.session.queue))
         if any(map(gets_on, self.events)):
             self.session.set(epoch=lease.epoch)
+        rows, new = self._rows(lease.epoch), self._without_rows()
         return Commit(
             lease=lease,
             expected_seq=self._base.seq,
@@ -139,14 +140,21 @@ class Draft:
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
-            threads=self._rows(lease.epoch),
+            threads=tuple(row for row in rows if row.id not in new),
+            new_threads=tuple(row for row in rows if row.id in new),
             work=self._work(),
         )
 
-    def _rows(self, epoch: int) -> tuple[ThreadRecord, ...]:
+    def _without_rows(self) -> set[str]:
+        """Name the threads that have no rows in the store: those created here, with the first of them the primary."""
+        created = {event.body["session_thread_id"] for event in self.events if event.type is EventType.THREAD_CREATED}
+        first = len(created) == len(self.session.threads) - 1
+        return {*created, self.session.primary.id} if first else created
+
+    def _rows(self, epoch: int) -> list[ThreadRecord]:
         """Bring the rows of the threads that the events concern to where the events lead."""
         if self.session.primary.row is None:
-            return ()
+            return []
         rows: list[ThreadRecord] = []
         concerned = {event.thread for event in self.events}
         further = {event.thread for event in self.events if gets_on(event)}
@@ -160,7 +168,7 @@ class Draft:
                     epoch=epoch if thread.event_thread in further else thread.row.epoch,
                 )
                 rows.append(thread.row)
-        return tuple(rows)
+        return rows
 
     def _work(self) -> Literal["wanted", "over"] | None:
         """Say what this commit is to the workers of a self-hosted environment (spec D.2, H-9)."""

@@ -61,7 +61,9 @@ class Commit:
     consume: tuple[EventId, ...] = ()
     stamp: str = field(default_factory=new_stamp)
     threads: tuple[ThreadRecord, ...] = ()
-    """Rows of threads that the events have changed, or created."""
+    """Rows of threads that the events have changed; the agents of threads do not change."""
+    new_threads: tuple[ThreadRecord, ...] = ()
+    """Rows of threads that had none before."""
     work: Literal["wanted", "over"] | None = None
     """For the queue of a self-hosted environment, in the same transaction: that the session has an item there from
     now on, if it has none yet; or that none shall be handed out any more."""

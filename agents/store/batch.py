@@ -19,7 +19,7 @@ from agents.sessions.events import SessionRecord
 from agents.sessions.log import Commit, Lease, new_stamp
 from agents.store.announcing import announcement_row
 from agents.store.call_records import call_rows
-from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row, thread_row
+from agents.store.codec import Row, event_row, session_row, snapshot_digest, snapshot_row, thread_progress, thread_row
 from agents.store.work_rows import first_item_row, last_item_row
 from agents.webhooks.announcing import Announcement
 from agents.webhooks.session_news import session_news
@@ -69,6 +69,8 @@ class Change:
     over: Row | None = None
     """What ends the session's item in that queue, if no worker has it."""
     threads: Sequence[Row] = ()
+    """What of threads has changed."""
+    new_threads: Sequence[Row] = ()
     calls: Sequence[Row] = ()
     """Calls of servers whose results are among the events, for the books."""
     news: Sequence[Row] = ()
@@ -131,7 +133,8 @@ def change_of(kind: Kind, commit: Commit, digest_of: Callable[[SessionRecord], s
         over=last_item_row(record) if commit.work == "over" else None,
         calls=call_rows(record, commit.events),
         news=[announcement_row(each) for each in session_news(record, commit.events, created=kind is Kind.CREATE)],
-        threads=[thread_row(thread) for thread in commit.threads],
+        threads=[thread_progress(thread) for thread in commit.threads],
+        new_threads=[thread_row(thread) for thread in commit.new_threads],
     )
 
 

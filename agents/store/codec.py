@@ -231,7 +231,8 @@ def session_of(row: RowView) -> SessionRecord:
     )
 
 
-def thread_row(thread: ThreadRecord) -> Row:
+def thread_progress(thread: ThreadRecord) -> Row:
+    """Return what changes of a thread's row, with its key: no commit of a thread writes its whole agent again."""
     state = {
         "parent_id": thread.parent_id,
         "stop_reason": thread.stop_reason,
@@ -243,12 +244,18 @@ def thread_row(thread: ThreadRecord) -> Row:
     }
     return {
         "id": thread.id,
-        "session_id": thread.session_id,
-        "created_at": micros(thread.created_at),
         "archived_at": micros_or_none(thread.archived_at),
         "status": thread.status.value,
-        "agent": encode(thread.agent),
         "state": encode(state),
+    }
+
+
+def thread_row(thread: ThreadRecord) -> Row:
+    return {
+        **thread_progress(thread),
+        "session_id": thread.session_id,
+        "created_at": micros(thread.created_at),
+        "agent": encode(thread.agent),
     }
 
 

@@ -210,7 +210,8 @@ class MemoryEventLog:
         stored.events.extend(change.events)
         self.calls.rows |= {row["key"]: row for row in change.calls}
         self._event_ids.update(row["id"] for row in change.events)
-        stored.threads.update((row["id"], row) for row in change.threads)
+        stored.threads |= {row["id"]: row for row in change.new_threads}
+        stored.threads |= {row["id"]: {**stored.threads[row["id"]], **row} for row in change.threads}
         stored.queue.update((row["id"], row) for row in change.queue)
         for event_id in change.consume:
             stored.queue.pop(event_id, None)

@@ -24,6 +24,9 @@ from agents.sessions.thread_state import OpenCall, ThreadState
 MAX_THREADS = 25
 """Threads beside the primary that may be at work or can be told to be; an advisor's is not one (spec A.12)."""
 
+MAX_CREATED = 1000
+"""Threads that a session may ever have beside the primary: those that have ended stay in its lists and its state."""
+
 _TEXT = {"type": "string"}
 _TOOLS: Sequence[dict[str, Any]] = (
     {
@@ -115,6 +118,8 @@ def _ask_advisor(draft: Draft, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _create_thread(draft: Draft, agent: dict[str, Any], words: str) -> str:
+    if len(draft.session.threads) > MAX_CREATED:
+        raise _Refusal(f"This session has had {MAX_CREATED} threads, which is the limit. Use those that are open.")
     thread_id = new_thread_id()
     told = {"session_thread_id": thread_id, "agent_name": agent["name"]}
     draft.emit(EventType.THREAD_CREATED, told, hidden={"agent": agent})

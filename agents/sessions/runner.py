@@ -18,7 +18,7 @@ import orjson
 from agents.errors import LogConflict
 from agents.ids import SessionId, new_event_id
 from agents.sessions.draft import Draft
-from agents.sessions.events import Event, EventType, SessionRecord
+from agents.sessions.events import Event, EventType, SessionRecord, SessionStatus
 from agents.sessions.host import Frame
 from agents.sessions.lifecycle import TurnRules
 from agents.sessions.log import Commit, Lease
@@ -74,7 +74,8 @@ class SessionRunner:
         self._on_turn = on_turn
         self._on_lost = on_lost
         self._lock = asyncio.Lock()
-        self._turns = {thread.id: ThreadTurn(self, thread) for thread in state.threads.values()}
+        self._turns: dict[str, ThreadTurn] = {}
+        self._add_turns()
         self._observers = Observers(ports, state, self.trace)
 
     # -- changes ---------------------------------------------------------------------------------
@@ -189,11 +190,16 @@ class SessionRunner:
 
     def _keep_going(self) -> None:
         """See that every busy thread has its turn under way, and that an interrupt stops what it does."""
-        for thread in self.state.threads.values():
-            if thread.id not in self._turns:
-                self._turns[thread.id] = ThreadTurn(self, thread)
-        for turn in self._turns.values():
+        self._add_turns()
+        for turn in tuple(self._turns.values()):
             turn.keep_going()
+            if turn.over:
+                del self._turns[turn.state.id]
+
+    def _add_turns(self) -> None:
+        for thread in self.state.threads.values():
+            if thread.status is not SessionStatus.TERMINATED and thread.id not in self._turns:
+                self._turns[thread.id] = ThreadTurn(self, thread)
 
     def turn_changed(self) -> None:
         """See SessionOwner.turn_changed."""

@@ -142,7 +142,7 @@ class ThreadState:
 
     @property
     def interrupted(self) -> bool:
-        return any(event.type is EventType.USER_INTERRUPT for event in self.queue)
+        return self._waits(EventType.USER_INTERRUPT)
 
     @property
     def archived(self) -> bool:
@@ -155,7 +155,7 @@ class ThreadState:
 
     @property
     def messages_wait(self) -> bool:
-        return any(event.type in MESSAGES for event in self.queue)
+        return self._waits(*MESSAGES)
 
     @property
     def grading(self) -> EventId | None:
@@ -179,7 +179,7 @@ class ThreadState:
             return False
         if self.stop_reason == END_TURN and self.to_be_graded:
             return True
-        return any(event.type is EventType.THREAD_MESSAGE_RECEIVED for event in self.queue)
+        return self._waits(EventType.THREAD_MESSAGE_RECEIVED)
 
     @property
     def to_be_graded(self) -> bool:
@@ -188,6 +188,11 @@ class ThreadState:
         if outcome is None or not outcome.begun or not self.primary:
             return False
         return not any(each.busy or each.wakes or each.calls or each.paused for each in others if each is not self)
+
+    def _waits(self, *types: EventType) -> bool:
+        """Whether an event of these types waits for this thread; asked of every thread with every commit."""
+        own = self.event_thread
+        return any(event.type in types and event.thread == own for event in self.session.queue)
 
     def blocking_ids(self) -> list[EventId]:
         return [call.id for call in self.calls.values() if call.blocking]
@@ -338,6 +343,9 @@ def _terminated(thread: ThreadState, event: Event) -> None:
     del event
     thread.status = SessionStatus.TERMINATED
     thread.calls.clear()
+    # It stays for as long as its session does, and has nothing to say any more.
+    thread.conversation = Conversation()
+    thread.offers.clear()
 
 
 _HANDLERS = {

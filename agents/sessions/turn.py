@@ -68,6 +68,11 @@ class ThreadTurn:
         """The turn that is under way."""
         return None if self._task is None or self._task.done() else self._task
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing is under way, and nothing ever will be again: the thread is final."""
+        return self.state.status is SessionStatus.TERMINATED and self.task is None
+
     def resume(self, crashes: int) -> None:
         """The state was read from the log: a turn that is under way there is taken up; *crashes* as ``attempts``."""
         self._taken_up = self.state.busy

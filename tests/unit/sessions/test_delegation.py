@@ -312,6 +312,31 @@ async def test_no_more_threads_than_the_limit(world: World) -> None:
     assert [event.body["is_error"] for event in results] == [False] * MAX_THREADS + [True]
 
 
+async def test_threads_that_have_ended_are_counted_and_hold_next_to_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug class this catches: a coordinator whose helpers fail creates threads, and keeps their contexts, for ever."""
+    monkeypatch.setattr("agents.sessions.delegation.MAX_CREATED", 2)
+
+    def coordinator(request: BrainRequest) -> Scripted:
+        return reply(delegate("one"), delegate("two")) if said(request) == "go" else reply(text("noted"))
+
+    world.brain._by = by_agent(coordinator, lambda request: fail("request_failed", transient=False))
+    session = await started(world)
+    await world.idle(session)
+    await world.quiet()
+    await world.send(session, message("go"))
+    await world.idle(session, 2)
+    await world.quiet()
+    results = [event.body for event in await events(world, session) if event.type == "agent.tool_result"]
+    assert [result["is_error"] for result in results] == [False, False, True, True]
+    assert "limit" in results[-1]["content"][0]["text"]
+    runner = await world.harness._runners.get(session)
+    ended = list(runner.state.threads.values())[1:]
+    assert len(ended) == 2 and not any(thread.conversation.messages for thread in ended)
+    assert list(runner._turns) == [runner.state.primary.id]
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [

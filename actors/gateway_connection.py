@@ -9,11 +9,11 @@ from actors.message_stream import Message, MessageStream
 from actors.replies import Reply
 from agents.errors import HecatonError
 from agents.sessions.bus import Bus
-from agents.sessions.host import Frame
+from agents.sessions.host import THREADS, Frame
 
 
 class _SessionSink:
-    """What one gateway wants of one session."""
+    """What one gateway wants of one session: types of previews, and THREADS."""
 
     __slots__ = ("_on_severed", "previews", "stream")
 
@@ -23,7 +23,12 @@ class _SessionSink:
         self._on_severed = on_severed
 
     def deliver(self, session_id: str, frames: Sequence[Frame]) -> None:
-        self.stream.send(("frames", session_id, [frame.packed() for frame in frames]))
+        if THREADS in self.previews:
+            packed = [frame.packed() for frame in frames]
+        else:
+            packed = [frame.packed_without_thread() for frame in frames if frame.shown_in(None)]
+        if packed:
+            self.stream.send(("frames", session_id, packed))
 
     def sever(self) -> None:
         self._on_severed()

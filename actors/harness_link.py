@@ -22,7 +22,7 @@ from actors.names import NAMESPACE, harness_index
 from actors.replies import result_of
 from agents.config import Settings
 from agents.sessions.bus import Bus, Subscription
-from agents.sessions.host import Frame
+from agents.sessions.host import THREADS, Frame
 
 _CALL_SECONDS = 30.0
 _FIND_SECONDS = 10.0
@@ -78,7 +78,7 @@ class HarnessLink:
         self._subscriptions[subscription] = (session_id, partition)
         self._watchers[session_id] += 1
         try:
-            await self._link.call("watch", session_id, previews, timeout=_CALL_SECONDS, topic=partition)
+            await self._link.call("watch", session_id, previews | {THREADS}, timeout=_CALL_SECONDS, topic=partition)
             yield aiter(subscription)
         finally:
             self._bus.detach(session_id, subscription)

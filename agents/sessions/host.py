@@ -17,6 +17,10 @@ from agents.sessions.events import SessionRecord
 
 PackedFrame = tuple[Any, ...]
 
+THREADS = "threads"
+"""What a gateway asks for, beside types of previews, that takes what is not the primary thread's; one of an earlier
+release takes only what the session's own stream shows, without saying whose it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -45,9 +49,11 @@ class Frame:
 
     def packed(self) -> PackedFrame:
         """A plain tuple, several times cheaper to pickle than a dataclass."""
-        packed = (self.type, self.data, self.seq, self.event_id, self.preview, self.ends)
-        # What a gateway of an earlier release takes, too, as long as there is one thread.
-        return packed if self.thread is None else (*packed, self.thread, self.crossposted)
+        return self.type, self.data, self.seq, self.event_id, self.preview, self.ends, self.thread, self.crossposted
+
+    def packed_without_thread(self) -> PackedFrame:
+        """The same for a peer that does not ask for THREADS."""
+        return self.type, self.data, self.seq, self.event_id, self.preview, self.ends
 
     @classmethod
     def unpacked(cls, packed: PackedFrame) -> Frame:

@@ -9,7 +9,7 @@ from actors.link_server import no_calls
 from actors.replies import Reply
 from agents.errors import Fenced
 from agents.sessions.bus import Bus
-from agents.sessions.host import Frame
+from agents.sessions.host import THREADS, Frame
 
 SESSION = "sesn_1"
 FRAME = Frame("agent.message", b"{}", seq=1, event_id="sevt_1")
@@ -43,12 +43,25 @@ class Harness:
 
 def test_a_watched_sessions_frames_are_sent_until_it_is_no_longer_watched() -> None:
     harness = Harness()
-    assert harness.watch() == ("reply", 1, Reply(True))
+    assert harness.watch(1, THREADS) == ("reply", 1, Reply(True))
     harness.bus.publish(SESSION, [FRAME])
     assert harness.stream.sent == [("frames", SESSION, [FRAME.packed()])]
     harness.gateway.received(("unwatch", SESSION))
     harness.bus.publish(SESSION, [FRAME])
     assert len(harness.stream.sent) == 1 and not harness.bus.watched(SESSION)
+
+
+def test_a_gateway_that_knows_no_threads_is_sent_what_it_takes() -> None:
+    """Bug class this catches: during a roll one session with threads breaks a gateway's link, for all its sessions."""
+    harness = Harness()
+    harness.watch(1, "agent.message")
+    own = Frame("agent.message", b"{}", seq=2, event_id="sevt_2", thread="sthr_1")
+    preview = Frame("event_delta", b"{}", event_id="sevt_3", preview="agent.message", thread="sthr_1")
+    shown = Frame("session.thread_status_idle", b"{}", seq=3, event_id="sevt_4", thread="sthr_1", crossposted=True)
+    harness.bus.publish(SESSION, [own, preview])
+    harness.bus.publish(SESSION, [FRAME, shown])
+    [(_, _, packed)] = harness.stream.sent
+    assert packed == [(each.type, each.data, each.seq, each.event_id, None, False) for each in (FRAME, shown)]
 
 
 def test_a_session_that_is_not_owned_here_is_not_watched() -> None:
@@ -65,7 +78,7 @@ def test_a_severed_session_is_said_to_have_moved_and_may_be_watched_again() -> N
     harness.bus.sever(SESSION)
     assert harness.stream.sent == [("moved", SESSION)] and not harness.bus.watched(SESSION)
     harness.gateway.received(("unwatch", SESSION))
-    assert harness.watch(2) == ("reply", 2, Reply(True))
+    assert harness.watch(2, THREADS) == ("reply", 2, Reply(True))
     harness.bus.publish(SESSION, [FRAME])
     assert harness.stream.sent[-1] == ("frames", SESSION, [FRAME.packed()])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,14 @@ async def test_frames_of_a_watched_session_arrive_in_order_and_others_do_not(pee
             assert seen == [1, 2, 3]
     await link.call(0, "echo")
     assert not peer.bus.watched("a")
+
+
+async def test_frames_arrive_with_their_threads(peer: Peer, link: HarnessLink) -> None:
+    sent = [frame(1), replace(frame(2), thread="sthr_1"), replace(frame(3), thread="sthr_1", crossposted=True)]
+    async with link.watch(0, "a", frozenset()) as frames:
+        peer.bus.publish("a", sent)
+        async with asyncio.timeout(5):
+            assert await anext(frames) == sent
 
 
 async def test_two_watchers_of_one_session_share_what_the_harness_sends(peer: Peer, link: HarnessLink) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from anthropic.types.beta import BetaDeletedSkill, BetaSkill
@@ -23,6 +24,7 @@ from agents.api.routes import Operation, Parameter, WorkerAccess
 from agents.catalog import limits
 from agents.clock import rfc3339
 from agents.errors import Conflict, HecatonError, InvalidRequest, NotFound
+from agents.hands.threads import to_its_end
 from agents.ids import new_id
 from agents.listing import Listing
 from agents.skills.bundle import Bundle, archived, bundle_of
@@ -101,8 +103,7 @@ class SkillRoutes:
             mine = request.state.workspace_id
             archive, version = await self._made(skill_id, bundle)
             skill = SkillRecord(skill_id, bundle.name, label, version.id, now, now, workspace_id=mine)
-            async with self._keeping(version, archive):
-                await self._skills.insert(skill, version)
+            await self._keep(version, archive, partial(self._skills.insert, skill, version))
         return json_answer(_skill_wire(skill))
 
     async def retrieve(self, request: Request) -> Response:
@@ -120,8 +121,8 @@ class SkillRoutes:
 
     async def delete(self, request: Request) -> Response:
         skill_id: str = request.path_params["skill_id"]
-        await self._skills.delete(skill_id)
-        await self._clear(self._archives.remove_all(skill_id), skill_id)
+        removal = partial(self._archives.remove_all, skill_id)
+        await to_its_end(self._deleted(self._skills.delete(skill_id), removal, skill_id))
         return json_answer({"id": skill_id, "type": "skill_deleted"})
 
     async def add_version(self, request: Request) -> Response:
@@ -130,8 +131,7 @@ class SkillRoutes:
         form = await _form(request, [])
         async with self._together:
             archive, version = await self._made(skill.id, await _bundle(form))
-            async with self._keeping(version, archive):
-                await self._skills.add_version(version)
+            await self._keep(version, archive, partial(self._skills.add_version, version))
         return json_answer(_version_wire(version))
 
     async def versions(self, request: Request) -> Response:
@@ -146,8 +146,9 @@ class SkillRoutes:
 
     async def delete_version(self, request: Request) -> Response:
         skill_id, version_id = request.path_params["skill_id"], request.path_params["version"]
-        await self._skills.delete_version(skill_id, version_id, self._clock.now())
-        await self._clear(self._archives.remove(skill_id, version_id), version_id)
+        deletion = self._skills.delete_version(skill_id, version_id, self._clock.now())
+        removal = partial(self._archives.remove, skill_id, version_id)
+        await to_its_end(self._deleted(deletion, removal, version_id))
         return json_answer({"id": version_id, "type": "skill_version_deleted"})
 
     async def content(self, request: Request) -> Response:
@@ -170,16 +171,26 @@ class SkillRoutes:
         name, description, now = bundle.name, bundle.description, self._clock.now()
         return archive, SkillVersionRecord(new_id("skillver"), skill_id, name, description, len(archive), now)
 
-    @asynccontextmanager
-    async def _keeping(self, version: SkillVersionRecord, archive: bytes) -> AsyncGenerator[None]:
-        """Have the archive there before its version is, and not at all when the version is refused."""
-        await self._archives.put(version.skill_id, version.id, archive)
+    async def _keep(self, version: SkillVersionRecord, archive: bytes, insert: Callable[[], Awaitable[None]]) -> None:
+        """Have the archive there before its version is, and not at all when there is to be no version."""
         try:
-            yield
+            await self._archives.put(version.skill_id, version.id, archive)
+        except BaseException:  # also when the client has gone
+            await self._clear(self._archives.remove(version.skill_id, version.id), version.id)
+            raise
+        await to_its_end(self._inserted(version, insert))
+
+    async def _inserted(self, version: SkillVersionRecord, insert: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await insert()
         except (Conflict, InvalidRequest, NotFound):
             # Of any other failure nobody knows whether the version was stored.
             await self._clear(self._archives.remove(version.skill_id, version.id), version.id)
             raise
+
+    async def _deleted(self, deletion: Awaitable[None], removal: Callable[[], Awaitable[None]], what: str) -> None:
+        await deletion
+        await self._clear(removal(), what)
 
     async def _clear(self, removal: Awaitable[None], what: str) -> None:
         """Remove archives that no version has any more: what was asked for is done, whether or not they can go."""

@@ -151,6 +151,48 @@ async def test_few_uploads_are_packed_at_a_time(server: Server, monkeypatch: pyt
     assert most == 4
 
 
+async def test_a_client_that_goes_leaves_no_archive_behind(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, go_on = asyncio.Event(), asyncio.Event()
+
+    def stopping(name: str) -> None:
+        """Have a call of the archives wait once it has done its work."""
+        work = getattr(archives(server), name)
+
+        async def stopped(*what: Any) -> None:
+            await work(*what)
+            at.set()
+            await go_on.wait()
+
+        monkeypatch.setattr(archives(server), name, stopped)
+
+    stopping("put")
+    asked = asyncio.create_task(upload(server))
+    async with asyncio.timeout(5):
+        await at.wait()
+    assert len(archives(server).kept) == 1
+    asked.cancel()
+    await asyncio.wait({asked})
+    assert archives(server).kept == {} and (await server.client.get("/v1/skills")).json()["data"] == []
+
+    monkeypatch.undo()
+    skill = (await upload(server)).json()
+    delete, deleting = server.store.skills.delete, asyncio.Event()
+
+    async def slowly(skill_id: str) -> None:
+        await delete(skill_id)
+        deleting.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(server.store.skills, "delete", slowly)
+    asked = asyncio.create_task(server.client.delete(f"/v1/skills/{skill['id']}"))
+    async with asyncio.timeout(5):
+        await deleting.wait()
+    asked.cancel()
+    go_on.set()
+    await asyncio.wait({asked})
+    assert archives(server).kept == {}
+
+
 async def test_an_archive_that_is_gone_is_an_envelope(server: Server) -> None:
     skill = (await upload(server)).json()
     archives(server).kept.clear()

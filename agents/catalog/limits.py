@@ -29,6 +29,7 @@ OUTCOME_DEFAULT_ITERATIONS = 3  # spec A.12
 OUTCOME_ITERATIONS = 20  # spec A.12
 RUBRIC_CHARS = 262_144  # spec A.12
 RESOURCES = 1000  # ours: the longest page of them (spec A.7); each kind has its own, lower limit
+SKILLS = 500  # of a session, all its agents together: spec A.12
 
 
 def check_length(where: str, text: str, longest: int, *, shortest: int = 0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agents.catalog import limits
 from agents.errors import InvalidRequest
 
 
@@ -47,9 +48,13 @@ def skills_of(agent: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def check_skills_agree(agent: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest when two agents of a session would have different skills in one directory."""
+    """Raise InvalidRequest for too many skills of a session, and for different ones of two agents in one directory."""
     places: dict[str, str] = {}
-    for skill in skills_of(agent):
+    skills = skills_of(agent)
+    if len(skills) > limits.SKILLS:
+        words = f"its agents have {len(skills)} skills together, and a session may have {limits.SKILLS}"
+        raise InvalidRequest(f"agent.multiagent: {words}")
+    for skill in skills:
         source = f"{skill['skill_id']} version {skill['version']}"
         other = places.setdefault(skill["name"], source)
         if other != source:

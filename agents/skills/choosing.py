@@ -15,7 +15,6 @@ from agents.hands.port import Mount
 from agents.skills.records import LATEST, SkillRepository, SkillVersionRecord
 from agents.skills.rules import no_skill
 
-MOST = 500  # of a session: spec A.12
 _SHOWN = ("type", "skill_id", "version")
 
 
@@ -27,7 +26,7 @@ async def chosen_skills(
     ``latest`` stays what it is, and means the newest whenever a session is made. *prefix* names where the skills stand
     in the request. Raises InvalidRequest, NotFound (also for another workspace's), Unavailable.
     """
-    limits.check_count(f"{prefix}skills", given, MOST)
+    limits.check_count(f"{prefix}skills", given, limits.SKILLS)
     chosen: list[dict[str, Any]] = []
     for index, each in enumerate(given):
         where, skill_id = f"{prefix}skills[{index}]", each["skill_id"]

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from agents.catalog import limits
 from agents.catalog.tools import check_can_read, resolve_tools
 from agents.errors import InvalidRequest, NotFound
 from agents.hands.port import Mount
-from agents.skills.choosing import MOST, chosen_skills, session_skills, shown_skills, skill_mounts
+from agents.skills.choosing import chosen_skills, session_skills, shown_skills, skill_mounts
 from agents.skills.records import SkillRecord, SkillVersionRecord
 from agents.store.memory_skills import MemorySkills
 
@@ -77,7 +78,7 @@ async def test_a_skill_that_was_deleted_is_missed_by_a_new_session(skills: Memor
     [
         ([wanted(), wanted()], "skills[1].skill_id"),
         ([{"type": "anthropic", "skill_id": "xlsx"}], "skills[0]"),
-        ([wanted()] * (MOST + 1), "skills"),
+        ([wanted()] * (limits.SKILLS + 1), "skills"),
     ],
 )
 async def test_a_bad_choice_is_refused_by_name(skills: MemorySkills, given: list[dict[str, Any]], named: str) -> None:

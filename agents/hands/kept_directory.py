@@ -32,6 +32,10 @@ class KeptDirectory:
         """See Directory.digests."""
         return await self._view.digests()
 
+    async def digest(self, path: str) -> str | None:
+        """See Directory.digest."""
+        return await self._view.digest(path)
+
     async def read(self, path: str) -> str | None:
         """See Directory.read."""
         return await self._view.read(path)

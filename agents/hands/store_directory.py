@@ -38,6 +38,10 @@ class StoreDirectory:
         """See Directory.digests. What cannot be a memory has a digest that no text has."""
         return await self._in_thread(self._digests)
 
+    async def digest(self, path: str) -> str | None:
+        """See Directory.digest."""
+        return await self._in_thread(lambda: self._digest(path))
+
     async def read(self, path: str) -> str | None:
         """See Directory.read."""
         return await self._in_thread(lambda: self._text(path))
@@ -80,19 +84,22 @@ class StoreDirectory:
                             raise TooManyEntries(MOST_ENTRIES)
                         path = f"{folder}/{entry.name}"
                         if entry.is_file(follow_symlinks=False):
-                            found[path] = self._digest(path)
+                            if (digest := self._digest(path)) is not None:
+                                found[path] = digest
                         elif entry.is_dir(follow_symlinks=False) and path.count("/") < MAX_SEGMENTS:
                             waiting.append(path)
             finally:
                 os.close(fd)
         return found
 
-    def _digest(self, path: str) -> str:
+    def _digest(self, path: str) -> str | None:
         try:
             with self._files.reading(self._root + path) as (fd, facts):
                 if facts.st_size > MAX_CONTENT_BYTES:
                     return f"large {facts.st_size} {facts.st_mtime_ns}"
                 return hashlib.sha256(_read(fd)).hexdigest()
+        except FileNotFoundError:
+            return None
         except OSError as error:
             return f"unreadable {error.errno}"
 

@@ -48,6 +48,10 @@ class Directory(Protocol):
         """
         ...
 
+    async def digest(self, path: str) -> str | None:
+        """Return what ``digests`` would for one file; None when it is not there. Raises OSError."""
+        ...
+
     async def read(self, path: str) -> str | None:
         """Return a file's text; None when it is gone, or is no text. Raises OSError."""
         ...
@@ -119,7 +123,7 @@ class MemoryMirror:
         same = {path: digest for path, digest in local.items() if theirs.get(path) == digest}
         base.both = {**_pending(plan, last), **same}
         done = SyncPass()
-        work = _Work(self._memory, store_id, session_id, self._clock, directory, stored, last, base)
+        work = _Work(self._memory, store_id, session_id, self._clock, directory, local, stored, last, base)
         try:
             await _carry_out(plan, work, done)
             base.sent = {}
@@ -171,7 +175,7 @@ async def _tried(name: str, act: Callable[[str], Awaitable[None]], path: str, do
     """Do it, or note why not; returns what it came to, for the count."""
     try:
         await act(path)
-    except (MemoryPreconditionFailed, NotFound):
+    except (MemoryPreconditionFailed, NotFound, _Overtaken):
         return "overtaken"  # somebody was faster: the next pass sees what is there now
     except (InvalidRequest, MemoryPathConflict) as error:
         done.refused[path] = error.message
@@ -182,6 +186,10 @@ async def _tried(name: str, act: Callable[[str], Awaitable[None]], path: str, do
     return name
 
 
+class _Overtaken(Exception):
+    """Somebody else changed one side meanwhile."""
+
+
 @dataclass(slots=True)
 class _Work:
     memory: MemoryRepository
@@ -189,6 +197,7 @@ class _Work:
     session_id: str
     clock: Clock
     directory: Directory
+    local: Mapping[str, str]
     stored: Mapping[str, MemoryRecord]
     last: Mapping[str, str]
     base: Base
@@ -213,15 +222,23 @@ class _Work:
     async def fetch(self, path: str) -> None:
         memory = self.loaded.get(path) or await self.memory.memory(self.store_id, self.stored[path].id)
         if memory.path != path or memory.text.content is None:
-            raise rules.no_memory(memory.id)  # it has moved
+            raise _Overtaken  # it has moved
+        await self._check_same(path)
         await self.directory.write(path, memory.text.content)
         self.base.have(path, memory.text.sha256)
         self.undone.add(path)
 
     async def remove(self, path: str) -> None:
+        await self._check_same(path)
         await self.directory.remove(path)
         self.base.have(path, None)
         self.undone.add(path)
+
+    async def _check_same(self, path: str) -> None:
+        """Raise _Overtaken for a file that is written while the pass runs: the next one decides about it."""
+        seen = self.local.get(path)  # None also of a link, of which the directory knows what to do
+        if seen is not None and await self.directory.digest(path) != seen:
+            raise _Overtaken
 
     async def create(self, path: str) -> None:
         self._refuse_archived()

@@ -152,6 +152,7 @@ class _WhileThere:
         self._directory = directory
         self._files = files
         self._root = root
+        self.digest = directory.digest
         self.read = directory.read
         self.write = directory.write
         self.remove = directory.remove

@@ -36,6 +36,9 @@ class Files:
             return None
         return {path: hashlib.sha256((text or "\0").encode()).hexdigest() for path, text in self.files.items()}
 
+    async def digest(self, path: str) -> str | None:
+        return (await self.digests() or {}).get(path)
+
     async def read(self, path: str) -> str | None:
         return self.files.get(path)
 
@@ -328,3 +331,26 @@ async def test_too_many_files_are_told_of_and_change_nothing(scene: Scene, monke
     monkeypatch.undo()
     scene.files.files["/a"] = "mine"
     assert (await scene.sync()).lost == () and await scene.stored() == {"/a": "mine"}
+
+
+async def test_what_is_written_while_a_pass_runs_is_left_to_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("/fetched", "/removed"):
+        await scene.write(path, "one")
+    await scene.sync()
+    await scene.write("/fetched", "theirs")
+    await scene.delete("/removed")
+    digests = scene.files.digests
+
+    async def before_they_are_written() -> Mapping[str, str] | None:
+        monkeypatch.undo()
+        found = await digests()
+        scene.files.files |= {"/fetched": "mine", "/removed": "mine"}
+        return found
+
+    monkeypatch.setattr(scene.files, "digests", before_they_are_written)
+    done = await scene.sync()
+    assert set(scene.files.files.values()) == {"mine"} and (done.lost, done.acts["overtaken"]) == ((), 2)
+    assert (await scene.sync()).lost == ("/fetched",)
+    assert scene.files.files == await scene.stored() == {"/fetched": "theirs", "/removed": "mine"}

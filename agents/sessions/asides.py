@@ -125,15 +125,14 @@ class Aside:
 
     def _request(self, question: Question, model: str, attempt: int) -> BrainRequest:
         state = self._owner.state
-        wanted = state.agent["model"]
         return BrainRequest(
             session_id=state.record.id,
             model=model,
             messages=list(question.messages),
             system=question.system,
             max_tokens=question.max_tokens,
-            speed=wanted["speed"],
-            inference_geo=wanted["inference_geo"],
+            speed=state.speed_of(model),
+            inference_geo=state.agent["model"]["inference_geo"],
             attempt=attempt,
             principal=state.record.principal,
             versions=dict(state.session.versions),

@@ -49,7 +49,7 @@ class Consumption:
 
     def _answers_share(self) -> Spent:
         prices, usage, route = self._owner.ports.prices, self._assembler.usage, self._assembler.route
-        speed = self._owner.state.agent["model"]["speed"]
+        speed = self._owner.state.speed_of(self._model)
         if route is None:
             return Spent(usage, prices.cost(self._model, usage, speed=speed))
         own, told = route.brain.definition.price, route.brain.told(self._model)

@@ -24,15 +24,14 @@ def summary_request(owner: ThreadOwner, model: str) -> BrainRequest:
     state, compaction = owner.state, owner.rules.compaction
     going = state.conversation.messages[: -state.keeps if state.keeps else None]
     entries = compaction.entries(state.conversation, going)
-    wanted = state.agent["model"]
     return BrainRequest(
         session_id=state.record.id,
         model=model,
         messages=summary_messages(entries, characters=compaction.transcript_characters(state, model)),
         system=SYSTEM,
         max_tokens=compaction.summary_tokens(state),
-        speed=wanted["speed"],
-        inference_geo=wanted["inference_geo"],
+        speed=state.speed_of(model),
+        inference_geo=state.agent["model"]["inference_geo"],
         attempt=state.failures + 1,
         principal=state.record.principal,
         versions=dict(state.session.versions),

@@ -122,6 +122,11 @@ class ThreadState:
         """The agent whose thread it is, as the session keeps it."""
         return self.session.record.agent if self.primary or self.row is None else self.row.agent
 
+    def speed_of(self, model: str) -> str:
+        """Return the speed at which *model* is asked: the agent's is for its own, and another may have no fast one."""
+        own = self.agent["model"]
+        return own["speed"] if model == own["id"] else "standard"
+
     @property
     def name(self) -> str:
         return self.agent["name"]

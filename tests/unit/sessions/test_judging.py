@@ -184,6 +184,17 @@ async def test_another_model_judges_where_the_settings_name_one() -> None:
     assert [each.model for each in world.brain.requests] == ["claude-test", "claude-judge", "claude-test"]
 
 
+async def test_a_judge_of_its_own_is_not_asked_at_the_agents_speed() -> None:
+    world = await world_of(brain_of(["ls"], lambda _: text("allow")), permissions={"judge": "claude-judge"})
+    record = world.new_record(toolset(bash=AUTO))
+    fast = {**record.agent, "model": {**record.agent["model"], "speed": "fast"}}
+    await world.harness.create(replace(record, agent=fast), [message("go")])
+    await world.idle(SessionId(record.id))
+    asked = [(each.model, each.speed) for each in world.brain.requests]
+    assert asked == [("claude-test", "fast"), ("claude-judge", "standard"), ("claude-test", "fast")]
+    await world.harness.stop()
+
+
 async def test_judgements_are_in_the_usage_and_the_bill_of_the_session() -> None:
     used = TokenUsage(1000, 10)
     world, session, log = await judged(reply(text("allow"), usage=used))

@@ -77,7 +77,7 @@ def main() -> int:
             raise CommandFailed(f"no platform is up on the cluster at {given.address}")
         client, hands = client_of(assignment, key), HandsClient(settings)
         # The hosts' skills and memory stores are the platform's own: those of another server they cannot have.
-        worker = worker_of(assignment, client, hands, ClusterNotes(), settings, mounts=frozenset(), shared=True)
+        worker = worker_of(assignment, client, hands, ClusterNotes(), settings, shared=True)
         console = Console(highlight=False)
         run_worker(console, assignment, until_told(console, worker))
     except (CommandFailed, ConnectionError) as failure:

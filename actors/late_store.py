@@ -29,8 +29,9 @@ class LateStore:
                 self._opened = await open_platform_store(self.settings)
             return self._opened
 
-    async def memory(self) -> MemoryRepository:
-        """Return the memory stores. Raises as ``get``."""
+    async def memory(self, session_id: str) -> MemoryRepository:
+        """Return the memory stores, which are the same for every session. Raises as ``get``."""
+        del session_id
         return (await self.get()).memory
 
     async def close(self) -> None:

@@ -31,6 +31,7 @@ from agents.hands.port import Hands, MountKind
 from agents.workers.journal import FileNotes, Notes, SessionJournals
 from agents.workers.plain_names import is_plain
 from agents.workers.remote_archives import RemoteArchives
+from agents.workers.remote_memory import RemoteStores
 from agents.workers.session_server import ServeOptions
 from agents.workers.transience import words
 from agents.workers.worker import Worker
@@ -39,7 +40,7 @@ KEY_VARIABLE = "ANTHROPIC_ENVIRONMENT_KEY"
 _FLEET_MODULE = "actors.fleet_worker"
 _NOISY = ("httpx2", "httpx", "anthropic")
 _HARD_EXIT = 130
-_MOUNTS: frozenset[MountKind] = frozenset({"skill"})
+_MOUNTS: frozenset[MountKind] = frozenset({"skill", "memory"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,14 @@ def serve_here(console: Console, settings: Settings, assignment: Assignment, key
     if problems := check(settings.sandbox):
         raise CommandFailed("sandboxes do not work on this machine:\n" + "\n".join(problems))
     home = settings.data_dir / "worker"
-    client = client_of(assignment, key)
+    client, stores = client_of(assignment, key), RemoteStores()
     try:
-        hands = host_of(settings, home / "sandboxes", name="worker", skills=RemoteArchives(client))
+        skills, memory = RemoteArchives(client), stores.open
+        hands = host_of(settings, home / "sandboxes", name="worker", skills=skills, memory=memory)
     except (OSError, StoreUnavailable) as error:
         raise CommandFailed(f"this worker's sandboxes cannot be kept in {home}: {error}") from error
     notes = FileNotes(home / "sessions")
-    worker = worker_of(assignment, client, hands, notes, settings, mounts=_MOUNTS, shared=False)
+    worker = worker_of(assignment, client, hands, notes, settings, mounts=_MOUNTS, stores=stores)
     run_worker(console, assignment, _with_sandboxes(console, worker, hands))
 
 
@@ -138,10 +140,11 @@ def worker_of(
     notes: Notes,
     settings: Settings,
     *,
-    mounts: frozenset[MountKind],
-    shared: bool,
+    mounts: frozenset[MountKind] = frozenset(),
+    shared: bool = False,
+    stores: RemoteStores | None = None,
 ) -> Worker:
-    """Return the worker that serves the assignment; see ServeOptions for *mounts*, Worker for *shared*."""
+    """Return the worker that serves the assignment; see ServeOptions for *mounts*, Worker for the others."""
     seconds = settings.sandbox.tool_timeout_seconds
     options = ServeOptions(assignment.sandbox, assignment.max_idle_seconds, seconds, mounts)
     return Worker(
@@ -152,6 +155,7 @@ def worker_of(
         options,
         concurrency=assignment.concurrency,
         shared=shared,
+        stores=stores,
     )
 
 

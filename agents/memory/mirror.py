@@ -22,7 +22,7 @@ from agents.errors import (
 )
 from agents.ids import new_memory_id, new_memory_version_id
 from agents.memory import rules
-from agents.memory.records import Author, Change, MemoryEdit, MemoryListing, MemoryRecord, MemoryRepository, Text
+from agents.memory.records import Author, Change, Memories, MemoryEdit, MemoryListing, MemoryRecord, Text
 from agents.memory.syncing import SyncPlan, plan_sync
 
 _PER_PAGE = 500
@@ -100,7 +100,7 @@ class SyncPass:
 class MemoryMirror:
     """Brings directories of sessions and memory stores to one state."""
 
-    def __init__(self, memory: MemoryRepository, clock: Clock) -> None:
+    def __init__(self, memory: Memories, clock: Clock) -> None:
         self._memory = memory
         self._clock = clock
 
@@ -192,7 +192,7 @@ class _Overtaken(Exception):
 
 @dataclass(slots=True)
 class _Work:
-    memory: MemoryRepository
+    memory: Memories
     store_id: str
     session_id: str
     clock: Clock

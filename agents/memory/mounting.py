@@ -30,14 +30,14 @@ from agents.hands.threads import to_its_end
 from agents.memory import mount_notes
 from agents.memory.mirror import Directory, MemoryMirror, SyncPass
 from agents.memory.mount_notes import Known, Notes
-from agents.memory.records import MemoryRepository
+from agents.memory.records import Memories
 from agents.telemetry import catalogue
 from agents.telemetry.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
-OpenMemory = Callable[[], Awaitable[MemoryRepository]]
-"""Opens the stores when the first session needs them: most hosts' processes never do. Raises Unavailable."""
+OpenMemory = Callable[[str], Awaitable[Memories]]
+"""Opens the stores for a session when they are needed: most hosts' processes never do. Raises Unavailable."""
 
 _TOLD_AT_ONCE = 10
 """Paths that a model is told of after one pass; the others are counted."""
@@ -111,7 +111,7 @@ class MemoryMounts:
     async def _one(self, session_id: str, notes: Notes, mount: Mount, known: Known) -> tuple[list[str], bool]:
         """Make a pass over one store, which brings *known* up to date. Returns what ``_noted`` does."""
         try:
-            mirror = MemoryMirror(await self._memory(), self._clock)
+            mirror = MemoryMirror(await self._memory(session_id), self._clock)
             with _opened(notes, mount) as directory:
                 done = await mirror.synchronize(mount.source, session_id, directory, known, read_only=mount.read_only)
         except NotFound:

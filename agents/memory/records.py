@@ -123,12 +123,39 @@ class VersionListing(Listing):
     with_content: bool = False
 
 
-class MemoryRepository(Protocol):
-    """Memory stores and what is in them. Every call may raise Unavailable, and NotFound but for ``insert``.
+class Memories(Protocol):
+    """What is in memory stores. Every call may raise Unavailable and NotFound.
 
     What changes memories of one store is done one after the other. Changes of a store that is archived are refused
     with InvalidRequest (``memory_store_archived``), deletions apart.
     """
+
+    async def create_memory(self, memory: MemoryRecord, change: Change) -> None:
+        """Raises MemoryPathConflict where the path is taken, InvalidRequest when the store is full."""
+        ...
+
+    async def memory(self, store_id: str, memory_id: str) -> MemoryRecord:
+        """Return a memory with its content."""
+        ...
+
+    async def change_memory(self, store_id: str, memory_id: str, edit: MemoryEdit, change: Change) -> MemoryRecord:
+        """Edit a memory; an edit after which all is as before leaves no version, and is never refused for what it
+        expected. Raises MemoryPreconditionFailed, MemoryPathConflict."""
+        ...
+
+    async def delete_memory(
+        self, store_id: str, memory_id: str, change: Change, *, expected_sha256: str | None = None
+    ) -> None:
+        """Delete a memory; its versions stay. Raises MemoryPreconditionFailed."""
+        ...
+
+    async def memories(self, store_id: str, query: MemoryListing) -> Sequence[MemoryRecord | str]:
+        """Up to ``limit + 1`` memories and, where they are rolled up, paths of directories with a ``/`` behind."""
+        ...
+
+
+class MemoryRepository(Memories, Protocol):
+    """Memory stores and what is in them. Every call may raise Unavailable, and NotFound but for ``insert``."""
 
     async def insert(self, store: MemoryStoreRecord) -> None: ...
 
@@ -158,29 +185,6 @@ class MemoryRepository(Protocol):
 
     async def detach(self, store_id: str, session_id: str) -> None:
         """Forget that a session had a store; that it had none is no error."""
-        ...
-
-    async def create_memory(self, memory: MemoryRecord, change: Change) -> None:
-        """Raises MemoryPathConflict where the path is taken, InvalidRequest when the store is full."""
-        ...
-
-    async def memory(self, store_id: str, memory_id: str) -> MemoryRecord:
-        """Return a memory with its content."""
-        ...
-
-    async def change_memory(self, store_id: str, memory_id: str, edit: MemoryEdit, change: Change) -> MemoryRecord:
-        """Edit a memory; an edit after which all is as before leaves no version, and is never refused for what it
-        expected. Raises MemoryPreconditionFailed, MemoryPathConflict."""
-        ...
-
-    async def delete_memory(
-        self, store_id: str, memory_id: str, change: Change, *, expected_sha256: str | None = None
-    ) -> None:
-        """Delete a memory; its versions stay. Raises MemoryPreconditionFailed."""
-        ...
-
-    async def memories(self, store_id: str, query: MemoryListing) -> Sequence[MemoryRecord | str]:
-        """Up to ``limit + 1`` memories and, where they are rolled up, paths of directories with a ``/`` behind."""
         ...
 
     async def version(self, store_id: str, version_id: str) -> MemoryVersionRecord:

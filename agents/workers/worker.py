@@ -25,6 +25,7 @@ from agents.hands.port import Hands
 from agents.workers.held_lease import HeldLease, LeaseEnd
 from agents.workers.journal import SessionJournal, SessionJournals
 from agents.workers.plain_names import is_plain, sandbox_name
+from agents.workers.remote_memory import RemoteStores
 from agents.workers.session_server import ServeOptions, SessionServer
 from agents.workers.transience import PASSING, is_final, pause, words
 
@@ -59,8 +60,11 @@ class Worker:
         *,
         concurrency: int = 4,
         shared: bool = False,
+        stores: RemoteStores | None = None,
     ) -> None:
         """*client* has the environment's key; *concurrency* is how many sessions are served at a time.
+
+        *stores* are told whose memory stores they may open; the hands' own, if they mount any.
 
         *shared*: whether other workers have the same hands and the same journals. Whoever has a session after this one
         then goes on with the calls that run, so that none is stopped, and no sandbox put away, when a lease is lost.
@@ -75,6 +79,7 @@ class Worker:
         self._leaving = asyncio.Event()
         self._servers: set[SessionServer] = set()
         self._shared = shared
+        self._stores = stores or RemoteStores()
         self._newest: dict[str, SessionServer] = {}
         """Who serves a session by its latest claim: one whose lease is lost may not know it yet."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -186,15 +191,17 @@ class Worker:
             client, session_id, sandbox, self._hands, journal, self._options, send_seconds=lambda: lease.ttl_seconds
         )
         self._newest[sandbox] = server
+        self._stores.serve(sandbox, client)
         lost = False
         try:
             lost = await self._serve(lease, server, sandbox)
         except (*PASSING, HecatonError) as error:
             logger.warning("session %s cannot be served: %s", session_id, words(error))
         finally:
+            # Before the item is given back: its token opens what is still to be kept of the session's memory.
+            await self._put_away(sandbox, server, journal)
             if not lost:
                 await self._stop(client, item)
-            await self._put_away(sandbox, server, journal)
 
     async def _serve(self, lease: HeldLease, server: SessionServer, sandbox: str) -> bool:
         """Serve a session under its lease; returns whether that was lost."""
@@ -246,15 +253,23 @@ class Worker:
             if self._newest.get(sandbox) is not server:
                 return
             del self._newest[sandbox]
-            if self._shared and not server.over:
-                return
+            if server.deleted:
+                self._stores.deleted(sandbox)
             try:
-                async with asyncio.timeout(_RELEASE_SECONDS):
-                    await self._hands.release(sandbox, destroy=server.deleted)
-                    if server.over:
-                        await journal.forget()
-            except (HecatonError, OSError, TimeoutError) as error:
-                logger.warning("the sandbox of %s was not released: %s", sandbox, error)
+                if server.over or not self._shared:
+                    await self._release(sandbox, server, journal)
+            finally:
+                if sandbox not in self._newest:  # nor claimed anew meanwhile
+                    self._stores.leave(sandbox)
+
+    async def _release(self, sandbox: str, server: SessionServer, journal: SessionJournal) -> None:
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._hands.release(sandbox, destroy=server.deleted)
+                if server.over:
+                    await journal.forget()
+        except (HecatonError, OSError, TimeoutError) as error:
+            logger.warning("the sandbox of %s was not released: %s", sandbox, error)
 
 
 def token_of(secret: str | None) -> str | None:

@@ -116,7 +116,7 @@ async def _application(settings: Settings) -> AsyncIterator[Any]:
         credentials = vault_credentials(settings, store.vaults)
         repositories = StoredRepositories(store.sessions, Envelope(master_keys(settings)))
 
-        async def memory() -> MemoryRepository:
+        async def memory(_: str) -> MemoryRepository:
             return store.memory
 
         hands = host_of(

@@ -157,6 +157,7 @@ _ALL = (
     R("workers:own:refused", "ours", "a revoked key ends it with the reason"),
     R("workers:own:fleet", "ours", "with --fleet a platform's sandbox hosts serve a queue, and survive as for its own"),
     R("workers:own:killed", "ours", "killed in a call, it runs that no second time, and says so to the model"),
+    R("workers:own:memory", "C.5", "its sandboxes have the memory stores of their sessions, and keep them"),
     R("workers:own:skills", "C.5", "its sandboxes have the skills of their sessions, fetched from the queue's server"),
     R("workers:resources", "D.5", "file and github_repository resources are a 400 on self_hosted environments"),
     # -- sessions: A.4, B.3 (guards) -----------------------------------------------------------------

@@ -173,22 +173,43 @@ async def test_a_worker_killed_in_a_call_runs_it_no_second_time_and_ends_well_wh
                 await process.wait()
 
 
-@requirement("workers:own:skills")
-async def test_its_sandboxes_have_the_skills_of_their_sessions(site: Site, data_dir: Path) -> None:
-    scene, name = site.scene, f"tidy-{site.scene.mark}"
+@requirement("workers:own:skills", "workers:own:memory")
+async def test_its_sandboxes_have_the_skills_and_the_memory_of_their_sessions(site: Site, data_dir: Path) -> None:
+    scene, name, here = site.scene, f"tidy-{site.scene.mark}", "/mnt/memory"
     content = f"---\nname: {name}\ndescription: Tidies up.\n---\n".encode()
     files = [(f"{name}/SKILL.md", content), (f"{name}/scripts/run.sh", b"#!/bin/sh\necho tidied\n")]
-    skill = await scene.client.beta.skills.create(files=files)
-    skills = [{"type": "custom", "skill_id": skill.id, "version": "latest"}]
+    skill, stores = await scene.client.beta.skills.create(files=files), scene.client.beta.memory_stores
+    notes, rules = await stores.create(name="User notes"), await stores.create(name="Rules")
+    one = await stores.memories.create(notes.id, path="/a.md", content="one")
+    await stores.memories.create(notes.id, path="/gone.md", content="x")
+    must = await stores.memories.create(rules.id, path="/must.md", content="obey")
     await scene.answers(
-        calls(("read", {"file_path": f"skills/{name}/SKILL.md"}), bash(f"/workspace/skills/{name}/scripts/run.sh")),
+        calls(("read", {"file_path": f"skills/{name}/SKILL.md"})),
+        calls(bash(f"/workspace/skills/{name}/scripts/run.sh")),
+        calls(bash(f"cd {here}; cat user-notes/a.md rules/must.md; mkdir user-notes/d; rm user-notes/gone.md")),
+        calls(("write", {"file_path": f"{here}/user-notes/d/b.md", "content": "new"})),
+        calls(bash(f"echo two > {here}/user-notes/a.md; echo mine > {here}/rules/must.md")),
         says("done"),
     )
-    session = await scene.session(agent=await scene.agent(toolset(), skills=skills), environment_id=site.id)
+    skills = [{"type": "custom", "skill_id": skill.id, "version": "latest"}]
+    attached = [
+        {"type": "memory_store", "memory_store_id": notes.id},
+        {"type": "memory_store", "memory_store_id": rules.id, "access": "read_only"},
+    ]
+    agent = await scene.agent(toolset(), skills=skills)
+    session = await scene.session(agent=agent, environment_id=site.id, resources=attached)
     async with process(site, data_dir):
         await scene.send(session, message())
         log = await patiently(lambda: scene.until(session, "agent.message"), _PROCESS_SECONDS)
-    assert sorted(text_of(each).strip() for each in results_of(log)) == [content.decode().strip(), "tidied"]
+    said = [text_of(each).strip() for each in results_of(log)]
+    assert said[:3] == [content.decode().strip(), "tidied", "oneobey"]
+    assert [each["is_error"] for each in results_of(log)] == [False, False, False, False, True]
+    found = {each.path: each async for each in stores.memories.list(notes.id, view="full") if each.type == "memory"}
+    kept = {path: each.content for path, each in found.items()}
+    assert kept == {"/a.md": "two\n", "/d/b.md": "new"} and found["/a.md"].id == one.id
+    made = [each async for each in stores.memory_versions.list(notes.id, session_id=session)]
+    assert {each.operation for each in made} == {"created", "modified", "deleted"}
+    assert (await stores.memories.retrieve(must.id, memory_store_id=rules.id)).content == "obey"
 
 
 @pytest.fixture

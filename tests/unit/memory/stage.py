@@ -40,7 +40,7 @@ class Stage:
         self.dirs = SandboxDirs(base, None, base.parent)
         self.notes = base / MEMORY / "notes"
 
-    async def open(self) -> MemoryAgentMemory:
+    async def open(self, session_id: str) -> MemoryAgentMemory:
         self.opened += 1
         if self.away:
             raise Unavailable("the store is away")

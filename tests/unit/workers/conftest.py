@@ -15,6 +15,7 @@ from agents.hands.memory import MemoryHands
 from agents.hands.port import Hands, ToolCall, ToolResult, Workspace
 from agents.workers import session_mounts, session_server, worker
 from agents.workers.journal import FileNotes, SessionJournals
+from agents.workers.remote_memory import RemoteStores
 from agents.workers.session_server import ServeOptions
 from agents.workers.worker import Worker
 from tests.unit.sessions.mortal_hands import Moment, MortalHands
@@ -48,6 +49,7 @@ class Rack:
         self.hands = MemoryHands(clock=self.clock)
         self.notes = notes
         self.options = ServeOptions({"type": "cloud"})
+        self.stores = RemoteStores()
 
     @asynccontextmanager
     async def working(self, hands: Hands | None = None, *, shared: bool = False) -> AsyncIterator[Worker]:
@@ -93,7 +95,7 @@ class Rack:
 
     def _worker(self, client: anthropic.AsyncAnthropic, hands: Hands, *, shared: bool) -> Worker:
         journals = SessionJournals(FileNotes(self.notes))
-        return Worker(client, ENV, hands, journals, self.options, shared=shared)
+        return Worker(client, ENV, hands, journals, self.options, shared=shared, stores=self.stores)
 
 
 @pytest.fixture

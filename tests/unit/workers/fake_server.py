@@ -39,6 +39,7 @@ class FakeServer(httpx2.AsyncBaseTransport):
         self.asked: list[str] = []
         self.agents: dict[str, Json] = {}
         """What sessions show of their agents, where it is something."""
+        self.resources: dict[str, list[Json]] = {}
         self.archives: dict[tuple[str, str], bytes] = {}
         """Archives of skills, by the skill's name and the version's id."""
         self.patience: dict[str, float] = {}
@@ -171,7 +172,9 @@ class FakeServer(httpx2.AsyncBaseTransport):
 
     def _session(self, request: httpx2.Request, session_id: str) -> httpx2.Response:
         agent = {"skills": [], **self.agents.get(session_id, {})}
-        return _answer(200, {"id": session_id, "type": "session", "agent": agent, "resources": []})
+        return _answer(
+            200, {"id": session_id, "type": "session", "agent": agent, "resources": self.resources.get(session_id, [])}
+        )
 
     def _version(self, request: httpx2.Request, skill: str, version: str) -> httpx2.Response:
         """A skill's id is ``skill_`` and its name."""

@@ -27,6 +27,8 @@ _ERROR: dict[str, Any] = {
     },
 }
 _BYTES: dict[str, Any] = {"type": "string", "format": "binary"}
+_FILE = "application/octet-stream"
+"""What a file is when nobody knows; it may be of any other type, too."""
 _UNTYPED: dict[str, dict[str, Any]] = {
     "application/json": {"type": "object"},
     "text/event-stream": {"type": "string"},
@@ -101,10 +103,15 @@ def _responses(operation: Operation, components: dict[str, Any]) -> dict[str, An
     if operation.answer is not None:
         schema = _answer_schema(operation, components)
     success["content"] = {operation.media_type: {"schema": schema}}
+    if operation.media_type == _FILE:
+        success["content"]["*/*"] = {"schema": schema}
     if operation.streams:
         success["content"]["text/event-stream"] = {"schema": _UNTYPED["text/event-stream"]}
     statuses = _META_STATUSES if operation.tag == "meta" else _COMMON_STATUSES
-    return {"200": success, **{str(status): refusal for status in sorted({*statuses, *operation.statuses})}}
+    done = {"200": success}
+    if any(each.name == "Range" for each in operation.parameters):
+        done["206"] = {**success, "description": "The range that was asked for"}
+    return {**done, **{str(status): refusal for status in sorted({*statuses, *operation.statuses})}}
 
 
 def _answer_schema(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ _ALL = (
     R("transport:key-share", "ours", "a key beyond its share of a full replica is refused; others find room"),
     R("transport:calls", "ours", "every call and event type of the SDK is answered as docs/compatibility.md says"),
     R("transport:typescript", "ours", "the official TypeScript SDK works unchanged, with every kind of resource"),
+    R("transport:described", "ours", "a client made of /openapi.json alone works: all is as it says"),
     R("transport:model", "ours", "random valid requests over all resources do what a small model of them says"),
     R("transport:repeats", "H-7", "an SDK retry of the same bytes is answered from memory; an unmarked repeat is new"),
     # -- agents: A.1, C.1 (config), C.2, C.3, C.4 (config) ------------------------------------------

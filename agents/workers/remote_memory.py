@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from anthropic import APIStatusError, omit
 
@@ -181,10 +181,4 @@ def _translated(error: Exception) -> HecatonError:
     if not isinstance(error, APIStatusError):
         return Unavailable(words(error))
     kind = _BY_TYPE.get(error.type or "") or _BY_STATUS.get(error.status_code, Unavailable)
-    said = _mapping(_mapping(error.body).get("error"))
-    message, finer = said.get("message"), _mapping(said.get("details")).get("error_code")
-    return kind(str(message or words(error)), error_code=str(finer) if finer else None)
-
-
-def _mapping(body: object) -> dict[str, object]:
-    return cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    return kind(error.api_message or words(error), error_code=error.error_code)

@@ -132,7 +132,7 @@ class Draft:
         self.session.set(updated_at=self.now, queued=len(self.session.queue))
         if any(map(gets_on, self.events)):
             self.session.set(epoch=lease.epoch)
-        rows, new = self._rows(lease.epoch), self._without_rows()
+        changed, new = self._rows(lease.epoch)
         return Commit(
             lease=lease,
             expected_seq=self._base.seq,
@@ -140,22 +140,20 @@ class Draft:
             events=tuple(self.events),
             queue=tuple(self.queued),
             consume=tuple(self.consumed),
-            threads=tuple(row for row in rows if row.id not in new),
-            new_threads=tuple(row for row in rows if row.id in new),
+            threads=changed,
+            new_threads=new,
             work=self._work(),
         )
 
-    def _without_rows(self) -> set[str]:
-        """Name the threads that have no rows in the store: those created here, with the first of them the primary."""
-        created = {event.body["session_thread_id"] for event in self.events if event.type is EventType.THREAD_CREATED}
-        first = len(created) == len(self.session.threads) - 1
-        return {*created, self.session.primary.id} if first else created
-
-    def _rows(self, epoch: int) -> list[ThreadRecord]:
-        """Bring the rows of the threads that the events concern to where the events lead."""
+    def _rows(self, epoch: int) -> tuple[tuple[ThreadRecord, ...], tuple[ThreadRecord, ...]]:
+        """Bring the rows of the threads that the events concern to where the events lead; returns old ones and new."""
         if self.session.primary.row is None:
-            return []
-        rows: list[ThreadRecord] = []
+            return (), ()
+        created = {event.body["session_thread_id"] for event in self.events if event.type is EventType.THREAD_CREATED}
+        if len(created) == len(self.session.threads) - 1:
+            created.add(self.session.primary.id)  # it gets a row with the first of them
+        changed: list[ThreadRecord] = []
+        new: list[ThreadRecord] = []
         concerned = {event.thread for event in self.events}
         further = {event.thread for event in self.events if gets_on(event)}
         for thread in self.session.threads.values():
@@ -167,8 +165,8 @@ class Draft:
                     updated_at=self.now,
                     epoch=epoch if thread.event_thread in further else thread.row.epoch,
                 )
-                rows.append(thread.row)
-        return rows
+                (new if thread.id in created else changed).append(thread.row)
+        return tuple(changed), tuple(new)
 
     def _work(self) -> Literal["wanted", "over"] | None:
         """Say what this commit is to the workers of a self-hosted environment (spec D.2, H-9)."""

@@ -80,7 +80,7 @@ def record_answer(
     close_request(draft, spent, is_error=False, hidden=hidden or None)
     for call_id, reason in refused:
         close_call(draft, call_id, reason)
-    if answer.stop_reason == "refusal":
+    if answer.stop_reason == "refusal" and not draft.state.interrupted:
         close_open_calls(draft, "The call was not run: the model declined to continue.")
         report(draft, "(The model declined to go on.)")
         _take_lone_remark(draft)
@@ -212,6 +212,8 @@ def record_failure(draft: Draft, rules: TurnRules, failure: BrainFailure, spent:
     """
     summarizing, overlong = draft.state.keeps is not None, too_long(failure)
     close_request(draft, spent, is_error=True, hidden={"too_long": True} if overlong else None)
+    if draft.state.interrupted:
+        return  # which ends the turn in its own way
     if overlong and not summarizing:
         follow_up(draft, rules)
         return

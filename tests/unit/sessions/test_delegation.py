@@ -15,6 +15,7 @@ from agents.errors import Conflict, InvalidRequest
 from agents.ids import SessionId
 from agents.sessions.delegation import MAX_THREADS
 from agents.sessions.events import Event
+from agents.sessions.log import Commit
 from agents.sessions.state import SessionState
 
 from .conftest import CUSTOM, World, agent_snapshot, make_world, message
@@ -229,6 +230,45 @@ async def test_an_interrupt_of_all_that_wait_is_one_rest_after_all_that_it_stops
         "session.status_idle",
     ]
     assert after[-1]["stop_reason"] == {"type": "end_turn"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (delegate("count"),),
+        (text("no"), "refusal"),
+        (fail("request_failed", transient=False),),
+    ],
+    ids=["delegates", "refuses", "fails"],
+)
+async def test_an_answer_that_comes_while_an_interrupt_is_stored_ends_nothing_and_begins_nothing(
+    world: World, answer: tuple[Any, ...]
+) -> None:
+    """Bug class this catches: a helper is created that nobody stops; the interrupt stays, and stops the next turn."""
+    gate, door, storing, append = asyncio.Event(), asyncio.Event(), asyncio.Event(), world.store.log.append
+    item, *stop = answer
+    world.brain.add(reply(Hold(gate), item, stop_reason=stop[0] if stop else None), text("again"))
+
+    async def slow(commit: Commit) -> None:
+        if any(event.type == "user.interrupt" for event in commit.queue):
+            storing.set()
+            await door.wait()
+        await append(commit)
+
+    session = await started(world)
+    await world.brain.asked(1)
+    world.store.log.append = slow  # type: ignore[method-assign]
+    interrupt = asyncio.create_task(world.send(session, {"type": "user.interrupt"}))
+    await asyncio.wait_for(storing.wait(), 5)
+    gate.set()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    door.set()
+    await interrupt
+    assert (await world.idle(session))[-1]["stop_reason"] == {"type": "end_turn"}
+    assert not await children(world, session)
+    await world.send(session, message("and now?"))
+    assert "again" in str((await world.idle(session, 2))[-5:])
 
 
 @pytest.mark.parametrize("waits", [False, True])

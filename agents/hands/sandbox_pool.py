@@ -130,8 +130,8 @@ class SandboxPool:
             base = self._root.session_path(session_id)
             forget = partial(self._forget_if_unused, session_id)
             files = SessionFiles(session_id, base, self._shared, forget)
-            count = self._count_output
-            outputs = partial(SessionOutputs, session_id, base, self._outputs, self._shared.executor, forget, count)
+            count, clock, executor = self._count_output, self._clock, self._shared.executor
+            outputs = partial(SessionOutputs, session_id, base, self._outputs, executor, forget, count, clock)
             session = SessionSandbox(workspace, self, files, self._settings, self._clock, self._executor, outputs)
             self._sessions[session_id] = session
         return session
@@ -263,13 +263,16 @@ class SandboxPool:
             await self._clock.sleep(min(_SWEEP_SECONDS, self._settings.idle_seconds))
             self._provisioner.stock.trim()
             resting = [session for session in self._sessions.values() if session.active == 0]
-            due = [session for session in resting if self._is_idle(session) or await session.over_quota()]
+            due = [session for session in resting if self._is_due(session) or await session.over_quota()]
             # Together: each may wait for the sources of its mounts.
             await asyncio.gather(*map(self._put_away, due))
             for session in due:
                 if self._is_idle(session):
                     session.forget()
                     self._forget_unused(session)
+
+    def _is_due(self, session: SessionSandbox) -> bool:
+        return self._is_idle(session) and not session.outputs.pausing
 
     def _is_idle(self, session: SessionSandbox) -> bool:
         return session.active == 0 and session.idle_for >= self._settings.idle_seconds

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
+from agents.clock import Clock
 from agents.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, PermissionDenied, Unavailable
 from agents.files.blobs import Blob
 from agents.hands.checkpoint_store import StoreUnavailable
@@ -37,6 +38,7 @@ _PIECE_BYTES = 1024 * 1024
 _RESULT_SECONDS = 10.0
 """A result waits this long for what its call has left to be listed; then that goes on by itself."""
 _LOOK_SECONDS = 1800.0
+_AGAIN_SECONDS = 30.0
 _KNOWN = "outputs.json"
 
 
@@ -68,6 +70,7 @@ class SessionOutputs:
         executor: Executor,
         on_idle: Callable[[], None],
         count: Callable[[int], None],
+        clock: Clock,
         tell: Callable[[str], None],
     ) -> None:
         """*files* keeps them (None: nobody does); *count* gets their bytes, *tell* what the model should know."""
@@ -77,6 +80,7 @@ class SessionOutputs:
         self._executor = executor
         self._on_idle = on_idle
         self._count = count
+        self._clock = clock
         self._tell = tell
         self._known: dict[str, Mark] | None = None
         self._faulty: dict[str, Mark] = {}
@@ -84,12 +88,19 @@ class SessionOutputs:
         self._beyond: dict[str, Mark] = {}
         self._next: asyncio.Future[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._failed_at: float | None = None
+        """When the last look failed, if it did."""
         self._closed = False
 
     @property
     def busy(self) -> bool:
-        """Whether outputs are being brought out."""
-        return self._looking is not None
+        """Whether outputs are being brought out, or are still to be."""
+        return self._looking is not None or (self._failed_at is not None and not self._closed)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether a look has failed just now: another at once would fail too."""
+        return self._failed_at is not None and self._clock.monotonic() < self._failed_at + _AGAIN_SECONDS
 
     async def cover(self) -> None:
         """Have what lies there now brought out; returns when it is, or after a while, and then it goes on."""
@@ -134,10 +145,12 @@ class SessionOutputs:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 await self._bring_out(files)
+            self._failed_at = None
         except NotFound:
             self._closed = True  # the session is deleted
         except (Unavailable, StoreUnavailable, TimeoutError, OSError) as error:
-            # The next call of the session, or its sandbox being put away, is the next try.
+            # The next call of the session is the next try; without one the pool asks again after a while.
+            self._failed_at = self._clock.monotonic()
             log.warning("outputs of session %s wait: %s: %s", self._session_id, type(error).__name__, error)
         except Exception:
             # The border of a look: a fault of ours must not end the session's calls.

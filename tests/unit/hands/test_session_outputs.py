@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from agents.clock import ManualClock, SystemClock
 from agents.config import SandboxSettings
 from agents.errors import Conflict, NotFound, PayloadTooLarge, Unavailable
 from agents.files.blobs import Blob
@@ -22,6 +23,7 @@ from agents.hands.host import SandboxHost
 from agents.hands.port import ToolCall, ToolResult, Workspace
 from agents.hands.session_outputs import SessionOutputs
 from tests.unit.hands.results import is_notice, said
+from tests.unit.waiting import until
 
 
 class Kept:
@@ -127,6 +129,34 @@ async def test_a_failure_keeps_no_call_from_ending_and_the_next_one_brings_it_ou
     assert kept.files == {"one": b"one\n"}
 
 
+async def test_what_could_not_be_brought_out_comes_out_without_another_call(place: Path, kept: Kept) -> None:
+    clock = ManualClock()
+    host = SandboxHost(SandboxSettings(warm=0, idle_seconds=60), place / "root", outputs=kept, clock=clock)
+    await host.start()
+
+    async def sweeps(seconds: float) -> None:
+        await until(lambda: clock.sleeping)
+        clock.advance(seconds)
+
+    try:
+        kept.failure = Unavailable("away")
+        await Session(host).bash("echo one > one")
+        outputs = host._pool._sessions["sesn_a"].outputs
+        await sweeps(61)
+        await until(lambda: host.stats().live == 0)
+        await until(lambda: len(kept.calls) == 2)
+        await outputs.settle()
+        kept.failure = None
+        await sweeps(20)
+        await sweeps(20)
+        await until(lambda: kept.files)
+        assert kept.files == {"one": b"one\n"} and kept.calls == ["one"] * 3
+        await sweeps(1)
+        await until(lambda: not host._pool.knows("sesn_a"))
+    finally:
+        await host.stop()
+
+
 async def test_what_another_host_keeps_at_the_same_time_is_compared_by_the_next_look(
     session: Session, kept: Kept
 ) -> None:
@@ -166,7 +196,8 @@ async def test_what_was_dealt_with_is_known_here_and_compared_elsewhere(tmp_path
     with ThreadPoolExecutor(1) as threads:
 
         async def look(where: Path) -> None:
-            await SessionOutputs("sesn_a", where, kept, threads, lambda: None, counted.append, told.append).cover()
+            count, clock = counted.append, SystemClock()
+            await SessionOutputs("sesn_a", where, kept, threads, lambda: None, count, clock, told.append).cover()
 
         await look(base)
         assert sorted(kept.files) == ["one", "\udcff"]

@@ -13,6 +13,7 @@ from anthropic.types.beta.sessions import BetaManagedAgentsFileResource
 from api_fakes import Server, refusal
 
 from agents.clock import SystemClock
+from agents.files.records import OutputBounds
 from agents.files.service import open_files
 
 Json = dict[str, Any]
@@ -30,7 +31,8 @@ async def output(server: Server, session_id: str, content: bytes = b"0123456789"
     async def chunks() -> AsyncIterator[bytes]:
         yield content
 
-    return (await server.platform.files.add_output(chunks(), session_id, "dir/r\u00e9sum\u00e9.txt", "default")).wire()
+    files, path, most = server.platform.files, "dir/r\u00e9sum\u00e9.txt", OutputBounds(100, 10**6)
+    return (await files.add_output(chunks(), len(content), session_id, path, "default", most)).wire()
 
 
 def stored(server: Server) -> list[str]:

@@ -23,6 +23,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _MOST_CHARS = 8_192  # ours: name, description and whatever else stands there
+_MOST_DEPTH = 20  # ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,17 @@ def _parsed(block: str) -> dict[str, Any]:
 
 
 def _check_plain(block: str) -> None:
-    """Raise InvalidRequest for what the file's own text does not bound: aliases and merges multiply, tags construct."""
+    """Raise InvalidRequest for what the file's own text does not bound: aliases and merges multiply, tags construct.
+
+    And for what is nested deeply: PyYAML's time grows with the square of the depth.
+    """
+    depth = 0
     for event in cast("Iterable[Any]", yaml.parse(block, yaml.SafeLoader)):  # pyright: ignore[reportUnknownMemberType]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
             raise _wrong("the YAML at its beginning must have no tags, anchors and aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_DEPTH:
+            raise _wrong(f"the YAML at its beginning must not be nested deeper than {_MOST_DEPTH} levels")
 
 
 def _description(said: object) -> str:

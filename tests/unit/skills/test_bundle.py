@@ -6,6 +6,7 @@ more than the memory has, a skill without its instructions, the same skill in tw
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zipfile
@@ -142,6 +143,14 @@ def test_a_strangers_yaml_is_refused_where_it_is_more_than_plain(said: str) -> N
     """Bug class this catches: aliases that multiply, tags and escapes that PyYAML cannot make, half a character."""
     with pytest.raises(InvalidRequest, match=r"SKILL\.md"):
         bundle_of(skill(md=f"---\nname: tidy\n{said}\n---\n".encode()))
+
+
+def test_a_strangers_yaml_is_read_no_deeper_than_a_few_levels() -> None:
+    """Bug class this catches: a small file that takes many seconds, for the depth alone."""
+    for depth, opened in ((19, contextlib.nullcontext()), (20, pytest.raises(InvalidRequest, match="nested"))):
+        nested = "[" * depth + "]" * depth
+        with opened:
+            bundle_of(skill(md=f"---\nname: tidy\ndescription: d\nx: {nested}\n---\n".encode()))
 
 
 def test_a_skill_has_its_instructions_at_its_root_and_is_not_empty() -> None:

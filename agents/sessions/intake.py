@@ -148,14 +148,20 @@ def _check_remark(state: SessionState, where: str, before: Sequence[dict[str, An
 
 def _check_queue(state: SessionState, events: Sequence[dict[str, Any]], limits: HarnessSettings) -> None:
     """Raise RateLimited when the queue has no room for these events."""
-    # The first interrupt finds room in a full queue: it is what empties it.
-    coming = [each for each in events if state.interrupted or each["type"] != EventType.USER_INTERRUPT]
-    if len(state.queue) + len(coming) > limits.max_queued_events:
-        raise RateLimited(f"{len(state.queue)} events already wait in this session", retry_after=1.0)
+    # The first interrupt of a thread finds room in a full queue: it is what empties it.
+    coming = [each for each in events if each["type"] != EventType.USER_INTERRUPT or _is_interrupted(state, each)]
+    already = sum(event.type.from_client for event in state.queue)
+    if already + len(coming) > limits.max_queued_events:
+        raise RateLimited(f"{already} events already wait in this session", retry_after=1.0)
     # What one request may hold is bounded at the edge; only what it adds to is measured.
     waiting = state.waiting_bytes()
     if waiting and waiting + sum(len(orjson.dumps(each)) for each in coming) > limits.max_queued_bytes:
         raise RateLimited(f"events of {waiting} bytes already wait in this session", retry_after=1.0)
+
+
+def _is_interrupted(state: SessionState, interrupt: dict[str, Any]) -> bool:
+    """Whether one waits already for the thread that *interrupt* names, or for the primary."""
+    return state.threads[interrupt.get("session_thread_id") or state.primary.id].interrupted
 
 
 def _check_cap(draft: Draft, rules: TurnRules, events: Sequence[dict[str, Any]]) -> None:

@@ -76,10 +76,6 @@ class SessionState:
         return self.status in (SessionStatus.RUNNING, SessionStatus.RESCHEDULING)
 
     @property
-    def interrupted(self) -> bool:
-        return any(event.type is EventType.USER_INTERRUPT for event in self.queue)
-
-    @property
     def paused(self) -> bool:
         """Whether a thread stopped because the budget is used up."""
         return any(thread.paused for thread in self.threads.values())
@@ -102,9 +98,9 @@ class SessionState:
             yield from thread.calls.values()
 
     def waiting_bytes(self) -> int:
-        """Return the size of everything that waits in the queue; each event is measured once."""
-        known = self.sizes
-        self.sizes = {event.id: known.get(event.id) or len(orjson.dumps(event.body)) for event in self.queue}
+        """Return the size of what the client has waiting in the queue; each event is measured once."""
+        known, waiting = self.sizes, (event for event in self.queue if event.type.from_client)
+        self.sizes = {event.id: known.get(event.id) or len(orjson.dumps(event.body)) for event in waiting}
         return sum(self.sizes.values())
 
     def enqueue(self, event: Event) -> None:

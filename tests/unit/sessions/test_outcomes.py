@@ -594,15 +594,16 @@ async def test_an_archived_session_has_no_outcome_that_is_not_final(world: World
     assert told["result"] == "interrupted" and told["completed_at"] is not None
 
 
-async def delegated(world: World, helped: Reply) -> SessionId:
+async def delegated(world: World, *helped: Reply, **more: Any) -> SessionId:
     """A session with an outcome, whose coordinator has a helper do *helped* and ends its turn."""
     helper = {**agent_snapshot(CUSTOM), "id": "agent_2", "name": "helper", "system": "You help."}
+    answers = iter(helped)
 
     def speak(request: Any) -> Reply:
         if request.system == SYSTEM:
             return graded("satisfied")
         if request.system.startswith("You help."):
-            return helped
+            return next(answers)
         last = str(request.messages[-1]["content"])
         if "Message from helper" in last:
             return reply(text("three, they say"))
@@ -613,8 +614,22 @@ async def delegated(world: World, helped: Reply) -> SessionId:
     world.brain._by = speak
     record = world.new_record(CUSTOM)
     agent = {**record.agent, "multiagent": {"type": "coordinator", "agents": [helper]}}
-    await world.harness.create(replace(record, agent=agent), [{**outcome(), "id": new_event_id()}])
+    await world.harness.create(replace(record, agent=agent, **more), [{**outcome(), "id": new_event_id()}])
     return SessionId(record.id)
+
+
+async def test_what_the_budget_has_stopped_is_not_graded_before_it_has_gone_on(world: World) -> None:
+    costly = reply(tool_use("weather", {"city": "Ulm"}), usage=TokenUsage(input_tokens=10_000_000_000))
+    session = await delegated(world, costly, reply(text("three")), budget=BUDGET)
+    [asked] = of(await world.idle(session), "agent.custom_tool_use")
+    await world.send(session, {"type": "user.custom_tool_result", "custom_tool_use_id": asked["id"]})
+    log = await world.idle(session, 2)
+    assert log[-1]["stop_reason"] == {"type": "budget_reached"}
+    await world.harness.update(session, {"budget": None})
+    log = await world.idle(session, 3)
+    [heard] = [place for place, event in enumerate(log) if event.get("from_agent_name") == "helper"]
+    [graded_at] = [place for place, event in enumerate(log) if event["type"] == "span.outcome_evaluation_start"]
+    assert heard < graded_at and (await entry(world, session))["result"] == "satisfied"
 
 
 @pytest.mark.parametrize("ends", ["interrupted at work", "interrupted while it waits", "archived while it waits"])

@@ -167,13 +167,21 @@ class FileRoutes:
             **({} if span is None else {"content-range": span.content_range()}),
         }
         status = 200 if span is None else 206
-        return StreamingResponse(self._sent(file, start, length), status, headers)
+        pieces = self._files.content(file, start, length)
+        try:
+            # Before the answer begins: what is missing or away can still be said.
+            first = await anext(pieces, b"")
+        except FileNotFoundError:
+            raise expired(file.id) from None
+        return StreamingResponse(self._sent(first, pieces), status, headers)
 
-    async def _sent(self, file: FileRecord, start: int, length: int) -> AsyncGenerator[bytes]:
-        async with aclosing(self._files.content(file, start, length)) as pieces:
-            async for piece in pieces:
+    async def _sent(self, first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        async with aclosing(others):
+            piece = first
+            while piece:
                 self._recorder.count(catalogue.FILE_BYTES, "download", by=len(piece))
                 yield piece
+                piece = await anext(others, b"")
 
     async def delete(self, request: Request) -> Response:
         file_id: str = request.path_params["file_id"]

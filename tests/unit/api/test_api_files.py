@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from api_fakes import Server, refusal
 from agents.clock import SystemClock
 from agents.files.records import OutputBounds
 from agents.files.service import open_files
+from agents.hands.checkpoint_store import LocalStore, StoreUnavailable
 
 Json = dict[str, Any]
 
@@ -121,6 +123,60 @@ async def test_listings_have_pages_ids_and_scopes(server: Server) -> None:
     assert result["scope"] == {"type": "session", "id": session["id"]} and result["downloadable"] is True
     for params in ({"ids[]": ["a"], "limit": 1}, {"limit": 1001}, {"ids[]": [str(n) for n in range(101)]}):
         refusal(await server.client.get("/v1/files", params=params), 400)
+
+
+async def test_bytes_that_are_gone_or_away_are_an_error_and_no_download_that_breaks_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = await output(server, (await server.session())["id"])
+    path = f"/v1/files/{result['id']}/content"
+
+    def away(*_: Any) -> bytes:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "read", away)
+        assert (await server.client.get(path)).status_code == 503
+    (digest,) = stored(server)
+    await server.platform.files.blobs.delete(digest)
+    refusal(await server.client.get(path), 404, "not_found_error")
+
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+HEAD = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nbytes'
+
+
+async def test_so_many_are_uploaded_at_a_time(make_server: Callable[..., Awaitable[Server]]) -> None:
+    server = await make_server(files={"max_uploads": 1})
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield HEAD
+        begun.set()
+        await go_on.wait()
+        yield b"\r\n--x--\r\n"
+
+    first = asyncio.create_task(server.client.post("/v1/files", content=body(), headers=FORM))
+    async with asyncio.timeout(20):
+        await begun.wait()
+    second = await server.client.post("/v1/files", files={"file": ("b", b"x")})
+    assert (second.status_code, "retry-after" in second.headers) == (529, True)
+    go_on.set()
+    assert (await first).status_code == 200
+    await upload(server)
+
+
+async def test_an_upload_that_takes_too_long_is_refused_and_leaves_nothing(
+    make_server: Callable[..., Awaitable[Server]],
+) -> None:
+    server = await make_server(files={"upload_seconds": 0.1})
+
+    async def body() -> AsyncIterator[bytes]:
+        yield HEAD
+        await asyncio.Event().wait()
+
+    assert (await server.client.post("/v1/files", content=body(), headers=FORM)).status_code == 408
+    assert stored(server) == []
 
 
 async def test_what_a_session_made_is_downloaded_whole_or_in_part(server: Server) -> None:

@@ -63,10 +63,13 @@ class SqlRegistrations:
         """See Registrations.enable."""
 
         def work(connection: Connection) -> Registration:
-            enabled = replace(_read(connection, endpoint_id, lock=True), disabled_at=None, disabled_reason=None)
+            if _read(connection, endpoint_id).disabled_at is not None:
+                # What a commit added that ended after the disabling: it is of before.
+                _drop_waiting(connection, endpoint_id)
+            connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)).close()
             changed = update(webhook_registrations).where(_R.id == endpoint_id)
             connection.execute(changed.values(disabled_at=None, disabled_reason=None)).close()
-            connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)).close()
+            enabled = _read(connection, endpoint_id)
             _unsubscribe(connection, endpoint_id)
             _subscribe(connection, enabled)
             return enabled
@@ -78,9 +81,7 @@ class SqlRegistrations:
 
         def work(connection: Connection) -> None:
             _read(connection, endpoint_id)
-            # In the order in which a deliverer that gives up takes them.
-            waiting = delete(webhook_deliveries).where(webhook_deliveries.c.endpoint_id == endpoint_id)
-            connection.execute(waiting).close()
+            _drop_waiting(connection, endpoint_id)
             connection.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)).close()
             connection.execute(delete(webhook_registrations).where(_R.id == endpoint_id)).close()
             _unsubscribe(connection, endpoint_id)
@@ -92,6 +93,12 @@ class SqlRegistrations:
         same = (_R.id == endpoint_id, _R.data_key == before.key.text, _R.master_key == before.key.master_key)
         changed = update(webhook_registrations).where(*same).values(_sealed_row(sealed))
         await self._database.write(lambda connection: connection.execute(changed).close())
+
+
+def _drop_waiting(connection: Connection, endpoint_id: str) -> None:
+    """Goes before every other change of an endpoint: a deliverer that gives up takes them in this order."""
+    waiting = delete(webhook_deliveries).where(webhook_deliveries.c.endpoint_id == endpoint_id)
+    connection.execute(waiting).close()
 
 
 def _subscribe(connection: Connection, registration: Registration) -> None:
@@ -109,11 +116,11 @@ def _unsubscribe(connection: Connection, endpoint_id: str) -> None:
     connection.execute(delete(webhook_subscriptions).where(wanted)).close()
 
 
-def _read(connection: Connection, endpoint_id: str, *, lock: bool = False) -> Registration:
+def _read(connection: Connection, endpoint_id: str) -> Registration:
     row = None
     if findable(endpoint_id):
         wanted = select(webhook_registrations).where(_R.id == endpoint_id)
-        row = connection.execute(wanted.with_for_update() if lock else wanted).mappings().first()
+        row = connection.execute(wanted).mappings().first()
     if row is None:
         raise _unknown(endpoint_id)
     return _registration_of(row)
@@ -141,10 +148,10 @@ class MemoryRegistrations:
         return memory_page(self._found.values(), query)
 
     async def enable(self, endpoint_id: str) -> Registration:
-        found = replace(await self.get(endpoint_id), disabled_at=None, disabled_reason=None)
-        self._found[endpoint_id] = found
-        self._outbox.forget(endpoint_id)
-        return found
+        before = await self.get(endpoint_id)
+        self._found[endpoint_id] = replace(before, disabled_at=None, disabled_reason=None)
+        self._outbox.forget(endpoint_id, waiting=before.disabled_at is not None)
+        return self._found[endpoint_id]
 
     async def delete(self, endpoint_id: str) -> None:
         await self.get(endpoint_id)

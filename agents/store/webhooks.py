@@ -286,11 +286,12 @@ class MemoryOutbox:
         """Let a message wait for one endpoint."""
         self._waiting.setdefault((endpoint, message_id), _Waiting(Delivery(endpoint, message_id, body, 0), now, now))
 
-    def forget(self, endpoint: str) -> None:
-        """Forget an endpoint's failures, and what waits for it."""
+    def forget(self, endpoint: str, *, waiting: bool = True) -> None:
+        """Forget an endpoint's failures, and what is *waiting* for it."""
         self._failures.pop(endpoint, None)
         self._disabled.pop(endpoint, None)
-        self._waiting = _without(self._waiting, endpoint)
+        if waiting:
+            self._waiting = _without(self._waiting, endpoint)
 
 
 def _without(waiting: Mapping[tuple[str, str], _Waiting], endpoint: str) -> dict[tuple[str, str], _Waiting]:

@@ -68,7 +68,10 @@ class Registrations(Protocol):
         ...
 
     async def enable(self, endpoint_id: str) -> Registration:
-        """Let an endpoint get what is told from now on, with no failures. Raises NotFound."""
+        """Let an endpoint get what is told from now on, with no failures. Raises NotFound.
+
+        One that is enabled already keeps what waits for it.
+        """
         ...
 
     async def delete(self, endpoint_id: str) -> None:

@@ -29,6 +29,7 @@ from agents.webhooks.registrations import Registration
 
 LATER = T0 + timedelta(days=400)
 SEALED = Sealed(WrappedKey("mk_1", "a2V5"), {"secret": "c2VhbGVk"})
+NOW: Any = {"now": T0, "most": 10, "expired": T0}
 STOP = {"stop_reason": {"type": "end_turn"}, "stop_details": None}
 
 
@@ -267,8 +268,11 @@ async def test_one_that_is_given_up_is_disabled_until_it_is_enabled(store: AnySt
     assert await every.list(Listing(include_archived=True)) == [await every.get(first.endpoint)]
     await store.agents.insert(agent(3))
     assert await told(store) == []
+    # A commit that began before it was disabled may end after.
+    await outbox.add("whe_late", '{"id": "whe_late", "data": {"type": "late", "id": ""}}', [first.endpoint], **NOW)
     assert await every.enable(first.endpoint) == endpoint()
     await store.agents.insert(agent(4))
+    assert await every.enable(first.endpoint) == endpoint(), "which takes nothing from one that is enabled"
     assert await told(store) == [("agent.created", agent(4).id)]
 
 

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 DISABLED = "disableWebhook"
 _GONE = 410
 """A receiver that says so wants nothing more."""
+_SHOWN_CHARACTERS = 200
 _SETTLING_SECONDS = 45.0
 """Longer than the store may take to hear of an attempt's outcome; then others may take the message."""
 
@@ -231,4 +232,5 @@ class Webhooks:
                 ends = answer.status_code == _GONE or (self._limits.redirects_end and answer.is_redirect)
                 return None if answer.is_success else f"status {answer.status_code}", ends
         except (httpx2.HTTPError, TimeoutError) as error:
-            return f"{type(error).__name__}: {error}", False
+            # In the receiver's own words at times, and the trail keeps them.
+            return f"{type(error).__name__}: {error}"[:_SHOWN_CHARACTERS], False

@@ -189,6 +189,23 @@ async def test_an_endpoint_that_takes_nothing_is_disabled_and_the_trail_says_so(
     assert "wevt_2 is dropped" in caplog.text
 
 
+async def test_what_a_receiver_says_goes_into_the_trail_only_so_far(outbox: Noted) -> None:
+    async def babbling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"x" * 5000 + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(babbling, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with sending(url, outbox=outbox, patience=1) as webhooks:
+            await webhooks.send("wevt_1", EVENT)
+            await until(lambda: outbox.acts)
+    [act] = outbox.acts
+    assert act.detail["reason"].startswith("RemoteProtocolError: ")
+    assert len(act.detail["reason"]) == 200
+
+
 async def test_a_receiver_that_is_gone_is_disabled_at_once(outbox: Noted) -> None:
     async with receiving(410) as receiver, sending(receiver.url, outbox=outbox) as webhooks:
         await webhooks.send("wevt_1", EVENT)

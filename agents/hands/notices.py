@@ -39,21 +39,34 @@ MOUNTS_NOT_KEPT = (
 )
 _MAX_NAMED = 5
 _MAX_PATH = 200
-_PLACES = {"workspace": "/workspace", "home": "/home/agent", "outputs": "/mnt/session/outputs"}
+_PLACES = {
+    "workspace": "/workspace",
+    "home": "/home/agent",
+    "outputs": "/mnt/session/outputs",
+    "uploads": "/mnt/session/uploads",
+}
 
 
 def damaged(names: list[str]) -> str:
     """Say which files a checkpoint could not give back."""
-    named = ", ".join(_shown(name) for name in names[:_MAX_NAMED])
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return f"These files were damaged in the checkpoint and are LOST: {named}{more}."
+    return f"These files were damaged in the checkpoint and are LOST: {_listed(names)}."
 
 
 def not_kept(outputs: list[str]) -> str:
     """Say which outputs the user will not get."""
-    named = ", ".join(_shown(f"outputs/{path}") for path in outputs[:_MAX_NAMED])
-    more = f" and {len(outputs) - _MAX_NAMED} more" if len(outputs) > _MAX_NAMED else ""
-    return f"The user does not get these outputs: {named}{more}. They are too many or too large, or so named."
+    named = _listed([f"outputs/{path}" for path in outputs])
+    return f"The user does not get these outputs: {named}. They are too many or too large, or so named."
+
+
+def not_there(uploads: list[str]) -> str:
+    """Say which uploaded files have no bytes any more."""
+    named = _listed([f"uploads/{path}" for path in uploads])
+    return f"These uploaded files have expired or were deleted, and are not in the sandbox: {named}."
+
+
+def _listed(names: list[str]) -> str:
+    named = ", ".join(_shown(name) for name in names[:_MAX_NAMED])
+    return named + (f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else "")
 
 
 def _shown(path: str) -> str:

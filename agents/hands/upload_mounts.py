@@ -23,6 +23,8 @@ import orjson
 
 from agents.files.blobs import Blob, Blobs
 from agents.hands.checkpoint_store import StoreUnavailable
+from agents.hands.mounts import MountReport
+from agents.hands.notices import not_there
 from agents.hands.port import Mount
 from agents.hands.sandbox import SandboxUnavailable
 from agents.hands.sandbox_dirs import UPLOADS, SandboxDirs
@@ -41,20 +43,23 @@ class UploadMounts:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> None:
+    async def make(self, session_id: str, dirs: SandboxDirs, mounts: Sequence[Mount]) -> MountReport | None:
         """See MountMaker.make."""
         wanted = {posixpath.relpath(mount.path, INSIDE): Blob(mount.source, int(mount.name)) for mount in mounts}
         missing = await to_its_end(asyncio.to_thread(_without_others, dirs.base, wanted))
+        gone: list[str] = []
         for path in missing:
             try:
                 await self._blobs.copy_to(wanted[path], dirs.base / _FETCHED)
             except FileNotFoundError:
                 # It has expired, or was deleted: for good, and no reason to have no sandbox.
                 log.warning("the bytes of upload %s of %s are gone", path, session_id)
+                gone.append(path)
                 continue
             except StoreUnavailable as error:
                 raise SandboxUnavailable(f"the session's uploaded files cannot be fetched: {error.message}") from error
             await to_its_end(asyncio.to_thread(_show, dirs.base, path, wanted[path]))
+        return MountReport(notes=(not_there(gone),)) if gone else None
 
 
 def _without_others(base: Path, wanted: Mapping[str, Blob]) -> list[str]:

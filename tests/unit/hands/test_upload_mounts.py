@@ -117,8 +117,10 @@ async def test_bytes_that_are_gone_are_left_out_and_a_store_that_is_away_is_told
 ) -> None:
     maker, there = UploadMounts(Blobs(store)), await mount(store, "there", b"1")
     gone = Mount("file", "0" * 64, f"{INSIDE}/gone", name="1")
-    await maker.make("sesn_1", dirs, [gone, there])
+    report = await maker.make("sesn_1", dirs, [gone, there])
     assert seen(dirs) == {"there": b"1"}
+    assert report is not None and not report.problems and f"sandbox: {gone.path}." in report.notes[0]
+    assert await maker.make("sesn_1", dirs, [there]) is None
     store.failure = StoreUnavailable("away")
     with pytest.raises(SandboxUnavailable, match="away"):
         await maker.make("sesn_1", dirs, [await mount(store, "other", b"2"), there])

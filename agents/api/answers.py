@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -33,6 +35,19 @@ class RequestTimedOut(HecatonError):
 def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return *content* as a JSON response."""
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+async def begun(pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Return *pieces* once the first of them is there: what it raises can still be answered with an error."""
+    return _with_first(await anext(pieces, b""), pieces)
+
+
+async def _with_first(first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(others):
+        if first:
+            yield first
+        async for piece in others:
+            yield piece
 
 
 def envelope(error: HecatonError, request_id: str) -> dict[str, Any]:

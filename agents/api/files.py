@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from agents.api import describe
-from agents.api.answers import RequestTimedOut, json_answer
+from agents.api.answers import RequestTimedOut, begun, json_answer
 from agents.api.multipart import parts_of
 from agents.api.paging import page_request
 from agents.api.platform import Platform
@@ -167,21 +167,17 @@ class FileRoutes:
             **({} if span is None else {"content-range": span.content_range()}),
         }
         status = 200 if span is None else 206
-        pieces = self._files.content(file, start, length)
         try:
-            # Before the answer begins: what is missing or away can still be said.
-            first = await anext(pieces, b"")
+            pieces = await begun(self._files.content(file, start, length))
         except FileNotFoundError:
             raise expired(file.id) from None
-        return StreamingResponse(self._sent(first, pieces), status, headers)
+        return StreamingResponse(self._sent(pieces), status, headers)
 
-    async def _sent(self, first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        async with aclosing(others):
-            piece = first
-            while piece:
+    async def _sent(self, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        async with aclosing(pieces):
+            async for piece in pieces:
                 self._recorder.count(catalogue.FILE_BYTES, "download", by=len(piece))
                 yield piece
-                piece = await anext(others, b"")
 
     async def delete(self, request: Request) -> Response:
         file_id: str = request.path_params["file_id"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from agents.api import describe
-from agents.api.answers import json_answer
+from agents.api.answers import begun, json_answer
 from agents.api.forms import Form, read_form
 from agents.api.paging import page_request
 from agents.api.platform import Platform
@@ -157,10 +156,8 @@ class SkillRoutes:
             "content-disposition": f'attachment; filename="{version.name}.zip"',
             "content-length": str(version.size),
         }
-        pieces = self._archives.pieces(version.skill_id, version.id, version.size)
-        # Before the answer begins: what is not there is an error with an envelope.
-        first = await anext(pieces)
-        return StreamingResponse(_sent(first, pieces), headers=headers, media_type="application/zip")
+        pieces = await begun(self._archives.pieces(version.skill_id, version.id, version.size))
+        return StreamingResponse(pieces, headers=headers, media_type="application/zip")
 
     async def _version(self, request: Request) -> SkillVersionRecord:
         return await self._skills.version(request.path_params["skill_id"], request.path_params["version"])
@@ -198,13 +195,6 @@ class SkillRoutes:
             await removal
         except HecatonError as error:
             _log.warning("archives of %s stay in the store, and nobody has them: %s", what, error.message)
-
-
-async def _sent(first: bytes, others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    async with aclosing(others):
-        yield first
-        async for piece in others:
-            yield piece
 
 
 async def _form(request: Request, texts: Sequence[str]) -> Form:

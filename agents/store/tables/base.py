@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, MetaData, Table, Text
 
 metadata = MetaData(
     naming_convention={
@@ -16,6 +18,12 @@ metadata = MetaData(
 Key = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite numbers rows by itself only when the key is declared INTEGER.
 Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def partial_index(name: str | None, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:
+    """Index the rows *where* something holds, and no others."""
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 schema_info = Table(
     "schema_info",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, PrimaryKeyConstraint, Table, Text, UniqueConstraint
 
-from agents.store.tables.base import Key, metadata
+from agents.store.tables.base import Key, metadata, partial_index
 
 agents = Table(
     "agents",
@@ -41,13 +41,12 @@ environments = Table(
     Index(None, "created_at", "id"),
     Index(None, "workspace_id", "created_at", "id"),
 )
-Index(
+partial_index(
     "uq_environments_workspace_live_name",
     environments.c.workspace_id,
     environments.c.name,
     unique=True,
-    sqlite_where=environments.c.archived_at.is_(None),
-    postgresql_where=environments.c.archived_at.is_(None),
+    where=environments.c.archived_at.is_(None),
 )
 
 environment_keys = Table(
@@ -99,13 +98,12 @@ vault_credentials = Table(
     Index(None, "vault_id", "created_at", "id"),
     Index(None, "master_key"),
 )
-Index(
+partial_index(
     "uq_vault_credentials_live_key",
     vault_credentials.c.vault_id,
     vault_credentials.c.key,
     unique=True,
-    sqlite_where=vault_credentials.c.archived_at.is_(None),
-    postgresql_where=vault_credentials.c.archived_at.is_(None),
+    where=vault_credentials.c.archived_at.is_(None),
 )
 
 api_keys = Table(

@@ -18,7 +18,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from agents.store.tables.base import Key, Serial, metadata
+from agents.store.tables.base import Key, Serial, metadata, partial_index
 
 sessions = Table(
     "sessions",
@@ -48,24 +48,21 @@ sessions = Table(
 
 # Most sessions are idle, and a list by time comes upon them soon; the others would be looked for among all of those.
 NOT_IDLE = sessions.c.status != literal_column("'idle'")
-Index(
+partial_index(
     None,
     sessions.c.workspace_id,
     sessions.c.status,
     sessions.c.created_at,
     sessions.c.id,
-    sqlite_where=NOT_IDLE,
-    postgresql_where=NOT_IDLE,
+    where=NOT_IDLE,
 )
 
-_OF_A_DEPLOYMENT = sessions.c.deployment_id.is_not(None)
-Index(
+partial_index(
     None,
     sessions.c.deployment_id,
     sessions.c.created_at,
     sessions.c.id,
-    sqlite_where=_OF_A_DEPLOYMENT,
-    postgresql_where=_OF_A_DEPLOYMENT,
+    where=sessions.c.deployment_id.is_not(None),
 )
 
 session_snapshots = Table(
@@ -96,14 +93,12 @@ events = Table(
 )
 
 # Not of the primary thread, whose events go without a thread: most sessions have no other, and pay nothing for it.
-_OF_A_CHILD = events.c.thread_id.is_not(None)
-Index(
+partial_index(
     None,
     events.c.session_id,
     events.c.thread_id,
     events.c.seq,
-    sqlite_where=_OF_A_CHILD,
-    postgresql_where=_OF_A_CHILD,
+    where=events.c.thread_id.is_not(None),
 )
 
 threads = Table(

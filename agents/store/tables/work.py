@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, text
 
-from agents.store.tables.base import Key, metadata
+from agents.store.tables.base import Key, metadata, partial_index
 
 work_items = Table(
     "work_items",
@@ -33,20 +33,18 @@ work_items = Table(
 )
 LIVE_WORK = work_items.c.state != text("'stopped'")
 """An item that a worker has or will have: a session has at most one."""
-Index(
+partial_index(
     "uq_work_items_live_session",
     work_items.c.session_id,
     unique=True,
-    sqlite_where=LIVE_WORK,
-    postgresql_where=LIVE_WORK,
+    where=LIVE_WORK,
 )
-Index(
+partial_index(
     "ix_work_items_live",
     work_items.c.environment_id,
     work_items.c.created_at,
     work_items.c.id,
-    sqlite_where=LIVE_WORK,
-    postgresql_where=LIVE_WORK,
+    where=LIVE_WORK,
 )
 
 work_pollers = Table(

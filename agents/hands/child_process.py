@@ -100,6 +100,16 @@ class ChildProcess:
         """Wait for the end and return the exit status (negative: the signal)."""
         return await asyncio.shield(self.exited)
 
+    async def wait_or(self, stop: Callable[[], None]) -> int:
+        """Wait as ``wait`` does; what nobody waits for any more is stopped. Raises TimeoutError if that lasts."""
+        try:
+            return await self.wait()
+        finally:
+            if self.alive:
+                stop()
+                async with asyncio.timeout(_REAP_SECONDS):
+                    await self.wait()
+
     def _flush(self) -> None:
         try:
             while self._unwritten:
@@ -163,12 +173,6 @@ async def run_program(argv: Sequence[str], *, seconds: float) -> tuple[int, str]
             output.extend(chunk)
 
     child = ChildProcess(argv, env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}, on_output=collect)
-    try:
-        async with asyncio.timeout(seconds):
-            status = await child.wait()
-    finally:
-        if child.alive:
-            child.kill()
-            async with asyncio.timeout(_REAP_SECONDS):
-                await child.wait()
+    async with asyncio.timeout(seconds):
+        status = await child.wait_or(child.kill)
     return status, output[:_MAX_OUTPUT].decode(errors="replace")

@@ -7,7 +7,6 @@ helpers', who would hear of nothing.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from base64 import b64encode
@@ -23,7 +22,6 @@ from agents.net.guard import parse_url
 from agents.repositories.failures import Reason, RepositoryFailed
 from agents.repositories.source import RepositorySource
 
-_REAP_SECONDS = 10.0
 _MOST_OUTPUT = 16 * 1024
 _MOST_TOLD = 300
 _MOST_MEMORY = 4 * 1024**3
@@ -132,13 +130,7 @@ class GitProgram:
         inside = ("-C", str(self._target)) if arguments[0] not in ("clone", "--version") else ()
         argv = ("/bin/bash", "-c", _BOUNDED, "bash", *limits, self._program, *inside, *arguments)
         child = ChildProcess(argv, env=self._environment, on_output=collect)
-        try:
-            status = await child.wait()
-        finally:
-            if child.alive:
-                child.abort()
-                async with asyncio.timeout(_REAP_SECONDS):
-                    await child.wait()
+        status = await child.wait_or(child.abort)
         return status, kept.decode(errors="replace")
 
 
